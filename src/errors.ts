@@ -2,7 +2,11 @@
 export class LowrankError extends Error {
   /** Process exit status the CLI ends with when this error reaches it. */
   readonly exitCode: number = 1;
-  override readonly name: string = new.target.name;
+
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+  }
 }
 
 /** A wrong setting: unknown key, wrong type, values that contradict each other. */
