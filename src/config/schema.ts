@@ -1,0 +1,152 @@
+import * as z from 'zod';
+
+/**
+ * The one description of a run's options. Types, defaults, command-line help, error messages and the reference page are
+ * derived from it, so an option is added here and nowhere else. Names and defaults follow Hugging Face's TrainingArguments,
+ * LoraConfig and BitsAndBytesConfig where these have the option; every option has a consumer.
+ *
+ * The metadata key `path` marks what is resolved against the folder of the config file (see paths.ts): `file` always,
+ * `reference` only where the value is written as a path (`./…`, `../…`), because it may be a Hub id instead.
+ */
+
+const text = () => z.string().min(1);
+const textOrList = () => z.union([text(), z.array(text()).min(1)]);
+const count = () => z.int().min(1);
+const fraction = () => z.number().min(0).lt(1);
+
+const quantization = z.strictObject({
+  load_in_4bit: z.boolean().default(false).describe('Store the frozen linear weights in 4 bits (QLoRA).'),
+  bnb_4bit_quant_type: z.enum(['nf4', 'fp4']).default('nf4').describe('The 16 values that a 4-bit code stands for.'),
+  bnb_4bit_use_double_quant: z.boolean().default(true).describe('Quantise the block scales once more, to 8 bits.'),
+  bnb_4bit_blocksize: z
+    .union([64, 128, 256, 512, 1024, 2048, 4096].map((size) => z.literal(size)))
+    .default(64)
+    .describe('Weights that share one scale.'),
+});
+
+const adapter = z.strictObject({
+  method: z.enum(['lora']).default('lora').describe('The kind of adapter that is trained.'),
+  r: count().default(8).describe('Rank of the update.'),
+  lora_alpha: z
+    .number()
+    .gt(0)
+    .default(16)
+    .describe('The update is scaled by lora_alpha / r (lora_alpha / √r with use_rslora).'),
+  lora_dropout: fraction().default(0).describe('Probability that an input of the adapter is dropped in training.'),
+  target_modules: textOrList()
+    .default('all-linear')
+    .describe(
+      'Which linear layers get an adapter: `all-linear` (every one but the output layer), a regular expression that matches ' +
+        'the whole module path, or a list of name endings.',
+    ),
+  use_rslora: z.boolean().default(false).describe('Rank-stabilised scaling, lora_alpha / √r.'),
+  init_lora_weights: z
+    .union([z.literal(true), z.literal('gaussian')])
+    .default(true)
+    .describe('How A starts: `true` is Kaiming-uniform, `gaussian` is normal with deviation 1 / r; B starts at zero.'),
+  init_from: text()
+    .exactOptional()
+    .describe('Folder of a PEFT adapter to go on training from, instead of a fresh one.')
+    .meta({ path: 'file' }),
+  bias: z.enum(['none']).default('none').describe('Which biases are trained.'),
+});
+
+const data = z.strictObject({
+  train: textOrList().describe('JSONL or text file of training rows, or a list of them.').meta({ path: 'file' }),
+  validation: textOrList()
+    .exactOptional()
+    .describe('File or files of rows that the loss is evaluated on during training.')
+    .meta({ path: 'file' }),
+  test: textOrList()
+    .exactOptional()
+    .describe('File or files of rows that are evaluated once, after training.')
+    .meta({ path: 'file' }),
+  validation_split: z
+    .number()
+    .gt(0)
+    .lt(1)
+    .exactOptional()
+    .describe('Part of the training rows that is held out for validation.'),
+  format: z
+    .enum(['auto', 'text', 'completion', 'messages', 'alpaca', 'tokens'])
+    .default('auto')
+    .describe('What a row holds; `auto` tells by the field names.'),
+  template: textOrList()
+    .exactOptional()
+    .describe('Jinja template of the prompt, with the fields of the row as its variables; a list gives several wordings.'),
+  prompt_field: text().exactOptional().describe('Field of a row that holds the prompt.'),
+  completion_field: text().exactOptional().describe('Field of a row that holds the completion.'),
+  completion_template: text()
+    .exactOptional()
+    .describe('Jinja template of the completion, with the fields of the row as its variables.'),
+  max_length: z.int().min(2).default(512).describe('Tokens of an example at most; longer ones are cut.'),
+  train_on: z
+    .enum(['completion', 'all'])
+    .default('completion')
+    .describe('Which tokens the loss counts: those of the completion, or all.'),
+  shuffle: z.boolean().default(true).describe('Draw a new order of the training rows for each epoch.'),
+});
+
+const training = z.strictObject({
+  output_dir: text().describe('Folder that the adapter, the checkpoints and the log are written to.').meta({ path: 'file' }),
+  overwrite_output_dir: z.boolean().default(false).describe('Replace what an earlier run left in output_dir.'),
+  num_train_epochs: z.number().gt(0).default(3).describe('Passes over the training rows.'),
+  max_steps: z
+    .union([z.literal(-1), count()])
+    .default(-1)
+    .describe('Optimiser steps to train for; replaces num_train_epochs unless −1.'),
+  per_device_train_batch_size: count().default(4).describe('Examples in a micro-batch.'),
+  per_device_eval_batch_size: count().default(8).describe('Examples in a batch of an evaluation.'),
+  gradient_accumulation_steps: count().default(1).describe('Micro-batches in an optimiser step.'),
+  learning_rate: z.number().gt(0).default(2e-4).describe('Peak learning rate of AdamW.'),
+  lr_scheduler_type: z
+    .enum(['cosine', 'linear', 'constant', 'constant_with_warmup'])
+    .default('cosine')
+    .describe('How the learning rate runs after the warm-up.'),
+  warmup_steps: z.int().min(0).default(0).describe('Optimiser steps over which the learning rate rises from 0.'),
+  warmup_ratio: fraction().default(0).describe('The same as a part of all steps.'),
+  weight_decay: z.number().min(0).default(0).describe('Decoupled weight decay of AdamW.'),
+  adam_beta1: fraction().default(0.9).describe('Decay of the first moment.'),
+  adam_beta2: fraction().default(0.999).describe('Decay of the second moment.'),
+  adam_epsilon: z.number().gt(0).default(1e-8).describe('Added to the root of the second moment.'),
+  max_grad_norm: z.number().min(0).default(1).describe('Gradients are scaled down to this global norm; 0 leaves them alone.'),
+  seed: z.int().min(0).default(42).describe('Seed of the initial weights, the order of the rows and dropout.'),
+  logging_steps: count().default(10).describe('Optimiser steps between two lines of the log.'),
+  eval_steps: count()
+    .exactOptional()
+    .describe('Optimiser steps between two evaluations on the validation rows; once an epoch where absent.'),
+  early_stopping_patience: count()
+    .exactOptional()
+    .describe('Stop after this many evaluations in a row without a better validation loss.'),
+  early_stopping_threshold: z
+    .number()
+    .min(0)
+    .default(0)
+    .describe('How much lower a validation loss must be to count as better.'),
+  load_best_model_at_end: z
+    .boolean()
+    .default(true)
+    .describe('Write the adapter of the best evaluation instead of the last step, where there are validation rows.'),
+});
+
+export const runConfigSchema = z.strictObject({
+  model: text()
+    .describe('Folder of a Hugging Face model (written `./…`, `../…` or absolute), or its id on the Hub.')
+    .meta({ path: 'reference' }),
+  model_revision: text().exactOptional().describe('Branch, tag or commit of a Hub model.'),
+  device: z
+    .enum(['auto', 'webgpu', 'wasm', 'node-gpu', 'node', 'cpu'])
+    .default('auto')
+    .describe('What computes; `auto` takes the fastest that the machine has.'),
+  quantization: quantization.prefault({}).describe('How the frozen base model is stored.'),
+  adapter: adapter.prefault({}).describe('What is trained.'),
+  // The casts let a config that lacks a whole section be told which keys of it are required.
+  data: data.prefault({} as z.input<typeof data>).describe('What it is trained on.'),
+  training: training.prefault({} as z.input<typeof training>).describe('How it is trained.'),
+});
+
+/** A complete run: every default filled in, every path resolved. */
+export type RunConfig = z.infer<typeof runConfigSchema>;
+
+/** What a config file may hold: options with a default may be left out. */
+export type RunConfigInput = z.input<typeof runConfigSchema>;
