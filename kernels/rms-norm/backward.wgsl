@@ -1,0 +1,22 @@
+// One workgroup a row: dx = rstd · (dy·w − x · rstd² · mean(dy·w·x)).
+struct Params { rows: u32, dim: u32 }
+@group(0) @binding(0) var<storage, read> dy: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> w: array<f32>;
+@group(0) @binding(3) var<storage, read> rstd: array<f32>;
+@group(0) @binding(4) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(5) var<uniform> params: Params;
+
+// #include "../runtime/reduce.wgsl"
+
+@compute @workgroup_size(GROUP)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let row = group.x + group.y * groups.x;
+  if (row >= params.rows) { return; }
+  let base = row * params.dim;
+  var sum = 0.0;
+  for (var i = lane; i < params.dim; i += GROUP) { sum += dy[base + i] * w[i] * x[base + i]; }
+  let r = rstd[row];
+  let k = reduce_add(sum, lane) * r * r / f32(params.dim);
+  for (var i = lane; i < params.dim; i += GROUP) { dx[base + i] = r * (dy[base + i] * w[i] - x[base + i] * k); }
+}

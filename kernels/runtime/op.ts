@@ -1,0 +1,88 @@
+import * as tf from '@tensorflow/tfjs-core';
+
+/** Backends that may carry a hand-written kernel. Every other backend runs the reference. */
+export type HandWrittenBackend = 'wasm' | 'webgpu';
+
+export type Inputs = tf.NamedTensorInfoMap;
+export type Attrs = tf.NamedAttrMap;
+
+/** A kernel as an op states it: tensors in, one tensor or several out. */
+export type KernelFunction<B> = (args: { inputs: Inputs; attrs: Attrs; backend: B }) => tf.TensorInfo | tf.TensorInfo[];
+
+/**
+ * One op as the rest of the package sees it. `reference` is made of stock tfjs ops: it is the oracle in tests and what
+ * runs where no hand-written kernel exists. `gradient` is null only for ops that are themselves backward passes or
+ * updates and that nobody differentiates.
+ */
+export interface Op {
+  readonly name: string;
+  readonly reference: (inputs: Record<string, tf.Tensor>, attrs: Attrs) => tf.Tensor | tf.Tensor[];
+  readonly wasm?: KernelFunction<unknown>;
+  readonly webgpu?: KernelFunction<unknown>;
+  readonly gradient: Omit<tf.GradConfig, 'kernelName'> | null;
+}
+
+export type KernelMode = 'auto' | 'reference';
+
+let mode: KernelMode = 'auto';
+
+/** `reference` forces the stock-op implementation of every op from now on; `auto` takes the hand-written kernels. */
+export function setKernelMode(next: KernelMode): void {
+  mode = next;
+}
+
+export function kernelMode(): KernelMode {
+  return mode;
+}
+
+/** Runs `body` with the given kernel mode and puts the earlier one back. */
+export function withKernelMode<T>(next: KernelMode, body: () => T): T {
+  const before = mode;
+  mode = next;
+  try {
+    return body();
+  } finally {
+    mode = before;
+  }
+}
+
+/** Tells tfjs about an op on each of the backends this package can run on. */
+export function registerOp(op: Op, backends: readonly string[]): void {
+  for (const backendName of backends) {
+    const own = backendName === 'wasm' ? op.wasm : backendName === 'webgpu' ? op.webgpu : undefined;
+    tf.registerKernel({
+      kernelName: op.name,
+      backendName,
+      kernelFunc: ({ inputs, attrs, backend }) => {
+        if (own !== undefined && mode === 'auto') return own({ inputs, attrs: attrs ?? {}, backend });
+        return tf.tidy(() => op.reference(inputs as Record<string, tf.Tensor>, attrs ?? {}));
+      },
+    });
+  }
+  if (op.gradient !== null) tf.registerGradient({ kernelName: op.name, ...op.gradient });
+}
+
+/** Runs a registered op. Inputs that are undefined are left out. */
+export function runOp(op: Op, inputs: Record<string, tf.Tensor | undefined>, attrs: Attrs = {}): tf.Tensor {
+  return runOpMulti(op, inputs, attrs)[0] as tf.Tensor;
+}
+
+/** Runs a registered op that has several outputs. */
+export function runOpMulti(op: Op, inputs: Record<string, tf.Tensor | undefined>, attrs: Attrs = {}): tf.Tensor[] {
+  const present: Record<string, tf.Tensor> = {};
+  for (const [name, tensor] of Object.entries(inputs)) if (tensor !== undefined) present[name] = tensor;
+  const out: unknown = tf.engine().runKernel(op.name, present, attrs);
+  return (Array.isArray(out) ? out : [out]) as tf.Tensor[];
+}
+
+/**
+ * A value that several gradient closures of one op share. tfjs's own walk over the tape disposes what one closure made
+ * before it calls the next, so the value is made again when that has happened.
+ */
+export function shared(make: () => tf.Tensor): () => tf.Tensor {
+  let value: tf.Tensor | undefined;
+  return () => {
+    if (value === undefined || value.isDisposed) value = make();
+    return value;
+  };
+}

@@ -1,0 +1,68 @@
+import type { TensorInfo, DataType } from '@tensorflow/tfjs-core';
+
+/** What this package uses of tfjs's WASM backend; its own type declares most of it private. */
+interface WasmBackend {
+  readonly wasm: {
+    readonly asm: { readonly memory?: WebAssembly.Memory };
+    readonly wasmMemory?: WebAssembly.Memory;
+  };
+  readonly dataIdMap: { get(dataId: object): { memoryOffset: number } };
+  makeOutput(shape: number[], dtype: DataType): TensorInfo;
+}
+
+/** A compiled kernel module as `scripts/embed-kernels.mjs` writes it. */
+export interface WasmSource {
+  readonly name: string;
+  readonly base64: string;
+}
+
+const instances = new WeakMap<object, Map<string, WebAssembly.Exports>>();
+
+/**
+ * The exports of a kernel module, instantiated over the backend's own memory: its functions take byte offsets of tfjs
+ * tensors and work on them in place. Modules are compiled at first use and kept for the life of the backend.
+ */
+export function wasmExports<T>(backend: unknown, source: WasmSource): T {
+  const owner = backend as WasmBackend;
+  let modules = instances.get(owner.wasm);
+  if (modules === undefined) instances.set(owner.wasm, (modules = new Map()));
+  let exports = modules.get(source.name);
+  if (exports === undefined) {
+    const module = new WebAssembly.Module(bytesFromBase64(source.base64) as BufferSource);
+    exports = new WebAssembly.Instance(module, { env: { memory: wasmMemory(owner) } }).exports;
+    modules.set(source.name, exports);
+  }
+  return exports as T;
+}
+
+function wasmMemory(backend: WasmBackend): WebAssembly.Memory {
+  const memory = backend.wasm.wasmMemory ?? backend.wasm.asm.memory;
+  if (memory === undefined) throw new Error('this version of tfjs-backend-wasm does not expose its memory');
+  return memory;
+}
+
+/** Byte offset of a tensor's values in the backend's memory. Valid until the tensor is disposed. */
+export function wasmOffset(backend: unknown, tensor: TensorInfo): number {
+  return (backend as WasmBackend).dataIdMap.get(tensor.dataId).memoryOffset;
+}
+
+/** Allocates an output (uninitialised values) on the backend's heap. */
+export function wasmOutput(backend: unknown, shape: readonly number[], dtype: 'float32' | 'int32' = 'float32'): TensorInfo {
+  return (backend as WasmBackend).makeOutput([...shape], dtype);
+}
+
+/** Runs `body` with `bytes` bytes of scratch memory on the backend's heap (16-byte aligned, uninitialised). */
+export function withWasmScratch<T>(backend: unknown, bytes: number, body: (offset: number) => T): T {
+  const owner = backend as WasmBackend & { disposeData(dataId: object, force?: boolean): boolean };
+  const info = owner.makeOutput([Math.ceil(bytes / 4) + 4], 'float32');
+  try {
+    const offset = wasmOffset(backend, info);
+    return body((offset + 15) & ~15);
+  } finally {
+    owner.disposeData(info.dataId, true);
+  }
+}
+
+function bytesFromBase64(base64: string): Uint8Array {
+  return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+}

@@ -1,0 +1,161 @@
+import type { DataType, TensorInfo } from '@tensorflow/tfjs-core';
+import { env, util } from '@tensorflow/tfjs-core';
+
+/**
+ * The one file that reaches into tfjs's WebGPU backend. tfjs puts its own text in front of every shader, so `enable f16;`
+ * and `enable subgroups;` cannot go through its program runner: kernels here compile their own pipelines and record into the
+ * backend's current encoder, in order with the stock ops around them.
+ */
+interface GpuBackend {
+  readonly device: GPUDevice;
+  readonly queue: GPUQueue;
+  readonly tensorMap: { get(dataId: object): { resource?: GPUBuffer; values?: unknown } };
+  readonly bufferManager: { acquireBuffer(size: number, usage: number): GPUBuffer };
+  commandEncoder: GPUCommandEncoder | null;
+  computePassEncoder: GPUComputePassEncoder | null;
+  commandQueueOwnedIds: WeakSet<object>;
+  dispatchCountInPass: number;
+  uniformPendingDisposal: GPUBuffer[];
+  activeTimers?: unknown[] | null;
+  ensureCommandEncoderReady(): void;
+  endComputePassEncoder(): void;
+  submitQueue(): void;
+  uploadToGPU(dataId: object): void;
+  makeTensorInfo(shape: number[], dtype: DataType): TensorInfo;
+}
+
+/** A compute kernel: WGSL text with one entry point `main`, and the values of its `override` constants. */
+export interface GpuProgram {
+  /** Distinguishes pipelines together with the constants: two programs of one name must have the same code. */
+  readonly name: string;
+  readonly code: string;
+  readonly constants?: Readonly<Record<string, number>>;
+}
+
+/** Scalars of one dispatch, in the order of the WGSL struct: `u` fields are u32, `f` fields f32. All are 4 bytes. */
+export type GpuParams = readonly (readonly ['u' | 'i' | 'f', number])[];
+
+interface DeviceState {
+  readonly pipelines: Map<string, GPUComputePipeline>;
+  readonly uniforms: Map<string, GPUBuffer>;
+  dispatches: number;
+}
+
+const states = new WeakMap<GPUDevice, DeviceState>();
+/** Bound on cached uniform buffers: shapes of a run are few; generation makes new ones with every token. */
+const MAX_CACHED_UNIFORMS = 4096;
+
+function stateOf(device: GPUDevice): DeviceState {
+  let state = states.get(device);
+  if (state === undefined) states.set(device, (state = { pipelines: new Map(), uniforms: new Map(), dispatches: 0 }));
+  return state;
+}
+
+/** Allocates an output tensor with uninitialised values. */
+export function gpuOutput(backend: unknown, shape: readonly number[], dtype: 'float32' | 'int32' = 'float32'): TensorInfo {
+  return (backend as GpuBackend).makeTensorInfo([...shape], dtype);
+}
+
+/** True when the device was opened with this feature. */
+export function gpuHas(backend: unknown, feature: string): boolean {
+  return (backend as GpuBackend).device.features.has(feature);
+}
+
+export function gpuLimits(backend: unknown): GPUSupportedLimits {
+  return (backend as GpuBackend).device.limits;
+}
+
+/** Dispatches recorded by this package's kernels on this backend since it was opened. */
+export function gpuDispatchCount(backend: unknown): number {
+  return stateOf((backend as GpuBackend).device).dispatches;
+}
+
+/**
+ * Records one dispatch. Binding i of group 0 is `tensors[i]` (read or read_write storage, as the shader declares); the
+ * uniform struct of `params`, if any, is the binding after the last tensor. A tensor that is written must not be bound twice.
+ * `workgroups` are counts, each at most 65535.
+ */
+export function gpuDispatch(
+  backend: unknown,
+  program: GpuProgram,
+  tensors: readonly TensorInfo[],
+  params: GpuParams,
+  workgroups: readonly [number, number, number],
+): void {
+  const gpu = backend as GpuBackend;
+  const state = stateOf(gpu.device);
+  const pipeline = pipelineFor(gpu.device, state, program);
+  const entries: GPUBindGroupEntry[] = tensors.map((tensor, binding) => ({ binding, resource: { buffer: bufferOf(gpu, tensor) } }));
+  if (params.length > 0) {
+    entries.push({ binding: tensors.length, resource: { buffer: uniformFor(gpu, state, params) } });
+  }
+  for (const tensor of tensors) gpu.commandQueueOwnedIds.add(tensor.dataId);
+  const bindGroup = gpu.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
+  gpu.ensureCommandEncoderReady();
+  gpu.computePassEncoder ??= (gpu.commandEncoder as GPUCommandEncoder).beginComputePass();
+  gpu.computePassEncoder.setPipeline(pipeline);
+  gpu.computePassEncoder.setBindGroup(0, bindGroup);
+  gpu.computePassEncoder.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2]);
+  gpu.dispatchCountInPass++;
+  state.dispatches++;
+  if (env().getNumber('WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE') <= gpu.dispatchCountInPass) {
+    gpu.endComputePassEncoder();
+    gpu.submitQueue();
+  }
+}
+
+function bufferOf(gpu: GpuBackend, tensor: TensorInfo): GPUBuffer {
+  gpu.uploadToGPU(tensor.dataId);
+  const buffer = gpu.tensorMap.get(tensor.dataId).resource;
+  if (buffer === undefined) throw new Error(`a tensor of shape [${tensor.shape.join(', ')}] has no buffer on the GPU`);
+  return buffer;
+}
+
+function pipelineFor(device: GPUDevice, state: DeviceState, program: GpuProgram): GPUComputePipeline {
+  const constants = program.constants ?? {};
+  const key = `${program.name}|${Object.entries(constants).flat().join(',')}`;
+  let pipeline = state.pipelines.get(key);
+  if (pipeline === undefined) {
+    const module = device.createShaderModule({ label: program.name, code: program.code });
+    pipeline = device.createComputePipeline({
+      label: program.name,
+      layout: 'auto',
+      compute: { module, entryPoint: 'main', constants: { ...constants } },
+    });
+    state.pipelines.set(key, pipeline);
+  }
+  return pipeline;
+}
+
+/**
+ * The uniform buffer holding `params`. Shapes repeat from step to step, so equal contents share one buffer that is written once;
+ * past the bound the buffer is a pooled one that goes back after the submit.
+ */
+function uniformFor(gpu: GpuBackend, state: DeviceState, params: GpuParams): GPUBuffer {
+  const key = params.join(';');
+  const cached = state.uniforms.get(key);
+  if (cached !== undefined) return cached;
+  const size = Math.max(16, Math.ceil(params.length / 4) * 16);
+  const view = new DataView(new ArrayBuffer(size));
+  params.forEach(([type, value], i) => {
+    if (type === 'f') view.setFloat32(4 * i, value, true);
+    else if (type === 'i') view.setInt32(4 * i, value, true);
+    else view.setUint32(4 * i, value, true);
+  });
+  const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.UNIFORM;
+  const keep = state.uniforms.size < MAX_CACHED_UNIFORMS;
+  const buffer = keep ? gpu.device.createBuffer({ size, usage }) : gpu.bufferManager.acquireBuffer(size, usage);
+  gpu.queue.writeBuffer(buffer, 0, view.buffer);
+  if (keep) state.uniforms.set(key, buffer);
+  else gpu.uniformPendingDisposal.push(buffer);
+  return buffer;
+}
+
+/** Workgroup counts for `items` items at `perGroup` a group, folded into two dimensions past 65535 groups. */
+export function gpuWorkgroups(items: number, perGroup: number): [number, number, number] {
+  const groups = Math.max(1, Math.ceil(items / perGroup));
+  if (groups <= 65535) return [groups, 1, 1];
+  const x = Math.ceil(Math.sqrt(groups));
+  util.assert(x <= 65535, () => `${items} items are too many for one dispatch`);
+  return [x, Math.ceil(groups / x), 1];
+}

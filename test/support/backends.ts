@@ -1,0 +1,58 @@
+import * as tf from '@tensorflow/tfjs-core';
+import '@tensorflow/tfjs-backend-cpu';
+import '@tensorflow/tfjs-backend-wasm';
+import { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
+import { create, globals } from 'webgpu';
+import { afterAll, beforeAll, describe } from 'vitest';
+
+export type TestBackend = 'cpu' | 'wasm' | 'webgpu';
+
+let gpu: GPU | undefined;
+const adapter = await openAdapter();
+
+async function openAdapter(): Promise<GPUAdapter | null> {
+  Object.assign(globalThis, globals);
+  gpu = create(['enable-dawn-features=allow_unsafe_apis']) as GPU;
+  if (globalThis.navigator === undefined) Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true });
+  Object.defineProperty(globalThis.navigator, 'gpu', { value: gpu, configurable: true });
+  return gpu.requestAdapter();
+}
+
+async function openWebGpu(): Promise<void> {
+  if (tf.engine().registryFactory['webgpu'] === undefined && adapter !== null) {
+    const limits: Record<string, number> = {};
+    for (const key of ['maxStorageBufferBindingSize', 'maxBufferSize', 'maxComputeWorkgroupStorageSize', 'maxComputeInvocationsPerWorkgroup', 'maxComputeWorkgroupSizeX'] as const) limits[key] = adapter.limits[key];
+    const device = await adapter.requestDevice({ requiredFeatures: [...adapter.features] as GPUFeatureName[], requiredLimits: limits });
+    device.addEventListener('uncapturederror', (event) => {
+      console.error('WebGPU:', (event as GPUUncapturedErrorEvent).error.message);
+    });
+    tf.env().set('WEBGPU_CPU_FORWARD', false);
+    tf.registerBackend('webgpu', () => new WebGPUBackend(device, adapter.info), 0);
+  }
+  await tf.setBackend('webgpu');
+}
+
+/**
+ * Runs a suite once a backend. Without a WebGPU adapter its suite is reported as skipped, unless LOWRANK_REQUIRE_WEBGPU
+ * is set: then it fails.
+ */
+export function describeBackends(name: string, backends: readonly TestBackend[], body: (backend: TestBackend) => void): void {
+  for (const backend of backends) {
+    const missing = backend === 'webgpu' && adapter === null && process.env['LOWRANK_REQUIRE_WEBGPU'] !== '1';
+    describe.skipIf(missing)(`${name} on ${backend}`, () => {
+      beforeAll(async () => {
+        if (backend === 'webgpu') {
+          if (adapter === null) throw new Error('no WebGPU adapter, and LOWRANK_REQUIRE_WEBGPU is set');
+          await openWebGpu();
+        } else {
+          await tf.setBackend(backend);
+        }
+        await tf.ready();
+      });
+      afterAll(() => {
+        gpu = undefined;
+      });
+      body(backend);
+    });
+  }
+}
