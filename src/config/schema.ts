@@ -73,7 +73,10 @@ const data = z.strictObject({
     .describe('What a row holds; `auto` tells by the field names.'),
   template: textOrList()
     .exactOptional()
-    .describe('Jinja template of the prompt, with the fields of the row as its variables; a list gives several wordings.'),
+    .describe(
+      'Jinja template of the prompt with the fields of the row as its variables, or the name `alpaca`; of a list each row ' +
+        'draws one. Without a completion it is the whole text.',
+    ),
   prompt_field: text().exactOptional().describe('Field of a row that holds the prompt.'),
   completion_field: text().exactOptional().describe('Field of a row that holds the completion.'),
   completion_template: text()

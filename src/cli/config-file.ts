@@ -1,0 +1,39 @@
+import { readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import type { Command } from 'commander';
+import { loadConfig } from '../config/load.js';
+import { renderConfigHelp } from '../config/reference.js';
+import type { RunConfig } from '../config/schema.js';
+import { ConfigError } from '../errors.js';
+
+/** What commander gives the action of a command made by `takesConfig`, after the config's file name. */
+export interface ConfigFlags {
+  readonly set: readonly string[];
+}
+
+/** Lets a command take `<config>` and `--set option=value`, with every option of the schema in its help. */
+export function takesConfig(command: Command): Command {
+  return command
+    .argument('<config>', 'YAML or JSON file that describes the run')
+    .option('--set <option=value>', 'replace an option of the config (repeatable)', collect, [])
+    .addHelpText('after', renderConfigHelp);
+}
+
+/**
+ * Reads a config file. Paths come out absolute, so the config means the same when it is read from elsewhere.
+ * @throws ConfigError when the file cannot be read or has problems.
+ */
+export async function readConfig(file: string, overrides: readonly string[] = []): Promise<RunConfig> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    const reason = error instanceof Error ? error.message.replace(/, .*$/, '') : String(error);
+    throw new ConfigError(`cannot read the config ${file}: ${reason}`, { cause: error });
+  }
+  return loadConfig(text, file, overrides, { file: dirname(resolve(file)), overrides: process.cwd() });
+}
+
+function collect(value: string, previous: readonly string[]): string[] {
+  return [...previous, value];
+}

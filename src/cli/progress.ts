@@ -1,0 +1,117 @@
+import { MultiBar, Presets, type SingleBar } from 'cli-progress';
+import { formatCount, formatDuration, formatNumber } from './format.js';
+
+/** What is known after an optimiser step. */
+export interface StepReport {
+  /** Counted from 1. */
+  readonly step: number;
+  readonly loss: number;
+  readonly learningRate: number;
+  readonly tokensPerSecond: number;
+}
+
+/** Shows how far a run is. Nothing but `log` is called before `start` or after `stop`. */
+export interface ProgressReporter {
+  /** `done` steps of `total` are behind us when a run goes on from a checkpoint. */
+  start(total: number, done?: number): void;
+  step(report: StepReport): void;
+  /** A line of its own, above the bar where there is one. */
+  log(line: string): void;
+  stop(): void;
+}
+
+export type ProgressStream = NodeJS.WritableStream & { readonly isTTY?: boolean };
+
+export interface ProgressOptions {
+  /** Standard error unless given, so that results can be piped. */
+  readonly stream?: ProgressStream;
+  /** Steps between two lines where there is no terminal; 10 unless given. */
+  readonly every?: number;
+}
+
+/** A bar on a terminal, plain lines elsewhere. */
+export function createProgress(options: ProgressOptions = {}): ProgressReporter {
+  const stream = options.stream ?? process.stderr;
+  return stream.isTTY === true ? new BarProgress(stream) : new LineProgress(stream, options.every ?? 10);
+}
+
+class BarProgress implements ProgressReporter {
+  private running: { readonly bars: MultiBar; readonly bar: SingleBar } | undefined;
+
+  constructor(private readonly stream: ProgressStream) {}
+
+  start(total: number, done = 0): void {
+    // gracefulExit would take over SIGINT, which belongs to the run: it saves a checkpoint first.
+    const bars = new MultiBar(
+      {
+        stream: this.stream,
+        format: '{bar} {value}/{total}  loss {loss}  lr {learningRate}  {tokensPerSecond} tokens/s  ETA {eta_formatted}',
+        formatTime: (seconds) => formatDuration(Number(seconds)),
+        barsize: 24,
+        gracefulExit: false,
+      },
+      Presets.shades_classic,
+    );
+    const bar = bars.create(total, done, { loss: '-', learningRate: '-', tokensPerSecond: '-' });
+    this.running = { bars, bar };
+  }
+
+  step(report: StepReport): void {
+    this.running?.bar.update(report.step, {
+      loss: formatNumber(report.loss),
+      learningRate: formatNumber(report.learningRate),
+      tokensPerSecond: formatCount(report.tokensPerSecond),
+    });
+  }
+
+  log(line: string): void {
+    if (this.running === undefined) this.stream.write(`${line}\n`);
+    else this.running.bars.log(`${line}\n`);
+  }
+
+  stop(): void {
+    // Lines are written with the next redraw: without this one the last of them would be lost.
+    this.running?.bars.update();
+    this.running?.bars.stop();
+    this.running = undefined;
+  }
+}
+
+class LineProgress implements ProgressReporter {
+  private total = 0;
+  private done = 0;
+  private startedAt = 0;
+
+  constructor(
+    private readonly stream: ProgressStream,
+    private readonly every: number,
+  ) {}
+
+  start(total: number, done = 0): void {
+    this.total = total;
+    this.done = done;
+    this.startedAt = performance.now();
+  }
+
+  step(report: StepReport): void {
+    const { step } = report;
+    if (step !== this.done + 1 && step !== this.total && step % this.every !== 0) return;
+    const secondsPerStep = (performance.now() - this.startedAt) / 1000 / Math.max(step - this.done, 1);
+    const parts = [
+      `step ${step}/${this.total}`,
+      `loss ${formatNumber(report.loss)}`,
+      `lr ${formatNumber(report.learningRate)}`,
+      `${formatCount(report.tokensPerSecond)} tokens/s`,
+    ];
+    if (step < this.total) parts.push(`ETA ${formatDuration((this.total - step) * secondsPerStep)}`);
+    this.log(parts.join('  '));
+  }
+
+  log(line: string): void {
+    this.stream.write(`${line}\n`);
+  }
+
+  stop(): void {
+    // Every line is already out.
+  }
+}
