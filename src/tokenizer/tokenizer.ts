@@ -1,0 +1,172 @@
+import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
+
+import { FormatError } from '../errors.js';
+import { readJson, readText, type Directory } from '../io/directory.js';
+import { isRecord } from '../io/json.js';
+import { ChatTemplateRenderer, readChatTemplate, type ChatMessage, type ChatTemplateOptions } from './chat-template.js';
+import { configTokenId, libraryConfig, readSpecialTokens, type SpecialTokens } from './special-tokens.js';
+import { countVocabulary, normaliseTokenizerJson, type JsonObject, type TokenizerJson } from './tokenizer-json.js';
+
+export interface EncodeOptions {
+  /** Let the post-processor add what it adds (a BOS token in most decoders). Default true. */
+  readonly addSpecialTokens?: boolean | undefined;
+}
+
+export interface DecodeOptions {
+  /** Leave special tokens out of the text. Default false. */
+  readonly skipSpecialTokens?: boolean | undefined;
+}
+
+/** What training and generation need of a tokenizer. */
+export interface Tokenizer {
+  encode(text: string, options?: EncodeOptions): number[];
+  decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
+  /** Largest token id plus one. */
+  readonly vocabSize: number;
+  readonly bosTokenId?: number | undefined;
+  readonly eosTokenId?: number | undefined;
+  readonly padTokenId?: number | undefined;
+  /** The token with which the chat template closes an assistant turn; the EOS token where it closes with nothing special. */
+  readonly endOfTurnId?: number | undefined;
+  readonly chatTemplate?: string | undefined;
+  tokenToId(token: string): number | undefined;
+  idToToken(id: number): string | undefined;
+  /** @throws ConfigError without a template; DataError when the template refuses the messages. */
+  applyChatTemplate(messages: readonly ChatMessage[], options?: ChatTemplateOptions): string;
+}
+
+/** Files that make up a tokenizer: copy those that exist beside an exported model or adapter. */
+export const TOKENIZER_FILES: readonly string[] = [
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'added_tokens.json',
+  'chat_template.jinja',
+  'chat_template.json',
+  'tokenizer.model',
+  'vocab.json',
+  'merges.txt',
+];
+
+/**
+ * Loads the tokenizer of a Hugging Face model directory. The end-of-text and start-of-text tokens come from
+ * tokenizer_config.json, else special_tokens_map.json, else the ids in generation_config.json or config.json; the chat
+ * template from chat_template.jinja, else tokenizer_config.json.
+ * @returns undefined when there is no tokenizer.json.
+ * @throws FormatError naming the file and field of a malformed file.
+ */
+export async function loadTokenizer(directory: Directory): Promise<Tokenizer | undefined> {
+  const file = `${directory.name}/tokenizer.json`;
+  const raw = await readJson(directory, 'tokenizer.json');
+  if (raw === undefined) return undefined;
+  const config = await readObject(directory, 'tokenizer_config.json');
+  const map = await readObject(directory, 'special_tokens_map.json');
+  const ids = { ...(await readObject(directory, 'config.json')), ...(await readObject(directory, 'generation_config.json')) };
+  const chatTemplate =
+    (await readText(directory, 'chat_template.jinja')) ??
+    readChatTemplate(config['chat_template'], `${directory.name}/tokenizer_config.json`) ??
+    readChatTemplate((await readObject(directory, 'chat_template.json'))['chat_template'], `${directory.name}/chat_template.json`);
+  const json = normaliseTokenizerJson(raw, file, config);
+  return new HubTokenizer(json, { file, config, tokens: readSpecialTokens(config, map), ids, chatTemplate });
+}
+
+interface Parts {
+  readonly file: string;
+  readonly config: JsonObject;
+  readonly tokens: SpecialTokens;
+  readonly ids: JsonObject;
+  readonly chatTemplate: string | undefined;
+}
+
+class HubTokenizer implements Tokenizer {
+  readonly vocabSize: number;
+  readonly bosTokenId: number | undefined;
+  readonly eosTokenId: number | undefined;
+  readonly padTokenId: number | undefined;
+  readonly chatTemplate: string | undefined;
+  private readonly library: LibraryTokenizer;
+  private readonly chat: ChatTemplateRenderer;
+  private readonly specialIds: ReadonlySet<number>;
+  private turnEnd: { readonly id: number | undefined } | undefined;
+
+  constructor(json: TokenizerJson, parts: Parts) {
+    const { file, config, tokens, ids } = parts;
+    try {
+      this.library = new LibraryTokenizer(json, libraryConfig(config, tokens));
+    } catch (error) {
+      throw new FormatError(`${file}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+    this.vocabSize = countVocabulary(json);
+    const idOf = (name: 'bos_token' | 'eos_token' | 'pad_token'): number | undefined => {
+      const token = tokens[name];
+      if (token !== undefined) return this.tokenToId(token);
+      if (config[name] === null) return undefined; // said to be none, whatever the model's config.json holds
+      const id = configTokenId(ids, `${name}_id`);
+      return id !== undefined && id < this.vocabSize ? id : undefined;
+    };
+    this.bosTokenId = idOf('bos_token');
+    this.eosTokenId = idOf('eos_token');
+    this.padTokenId = idOf('pad_token');
+    this.chatTemplate = parts.chatTemplate;
+    this.specialIds = new Set(json.added_tokens.filter((token) => token['special'] === true).map((token) => token.id));
+    const named: SpecialTokens = { ...tokens };
+    // A directory without tokenizer_config.json still has its ids; templates speak of the tokens by name.
+    if (named.eos_token === undefined && this.eosTokenId !== undefined) named.eos_token = this.idToToken(this.eosTokenId) ?? '';
+    if (named.bos_token === undefined && this.bosTokenId !== undefined) named.bos_token = this.idToToken(this.bosTokenId) ?? '';
+    this.chat = new ChatTemplateRenderer(named, parts.chatTemplate, file);
+  }
+
+  encode(text: string, options: EncodeOptions = {}): number[] {
+    const { ids } = this.library.encode(text, { add_special_tokens: options.addSpecialTokens ?? true });
+    // A vocabulary without an unknown token drops what it cannot spell; the library leaves holes there.
+    return (ids as (number | undefined)[]).filter((id) => id !== undefined);
+  }
+
+  decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
+    const list = Array.from(ids);
+    if (list.length === 0) return '';
+    return this.library.decode(list, { skip_special_tokens: options.skipSpecialTokens ?? false });
+  }
+
+  tokenToId(token: string): number | undefined {
+    return this.library.token_to_id(token);
+  }
+
+  idToToken(id: number): string | undefined {
+    return this.library.id_to_token(id);
+  }
+
+  applyChatTemplate(messages: readonly ChatMessage[], options: ChatTemplateOptions = {}): string {
+    return this.chat.render(messages, options);
+  }
+
+  get endOfTurnId(): number | undefined {
+    this.turnEnd ??= { id: this.findEndOfTurn() ?? this.eosTokenId };
+    return this.turnEnd.id;
+  }
+
+  /** Renders one exchange and takes the first special token after the answer. */
+  private findEndOfTurn(): number | undefined {
+    if (this.chatTemplate === undefined) return undefined;
+    const answer = 'lowrank-answer';
+    let text: string;
+    try {
+      text = this.applyChatTemplate([
+        { role: 'user', content: 'question' },
+        { role: 'assistant', content: answer },
+      ]);
+    } catch {
+      return undefined; // a template that refuses this exchange is judged on real rows
+    }
+    const at = text.lastIndexOf(answer);
+    if (at < 0) return undefined;
+    return this.encode(text.slice(at + answer.length), { addSpecialTokens: false }).find((id) => this.specialIds.has(id));
+  }
+}
+
+async function readObject(directory: Directory, path: string): Promise<JsonObject> {
+  const value = await readJson(directory, path);
+  if (value === undefined) return {};
+  if (!isRecord(value)) throw new FormatError(`${directory.name}/${path}: expected an object`);
+  return value;
+}
