@@ -1,0 +1,84 @@
+import { ConfigError, DataError } from '../errors.js';
+import { compileTemplate, type CompiledTemplate } from '../tokenizer/template.js';
+import { describeFormats, detectFormat } from './formats.js';
+import type { JsonRow } from './jsonl.js';
+import { templateName, templatesOf, type DataOptions, type RowFormat } from './options.js';
+
+/** Where a piece of text comes from: a field as it is, or one of several templates. */
+export type TextPart = { readonly field: string } | { readonly templates: readonly CompiledTemplate[] };
+
+/** How the rows of one source are read, settled on its first row. */
+export type RowPlan =
+  | { readonly format: 'tokens' | 'messages' }
+  | { readonly format: Exclude<RowFormat, 'tokens' | 'messages'>; readonly prompt: TextPart; readonly completion: TextPart | undefined };
+
+/** The prompt of Stanford Alpaca, with and without an input. Jinja drops one newline at the end, hence the second. */
+const ALPACA_PROMPT =
+  'Below is an instruction that describes a task{% if input %}, paired with an input that provides further context{% endif %}. ' +
+  'Write a response that appropriately completes the request.\n\n### Instruction:\n{{ instruction }}\n\n' +
+  '{% if input %}### Input:\n{{ input }}\n\n{% endif %}### Response:\n\n';
+
+/**
+ * Settles how rows are read from the options and the first row.
+ * @throws DataError when the row has no known format; ConfigError when the options do not say where the prompt is.
+ */
+export function planRows(options: DataOptions, first: JsonRow, place: string): RowPlan {
+  const { format: wanted = 'auto' } = options;
+  const format = wanted === 'auto' ? detectFormat(first) : wanted;
+  const custom =
+    options.template ?? options.prompt_field ?? options.completion_template ?? options.completion_field ?? options.text_field;
+  if (custom !== undefined) {
+    if (options.text_field !== undefined) return { format: 'template', prompt: { field: options.text_field }, completion: undefined };
+    return { format: 'template', prompt: customPrompt(options, format), completion: customCompletion(options, format, first) };
+  }
+  switch (format) {
+    case 'tokens':
+    case 'messages':
+      return { format };
+    case 'completion':
+      return { format, prompt: { field: 'prompt' }, completion: { field: 'completion' } };
+    case 'alpaca':
+      return { format, prompt: { templates: [alpacaPrompt()] }, completion: { field: 'output' } };
+    case 'text':
+      return { format, prompt: { field: 'text' }, completion: undefined };
+    case undefined: {
+      const fields = Object.keys(first).map((key) => `"${key}"`).join(', ');
+      throw new DataError(
+        `${place}: no known format: the row has ${fields || 'no fields'}. Give a template over its fields, or rows of one of these:\n${describeFormats()}`,
+      );
+    }
+  }
+}
+
+
+function customPrompt(options: DataOptions, format: RowFormat | undefined): TextPart {
+  const sources = templatesOf(options);
+  if (sources.length > 0) {
+    const templates = sources.map((source, index) =>
+      source === 'alpaca' ? alpacaPrompt() : compileTemplate(source, templateName(index, sources.length)),
+    );
+    return { templates };
+  }
+  if (options.prompt_field !== undefined) return { field: options.prompt_field };
+  if (format === 'alpaca') return { templates: [alpacaPrompt()] };
+  if (format === 'completion') return { field: 'prompt' };
+  throw new ConfigError('data: a completion is named but no prompt: give template or prompt_field');
+}
+
+function customCompletion(options: DataOptions, format: RowFormat | undefined, first: JsonRow): TextPart | undefined {
+  if (options.completion_template !== undefined) {
+    return { templates: [compileTemplate(options.completion_template, 'completion_template')] };
+  }
+  if (options.completion_field !== undefined) return { field: options.completion_field };
+  if (options.format === 'text') return undefined;
+  if (format === 'alpaca') return { field: 'output' };
+  if (first['completion'] !== undefined) return { field: 'completion' };
+  if (options.prompt_field !== undefined) {
+    throw new ConfigError('data: prompt_field is given but nothing says what the completion is: give completion_field or completion_template');
+  }
+  return undefined;
+}
+
+function alpacaPrompt(): CompiledTemplate {
+  return compileTemplate(ALPACA_PROMPT, 'the Alpaca prompt');
+}

@@ -1,0 +1,101 @@
+import { ConfigError, DataError } from '../errors.js';
+import type { Random } from '../random.js';
+import type { ChatMessage } from '../tokenizer/chat-template.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { writeChat, type TextSpan } from './chat.js';
+import { checkRow, stringProblem } from './formats.js';
+import { describeValue, type JsonRow } from './jsonl.js';
+import type { DataOptions } from './options.js';
+import type { RowPlan, TextPart } from './plan.js';
+
+/** A row as text, before it becomes tokens. */
+export interface RenderedRow {
+  readonly text: string;
+  /** What the loss is taken over, in ascending order: [start, end) of `text`. */
+  readonly learnt: readonly TextSpan[];
+  /** A conversation: its template writes all special tokens itself. */
+  readonly chat: boolean;
+  /** What stands before the (last) completion; the whole text where there is none. */
+  readonly prompt: string;
+  /** The completion, of a conversation the last answer; undefined where the whole text is learnt. */
+  readonly completion: string | undefined;
+}
+
+export type RenderOutcome =
+  | { readonly rendered: RenderedRow }
+  /** The row is wrong: the data set is refused. */
+  | { readonly problem: string }
+  /** The row holds nothing to learn: it is left out and listed. */
+  | { readonly empty: string };
+
+export interface RenderContext {
+  readonly plan: RowPlan;
+  readonly options: DataOptions;
+  readonly tokenizer: Tokenizer | undefined;
+  /** Stream from which each row draws its template. */
+  readonly draw: Random;
+}
+
+/**
+ * Turns a row into text.
+ * @throws ConfigError where the fault is in the settings and not in the row.
+ */
+export function renderRow(row: JsonRow, context: RenderContext): RenderOutcome {
+  const { plan } = context;
+  if (plan.format === 'tokens') throw new ConfigError('data: rows of token ids have no text');
+  if (plan.format !== 'template') {
+    const problem = checkRow(row, plan.format);
+    if (problem !== undefined) return { problem };
+  }
+  try {
+    return 'prompt' in plan ? renderParts(row, plan.prompt, plan.completion, context.draw) : renderMessages(row, context);
+  } catch (error) {
+    if (error instanceof DataError) return { problem: error.message };
+    throw error;
+  }
+}
+
+function renderParts(row: JsonRow, promptPart: TextPart, completionPart: TextPart | undefined, draw: Random): RenderOutcome {
+  const prompt = writePart(row, promptPart, draw);
+  if (typeof prompt !== 'string') return prompt;
+  if (completionPart === undefined) {
+    if (prompt.trim() === '') return { empty: 'the text is empty' };
+    return { rendered: { text: prompt, learnt: [{ start: 0, end: prompt.length }], chat: false, prompt, completion: undefined } };
+  }
+  const completion = writePart(row, completionPart, draw);
+  if (typeof completion !== 'string') return completion;
+  if (completion.trim() === '') return { empty: 'the completion is empty' };
+  const text = prompt + completion;
+  return { rendered: { text, learnt: [{ start: prompt.length, end: text.length }], chat: false, prompt, completion } };
+}
+
+function writePart(row: JsonRow, part: TextPart, draw: Random): string | { readonly problem: string } {
+  if ('field' in part) {
+    const problem = stringProblem(row, part.field);
+    return problem === undefined ? String(row[part.field]) : { problem };
+  }
+  const index = part.templates.length > 1 ? draw.below(part.templates.length) : 0;
+  const template = part.templates[index];
+  if (template === undefined) throw new ConfigError('data: no template to draw from');
+  const absent = template.requiredVariables.filter((name) => name !== 'row' && (row[name] ?? null) === null);
+  if (absent.length > 0) {
+    const found = absent.map((name) => `"${name}" (found ${describeValue(row[name])})`).join(', ');
+    const has = Object.keys(row).map((key) => `"${key}"`).join(', ');
+    return { problem: `${template.name} wants ${found}; the row has ${has || 'no fields'}` };
+  }
+  return template.render({ ...row, row });
+}
+
+function renderMessages(row: JsonRow, { options, tokenizer }: RenderContext): RenderOutcome {
+  if (tokenizer === undefined) throw new ConfigError('data: conversations need a tokenizer, and this model has none');
+  const messages = row['messages'] as readonly ChatMessage[]; // checkRow has seen to it
+  const { text, turns } = writeChat(tokenizer, messages, row['tools'] ?? undefined, options);
+  const last = turns.at(-1);
+  if (last === undefined) {
+    if (options.train_on !== 'all') return { empty: 'the conversation has no answer of the assistant' };
+    return { rendered: { text, learnt: [], chat: true, prompt: text, completion: undefined } };
+  }
+  const answer = messages.findLast((message) => message.role === 'assistant')?.content;
+  const completion = typeof answer === 'string' ? answer : text.slice(last.start, last.end);
+  return { rendered: { text, learnt: turns, chat: true, prompt: text.slice(0, last.start), completion } };
+}
