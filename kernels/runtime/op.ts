@@ -86,3 +86,12 @@ export function shared(make: () => tf.Tensor): () => tf.Tensor {
     return value;
   };
 }
+
+/** The like of `shared` for an op with several outputs: takes the i-th of one run, which is repeated when that output is gone. */
+export function sharedMany(make: () => tf.Tensor[]): (i: number) => tf.Tensor {
+  let values: tf.Tensor[] | undefined;
+  return (i) => {
+    if (values === undefined || values[i]?.isDisposed !== false) values = make();
+    return values[i] as tf.Tensor;
+  };
+}
