@@ -1,0 +1,62 @@
+#!/usr/bin/env node
+/**
+ * Copies the compact part of the reference numbers into test/golden, so that a clone is tested without the rest.
+ * Usage: node scripts/make-golden.mjs <folder with the references> [part …]
+ *
+ * Small files are copied; of large outputs only the SHA-256 is kept (digests.json): these are numbers that must be met
+ * bit for bit, and a digest says that as well as the bytes do.
+ */
+import { createHash } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/**
+ * from: folder below the references; copy(path, bytes): whether the file is carried; digest(path): whether its
+ * SHA-256 is kept otherwise. Files that answer no to both are left out.
+ */
+const PARTS = [
+  {
+    name: 'bitsandbytes',
+    from: 'bitsandbytes',
+    copy: (path, bytes) =>
+      /(^|\/)input\.f32$|^golden\/[^/]+\.json$|^thresholds\.json$/.test(path) ||
+      (!path.endsWith('.md') && !path.endsWith('.json') && bytes <= 12_500),
+    digest: (path) => /\.(f32|bf16|u8)$/.test(path),
+  },
+];
+
+const [references, ...chosen] = process.argv.slice(2);
+if (references === undefined) {
+  console.error('usage: node scripts/make-golden.mjs <folder with the references> [part …]');
+  process.exit(2);
+}
+const golden = resolve(dirname(fileURLToPath(import.meta.url)), '../test/golden');
+for (const part of PARTS.filter(({ name }) => chosen.length === 0 || chosen.includes(name))) {
+  const from = join(references, part.from);
+  const to = join(golden, part.name);
+  rmSync(to, { recursive: true, force: true });
+  const digests = {};
+  let copied = 0;
+  for (const path of filesBelow(from)) {
+    const content = readFileSync(join(from, path));
+    if (part.copy(path, content.length)) {
+      mkdirSync(dirname(join(to, path)), { recursive: true });
+      writeFileSync(join(to, path), content);
+      copied += content.length;
+    } else if (part.digest(path)) {
+      digests[path] = createHash('sha256').update(content).digest('hex');
+    }
+  }
+  writeFileSync(join(to, 'digests.json'), `${JSON.stringify(digests, null, 1)}\n`);
+  console.log(`${part.name}: ${copied} bytes copied, ${Object.keys(digests).length} digests`);
+}
+
+function filesBelow(folder, top = folder) {
+  return readdirSync(folder)
+    .sort()
+    .flatMap((name) => {
+      const path = join(folder, name);
+      return statSync(path).isDirectory() ? filesBelow(path, top) : [relative(top, path)];
+    });
+}
