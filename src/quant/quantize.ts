@@ -37,8 +37,7 @@ export function quantize4bit(values: Float32Array, shape: readonly number[], opt
     throw new FormatError(`found ${values.length} values for the shape [${shape.join(', ')}]`);
   }
   const absmax = blockAbsmax(values, blockSize);
-  const codes = quantType === 'nf4' ? CODE_SEARCH.nf4 : CODE_SEARCH.fp4;
-  const { midpoints, below, ranks } = codes;
+  const { midpoints, below, ranks } = CODE_SEARCH[quantType];
   const packed = new Uint8Array(Math.ceil(values.length / 2));
   const codeOf = (x: number): number => {
     const rank = below[bucketOf(x)] as number;
@@ -54,7 +53,7 @@ export function quantize4bit(values: Float32Array, shape: readonly number[], opt
       packed[i >> 1] = (high << 4) | low;
     }
   }
-  const scale = Math.max(absmax[fullBlocks] ?? 0, LEAST_SCALE);
+  const scale = absmax[fullBlocks] as number;
   for (let i = fullBlocks * blockSize; i < values.length; i += 2) {
     const high = codeOf(clamp(Math.fround((values[i] as number) / scale)));
     // An odd count leaves a last half byte: it holds the code of zero.
@@ -127,7 +126,8 @@ function blockAbsmax(values: Float32Array, blockSize: number): Float32Array {
       const at = values.subarray(start, end).findIndex((value) => !Number.isFinite(value));
       throw new FormatError(`value ${start + at}: found ${values[start + at]}, allowed finite numbers`);
     }
-    absmax[block] = largest;
+    // bitsandbytes stores the bounded scale of a partial block, but the plain one of a full block.
+    absmax[block] = end - start < blockSize ? Math.max(largest, LEAST_SCALE) : largest;
   }
   return absmax;
 }

@@ -156,6 +156,15 @@ describe('quantize4bit', () => {
     expect(() => quantize4bit(new Float32Array(6), [6], { quantType: 'nf4', doubleQuant: false, blockSize: 3 })).toThrow(/block size/);
   });
 
+  it('gives zeros for blocks of zeros, whole or partial', () => {
+    for (const quantType of ['nf4', 'fp4'] as const) {
+      for (const doubleQuant of [false, true]) {
+        const back = dequantize4bit(quantize4bit(new Float32Array(101), [101], { quantType, doubleQuant }));
+        expect(back.every((value) => Math.abs(value) < 1e-37)).toBe(true);
+      }
+    }
+  });
+
   it('takes an empty weight', () => {
     const q = quantize4bit(new Float32Array(), [0, 4], { quantType: 'nf4', doubleQuant: true });
     expect(q.packed).toHaveLength(0);

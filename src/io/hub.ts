@@ -1,0 +1,191 @@
+import { readFile, realpath, rm, stat } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { datasetInfo, downloadFileToCacheDir, getHFHubCachePath, getRepoFolderName, HubApiError, listFiles, modelInfo } from '@huggingface/hub';
+import { ConfigError, FormatError, LowrankError } from '../errors.js';
+import { CHECKPOINT_FILE, CHECKPOINT_INDEX, parseWeightMap } from './checkpoint.js';
+import { isDirectory, isFile, localDirectory, writeError, writeFileAtomic } from './node.js';
+
+export interface ResolveOptions {
+  readonly kind?: 'model' | 'dataset';
+  /** Default: HF_HUB_CACHE, else HF_HOME/hub, else ~/.cache/huggingface/hub. */
+  readonly cacheDir?: string;
+  /** Default: HF_ENDPOINT, else the public hub. */
+  readonly hubUrl?: string;
+  /** Default: HF_HUB_OFFLINE. */
+  readonly offline?: boolean;
+  /** Default: HF_TOKEN. */
+  readonly accessToken?: string;
+  readonly onMessage?: (message: string) => void;
+}
+
+interface Repo {
+  readonly kind: 'model' | 'dataset';
+  readonly name: string;
+  readonly revision: string;
+}
+
+const COMMIT = /^[0-9a-f]{40}$/;
+const REPO_ID = /^([A-Za-z0-9][\w.-]*(?:\/[A-Za-z0-9][\w.-]*)?)(?:@([\w.-]+(?:\/[\w.-]+)*))?$/;
+/** Small files of a model: configuration, tokenizer, adapter. Weights are chosen apart. */
+const MODEL_FILES =
+  /^(?:config|generation_config|adapter_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template)\.json$|^(?:merges\.txt|tokenizer\.model|chat_template\.jinja)$/;
+const DATASET_FILES = /\.(?:jsonl|json|txt)$/;
+const ADAPTER_FILE = 'adapter_model.safetensors';
+
+/**
+ * The local folder of a model or dataset: a folder that exists wins, everything else is `org/name` or
+ * `org/name@revision` in the hub's cache, in the layout that all Hugging Face libraries share. Only the files that
+ * training needs are downloaded.
+ * @throws ConfigError when there is no such folder, repository or revision, or it is not in the cache while offline.
+ * @throws LowrankError when the network fails or the disk is full.
+ */
+export async function resolveDirectory(pathOrId: string, options: ResolveOptions = {}): Promise<string> {
+  const local = pathOrId.startsWith('~/') ? join(homedir(), pathOrId.slice(2)) : pathOrId;
+  if (await isDirectory(local)) return resolve(local);
+  const kind = options.kind ?? 'model';
+  const match = REPO_ID.exec(pathOrId);
+  const [, name, revision = 'main'] = match ?? [];
+  if (name === undefined || /(^|\/)\.\.?(\/|$)/.test(revision)) {
+    throw new ConfigError(`${pathOrId}: no such folder, and no ${kind} id (org/name or org/name@revision)`);
+  }
+  const repo: Repo = { kind, name, revision };
+  const root = join(options.cacheDir ?? getHFHubCachePath(), getRepoFolderName({ type: kind, name }));
+  const cached = await findSnapshot(root, repo);
+  if (options.offline ?? isSet(process.env['HF_HUB_OFFLINE'])) {
+    if (cached.missing === undefined) return cached.path;
+    throw new ConfigError(
+      `${pathOrId}: no such folder, and not in the cache: ${cached.missing} is missing. HF_HUB_OFFLINE forbids the download`,
+    );
+  }
+  // A commit never changes: what is whole needs no question to the network.
+  if (cached.missing === undefined && COMMIT.test(revision)) return cached.path;
+  try {
+    return await download(repo, root, options);
+  } catch (error) {
+    if (!isNetworkError(error)) throw explain(error, pathOrId);
+    if (cached.missing === undefined) {
+      options.onMessage?.(`${pathOrId}: the hub cannot be reached; taking the copy in the cache, ${cached.path}`);
+      return cached.path;
+    }
+    throw new LowrankError(`${pathOrId}: no such folder, and the hub cannot be reached: ${describe(error)}`, { cause: error });
+  }
+}
+
+async function download(repo: Repo, root: string, options: ResolveOptions): Promise<string> {
+  const hubUrl = (options.hubUrl ?? process.env['HF_ENDPOINT'])?.replace(/\/+$/, '');
+  const accessToken = options.accessToken ?? process.env['HF_TOKEN'];
+  const access = { ...(hubUrl ? { hubUrl } : {}), ...(accessToken ? { accessToken } : {}) };
+  const query = { name: repo.name, revision: repo.revision, additionalFields: ['sha'] as ['sha'], ...access };
+  const { sha } = repo.kind === 'model' ? await modelInfo(query) : await datasetInfo(query);
+  if (!COMMIT.test(sha)) throw new FormatError(`${repo.name}: the hub gave ${JSON.stringify(sha)} as commit`);
+  const target = { repo: { type: repo.kind, name: repo.name }, revision: sha, ...access };
+  const sizes = new Map<string, number>();
+  for await (const entry of listFiles({ ...target, recursive: repo.kind === 'dataset' })) {
+    if (entry.type === 'file') sizes.set(entry.path, entry.size);
+  }
+  const fetchFile = async (path: string): Promise<string> => {
+    const size = sizes.get(path);
+    if (size === undefined) throw new ConfigError(`${repo.name}@${repo.revision}: has no file ${path}`);
+    options.onMessage?.(`${repo.name}: ${path} (${size} bytes)`);
+    const cacheDir = options.cacheDir ?? getHFHubCachePath();
+    const pointer = await quietly(() => downloadFileToCacheDir({ ...target, path, cacheDir }));
+    const found = (await stat(pointer)).size;
+    if (found !== size) {
+      // The blob behind the link too, or the next run would take it for whole.
+      await rm(await realpath(pointer), { force: true });
+      await rm(pointer, { force: true });
+      throw new LowrankError(`${repo.name}: ${path}: downloaded ${found} bytes of ${size}; run again`);
+    }
+    return pointer;
+  };
+  for (const path of sizes.keys()) {
+    if ((repo.kind === 'model' ? MODEL_FILES : DATASET_FILES).test(path)) await fetchFile(path);
+  }
+  if (repo.kind === 'model') await fetchWeights(repo, sizes, fetchFile);
+  const snapshot = join(root, 'snapshots', sha);
+  if (!(await isDirectory(snapshot))) throw new ConfigError(`${repo.name}@${repo.revision}: has no file this program can read`);
+  // The name of the revision comes last: it never points to half a snapshot.
+  if (repo.revision !== sha) await writeFileAtomic(join(root, 'refs', repo.revision), sha);
+  return snapshot;
+}
+
+async function fetchWeights(repo: Repo, sizes: ReadonlyMap<string, number>, fetchFile: (path: string) => Promise<string>): Promise<void> {
+  if (sizes.has(ADAPTER_FILE)) await fetchFile(ADAPTER_FILE);
+  if (sizes.has(CHECKPOINT_FILE)) {
+    await fetchFile(CHECKPOINT_FILE);
+  } else if (sizes.has(CHECKPOINT_INDEX)) {
+    const index = await fetchFile(CHECKPOINT_INDEX);
+    const weightMap = parseWeightMap(await readFile(index, 'utf8'), `${repo.name}/${CHECKPOINT_INDEX}`);
+    for (const shard of new Set(weightMap.values())) await fetchFile(shard);
+  } else if (sizes.has('config.json') && !sizes.has(ADAPTER_FILE)) {
+    throw new ConfigError(`${repo.name}@${repo.revision}: has no safetensors weights (neither ${CHECKPOINT_FILE} nor ${CHECKPOINT_INDEX})`);
+  }
+}
+
+/** The cached folder of a revision, and the first thing that it lacks. */
+async function findSnapshot(root: string, { kind, revision }: Repo): Promise<{ path: string; missing?: string }> {
+  const ref = join(root, 'refs', revision);
+  const sha = COMMIT.test(revision) ? revision : (await isFile(ref)) ? (await readFile(ref, 'utf8')).trim() : '';
+  const path = join(root, 'snapshots', sha);
+  if (!COMMIT.test(sha)) return { path, missing: ref };
+  if (!(await isDirectory(path))) return { path, missing: path };
+  const lacking = kind === 'model' ? await lackingModelFile(path) : await lackingDatasetFile(path);
+  return lacking === undefined ? { path } : { path, missing: join(path, lacking) };
+}
+
+async function lackingModelFile(path: string): Promise<string | undefined> {
+  const has = (file: string): Promise<boolean> => isFile(join(path, file));
+  if (await has('adapter_config.json')) return (await has(ADAPTER_FILE)) ? undefined : ADAPTER_FILE;
+  if (!(await has('config.json'))) return (await has('tokenizer.json')) ? undefined : 'config.json';
+  if (await has(CHECKPOINT_FILE)) return undefined;
+  if (!(await has(CHECKPOINT_INDEX))) return CHECKPOINT_FILE;
+  const index = join(path, CHECKPOINT_INDEX);
+  for (const shard of new Set(parseWeightMap(await readFile(index, 'utf8'), index).values())) {
+    if (!(await has(shard))) return shard;
+  }
+  return undefined;
+}
+
+async function lackingDatasetFile(path: string): Promise<string | undefined> {
+  return (await localDirectory(path).list()).some((file) => DATASET_FILES.test(file)) ? undefined : '*.jsonl';
+}
+
+/** The library reports each download with console.debug, which Node sends to stdout, where results are printed. */
+async function quietly<T>(work: () => Promise<T>): Promise<T> {
+  const { debug } = console;
+  console.debug = () => {};
+  try {
+    return await work();
+  } finally {
+    console.debug = debug;
+  }
+}
+
+function explain(error: unknown, pathOrId: string): unknown {
+  if (error instanceof HubApiError) {
+    const { statusCode } = error;
+    if (statusCode === 401 || statusCode === 403) {
+      return new ConfigError(`${pathOrId}: no such folder, and the hub refuses access (status ${statusCode}): no such repository, or HF_TOKEN lacks the right`, { cause: error });
+    }
+    if (statusCode === 404) return new ConfigError(`${pathOrId}: no such folder, and the hub has no such repository or revision`, { cause: error });
+    return new LowrankError(`${pathOrId}: the hub answered with status ${statusCode}`, { cause: error });
+  }
+  // The library's own check of the token's form.
+  if (error instanceof TypeError && error.message.includes('access token')) return new ConfigError(`HF_TOKEN: ${error.message}`);
+  return writeError(error, pathOrId);
+}
+
+/** fetch reports every failure to connect, and every connection that broke, as a TypeError with a cause. */
+function isNetworkError(error: unknown): boolean {
+  return error instanceof TypeError && (error.cause !== undefined || error.message === 'fetch failed' || error.message === 'terminated');
+}
+
+function describe(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  return cause instanceof Error ? cause.message || String((cause as NodeJS.ErrnoException).code) : String(cause);
+}
+
+function isSet(value: string | undefined): boolean {
+  return value !== undefined && ['1', 'true', 'yes', 'on'].includes(value.toLowerCase());
+}
