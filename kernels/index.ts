@@ -1,16 +1,41 @@
 /** The only place that registers kernels and gradients with tfjs. */
 // Brings the gradients of the stock ops; tfjs-core alone registers none.
 import '@tensorflow/tfjs';
+import { adamwOp } from './adamw/kernel.js';
+import { globalNormOp } from './adamw/norm.js';
 import { attentionGradOp, attentionOp } from './attention/kernel.js';
+import { softmaxLossOp } from './cross-entropy/softmax-loss.js';
+import { dropoutOp } from './dropout/kernel.js';
+import { embeddingGradOp, embeddingOp } from './embedding/kernel.js';
 import { registerOp, type Op } from './runtime/op.js';
 import { rmsNormGradOp, rmsNormOp } from './rms-norm/kernel.js';
+import { swigluGradOp, swigluOp } from './swiglu/kernel.js';
 
-const OPS: readonly Op[] = [attentionOp, attentionGradOp, rmsNormOp, rmsNormGradOp];
+const OPS: readonly Op[] = [
+  attentionOp,
+  attentionGradOp,
+  rmsNormOp,
+  rmsNormGradOp,
+  swigluOp,
+  swigluGradOp,
+  embeddingOp,
+  embeddingGradOp,
+  softmaxLossOp,
+  adamwOp,
+  globalNormOp,
+  dropoutOp,
+];
 const BACKENDS = ['webgpu', 'wasm', 'cpu', 'tensorflow'] as const;
 
 for (const op of OPS) registerOp(op, BACKENDS);
 
 export { attention, type AttentionOptions } from './attention/kernel.js';
+export { adamwUpdate, type AdamwItem, type AdamwOptions } from './adamw/kernel.js';
+export { clipScale, globalNorm } from './adamw/norm.js';
+export { crossEntropySum, tokenLosses, type CrossEntropyOptions, type HeadOptions, type Targets } from './cross-entropy/kernel.js';
+export { dropout } from './dropout/kernel.js';
+export { embedding } from './embedding/kernel.js';
+export { swiglu, type Activation } from './swiglu/kernel.js';
 export { rmsNorm } from './rms-norm/kernel.js';
 export { kernelMode, setKernelMode, withKernelMode, type KernelMode } from './runtime/op.js';
 export { checkpointed, valueAndGradients } from './runtime/gradients.js';

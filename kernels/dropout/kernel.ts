@@ -1,0 +1,30 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { runOp, type Op } from '../runtime/op.js';
+import { dropoutReference } from './reference.js';
+
+/**
+ * Inverted dropout: each element becomes 0 with probability `rate` and x / (1 − rate) otherwise. The mask is a function
+ * of (seed, offset + position) alone, equal on every backend.
+ *
+ * @param x any shape, float32
+ * @param rate in [0, 1)
+ * @param seed uint32
+ * @param offset position of the first element in the seed's stream, a non-negative integer
+ * @throws Error when rate, seed or offset is out of range
+ * Source: Srivastava et al. 2014, JMLR 15.
+ */
+export function dropout<T extends tf.Tensor>(x: T, rate: number, seed: number, offset = 0): T {
+  tf.util.assert(rate >= 0 && rate < 1, () => `dropout: rate ${rate} is not in [0, 1)`);
+  tf.util.assert(seed >>> 0 === seed, () => `dropout: seed ${seed} is no uint32`);
+  tf.util.assert(Number.isSafeInteger(offset) && offset >= 0, () => `dropout: offset ${offset} is no non-negative integer`);
+  if (rate === 0) return tf.clone(x);
+  return runOp(dropoutOp, { x }, { rate, seed, offset }) as T;
+}
+
+export const dropoutOp: Op = {
+  name: 'LowrankDropout',
+  reference: (inputs, attrs) => dropoutReference(inputs['x'] as tf.Tensor, attrs['rate'] as number, attrs['seed'] as number, attrs['offset'] as number),
+  gradient: {
+    gradFunc: (dys, _saved, attrs) => ({ x: () => runOp(dropoutOp, { x: dys as tf.Tensor }, attrs) }),
+  },
+};
