@@ -5,7 +5,7 @@ import { runConfigSchema } from './schema.js';
 export interface TypeNode {
   readonly type?: string;
   readonly enum?: readonly unknown[];
-  readonly const?: unknown;
+  readonly const?: string | number | boolean;
   readonly anyOf?: readonly TypeNode[];
   readonly items?: TypeNode;
   readonly properties?: Readonly<Record<string, TypeNode>>;

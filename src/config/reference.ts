@@ -44,8 +44,9 @@ function defaultOf(option: Option): string {
   return text === undefined ? '' : `\`${text}\``;
 }
 
+/** Undefined where there is no default. */
 function defaultText(option: Option): string | undefined {
-  return option.default === undefined ? undefined : String(option.default);
+  return typeof option.default === 'string' ? option.default : JSON.stringify(option.default);
 }
 
 function escapeCell(cell: string): string {

@@ -1,0 +1,73 @@
+import tseslint from 'typescript-eslint';
+import { roomsPlugin } from './scripts/eslint-rooms.js';
+
+const unsafeAllowed = Object.fromEntries(
+  ['argument', 'assignment', 'call', 'member-access', 'return'].map((what) => [`@typescript-eslint/no-unsafe-${what}`, 'off']),
+);
+
+const ownSyntax = [
+  { selector: 'ExportDefaultDeclaration', message: 'Export by name.' },
+  { selector: "ExportSpecifier[exported.name='default']", message: 'Export by name.' },
+  {
+    selector: 'CallExpression[callee.property.name=/^(dataSync|arraySync|bytesSync)$/]',
+    message: 'Reading a tensor synchronously stalls the device and fails on WebGPU: await data().',
+  },
+];
+
+export default tseslint.config(
+  {
+    ignores: [
+      'dist/',
+      'out/',
+      '**/*.generated.ts',
+      // AssemblyScript, which a TypeScript parser takes for TypeScript and a type checker does not.
+      'kernels/**/wasm.ts',
+      'kernels/runtime/simd.ts',
+    ],
+  },
+  {
+    files: ['**/*.ts'],
+    extends: [tseslint.configs.recommendedTypeChecked],
+    languageOptions: {
+      parserOptions: {
+        projectService: { allowDefaultProject: ['*.config.ts'] },
+        tsconfigRootDir: import.meta.dirname,
+      },
+    },
+    rules: {
+      '@typescript-eslint/no-explicit-any': 'error',
+      '@typescript-eslint/no-floating-promises': 'error',
+      '@typescript-eslint/consistent-type-imports': ['error', { disallowTypeAnnotations: false }],
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
+      // An async method that has nothing to await yet still belongs to an asynchronous interface.
+      '@typescript-eslint/require-await': 'off',
+      // `as tf.Tensor2D` says the rank where TensorFlow.js' signatures infer it from the assertion itself.
+      '@typescript-eslint/no-unnecessary-type-assertion': 'off',
+    },
+  },
+  // The declarations of @huggingface/tokenizers and jinja import each other without file endings, which do not resolve.
+  { files: ['src/tokenizer/*.ts'], rules: unsafeAllowed },
+  // Reference data is JSON, and the matchers of vitest are `any`.
+  { files: ['test/**/*.ts'], rules: unsafeAllowed },
+  {
+    files: ['**/*.{js,mjs}'],
+    extends: [tseslint.configs.base],
+  },
+  {
+    files: ['**/*.{ts,js,mjs}'],
+    plugins: { rooms: roomsPlugin },
+    rules: {
+      'rooms/direction': 'error',
+      'rooms/no-cycle': 'error',
+      'no-restricted-syntax': ['error', ...ownSyntax],
+      'no-var': 'error',
+      'prefer-const': 'error',
+      eqeqeq: 'error',
+    },
+  },
+  {
+    // These tools load their configuration from a default export.
+    files: ['*.config.{js,ts}'],
+    rules: { 'no-restricted-syntax': ['error', ...ownSyntax.slice(2)] },
+  },
+);

@@ -1,0 +1,4 @@
+import type { ESLint } from 'eslint';
+
+export declare const ROOMS: Readonly<Record<string, readonly string[] | string>>;
+export declare const roomsPlugin: ESLint.Plugin;
