@@ -1,0 +1,139 @@
+/**
+ * Trains the quickstart model's byte-level BPE vocabulary and writes it in Hugging Face layout:
+ *   node scripts/quickstart-model/tokenizer.mjs [-o configs/quickstart/base] [--vocab 1280] [--rows 30000] [--seed 1]
+ * Only pretraining text is counted, so that no token exists which pretraining never sees.
+ * Source of the method: Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units" (2016); bytes
+ * are spelled as printable characters in the way GPT-2's tokenizer does.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { pretrainingRows } from './corpus.mjs';
+
+const SPECIAL = ['<|endoftext|>', '<|pad|>'];
+const CONTEXT_TOKENS = 512;
+/** What a ByteLevel pre-tokenizer cuts text into: contractions, words, numbers, signs, white space. */
+const PIECES = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
+
+/** One printable character for each byte: itself where it prints, else the next free code point from 256 on. */
+export function byteCharacters() {
+  const prints = (/** @type {number} */ byte) => (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
+  let next = 256;
+  return Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(prints(byte) ? byte : next++));
+}
+
+/** @param {Iterable<string>} texts @returns {Map<string, number>} */
+function countPieces(texts) {
+  const counts = new Map();
+  for (const text of texts) for (const [piece] of text.matchAll(PIECES)) counts.set(piece, (counts.get(piece) ?? 0) + 1);
+  return counts;
+}
+
+/**
+ * The most frequent neighbouring pair becomes one token, again and again; equal counts go to the pair that sorts first.
+ * @param {Map<string, number>} pieces text pieces with their counts
+ * @param {number} vocabSize tokens in all
+ * @returns {{tokens: string[], merges: [string, string][]}}
+ */
+export function trainBpe(pieces, vocabSize) {
+  const characters = byteCharacters();
+  const encoder = new TextEncoder();
+  const words = Array.from(pieces, ([piece, count]) => ({ parts: Array.from(encoder.encode(piece), (byte) => String(characters[byte])), count }));
+  const tokens = [...SPECIAL, ...[...characters].sort()];
+  /** @type {[string, string][]} */
+  const merges = [];
+  while (tokens.length < vocabSize) {
+    /** @type {Map<string, number>} */
+    const pairs = new Map();
+    for (const { parts, count } of words) {
+      for (let i = 1; i < parts.length; i++) {
+        const pair = `${parts[i - 1]} ${parts[i]}`;
+        pairs.set(pair, (pairs.get(pair) ?? 0) + count);
+      }
+    }
+    let best = '';
+    let most = 1;
+    for (const [pair, count] of pairs) if (count > most || (count === most && pair < best)) [best, most] = [pair, count];
+    if (best === '') break;
+    const [left, right] = /** @type {[string, string]} */ (best.split(' '));
+    merges.push([left, right]);
+    tokens.push(left + right);
+    for (const word of words) word.parts = merged(word.parts, left, right);
+  }
+  return { tokens, merges };
+}
+
+/** @param {string[]} parts @param {string} left @param {string} right */
+function merged(parts, left, right) {
+  const result = [];
+  for (let i = 0; i < parts.length; i++) {
+    if (parts[i] === left && parts[i + 1] === right) result.push(parts[i++] + right);
+    else result.push(parts[i]);
+  }
+  return result;
+}
+
+/** @param {{tokens: string[], merges: [string, string][]}} bpe */
+function tokenizerJson({ tokens, merges }) {
+  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
+  const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
+  return {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: SPECIAL.map((content, id) => ({ id, content, ...flags })),
+    normalizer: null,
+    pre_tokenizer: byteLevel,
+    post_processor: null,
+    decoder: byteLevel,
+    model: {
+      type: 'BPE', dropout: null, unk_token: null, continuing_subword_prefix: null, end_of_word_suffix: null,
+      fuse_unk: false, byte_fallback: false, ignore_merges: false,
+      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+      merges: merges.map((pair) => pair.join(' ')),
+    },
+  };
+}
+
+/** @param {Iterable<string>} texts @param {number} vocabSize @returns {Record<string, object>} file name -> content */
+export function tokenizerFiles(texts, vocabSize) {
+  const [end, pad] = SPECIAL;
+  const flags = { lstrip: false, normalized: false, rstrip: false, single_word: false, special: true };
+  return {
+    'tokenizer.json': tokenizerJson(trainBpe(countPieces(texts), vocabSize)),
+    'tokenizer_config.json': {
+      add_bos_token: false,
+      add_prefix_space: false,
+      added_tokens_decoder: Object.fromEntries(SPECIAL.map((content, id) => [id, { content, ...flags }])),
+      bos_token: end,
+      clean_up_tokenization_spaces: false,
+      eos_token: end,
+      model_max_length: CONTEXT_TOKENS,
+      pad_token: pad,
+      tokenizer_class: 'PreTrainedTokenizerFast',
+    },
+    'special_tokens_map.json': { bos_token: end, eos_token: end, pad_token: pad },
+    'generation_config.json': { bos_token_id: 0, do_sample: false, eos_token_id: 0, max_new_tokens: 64, pad_token_id: 1 },
+  };
+}
+
+function* texts(/** @type {number} */ rows, /** @type {number} */ seed) {
+  for (const { prompt, completion } of pretrainingRows(rows, seed)) yield prompt + completion;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { values } = parseArgs({
+    options: {
+      output: { type: 'string', short: 'o' },
+      vocab: { type: 'string', default: '1280' },
+      rows: { type: 'string', default: '30000' },
+      seed: { type: 'string', default: '1' },
+    },
+  });
+  const folder = values.output ?? fileURLToPath(new URL('../../configs/quickstart/base', import.meta.url));
+  mkdirSync(folder, { recursive: true });
+  for (const [name, content] of Object.entries(tokenizerFiles(texts(Number(values.rows), Number(values.seed)), Number(values.vocab)))) {
+    writeFileSync(path.join(folder, name), `${JSON.stringify(content, null, name === 'tokenizer.json' ? undefined : 2)}\n`);
+  }
+}
