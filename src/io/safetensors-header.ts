@@ -145,6 +145,12 @@ function isNumbers(value: unknown): value is number[] {
 }
 
 function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? 'nothing';
+  let text: string;
+  try {
+    text = JSON.stringify(value) ?? 'nothing';
+  } catch {
+    // JSON.parse takes any depth, JSON.stringify runs out of stack.
+    text = 'a value nested too deep to show';
+  }
   return text.length > 80 ? `${text.slice(0, 80)}…` : text;
 }
