@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# What `npm test` runs: types, lint, embedded kernels, tests. With arguments (`npm test -- test/io`) only vitest, with these.
+#   LOWRANK_REQUIRE_WEBGPU=1  the suites on WebGPU fail, instead of being skipped, where there is no adapter
+#   LOWRANK_TEST_JSON=FILE    keep vitest's JSON report
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PWD/node_modules/.bin:$PATH"
+
+bash scripts/install-software-vulkan.sh || echo 'Going on without WebGPU'
+
+if [ $# -eq 0 ]; then
+  tsc --noEmit
+  eslint .
+  if [ -f scripts/embed-kernels.mjs ]; then
+    node scripts/embed-kernels.mjs --check
+  fi
+fi
+
+report=${LOWRANK_TEST_JSON:-}
+if [ -z "$report" ]; then
+  report=$(mktemp)
+  trap 'rm -f "$report"' EXIT
+fi
+status=0
+vitest run --reporter=default --reporter=json --outputFile.json="$report" "$@" || status=$?
+node scripts/find-webgpu.mjs 2>/dev/null || true
+node scripts/summarize-tests.mjs webgpu "$report"
+exit "$status"
