@@ -10,7 +10,7 @@
  */
 import { ASKING } from './scenes-asking.mjs';
 import { PLANNING } from './scenes-planning.mjs';
-import { people } from './words.mjs';
+import { PLACES, people } from './words.mjs';
 
 const SCENARIOS = [...ASKING, ...PLANNING];
 
@@ -23,12 +23,12 @@ function smallTalk(draw, one, two) {
   const back = { who: two, says: draw.pick([`Hello, ${one.name}!`, `Hi, ${one.name}, nice to see you.`, 'Hello, nice to see you.', `Hi, ${one.name}! What is new?`]) };
   const [remark, answer] = /** @type {[string, string]} */ (
     draw.pick([
-      ['It is so hot today.', 'Yes, it is too hot for me.'],
+      [`I was ${draw.pick(PLACES).at} this morning.`, 'That is nice to hear.'],
       ['It is a lovely day.', 'Yes, I love the sun.'],
       ['How are you?', 'I am fine, thank you.'],
       ['I like your new shoes.', 'Thank you, you are very kind.'],
       ['I saw your brother this morning.', 'Yes, he told me.'],
-      ['What a cold day!', 'Yes, the wind is so strong.'],
+      ['What a long day!', 'Yes, I am tired too.'],
     ])
   );
   const kind = draw.uniform();

@@ -3,11 +3,11 @@
  * @typedef {import('./stories.mjs').Cast} Cast
  * @typedef {(cast: Cast, meeting: string) => string[]} Plot
  */
-import { a, upper } from './words.mjs';
+import { OUTDOORS, a, upper } from './words.mjs';
 
 /** @type {Plot} */
 function lost({ draw, hero, friend, thing, colour, at }, meeting) {
-  const spot = draw.pick(['under a tree', 'behind a rock', 'in the grass', 'near the water', 'under a chair']);
+  const spot = draw.pick(['under a tree', 'behind a rock', 'in the grass', 'near the road', 'behind a house']);
   return [
     draw.pick([`${upper(hero.he)} had a ${colour} ${thing}.`, `${upper(hero.he)} loved ${hero.his} ${colour} ${thing}.`]),
     draw.pick([`But one day the ${thing} was gone.`, `One day ${hero.he} lost the ${thing} ${at}.`, `One morning ${hero.he} could not find it.`]),
@@ -45,7 +45,8 @@ function stuck({ draw, hero, friend, at }, meeting) {
 }
 
 /** @type {Plot} */
-function storm({ draw, hero, friend, thing, place }, meeting) {
+function storm({ draw, hero, friend, thing, at }, meeting) {
+  const { place } = draw.pick(OUTDOORS.filter((spot) => spot.at !== at));
   const weather = draw.pick(['rain', 'snow']);
   return [
     draw.pick([`One day, ${hero.he} went to ${place}.`, `${upper(hero.he)} wanted to walk to ${place}.`]),

@@ -108,7 +108,7 @@ function weather({ draw, one, two }) {
 
 /** @type {Scenario} */
 function ill({ draw, one, two }) {
-  const [pain, told] = /** @type {[string, string]} */ (draw.pick([['I am ill', 'is ill'], ['My leg hurts', 'hurt a leg'], ['My head hurts', 'has a bad head'], ['I feel so cold', 'feels cold']]));
+  const [pain, told] = /** @type {[string, string]} */ (draw.pick([['I am ill', 'is ill'], ['I hurt my leg', 'hurt a leg'], ['I hurt my hand', 'hurt a hand'], ['I feel so cold', 'feels cold']]));
   const food = draw.pick(FOODS);
   const thing = draw.pick(OBJECTS);
   const gift = draw.pick([`some ${food}`, a(thing)]);
