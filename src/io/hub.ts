@@ -173,7 +173,8 @@ function explain(error: unknown, pathOrId: string): unknown {
   }
   // The library's own check of the token's form.
   if (error instanceof TypeError && error.message.includes('access token')) return new ConfigError(`HF_TOKEN: ${error.message}`);
-  return writeError(error, pathOrId);
+  // A download that broke while it was streamed may end in a bare string.
+  return error instanceof Error ? writeError(error, pathOrId) : new LowrankError(`${pathOrId}: the download broke: ${String(error)}`);
 }
 
 /** fetch reports every failure to connect, and every connection that broke, as a TypeError with a cause. */
