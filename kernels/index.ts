@@ -7,6 +7,10 @@ import { attentionGradOp, attentionOp } from './attention/kernel.js';
 import { softmaxLossOp } from './cross-entropy/softmax-loss.js';
 import { dropoutOp } from './dropout/kernel.js';
 import { embeddingGradOp, embeddingOp } from './embedding/kernel.js';
+import { linearGradOp, linearOp } from './linear/kernel.js';
+import { matmulOp } from './matmul/kernel.js';
+import { dequantizeOp } from './nf4-dequantize/kernel.js';
+import { quantizedMatmulOp } from './nf4-matmul/kernel.js';
 import { registerOp, type Op } from './runtime/op.js';
 import { rmsNormGradOp, rmsNormOp } from './rms-norm/kernel.js';
 import { swigluGradOp, swigluOp } from './swiglu/kernel.js';
@@ -24,6 +28,11 @@ const OPS: readonly Op[] = [
   adamwOp,
   globalNormOp,
   dropoutOp,
+  dequantizeOp,
+  matmulOp,
+  quantizedMatmulOp,
+  linearOp,
+  linearGradOp,
 ];
 const BACKENDS = ['webgpu', 'wasm', 'cpu', 'tensorflow'] as const;
 
@@ -37,6 +46,12 @@ export { dropout } from './dropout/kernel.js';
 export { embedding } from './embedding/kernel.js';
 export { swiglu, type Activation } from './swiglu/kernel.js';
 export { rmsNorm } from './rms-norm/kernel.js';
+export { linear, type LinearOptions } from './linear/kernel.js';
+export { matmul } from './matmul/kernel.js';
+export type { MatmulForm } from './matmul/form.js';
+export { dequantize } from './nf4-dequantize/kernel.js';
+export { disposeWeight, uploadDense, uploadQuantized, weightBytes } from './nf4-dequantize/weight.js';
+export { quantizedMatmul } from './nf4-matmul/kernel.js';
 export { kernelMode, setKernelMode, withKernelMode, type KernelMode } from './runtime/op.js';
 export { checkpointed, valueAndGradients } from './runtime/gradients.js';
 export { gpuDispatchCount } from './runtime/webgpu.js';

@@ -69,7 +69,8 @@ export function runOp(op: Op, inputs: Record<string, tf.Tensor | undefined>, att
 
 /** Runs a registered op that has several outputs. */
 export function runOpMulti(op: Op, inputs: Record<string, tf.Tensor | undefined>, attrs: Attrs = {}): tf.Tensor[] {
-  const present: Record<string, tf.Tensor> = {};
+  // tfjs saves all inputs only of what it takes for an array; it reads them by key all the same.
+  const present = (op.gradient?.saveAllInputs === true ? [] : {}) as Record<string, tf.Tensor>;
   for (const [name, tensor] of Object.entries(inputs)) if (tensor !== undefined) present[name] = tensor;
   const out: unknown = tf.engine().runKernel(op.name, present, attrs);
   return (Array.isArray(out) ? out : [out]) as tf.Tensor[];

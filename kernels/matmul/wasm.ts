@@ -1,0 +1,265 @@
+// AssemblyScript. Pointers are byte offsets into the tfjs heap. Matrix product over packed panels, in the manner of Goto & van de
+// Geijn 2008: panels of 8 columns and of 6 rows, cut along the summed dimension so that one of each stays in the first-level cache.
+import { decode, setWeight } from '../nf4-dequantize/wasm';
+export { setWeight };
+
+const MR: i32 = 6;
+const NR: i32 = 8;
+/** Longest piece of the summed dimension. */
+const KC: i32 = 384;
+/** Rows, and columns, whose panels are packed at a time. */
+const MC: i32 = 96;
+const NC: i32 = 384;
+
+/** Bytes of scratch that gemm wants, 16-byte aligned. */
+export function scratchBytes(): i32 {
+  return (MC * KC + KC * NC + NR * KC + MR * NR + 16) << 2;
+}
+
+/**
+ * c[i, j] = Σ_p alpha · a[i, p] · b[p, j] for i in [rowBegin, rowEnd) and j in [colBegin, colEnd); added to c when accumulate is 1.
+ * aColumns: 0 when a is stored as [rows, k], 1 when as [k, rows]. bKind: 0 stored as [cols, k], 1 as [k, cols]; 2 and 3 are the same
+ * for the weight of setWeight. lda, ldb, ldc: elements from one stored row to the next.
+ */
+export function gemm(
+  a: usize, lda: i32, aColumns: i32, b: usize, ldb: i32, bKind: i32, c: usize, ldc: i32, k: i32, alpha: f32, accumulate: i32,
+  rowBegin: i32, rowEnd: i32, colBegin: i32, colEnd: i32, scratch: usize,
+): void {
+  const packedA = scratch;
+  const packedB = packedA + ((MC * KC) << 2);
+  const rows = packedB + ((KC * NC) << 2);
+  const tile = rows + ((NR * KC) << 2);
+  const table = tile + ((MR * NR) << 2);
+  const pieces = (k + KC - 1) / KC;
+  const piece = (k + pieces - 1) / pieces;
+  for (let col = colBegin; col < colEnd; col += NC) {
+    const nc = min(NC, colEnd - col);
+    for (let p = 0; p < k; p += piece) {
+      const kc = min(piece, k - p);
+      packColumns(b, ldb, bKind, p, kc, col, nc, packedB, rows, table);
+      const add = accumulate | i32(p > 0);
+      for (let row = rowBegin; row < rowEnd; row += MC) {
+        const mc = min(MC, rowEnd - row);
+        packRows(a, lda, aColumns, p, kc, row, mc, packedA);
+        for (let j = 0; j < nc; j += NR) {
+          const panelB = packedB + ((j * kc) << 2);
+          const full = nc - j >= NR;
+          for (let i = 0; i < mc; i += MR) {
+            const panelA = packedA + ((i * kc) << 2);
+            const at = c + (((row + i) * ldc + col + j) << 2);
+            if (full && mc - i >= MR) {
+              multiply(panelA, panelB, kc, at, ldc << 2, alpha, add);
+            } else {
+              multiply(panelA, panelB, kc, tile, NR << 2, alpha, 0);
+              merge(tile, at, ldc << 2, min(MR, mc - i), min(NR, nc - j), add);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+/** c[i, j] = bias[j]. */
+export function fillRows(bias: usize, c: usize, rows: i32, cols: i32): void {
+  for (let i = 0; i < rows; i++) memory.copy(c + ((i * cols) << 2), bias, cols << 2);
+}
+
+/** The wanted corner of a tile that reaches over an edge. */
+function merge(tile: usize, c: usize, stride: usize, rows: i32, cols: i32, add: i32): void {
+  for (let i = 0; i < rows; i++) {
+    for (let j = 0; j < cols; j++) {
+      const to = c + i * stride + (j << 2);
+      const value = load<f32>(tile + ((i * NR + j) << 2));
+      store<f32>(to, add ? load<f32>(to) + value : value);
+    }
+  }
+}
+
+/** Panels of 6 rows: [panel][p][6]; rows past the end are zero. */
+function packRows(a: usize, lda: i32, aColumns: i32, p: i32, kc: i32, row: i32, mc: i32, to: usize): void {
+  const stride = lda << 2;
+  for (let i = 0; i < mc; i += MR) {
+    const count = min(MR, mc - i);
+    const panel = to + ((i * kc) << 2);
+    if (count < MR) memory.fill(panel, 0, (kc * MR) << 2);
+    if (aColumns) {
+      let from = a + ((p * lda + row + i) << 2);
+      let at = panel;
+      if (count == MR) {
+        for (let q = 0; q < kc; q++, from += stride, at += MR << 2) {
+          v128.store(at, v128.load(from));
+          store<u64>(at, load<u64>(from, 16), 16);
+        }
+      } else {
+        for (let q = 0; q < kc; q++, from += stride, at += MR << 2) {
+          for (let r = 0; r < count; r++) store<f32>(at + (r << 2), load<f32>(from + (r << 2)));
+        }
+      }
+      continue;
+    }
+    const from = a + (((row + i) * lda + p) << 2);
+    let q = 0;
+    if (count == MR) {
+      for (; q + 4 <= kc; q += 4) {
+        const at = panel + ((q * MR) << 2);
+        let row0 = from + (q << 2);
+        const v0 = v128.load(row0);
+        const v1 = v128.load((row0 += stride));
+        const v2 = v128.load((row0 += stride));
+        const v3 = v128.load((row0 += stride));
+        const v4 = v128.load((row0 += stride));
+        const v5 = v128.load((row0 += stride));
+        const a0 = i32x4.shuffle(v0, v1, 0, 4, 1, 5);
+        const a1 = i32x4.shuffle(v2, v3, 0, 4, 1, 5);
+        const a2 = i32x4.shuffle(v4, v5, 0, 4, 1, 5);
+        const b0 = i32x4.shuffle(v0, v1, 2, 6, 3, 7);
+        const b1 = i32x4.shuffle(v2, v3, 2, 6, 3, 7);
+        const b2 = i32x4.shuffle(v4, v5, 2, 6, 3, 7);
+        v128.store(at, i64x2.shuffle(a0, a1, 0, 2));
+        v128.store(at, i64x2.shuffle(a2, a0, 0, 3), 16);
+        v128.store(at, i64x2.shuffle(a1, a2, 1, 3), 32);
+        v128.store(at, i64x2.shuffle(b0, b1, 0, 2), 48);
+        v128.store(at, i64x2.shuffle(b2, b0, 0, 3), 64);
+        v128.store(at, i64x2.shuffle(b1, b2, 1, 3), 80);
+      }
+    }
+    for (; q < kc; q++) {
+      for (let r = 0; r < count; r++) store<f32>(panel + ((q * MR + r) << 2), load<f32>(from + r * stride + (q << 2)));
+    }
+  }
+}
+
+/** Panels of 8 columns: [panel][p][8]; columns past the end are zero. rows is scratch for decoded values, [8, KC]. */
+function packColumns(b: usize, ldb: i32, bKind: i32, p: i32, kc: i32, col: i32, nc: i32, to: usize, rows: usize, table: usize): void {
+  if (bKind == 0) {
+    for (let j = 0; j < nc; j += NR) {
+      transposePanel(b + (((col + j) * ldb + p) << 2), ldb << 2, min(NR, nc - j), kc, to + ((j * kc) << 2));
+    }
+  } else if (bKind == 2) {
+    for (let j = 0; j < nc; j += NR) {
+      const count = min(NR, nc - j);
+      for (let r = 0; r < count; r++) decode((col + j + r) * ldb + p, kc, rows + ((r * kc) << 2), table);
+      transposePanel(rows, kc << 2, count, kc, to + ((j * kc) << 2));
+    }
+  } else if (bKind == 1) {
+    copyPanels(b + ((p * ldb + col) << 2), ldb << 2, kc, nc, kc, to);
+  } else {
+    for (let q = 0; q < kc; q += NR) {
+      const count = min(NR, kc - q);
+      for (let r = 0; r < count; r++) decode((p + q + r) * ldb + col, nc, rows + ((r * nc) << 2), table);
+      copyPanels(rows, nc << 2, count, nc, kc, to + ((q * NR) << 2));
+    }
+  }
+}
+
+/** 8 stored rows (fewer at an edge) to [kc][8]. */
+function transposePanel(from: usize, stride: usize, count: i32, kc: i32, to: usize): void {
+  let q = 0;
+  if (count == NR) {
+    for (; q + 4 <= kc; q += 4) {
+      const at = to + (q << 5);
+      let row = from + (q << 2);
+      const v0 = v128.load(row);
+      const v1 = v128.load((row += stride));
+      const v2 = v128.load((row += stride));
+      const v3 = v128.load((row += stride));
+      const v4 = v128.load((row += stride));
+      const v5 = v128.load((row += stride));
+      const v6 = v128.load((row += stride));
+      const v7 = v128.load((row += stride));
+      const a0 = i32x4.shuffle(v0, v1, 0, 4, 1, 5);
+      const a1 = i32x4.shuffle(v2, v3, 0, 4, 1, 5);
+      const a2 = i32x4.shuffle(v4, v5, 0, 4, 1, 5);
+      const a3 = i32x4.shuffle(v6, v7, 0, 4, 1, 5);
+      v128.store(at, i64x2.shuffle(a0, a1, 0, 2));
+      v128.store(at, i64x2.shuffle(a2, a3, 0, 2), 16);
+      v128.store(at, i64x2.shuffle(a0, a1, 1, 3), 32);
+      v128.store(at, i64x2.shuffle(a2, a3, 1, 3), 48);
+      const b0 = i32x4.shuffle(v0, v1, 2, 6, 3, 7);
+      const b1 = i32x4.shuffle(v2, v3, 2, 6, 3, 7);
+      const b2 = i32x4.shuffle(v4, v5, 2, 6, 3, 7);
+      const b3 = i32x4.shuffle(v6, v7, 2, 6, 3, 7);
+      v128.store(at, i64x2.shuffle(b0, b1, 0, 2), 64);
+      v128.store(at, i64x2.shuffle(b2, b3, 0, 2), 80);
+      v128.store(at, i64x2.shuffle(b0, b1, 1, 3), 96);
+      v128.store(at, i64x2.shuffle(b2, b3, 1, 3), 112);
+    }
+  } else {
+    memory.fill(to, 0, kc << 5);
+  }
+  for (; q < kc; q++) {
+    for (let r = 0; r < count; r++) store<f32>(to + (q << 5) + (r << 2), load<f32>(from + r * stride + (q << 2)));
+  }
+}
+
+/** count stored rows of nc values into panels that are kc rows long. */
+function copyPanels(from: usize, stride: usize, count: i32, nc: i32, kc: i32, to: usize): void {
+  for (let j = 0; j < nc; j += NR) {
+    let row = from + (j << 2);
+    let at = to + ((j * kc) << 2);
+    if (nc - j >= NR) {
+      for (let q = 0; q < count; q++, row += stride, at += 32) {
+        v128.store(at, v128.load(row));
+        v128.store(at, v128.load(row, 16), 16);
+      }
+    } else {
+      for (let q = 0; q < count; q++, row += stride, at += 32) {
+        v128.store(at, f32x4.splat(0));
+        v128.store(at, f32x4.splat(0), 16);
+        for (let r = 0; r < nc - j; r++) store<f32>(at + (r << 2), load<f32>(row + (r << 2)));
+      }
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function put(c: usize, left: v128, right: v128, alpha: v128, add: i32): void {
+  left = f32x4.mul(left, alpha);
+  right = f32x4.mul(right, alpha);
+  if (add) {
+    left = f32x4.add(left, v128.load(c));
+    right = f32x4.add(right, v128.load(c, 16));
+  }
+  v128.store(c, left);
+  v128.store(c, right, 16);
+}
+
+/** A 6x8 tile: 12 accumulators, two vectors of b and one of a fill the 15 registers that an x86 engine has to give. */
+function multiply(a: usize, b: usize, kc: i32, c: usize, stride: usize, alpha: f32, add: i32): void {
+  let c00 = f32x4.splat(0), c01 = f32x4.splat(0), c10 = f32x4.splat(0), c11 = f32x4.splat(0);
+  let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c30 = f32x4.splat(0), c31 = f32x4.splat(0);
+  let c40 = f32x4.splat(0), c41 = f32x4.splat(0), c50 = f32x4.splat(0), c51 = f32x4.splat(0);
+  for (let q = 0; q < kc; q++) {
+    const b0 = v128.load(b);
+    const b1 = v128.load(b, 16);
+    let x = v128.load32_splat(a);
+    c00 = f32x4.add(c00, f32x4.mul(x, b0));
+    c01 = f32x4.add(c01, f32x4.mul(x, b1));
+    x = v128.load32_splat(a, 4);
+    c10 = f32x4.add(c10, f32x4.mul(x, b0));
+    c11 = f32x4.add(c11, f32x4.mul(x, b1));
+    x = v128.load32_splat(a, 8);
+    c20 = f32x4.add(c20, f32x4.mul(x, b0));
+    c21 = f32x4.add(c21, f32x4.mul(x, b1));
+    x = v128.load32_splat(a, 12);
+    c30 = f32x4.add(c30, f32x4.mul(x, b0));
+    c31 = f32x4.add(c31, f32x4.mul(x, b1));
+    x = v128.load32_splat(a, 16);
+    c40 = f32x4.add(c40, f32x4.mul(x, b0));
+    c41 = f32x4.add(c41, f32x4.mul(x, b1));
+    x = v128.load32_splat(a, 20);
+    c50 = f32x4.add(c50, f32x4.mul(x, b0));
+    c51 = f32x4.add(c51, f32x4.mul(x, b1));
+    a += MR << 2;
+    b += NR << 2;
+  }
+  const s = f32x4.splat(alpha);
+  put(c, c00, c01, s, add);
+  put((c += stride), c10, c11, s, add);
+  put((c += stride), c20, c21, s, add);
+  put((c += stride), c30, c31, s, add);
+  put((c += stride), c40, c41, s, add);
+  put(c + stride, c50, c51, s, add);
+}
