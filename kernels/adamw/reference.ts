@@ -16,5 +16,6 @@ export function adamwReference(p: tf.Tensor, g: tf.Tensor, m: tf.Tensor, v: tf.T
 
 /** √(Σ‖t‖²) over all tensors, in stock ops. */
 export function globalNormReference(tensors: readonly tf.Tensor[]): tf.Scalar {
-  return tf.sqrt(tf.addN(tensors.map((t) => tf.sum(tf.square(t)) as tf.Scalar)));
+  // Not addN: on webgpu it binds all operands at once, and past the device's limit gives a wrong number.
+  return tf.sqrt(tf.sum(tf.stack(tensors.map((t) => tf.sum(tf.square(t)))))) as tf.Scalar;
 }

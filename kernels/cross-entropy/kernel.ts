@@ -37,12 +37,14 @@ export interface CrossEntropyOptions extends HeadOptions {
 export function crossEntropySum(hidden: tf.Tensor2D, weight: FrozenWeight, targets: Targets, options: CrossEntropyOptions = {}): tf.Scalar {
   checkTargets(hidden, weight, targets);
   const { training = true, weightGradient: toWeight = false, bias } = options;
+  // tfjs's webgpu has no sum of nothing. A loss without targets depends on no parameter: its gradients are zeros by definition.
+  if (targets.rows.length === 0) return tf.scalar(0);
   if (!training) return tf.tidy(() => overChunks(hidden, weight, targets, options, 'loss').lossSum);
   tf.util.assert(!toWeight || weight.kind === 'dense', () => 'crossEntropySum: a 4-bit weight takes no gradient');
   const run = tf.customGrad((...args: (tf.Tensor | tf.GradSaveFunc)[]) => {
     const save = args[args.length - 1] as tf.GradSaveFunc;
     const { lossSum, rowGradients, parameterGradients } = overChunks(hidden, weight, targets, options, toWeight ? 'all' : 'hidden');
-    save([rowGradients, ...parameterGradients]);
+    save([rowGradients as tf.Tensor2D, ...parameterGradients]);
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]): tf.Tensor[] => {
       const [rows, ...parameters] = saved as [tf.Tensor2D, ...tf.Tensor[]];
       return [spread(tf.mul(rows, dy), targets.rows, hidden.shape[0]), ...parameters.map((g) => tf.mul(g, dy))];
@@ -60,21 +62,22 @@ export function crossEntropySum(hidden: tf.Tensor2D, weight: FrozenWeight, targe
  */
 export function tokenLosses(hidden: tf.Tensor2D, weight: FrozenWeight, targets: Targets, options: HeadOptions = {}): tf.Tensor1D {
   checkTargets(hidden, weight, targets);
-  return tf.tidy(() => concatRows(overChunks(hidden, weight, targets, options, 'loss').losses, [0]) as tf.Tensor1D);
+  if (targets.rows.length === 0) return tf.tensor1d([], 'float32');
+  return tf.tidy(() => concatRows(overChunks(hidden, weight, targets, options, 'loss').losses) as tf.Tensor1D);
 }
 
 interface ChunkSums {
   readonly losses: readonly tf.Tensor1D[];
   readonly lossSum: tf.Scalar;
-  /** `[rows.length, dim]`. */
-  readonly rowGradients: tf.Tensor2D;
+  /** `[rows.length, dim]`; undefined when only the loss was wanted. */
+  readonly rowGradients: tf.Tensor2D | undefined;
   /** For the weight, and for the bias if there is one. */
   readonly parameterGradients: readonly tf.Tensor[];
 }
 
-/** Must be called inside a tidy. */
+/** `targets` are not empty. Must be called inside a tidy. */
 function overChunks(hidden: tf.Tensor2D, weight: FrozenWeight, targets: Targets, options: CrossEntropyOptions, want: 'loss' | 'hidden' | 'all'): ChunkSums {
-  const [vocab, dim] = weight.shape;
+  const [vocab] = weight.shape;
   const count = targets.rows.length;
   const chunkBytes = options.chunkBytes ?? (tf.getBackend() === 'webgpu' ? 64 : 8) * 2 ** 20;
   const size = Math.max(1, Math.floor(chunkBytes / (4 * vocab)));
@@ -96,11 +99,10 @@ function overChunks(hidden: tf.Tensor2D, weight: FrozenWeight, targets: Targets,
     if (dx !== undefined) rowGradients.push(dx);
     parameters = parameters.length === 0 ? gradients : parameters.map((sum, i) => addTo(sum, gradients[i] as tf.Tensor));
   }
-  if (want === 'all' && parameters.length === 0) parameters = [tf.zeros([vocab, dim]), ...(options.bias === undefined ? [] : [tf.zeros([vocab])])];
   return {
     losses,
-    lossSum: tf.sum(concatRows(losses, [0])),
-    rowGradients: concatRows(rowGradients, [0, dim]) as tf.Tensor2D,
+    lossSum: tf.sum(concatRows(losses)),
+    rowGradients: rowGradients.length === 0 ? undefined : (concatRows(rowGradients) as tf.Tensor2D),
     parameterGradients: parameters,
   };
 }
@@ -111,14 +113,12 @@ function addTo(sum: tf.Tensor, more: tf.Tensor): tf.Tensor {
   return total;
 }
 
-function concatRows(parts: readonly tf.Tensor[], shapeOfNone: number[]): tf.Tensor {
-  if (parts.length === 0) return tf.zeros(shapeOfNone);
+function concatRows(parts: readonly tf.Tensor[]): tf.Tensor {
   return parts.length === 1 ? (parts[0] as tf.Tensor) : tf.concat([...parts], 0);
 }
 
 /** `[rows.length, dim]` -> `[tokens, dim]` with zeros in the rows that are not named. */
 function spread(values: tf.Tensor2D, rows: Int32Array, tokens: number): tf.Tensor2D {
-  if (rows.length === 0) return tf.zeros([tokens, values.shape[1]]);
   // Gathering by the inverse needs no addition: embedding() gives zeros for the index −1.
   const inverse = new Int32Array(tokens).fill(-1);
   rows.forEach((row, i) => (inverse[row] = i));
