@@ -24,8 +24,8 @@ export interface EncodedRow {
 export function encodeRow(row: RenderedRow, tokenizer: Tokenizer, trainOn: 'completion' | 'all'): EncodedRow {
   const encode = (text: string): number[] => tokenizer.encode(text, { addSpecialTokens: !row.chat });
   const ids = encode(row.text);
-  const closing = row.chat ? (tokenizer.endOfTurnId ?? tokenizer.eosTokenId) : tokenizer.eosTokenId;
-  const stops = new Set([closing, tokenizer.eosTokenId].filter((id) => id !== undefined));
+  const { closingId } = row;
+  const stops = new Set([closingId, tokenizer.eosTokenId].filter((id) => id !== undefined));
   const learnt = new Uint8Array(ids.length);
   let length = ids.length;
   if (trainOn === 'all') {
@@ -45,9 +45,9 @@ export function encodeRow(row: RenderedRow, tokenizer: Tokenizer, trainOn: 'comp
   const kept = ids.slice(0, length);
   const labels = kept.map((id, i) => (learnt[i] === 1 ? id : IGNORED));
   const lastId = kept.at(-1);
-  if (closing !== undefined && (lastId === undefined || !stops.has(lastId))) {
-    kept.push(closing);
-    labels.push(closing);
+  if (closingId !== undefined && (lastId === undefined || !stops.has(lastId))) {
+    kept.push(closingId);
+    labels.push(closingId);
   }
   return { ids: kept, labels };
 }

@@ -15,6 +15,8 @@ export interface RenderedRow {
   readonly learnt: readonly TextSpan[];
   /** A conversation: its template writes all special tokens itself. */
   readonly chat: boolean;
+  /** The token an example of this row has to end with. */
+  readonly closingId: number | undefined;
   /** What stands before the (last) completion; the whole text where there is none. */
   readonly prompt: string;
   /** The completion, of a conversation the last answer; undefined where the whole text is learnt. */
@@ -48,25 +50,27 @@ export function renderRow(row: JsonRow, context: RenderContext): RenderOutcome {
     if (problem !== undefined) return { problem };
   }
   try {
-    return 'prompt' in plan ? renderParts(row, plan.prompt, plan.completion, context.draw) : renderMessages(row, context);
+    return 'prompt' in plan ? renderParts(row, plan.prompt, plan.completion, context) : renderMessages(row, context);
   } catch (error) {
     if (error instanceof DataError) return { problem: error.message };
     throw error;
   }
 }
 
-function renderParts(row: JsonRow, promptPart: TextPart, completionPart: TextPart | undefined, draw: Random): RenderOutcome {
+function renderParts(row: JsonRow, promptPart: TextPart, completionPart: TextPart | undefined, context: RenderContext): RenderOutcome {
+  const { draw } = context;
+  const kind = { chat: false, closingId: context.tokenizer?.eosTokenId };
   const prompt = writePart(row, promptPart, draw);
   if (typeof prompt !== 'string') return prompt;
   if (completionPart === undefined) {
     if (prompt.trim() === '') return { empty: 'the text is empty' };
-    return { rendered: { text: prompt, learnt: [{ start: 0, end: prompt.length }], chat: false, prompt, completion: undefined } };
+    return { rendered: { text: prompt, learnt: [{ start: 0, end: prompt.length }], ...kind, prompt, completion: undefined } };
   }
   const completion = writePart(row, completionPart, draw);
   if (typeof completion !== 'string') return completion;
   if (completion.trim() === '') return { empty: 'the completion is empty' };
   const text = prompt + completion;
-  return { rendered: { text, learnt: [{ start: prompt.length, end: text.length }], chat: false, prompt, completion } };
+  return { rendered: { text, learnt: [{ start: prompt.length, end: text.length }], ...kind, prompt, completion } };
 }
 
 function writePart(row: JsonRow, part: TextPart, draw: Random): string | { readonly problem: string } {
@@ -89,13 +93,18 @@ function writePart(row: JsonRow, part: TextPart, draw: Random): string | { reado
 function renderMessages(row: JsonRow, { options, tokenizer }: RenderContext): RenderOutcome {
   if (tokenizer === undefined) throw new ConfigError('data: conversations need a tokenizer, and this model has none');
   const messages = row['messages'] as readonly ChatMessage[]; // checkRow has seen to it
-  const { text, turns } = writeChat(tokenizer, messages, row['tools'] ?? undefined, options);
+  const tools = row['tools'] ?? undefined;
+  const variables = { ...(tools === undefined ? {} : { tools }), ...options.chat_template_kwargs };
+  const { text, turns } = writeChat(messages, (part, addGenerationPrompt) =>
+    tokenizer.applyChatTemplate(part, { addGenerationPrompt, template: options.chat_template, variables }),
+  );
+  const kind = { chat: true, closingId: tokenizer.endOfTurn(options.chat_template, variables) };
   const last = turns.at(-1);
   if (last === undefined) {
     if (options.train_on !== 'all') return { empty: 'the conversation has no answer of the assistant' };
-    return { rendered: { text, learnt: [], chat: true, prompt: text, completion: undefined } };
+    return { rendered: { text, learnt: [], ...kind, prompt: text, completion: undefined } };
   }
   const answer = messages.findLast((message) => message.role === 'assistant')?.content;
   const completion = typeof answer === 'string' ? answer : text.slice(last.start, last.end);
-  return { rendered: { text, learnt: turns, chat: true, prompt: text.slice(0, last.start), completion } };
+  return { rendered: { text, learnt: turns, ...kind, prompt: text.slice(0, last.start), completion } };
 }

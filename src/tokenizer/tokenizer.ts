@@ -26,13 +26,18 @@ export interface Tokenizer {
   readonly bosTokenId?: number | undefined;
   readonly eosTokenId?: number | undefined;
   readonly padTokenId?: number | undefined;
-  /** The token with which the chat template closes an assistant turn; the EOS token where it closes with nothing special. */
+  /** The token with which the tokenizer's chat template closes an assistant turn. */
   readonly endOfTurnId?: number | undefined;
   readonly chatTemplate?: string | undefined;
   tokenToId(token: string): number | undefined;
   idToToken(id: number): string | undefined;
   /** @throws ConfigError without a template; DataError when the template refuses the messages. */
   applyChatTemplate(messages: readonly ChatMessage[], options?: ChatTemplateOptions): string;
+  /**
+   * The token with which a chat template (default: the own one) closes an assistant turn; the EOS token where it closes
+   * with nothing special. `variables` are those of applyChatTemplate.
+   */
+  endOfTurn(template?: string, variables?: Readonly<Record<string, unknown>>): number | undefined;
 }
 
 /** Files that make up a tokenizer: copy those that exist beside an exported model or adapter. */
@@ -87,7 +92,7 @@ class HubTokenizer implements Tokenizer {
   private readonly library: LibraryTokenizer;
   private readonly chat: ChatTemplateRenderer;
   private readonly specialIds: ReadonlySet<number>;
-  private turnEnd: { readonly id: number | undefined } | undefined;
+  private readonly turnEnds = new Map<string, number>();
 
   constructor(json: TokenizerJson, parts: Parts) {
     const { file, config, tokens, ids } = parts;
@@ -141,20 +146,29 @@ class HubTokenizer implements Tokenizer {
   }
 
   get endOfTurnId(): number | undefined {
-    this.turnEnd ??= { id: this.findEndOfTurn() ?? this.eosTokenId };
-    return this.turnEnd.id;
+    return this.endOfTurn();
   }
 
-  /** Renders one exchange and takes the first special token after the answer. */
-  private findEndOfTurn(): number | undefined {
-    if (this.chatTemplate === undefined) return undefined;
+  endOfTurn(template = this.chatTemplate, variables: Readonly<Record<string, unknown>> = {}): number | undefined {
+    if (template === undefined) return this.eosTokenId;
+    let id = this.turnEnds.get(template);
+    if (id === undefined) {
+      id = this.findEndOfTurn(template, variables) ?? this.eosTokenId;
+      if (id !== undefined) this.turnEnds.set(template, id);
+    }
+    return id;
+  }
+
+  /** Writes one exchange and takes the first special token after the answer. */
+  private findEndOfTurn(template: string, variables: Readonly<Record<string, unknown>>): number | undefined {
     const answer = 'lowrank-answer';
+    const exchange = [
+      { role: 'user', content: 'question' },
+      { role: 'assistant', content: answer },
+    ];
     let text: string;
     try {
-      text = this.applyChatTemplate([
-        { role: 'user', content: 'question' },
-        { role: 'assistant', content: answer },
-      ]);
+      text = this.applyChatTemplate(exchange, { template, variables });
     } catch {
       return undefined; // a template that refuses this exchange is judged on real rows
     }

@@ -41,7 +41,7 @@ async function load(name: string): Promise<Tokenizer> {
 describe.skipIf(!existsSync(TOKENIZERS))('encodings of the native library (needs ../shared)', () => {
   const reference = JSON.parse(readFileSync(path.join(TOKENIZERS, 'reference_encodings.json'), 'utf8')) as Reference;
 
-  it.each(['gpt2', 'smollm', 'llama2', 'qwen2.5', 'tinystories-656k'])('%s: all 25 texts', async (name) => {
+  it.each(['gpt2', 'smollm', 'llama2', 'qwen2.5', 'tinystories-656k'])('%s: all 25 texts', { timeout: 60_000 }, async (name) => {
     const tokenizer = await load(name);
     const expected = reference.results[name];
     if (expected === undefined) throw new Error(`no reference for ${name}`);
@@ -54,7 +54,7 @@ describe.skipIf(!existsSync(TOKENIZERS))('encodings of the native library (needs
     });
   });
 
-  it.each(['gpt2', 'smollm', 'llama2', 'qwen2.5'])('%s: decodings', async (name) => {
+  it.each(['gpt2', 'smollm', 'llama2', 'qwen2.5'])('%s: decodings', { timeout: 60_000 }, async (name) => {
     const tokenizer = await load(name);
     reference.results[name]?.encodings.forEach((encoding) => {
       expect(tokenizer.decode(encoding.ids_with_special, { skipSpecialTokens: true })).toBe(encoding.decoded_skip_special);
@@ -92,7 +92,7 @@ describe.skipIf(!existsSync(TOKENIZERS))('encodings of the native library (needs
     expect(encoded.slice(0, story.ids.length - 1)).toEqual(story.ids.slice(0, -1));
   });
 
-  it('knows the special tokens of real directories', async () => {
+  it('knows the special tokens of real directories', { timeout: 60_000 }, async () => {
     const stories = await loadTokenizer(localDirectory(path.join(SHARED, 'models/tinystories-656k')));
     expect(stories).toMatchObject({ bosTokenId: 1, eosTokenId: 2, padTokenId: 0, vocabSize: 2048, endOfTurnId: 2 });
     expect(await load('llama2')).toMatchObject({ bosTokenId: 1, eosTokenId: 2, endOfTurnId: 2 });
@@ -107,7 +107,7 @@ describe.skipIf(!existsSync(TOKENIZERS))('encodings of the native library (needs
     expect(text).toBe('<|user|>\nHi</s>\n<|assistant|>\n');
   });
 
-  it('gives back what it encoded', async () => {
+  it('gives back what it encoded', { timeout: 60_000 }, async () => {
     const tokenizers = await Promise.all(['gpt2', 'qwen2.5', 'tinystories-656k'].map(load));
     const stories = readFileSync(path.join(SHARED, 'datasets/wikisql_mlx/valid.jsonl'), 'utf8').split('\n').slice(0, 20);
     for (const tokenizer of tokenizers.slice(0, 2)) {
