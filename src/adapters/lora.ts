@@ -1,0 +1,179 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { dropout, linear } from '../../kernels/index.js';
+import { FormatError } from '../errors.js';
+import { toFloat32, type TensorBytes } from '../io/safetensors.js';
+import type { Decoder } from '../model/decoder.js';
+import { FrozenLinear, type ForwardContext, type Linear } from '../model/linear.js';
+import { Random } from '../random.js';
+import type { Adapter, AdapterMethodDefinition, AdapterParameter } from './adapter.js';
+import { loraScale, patternValue, type PeftConfig } from './peft-config.js';
+import { matchTargets, moduleSuffixes } from './targets.js';
+
+const PREFIX = 'base_model.model.';
+
+/**
+ * A frozen linear layer with a low-rank update: y = x·Wᵀ + b + s·(dropout(x)·Aᵀ)·Bᵀ, A `[r, in]`, B `[out, r]`, s = α/r (or α/√r).
+ * Hu et al. 2021, arXiv:2106.09685.
+ */
+export class LoraLinear implements Linear {
+  constructor(
+    readonly base: FrozenLinear,
+    readonly a: tf.Variable<tf.Rank.R2>,
+    readonly b: tf.Variable<tf.Rank.R2>,
+    readonly scale: number,
+    private readonly dropoutRate: number,
+    /** Position among the adapted layers: gives each its own dropout mask. */
+    private readonly index: number,
+  ) {}
+
+  get name(): string {
+    return this.base.name;
+  }
+
+  get inFeatures(): number {
+    return this.base.inFeatures;
+  }
+
+  get outFeatures(): number {
+    return this.base.outFeatures;
+  }
+
+  forward(x: tf.Tensor2D, context: ForwardContext): tf.Tensor2D {
+    const lora = { a: this.a as tf.Tensor2D, b: this.b as tf.Tensor2D, scale: this.scale };
+    const bias = this.base.bias === undefined ? {} : { bias: this.base.bias };
+    if (this.dropoutRate === 0 || context.dropoutSeed === undefined) return linear(x, this.base.weight, { ...bias, lora });
+    const seed = (context.dropoutSeed ^ Math.imul(this.index + 1, 0x9e3779b1)) >>> 0;
+    return tf.tidy(() => linear(x, this.base.weight, { ...bias, lora, loraInput: dropout(x, this.dropoutRate, seed) }));
+  }
+}
+
+class LoraAdapter implements Adapter {
+  readonly parameters: readonly AdapterParameter[];
+  readonly layerParameters: readonly (readonly tf.Tensor[])[];
+
+  constructor(
+    private readonly decoder: Decoder,
+    readonly config: PeftConfig,
+    private readonly layers: readonly LoraLinear[],
+  ) {
+    this.parameters = layers.flatMap((layer) => [
+      { key: loraKey(layer.name, 'A'), variable: layer.a },
+      { key: loraKey(layer.name, 'B'), variable: layer.b },
+    ]);
+    const { modules } = decoder.config.family;
+    this.layerParameters = Array.from({ length: decoder.config.numLayers }, (_, i) =>
+      layers.filter((layer) => layer.name.startsWith(`${modules.layer(i)}.`)).flatMap((layer) => [layer.a, layer.b]),
+    );
+    this.attach();
+  }
+
+  attach(): void {
+    for (const layer of this.layers) this.decoder.linears.set(layer.name, layer);
+  }
+
+  detach(): void {
+    for (const layer of this.layers) {
+      if (this.decoder.linears.get(layer.name) === layer) this.decoder.linears.set(layer.name, layer.base);
+    }
+  }
+
+  dispose(): void {
+    this.detach();
+    for (const { variable } of this.parameters) variable.dispose();
+  }
+}
+
+export const lora: AdapterMethodDefinition = {
+  create(decoder, options, seed) {
+    const names = [...decoder.linears.keys()];
+    const targets = matchTargets(names, options.target_modules);
+    const config: PeftConfig = {
+      r: options.r,
+      loraAlpha: options.lora_alpha,
+      loraDropout: options.lora_dropout,
+      targetModules: options.target_modules === 'all-linear' ? moduleSuffixes(names).sort() : options.target_modules,
+      useRslora: options.use_rslora,
+      rankPattern: {},
+      alphaPattern: {},
+      initLoraWeights: options.init_lora_weights,
+      baseModel: undefined,
+      revision: undefined,
+    };
+    const layers = targets.map((name, index) => {
+      const base = frozen(decoder, name);
+      const a = initialA(options.r, base.inFeatures, options.init_lora_weights, new Random(seed, loraKey(name, 'A')));
+      return loraLayer(base, config, index, a, new Float32Array(base.outFeatures * options.r));
+    });
+    return new LoraAdapter(decoder, config, layers);
+  },
+
+  load(decoder, config, tensors, name, options = {}) {
+    const targets = matchTargets([...decoder.linears.keys()], config.targetModules);
+    checkTensors(decoder, config, targets, tensors, name);
+    const merged = options.dropout === undefined ? config : { ...config, loraDropout: options.dropout };
+    const layers = targets.map((target, index) => {
+      const [a, b] = (['A', 'B'] as const).map((part) => {
+        const key = loraKey(target, part);
+        return toFloat32(tensors.get(key) as TensorBytes, `${name}: ${key}`);
+      }) as [Float32Array, Float32Array];
+      return loraLayer(frozen(decoder, target), merged, index, a, b);
+    });
+    return new LoraAdapter(decoder, merged, layers);
+  },
+};
+
+/** `base_model.model.<module>.lora_A.weight`, as PEFT spells it. */
+export function loraKey(module: string, part: 'A' | 'B'): string {
+  return `${PREFIX}${module}.lora_${part}.weight`;
+}
+
+function loraLayer(base: FrozenLinear, config: PeftConfig, index: number, a: Float32Array, b: Float32Array): LoraLinear {
+  const rank = patternValue(config.rankPattern, base.name, config.r);
+  const alpha = patternValue(config.alphaPattern, base.name, config.loraAlpha);
+  return new LoraLinear(
+    base,
+    variable2d(a, [rank, base.inFeatures]),
+    variable2d(b, [base.outFeatures, rank]),
+    loraScale(rank, alpha, config.useRslora),
+    config.loraDropout,
+    index,
+  );
+}
+
+function variable2d(values: Float32Array, shape: [number, number]): tf.Variable<tf.Rank.R2> {
+  const tensor = tf.tensor2d(values, shape);
+  const variable = tf.variable(tensor);
+  tensor.dispose();
+  return variable;
+}
+
+/** PEFT's default (kaiming_uniform with a = √5) is uniform in ±1/√in; `gaussian` is normal with deviation 1/r. */
+function initialA(rank: number, inFeatures: number, init: boolean | 'gaussian', random: Random): Float32Array {
+  const bound = 1 / Math.sqrt(inFeatures);
+  const draw = init === 'gaussian' ? () => random.normal() / rank : () => (2 * random.uniform() - 1) * bound;
+  return Float32Array.from({ length: rank * inFeatures }, draw);
+}
+
+function frozen(decoder: Decoder, name: string): FrozenLinear {
+  const layer = decoder.linears.get(name);
+  if (!(layer instanceof FrozenLinear)) throw new Error(`${name} already carries an adapter: detach it first`);
+  return layer;
+}
+
+function checkTensors(decoder: Decoder, config: PeftConfig, targets: readonly string[], tensors: ReadonlyMap<string, TensorBytes>, name: string): void {
+  const expected = new Map<string, readonly number[]>();
+  for (const target of targets) {
+    const { inFeatures, outFeatures } = frozen(decoder, target);
+    const rank = patternValue(config.rankPattern, target, config.r);
+    expected.set(loraKey(target, 'A'), [rank, inFeatures]);
+    expected.set(loraKey(target, 'B'), [outFeatures, rank]);
+  }
+  const problems: string[] = [];
+  for (const [key, shape] of expected) {
+    const found = tensors.get(key)?.shape;
+    if (found === undefined) problems.push(`${key}: missing, expected [${shape.join(', ')}]`);
+    else if (found.join() !== shape.join()) problems.push(`${key}: found [${found.join(', ')}], expected [${shape.join(', ')}]`);
+  }
+  for (const key of tensors.keys()) if (!expected.has(key)) problems.push(`${key}: unexpected: no target module of this model takes it`);
+  if (problems.length > 0) throw new FormatError(`${name}: the adapter does not fit the model: ${problems.join('; ')}`);
+}

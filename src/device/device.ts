@@ -1,0 +1,63 @@
+import type { DeviceError } from '../errors.js';
+
+/** What `--device` takes. `node` and `node-gpu` are one code path, TensorFlow's own library, on the CPU or with CUDA. */
+export const DEVICE_NAMES = ['webgpu', 'wasm', 'node-gpu', 'node', 'cpu'] as const;
+export type DeviceName = (typeof DEVICE_NAMES)[number];
+export type DeviceChoice = DeviceName | 'auto';
+
+/** The tfjs backend that each device computes on. */
+export const BACKEND_OF: Readonly<Record<DeviceName, string>> = {
+  webgpu: 'webgpu',
+  wasm: 'wasm',
+  'node-gpu': 'tensorflow',
+  node: 'tensorflow',
+  cpu: 'cpu',
+};
+
+/** An opened device; its backend is tfjs's current one. */
+export interface Device {
+  readonly name: DeviceName;
+  readonly backend: string;
+  /** Adapter and driver, or what computes otherwise. */
+  readonly description: string;
+  /** Why this one and not another. */
+  readonly reason: string;
+  /** True for a GPU that is emulated on the CPU. */
+  readonly software: boolean;
+  /** Optional capabilities that kernels may use. */
+  readonly features: readonly string[];
+  /** Waits for `work`, or fails with what befell the device meanwhile: lost, or out of memory. */
+  guard<T>(work: Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+/** What the surroundings offer: a browser or Node. */
+export interface Host {
+  /** The WebGPU entry point, or why there is none. */
+  gpu(): Promise<GPU | { readonly missing: string }>;
+  /** Loads TensorFlow's native binding and registers its backend. @throws when it is not installed or does not load. */
+  tensorflow?(name: 'node' | 'node-gpu'): Promise<void>;
+  /** Lets go of what `gpu` returned, so that a process can end. */
+  release?(): void;
+}
+
+/** A promise that only ever fails, and the way to make it fail. */
+export class Failure {
+  private reject: ((error: DeviceError) => void) | undefined;
+  private readonly promise = new Promise<never>((_resolve, reject) => {
+    this.reject = reject;
+  });
+
+  constructor() {
+    // Without a listener an early failure would end the process before anyone asks for it.
+    this.promise.catch(() => undefined);
+  }
+
+  fail(error: DeviceError): void {
+    this.reject?.(error);
+  }
+
+  guard<T>(work: Promise<T>): Promise<T> {
+    return Promise.race([work, this.promise]);
+  }
+}

@@ -1,0 +1,95 @@
+import * as tf from '@tensorflow/tfjs-core';
+import '@tensorflow/tfjs-backend-cpu';
+import { DeviceError } from '../errors.js';
+import { BACKEND_OF, type Device, type DeviceChoice, type Host } from './device.js';
+import { openWasm } from './wasm.js';
+import { describeAdapter, openWebGpu, requestAdapter } from './webgpu.js';
+
+/**
+ * Opens the device that was asked for. `auto` takes a hardware WebGPU adapter, else TensorFlow with CUDA, else TensorFlow on the
+ * CPU where they are installed, else WASM; a GPU emulated in software is only taken when it is asked for by name.
+ * @throws DeviceError saying why the device cannot be had.
+ */
+export async function openDevice(choice: DeviceChoice, host: Host): Promise<Device> {
+  switch (choice) {
+    case 'auto':
+      return openBest(host);
+    case 'webgpu': {
+      const found = await findAdapter(host);
+      if (!('adapter' in found)) throw new DeviceError(`no WebGPU device: ${found.missing}`);
+      return releasing(await openWebGpu(found.adapter, 'asked for by name'), host);
+    }
+    case 'wasm':
+      return openWasm('asked for by name');
+    case 'node':
+    case 'node-gpu':
+      return openTensorflow(choice, host, 'asked for by name');
+    case 'cpu':
+      await tf.setBackend('cpu');
+      return plainDevice('cpu', 'JavaScript on the CPU (slow; for comparing numbers)', 'asked for by name');
+  }
+}
+
+async function openBest(host: Host): Promise<Device> {
+  const passedOver: string[] = [];
+  const found = await findAdapter(host);
+  if ('adapter' in found) {
+    const { description, software } = describeAdapter(found.adapter);
+    if (!software) return releasing(await openWebGpu(found.adapter, 'a hardware WebGPU adapter is there'), host);
+    passedOver.push(`the only WebGPU adapter is software (${description})`);
+    host.release?.();
+  } else {
+    passedOver.push(`no WebGPU (${found.missing})`);
+  }
+  for (const name of ['node-gpu', 'node'] as const) {
+    if (host.tensorflow === undefined) break;
+    try {
+      return await openTensorflow(name, host, passedOver.join('; '));
+    } catch {
+      passedOver.push(`${name} is not installed`);
+    }
+  }
+  return openWasm(passedOver.join('; '));
+}
+
+/** The host's adapter, or why it has none. */
+export async function findAdapter(host: Host): Promise<{ readonly adapter: GPUAdapter } | { readonly missing: string }> {
+  const gpu = await host.gpu();
+  if ('missing' in gpu) return gpu;
+  const adapter = await requestAdapter(gpu);
+  return adapter === null ? { missing: 'no adapter: no GPU driver that WebGPU can use' } : { adapter };
+}
+
+async function openTensorflow(name: 'node' | 'node-gpu', host: Host, reason: string): Promise<Device> {
+  if (host.tensorflow === undefined) throw new DeviceError(`${name} needs Node`);
+  try {
+    await host.tensorflow(name);
+  } catch (error) {
+    throw new DeviceError(`${name}: ${(error as Error).message.split('\n')[0] ?? ''}`, { cause: error });
+  }
+  await tf.setBackend('tensorflow');
+  return plainDevice(name, name === 'node-gpu' ? 'TensorFlow with CUDA' : 'TensorFlow on the CPU', reason);
+}
+
+function plainDevice(name: 'node' | 'node-gpu' | 'cpu', description: string, reason: string): Device {
+  return {
+    name,
+    backend: BACKEND_OF[name],
+    description,
+    reason,
+    software: false,
+    features: [],
+    guard: (work) => work,
+    close: () => Promise.resolve(),
+  };
+}
+
+function releasing(device: Device, host: Host): Device {
+  return {
+    ...device,
+    async close() {
+      await device.close();
+      host.release?.();
+    },
+  };
+}

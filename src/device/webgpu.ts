@@ -1,0 +1,72 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
+import { DeviceError } from '../errors.js';
+import { Failure, type Device } from './device.js';
+
+/** Features that some kernel can use; each is taken where the adapter has it. */
+const WANTED_FEATURES = ['shader-f16', 'subgroups', 'timestamp-query', 'chromium-experimental-subgroup-matrix'];
+
+/** Dispatches in one submit. tfjs's own 15 suits inference on a page that has to stay responsive. */
+const DISPATCHES_PER_SUBMIT = 64;
+
+/** An adapter's name as drivers give it, and whether it is emulated on the CPU. */
+export function describeAdapter(adapter: GPUAdapter): { description: string; software: boolean } {
+  const { vendor, architecture, device, description } = adapter.info;
+  const text = [...new Set([vendor, architecture, device, description].filter((part) => part !== ''))].join(', ');
+  const fallback = (adapter.info as { isFallbackAdapter?: boolean }).isFallbackAdapter === true;
+  return { description: text || 'unnamed adapter', software: fallback || /llvmpipe|lavapipe|swiftshader|software|basic render/i.test(text) };
+}
+
+/** The fastest adapter, or null. */
+export async function requestAdapter(gpu: GPU): Promise<GPUAdapter | null> {
+  return gpu.requestAdapter({ powerPreference: 'high-performance' });
+}
+
+/** All limits of an adapter as plain numbers. */
+export function limitsOf(adapter: GPUAdapter): Record<string, number> {
+  const limits: Record<string, number> = {};
+  for (const key in adapter.limits) {
+    const value: unknown = adapter.limits[key as keyof GPUSupportedLimits];
+    if (typeof value === 'number') limits[key] = value;
+  }
+  return limits;
+}
+
+/**
+ * Opens a device on the adapter with everything kernels can use and makes it tfjs's backend.
+ * tfjs's own start-up asks for a fixed list of features without f16 and subgroups.
+ */
+export async function openWebGpu(adapter: GPUAdapter, reason: string): Promise<Device> {
+  const features = WANTED_FEATURES.filter((feature) => adapter.features.has(feature));
+  const device = await adapter.requestDevice({ requiredFeatures: features as GPUFeatureName[], requiredLimits: limitsOf(adapter) });
+  const failure = new Failure();
+  let closing = false;
+  void device.lost.then((info) => {
+    if (!closing) failure.fail(new DeviceError(`the GPU device was lost (${info.reason || 'no reason given'}): ${info.message || 'no message'}`));
+  });
+  device.addEventListener('uncapturederror', (event) => {
+    const { error } = event as GPUUncapturedErrorEvent;
+    const memory = error.constructor.name === 'GPUOutOfMemoryError';
+    const hint = memory ? ': the GPU has not enough memory. Smaller batches, shorter rows (data.max_length) or load_in_4bit need less' : '';
+    failure.fail(new DeviceError(`WebGPU: ${error.message}${hint}`));
+  });
+  tf.env().set('WEBGPU_CPU_FORWARD', false);
+  tf.env().set('WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE', DISPATCHES_PER_SUBMIT);
+  tf.removeBackend('webgpu');
+  tf.registerBackend('webgpu', () => new WebGPUBackend(device, adapter.info));
+  if (!(await tf.setBackend('webgpu'))) throw new DeviceError('tfjs did not accept the WebGPU device');
+  return {
+    name: 'webgpu',
+    backend: 'webgpu',
+    ...describeAdapter(adapter),
+    reason,
+    features,
+    guard: (work) => failure.guard(work),
+    async close() {
+      closing = true;
+      tf.removeBackend('webgpu');
+      device.destroy();
+      await device.lost;
+    },
+  };
+}

@@ -1,0 +1,34 @@
+import { collate } from '../data/collate.js';
+import type { Example } from '../data/dataset.js';
+import { DeviceError } from '../errors.js';
+import type { Decoder } from '../model/decoder.js';
+import { batchLossSum } from '../model/loss.js';
+
+/** Loss over a data set. */
+export interface LossResult {
+  /** Mean loss per supervised token, in nats. */
+  readonly loss: number;
+  /** exp(loss). */
+  readonly perplexity: number;
+  /** Supervised tokens. */
+  readonly tokens: number;
+  readonly rows: number;
+}
+
+/** Mean loss over all supervised tokens of the examples, each token with the same weight. Rows of similar length share a batch. */
+export async function evaluateLoss(decoder: Decoder, examples: readonly Example[], batchSize: number): Promise<LossResult> {
+  const sorted = [...examples].sort((a, b) => b.inputIds.length - a.inputIds.length);
+  let lossSum = 0;
+  let tokens = 0;
+  for (let i = 0; i < sorted.length; i += batchSize) {
+    const batch = collate(sorted.slice(i, i + batchSize));
+    const sum = batchLossSum(decoder, batch, { training: false });
+    const [value] = await sum.data();
+    sum.dispose();
+    lossSum += value as number;
+    tokens += batch.supervisedCount;
+  }
+  const loss = lossSum / tokens;
+  if (!Number.isFinite(loss)) throw new DeviceError(`the evaluation loss is ${loss}: the weights hold values that are not finite, or the device computes wrongly`);
+  return { loss, perplexity: Math.exp(loss), tokens, rows: examples.length };
+}

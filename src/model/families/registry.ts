@@ -1,0 +1,15 @@
+import type { Family } from './family.js';
+import { llama } from './llama.js';
+import { mistral } from './mistral.js';
+import { qwen2 } from './qwen2.js';
+import { qwen3 } from './qwen3.js';
+
+export type { Family } from './family.js';
+
+/** Every model family, by the `model_type` of its config.json. */
+export const FAMILIES = { llama, mistral, qwen2, qwen3 } as const satisfies Record<string, Family>;
+export type ModelType = keyof typeof FAMILIES;
+
+export function isModelType(value: unknown): value is ModelType {
+  return typeof value === 'string' && Object.hasOwn(FAMILIES, value);
+}

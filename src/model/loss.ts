@@ -1,0 +1,45 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { crossEntropySum, type Targets } from '../../kernels/index.js';
+import type { Decoder, DecoderContext } from './decoder.js';
+
+/** Padded rows with labels, as collated: `[batch · seq]` each, labels not shifted, −100 where nothing is learnt. */
+export interface LabelledBatch {
+  readonly inputIds: Int32Array;
+  readonly labels: Int32Array;
+  readonly batch: number;
+  readonly seq: number;
+}
+
+const IGNORED = -100;
+
+/** Which position predicts which token: position t of a row predicts labels[t + 1], where that is not −100. */
+export function targetsOf({ labels, batch, seq }: LabelledBatch): Targets {
+  const rows: number[] = [];
+  const targets: number[] = [];
+  for (let b = 0; b < batch; b++) {
+    for (let t = 0; t + 1 < seq; t++) {
+      const label = labels[b * seq + t + 1] as number;
+      if (label === IGNORED) continue;
+      rows.push(b * seq + t);
+      targets.push(label);
+    }
+  }
+  return { rows: Int32Array.from(rows), labels: Int32Array.from(targets) };
+}
+
+export interface LossOptions extends DecoderContext {
+  /** False: no gradient will be asked for. Default true. */
+  readonly training?: boolean;
+  /** The gradient also reaches the output head, for training all weights. Default false. */
+  readonly headGradient?: boolean;
+}
+
+/** Sum of the token losses of a batch, Σ −log p(labels[t + 1] | tokens ≤ t), in nats; scalar. Padding on the right needs no mask: attention is causal. */
+export function batchLossSum(decoder: Decoder, batch: LabelledBatch, options: LossOptions = {}): tf.Scalar {
+  return tf.tidy(() => {
+    const ids = tf.tensor1d(batch.inputIds, 'int32');
+    const hidden = decoder.hidden({ ids, batch: batch.batch, length: batch.seq }, options);
+    const { training = true, headGradient = false } = options;
+    return crossEntropySum(hidden, decoder.head, targetsOf(batch), { training, weightGradient: headGradient });
+  });
+}
