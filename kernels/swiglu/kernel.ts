@@ -1,6 +1,18 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { runOp, runOpMulti, sharedMany, type Op } from '../runtime/op.js';
+import { runOp, runOpMulti, sharedMany, type Attrs, type Op } from '../runtime/op.js';
+import { wasmExports, wasmOffset, wasmOutput } from '../runtime/wasm.js';
+import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
 import { swigluGradReference, swigluReference, type Activation } from './reference.js';
+import { wasmSource } from './wasm.generated.js';
+import * as wgsl from './wgsl.generated.js';
+
+interface SwigluWasm {
+  forward(gate: number, up: number, y: number, activation: number, begin: number, end: number): void;
+  backward(dy: number, gate: number, up: number, dgate: number, dup: number, activation: number, begin: number, end: number): void;
+}
+
+/** How the kernels number the activations. */
+const CODES: Readonly<Record<Activation, number>> = { silu: 0, gelu: 1, gelu_tanh: 2 };
 
 export type { Activation } from './reference.js';
 
@@ -20,6 +32,21 @@ export function swiglu(gate: tf.Tensor2D, up: tf.Tensor2D, activation: Activatio
 export const swigluOp: Op = {
   name: 'LowrankSwiglu',
   reference: (inputs, attrs) => swigluReference(inputs['gate'] as tf.Tensor, inputs['up'] as tf.Tensor, attrs['activation'] as Activation),
+  wasm: ({ inputs, attrs, backend }) => {
+    const { gate, up } = inputs as Record<'gate' | 'up', tf.TensorInfo>;
+    const y = wasmOutput(backend, gate.shape);
+    const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
+    wasmExports<SwigluWasm>(backend, wasmSource).forward(at(gate), at(up), at(y), code(attrs), 0, tf.util.sizeFromShape(gate.shape));
+    return y;
+  },
+  webgpu: ({ inputs, attrs, backend }) => {
+    const { gate, up } = inputs as Record<'gate' | 'up', tf.TensorInfo>;
+    const count = tf.util.sizeFromShape(gate.shape);
+    const y = gpuOutput(backend, gate.shape);
+    const program = { name: 'swiglu/forward', code: wgsl.forward, constants: { ACTIVATION: code(attrs) } };
+    gpuDispatch(backend, program, [gate, up, y], [['u', count]], gpuWorkgroups(count, 256));
+    return y;
+  },
   gradient: {
     inputsToSave: ['gate', 'up'],
     gradFunc: (dys, saved, attrs) => {
@@ -35,5 +62,24 @@ export const swigluGradOp: Op = {
   name: 'LowrankSwigluGrad',
   reference: (inputs, attrs) =>
     swigluGradReference(inputs['dy'] as tf.Tensor, inputs['gate'] as tf.Tensor, inputs['up'] as tf.Tensor, attrs['activation'] as Activation),
+  wasm: ({ inputs, attrs, backend }) => {
+    const { dy, gate, up } = inputs as Record<'dy' | 'gate' | 'up', tf.TensorInfo>;
+    const [dgate, dup] = [wasmOutput(backend, gate.shape), wasmOutput(backend, gate.shape)];
+    const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
+    wasmExports<SwigluWasm>(backend, wasmSource).backward(at(dy), at(gate), at(up), at(dgate), at(dup), code(attrs), 0, tf.util.sizeFromShape(gate.shape));
+    return [dgate, dup];
+  },
+  webgpu: ({ inputs, attrs, backend }) => {
+    const { dy, gate, up } = inputs as Record<'dy' | 'gate' | 'up', tf.TensorInfo>;
+    const count = tf.util.sizeFromShape(gate.shape);
+    const [dgate, dup] = [gpuOutput(backend, gate.shape), gpuOutput(backend, gate.shape)];
+    const program = { name: 'swiglu/backward', code: wgsl.backward, constants: { ACTIVATION: code(attrs) } };
+    gpuDispatch(backend, program, [dy, gate, up, dgate, dup], [['u', count]], gpuWorkgroups(count, 256));
+    return [dgate, dup];
+  },
   gradient: null,
 };
+
+function code(attrs: Attrs): number {
+  return CODES[attrs['activation'] as Activation];
+}

@@ -1,0 +1,21 @@
+// dgate = dy · up · act'(gate), dup = dy · act(gate), one element an invocation.
+struct Params { count: u32 }
+@group(0) @binding(0) var<storage, read> dy: array<f32>;
+@group(0) @binding(1) var<storage, read> gate: array<f32>;
+@group(0) @binding(2) var<storage, read> up: array<f32>;
+@group(0) @binding(3) var<storage, read_write> dgate: array<f32>;
+@group(0) @binding(4) var<storage, read_write> dup: array<f32>;
+@group(0) @binding(5) var<uniform> params: Params;
+
+// #include "include/activation.wgsl"
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = (group.x + group.y * groups.x) * 256u + lane;
+  if (i >= params.count) { return; }
+  let x = gate[i];
+  let d = dy[i];
+  let s = factor(x);
+  dgate[i] = d * up[i] * slope(x, s);
+  dup[i] = d * x * s;
+}
