@@ -12,13 +12,17 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /**
- * from: folder below the references; copy(path, bytes): whether the file is carried; digest(path): whether its
- * SHA-256 is kept otherwise. Files that answer no to both are left out.
+ * from: folder below the references; about: lines for the README beside the copy; copy(path, bytes): whether the file
+ * is carried; digest(path): whether its SHA-256 is kept otherwise. Files that answer no to both are left out.
  */
 const PARTS = [
   {
     name: 'bitsandbytes',
     from: 'bitsandbytes',
+    about: [
+      'Quantised vectors, tables and serialised weights, made by running bitsandbytes 95f9af3 (MIT) on the CPU',
+      'with torch 1.13 in float32. golden/index.json says what the vectors are. digests.json has the SHA-256 of larger outputs.',
+    ],
     copy: (path, bytes) =>
       /(^|\/)input\.f32$|^golden\/[^/]+\.json$|^thresholds\.json$/.test(path) ||
       (!path.endsWith('.md') && !path.endsWith('.json') && bytes <= 12_500),
@@ -49,6 +53,8 @@ for (const part of PARTS.filter(({ name }) => chosen.length === 0 || chosen.incl
     }
   }
   writeFileSync(join(to, 'digests.json'), `${JSON.stringify(digests, null, 1)}\n`);
+  const origin = `Made by \`node scripts/make-golden.mjs <references> ${part.name}\`; not to be edited.`;
+  writeFileSync(join(to, 'README.md'), `# ${part.name}\n${[...part.about, '', origin].join('\n')}\n`);
   console.log(`${part.name}: ${copied} bytes copied, ${Object.keys(digests).length} digests`);
 }
 

@@ -11,7 +11,7 @@ export const CHECKPOINT_INDEX = 'model.safetensors.index.json';
 /** The weights of a model, in one file or many, read tensor by tensor. */
 export interface Checkpoint {
   readonly name: string;
-  /** `__metadata__` of all files together. Some models alias tensors here: name of the missing one to the stored one. */
+  /** `__metadata__` of all files together. Some models alias tensors here: a missing one's name to a stored one's. */
   readonly metadata: Readonly<Record<string, string>>;
   names(): string[];
   has(name: string): boolean;
@@ -41,13 +41,17 @@ export async function openCheckpoint(directory: Directory): Promise<Checkpoint> 
 export function parseWeightMap(text: string, name: string): Map<string, string> {
   const json = parseJson(text, name);
   const weightMap = isRecord(json) ? json['weight_map'] : undefined;
-  if (!isRecord(weightMap)) throw new FormatError(`${name}: weight_map: found none, allowed an object of tensor and file names`);
+  if (!isRecord(weightMap))
+    throw new FormatError(`${name}: weight_map: found none, allowed an object of tensor and file names`);
   const problems = duplicateKeys(text).map((key) => `key ${JSON.stringify(key)}: occurs twice, allowed once`);
   const files = new Map<string, string>();
   for (const [tensor, file] of Object.entries(weightMap)) {
     const allowed = typeof file === 'string' && file.endsWith('.safetensors') && staysInside(file);
     if (allowed) files.set(tensor, file);
-    else problems.push(`weight_map.${tensor}: found ${JSON.stringify(file)}, allowed a .safetensors file inside the folder`);
+    else
+      problems.push(
+        `weight_map.${tensor}: found ${JSON.stringify(file)}, allowed a .safetensors file inside the folder`,
+      );
   }
   if (problems.length > 0) throw mismatches(name, problems);
   return files;
@@ -66,7 +70,8 @@ async function openShards(directory: Directory, weightMap: ReadonlyMap<string, s
     for (const [tensor, path] of weightMap) {
       const shard = shards.get(path);
       if (shard?.tensors.has(tensor)) owner.set(tensor, shard);
-      else if (shard !== undefined) problems.push(`tensor ${JSON.stringify(tensor)}: not in shard ${path}, where the index puts it`);
+      else if (shard !== undefined)
+        problems.push(`tensor ${JSON.stringify(tensor)}: not in shard ${path}, where the index puts it`);
     }
     if (problems.length > 0) throw mismatches(`${directory.name}/${CHECKPOINT_INDEX}`, problems);
   } catch (error) {
@@ -76,7 +81,11 @@ async function openShards(directory: Directory, weightMap: ReadonlyMap<string, s
   return fromFiles(directory.name, [...shards.values()], owner);
 }
 
-function fromFiles(name: string, files: readonly SafetensorsFile[], owner: ReadonlyMap<string, SafetensorsFile>): Checkpoint {
+function fromFiles(
+  name: string,
+  files: readonly SafetensorsFile[],
+  owner: ReadonlyMap<string, SafetensorsFile>,
+): Checkpoint {
   const find = (tensor: string): SafetensorsFile => {
     const file = owner.get(tensor);
     if (file === undefined) throw new FormatError(`${name}: no tensor ${JSON.stringify(tensor)} in the checkpoint`);

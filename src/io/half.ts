@@ -16,8 +16,12 @@ function float16Table(): Float32Array {
       const sign = bits & 0x8000 ? -1 : 1;
       halfTable[bits] =
         exponent === 31
-          ? fraction === 0 ? sign * Infinity : NaN
-          : exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25);
+          ? fraction === 0
+            ? sign * Infinity
+            : NaN
+          : exponent === 0
+            ? sign * fraction * 2 ** -24
+            : sign * (1024 + fraction) * 2 ** (exponent - 25);
     }
   }
   return halfTable;

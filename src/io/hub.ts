@@ -1,7 +1,15 @@
 import { readFile, realpath, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { datasetInfo, downloadFileToCacheDir, getHFHubCachePath, getRepoFolderName, HubApiError, listFiles, modelInfo } from '@huggingface/hub';
+import {
+  datasetInfo,
+  downloadFileToCacheDir,
+  getHFHubCachePath,
+  getRepoFolderName,
+  HubApiError,
+  listFiles,
+  modelInfo,
+} from '@huggingface/hub';
 import { ConfigError, FormatError, LowrankError } from '../errors.js';
 import { CHECKPOINT_FILE, CHECKPOINT_INDEX, parseWeightMap } from './checkpoint.js';
 import { isDirectory, isFile, localDirectory, writeError, writeFileAtomic } from './node.js';
@@ -28,8 +36,20 @@ interface Repo {
 const COMMIT = /^[0-9a-f]{40}$/;
 const REPO_ID = /^([A-Za-z0-9][\w.-]*(?:\/[A-Za-z0-9][\w.-]*)?)(?:@([\w.-]+(?:\/[\w.-]+)*))?$/;
 /** Small files of a model: configuration, tokenizer, adapter. Weights are chosen apart. */
-const MODEL_FILES =
-  /^(?:config|generation_config|adapter_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template)\.json$|^(?:merges\.txt|tokenizer\.model|chat_template\.jinja)$/;
+const MODEL_FILES = new Set([
+  'config.json',
+  'generation_config.json',
+  'adapter_config.json',
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'added_tokens.json',
+  'vocab.json',
+  'merges.txt',
+  'tokenizer.model',
+  'chat_template.json',
+  'chat_template.jinja',
+]);
 const DATASET_FILES = /\.(?:jsonl|json|txt)$/;
 const ADAPTER_FILE = 'adapter_model.safetensors';
 
@@ -68,7 +88,9 @@ export async function resolveDirectory(pathOrId: string, options: ResolveOptions
       options.onMessage?.(`${pathOrId}: the hub cannot be reached; taking the copy in the cache, ${cached.path}`);
       return cached.path;
     }
-    throw new LowrankError(`${pathOrId}: no such folder, and the hub cannot be reached: ${describe(error)}`, { cause: error });
+    throw new LowrankError(`${pathOrId}: no such folder, and the hub cannot be reached: ${describe(error)}`, {
+      cause: error,
+    });
   }
 }
 
@@ -100,17 +122,22 @@ async function download(repo: Repo, root: string, options: ResolveOptions): Prom
     return pointer;
   };
   for (const path of sizes.keys()) {
-    if ((repo.kind === 'model' ? MODEL_FILES : DATASET_FILES).test(path)) await fetchFile(path);
+    if (repo.kind === 'model' ? MODEL_FILES.has(path) : DATASET_FILES.test(path)) await fetchFile(path);
   }
   if (repo.kind === 'model') await fetchWeights(repo, sizes, fetchFile);
   const snapshot = join(root, 'snapshots', sha);
-  if (!(await isDirectory(snapshot))) throw new ConfigError(`${repo.name}@${repo.revision}: has no file this program can read`);
+  if (!(await isDirectory(snapshot)))
+    throw new ConfigError(`${repo.name}@${repo.revision}: has no file this program can read`);
   // The name of the revision comes last: it never points to half a snapshot.
   if (repo.revision !== sha) await writeFileAtomic(join(root, 'refs', repo.revision), sha);
   return snapshot;
 }
 
-async function fetchWeights(repo: Repo, sizes: ReadonlyMap<string, number>, fetchFile: (path: string) => Promise<string>): Promise<void> {
+async function fetchWeights(
+  repo: Repo,
+  sizes: ReadonlyMap<string, number>,
+  fetchFile: (path: string) => Promise<string>,
+): Promise<void> {
   if (sizes.has(ADAPTER_FILE)) await fetchFile(ADAPTER_FILE);
   if (sizes.has(CHECKPOINT_FILE)) {
     await fetchFile(CHECKPOINT_FILE);
@@ -119,7 +146,9 @@ async function fetchWeights(repo: Repo, sizes: ReadonlyMap<string, number>, fetc
     const weightMap = parseWeightMap(await readFile(index, 'utf8'), `${repo.name}/${CHECKPOINT_INDEX}`);
     for (const shard of new Set(weightMap.values())) await fetchFile(shard);
   } else if (sizes.has('config.json') && !sizes.has(ADAPTER_FILE)) {
-    throw new ConfigError(`${repo.name}@${repo.revision}: has no safetensors weights (neither ${CHECKPOINT_FILE} nor ${CHECKPOINT_INDEX})`);
+    throw new ConfigError(
+      `${repo.name}@${repo.revision}: has no safetensors weights (neither ${CHECKPOINT_FILE} nor ${CHECKPOINT_INDEX})`,
+    );
   }
 }
 
@@ -166,20 +195,32 @@ function explain(error: unknown, pathOrId: string): unknown {
   if (error instanceof HubApiError) {
     const { statusCode } = error;
     if (statusCode === 401 || statusCode === 403) {
-      return new ConfigError(`${pathOrId}: no such folder, and the hub refuses access (status ${statusCode}): no such repository, or HF_TOKEN lacks the right`, { cause: error });
+      return new ConfigError(
+        `${pathOrId}: no such folder, and the hub refuses access (status ${statusCode}): unknown, or closed to HF_TOKEN`,
+        { cause: error },
+      );
     }
-    if (statusCode === 404) return new ConfigError(`${pathOrId}: no such folder, and the hub has no such repository or revision`, { cause: error });
+    if (statusCode === 404)
+      return new ConfigError(`${pathOrId}: no such folder, and the hub has no such repository or revision`, {
+        cause: error,
+      });
     return new LowrankError(`${pathOrId}: the hub answered with status ${statusCode}`, { cause: error });
   }
   // The library's own check of the token's form.
-  if (error instanceof TypeError && error.message.includes('access token')) return new ConfigError(`HF_TOKEN: ${error.message}`);
+  if (error instanceof TypeError && error.message.includes('access token'))
+    return new ConfigError(`HF_TOKEN: ${error.message}`);
   // A download that broke while it was streamed may end in a bare string.
-  return error instanceof Error ? writeError(error, pathOrId) : new LowrankError(`${pathOrId}: the download broke: ${String(error)}`);
+  return error instanceof Error
+    ? writeError(error, pathOrId)
+    : new LowrankError(`${pathOrId}: the download broke: ${String(error)}`);
 }
 
 /** fetch reports every failure to connect, and every connection that broke, as a TypeError with a cause. */
 function isNetworkError(error: unknown): boolean {
-  return error instanceof TypeError && (error.cause !== undefined || error.message === 'fetch failed' || error.message === 'terminated');
+  return (
+    error instanceof TypeError &&
+    (error.cause !== undefined || error.message === 'fetch failed' || error.message === 'terminated')
+  );
 }
 
 function describe(error: unknown): string {

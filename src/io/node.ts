@@ -154,7 +154,9 @@ export function writeError(error: unknown, path: string): unknown {
 async function putBack(target: string): Promise<void> {
   if ((await statOrNothing(target)) !== undefined) return;
   const prefix = `.${basename(target)}.`;
-  const left = (await readdir(dirname(target))).filter((name) => name.startsWith(prefix) && /\.[0-9a-f]{12}\.old$/.test(name));
+  const left = (await readdir(dirname(target))).filter(
+    (name) => name.startsWith(prefix) && /\.[0-9a-f]{12}\.old$/.test(name),
+  );
   const last = left[0];
   if (left.length === 1 && last !== undefined) await rename(join(dirname(target), last), target);
 }

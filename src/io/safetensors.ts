@@ -1,6 +1,13 @@
 import { FormatError } from '../errors.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from './half.js';
-import { byteLength, DTYPE_BITS, MAX_HEADER_BYTES, parseHeader, type SafetensorsDtype, type TensorInfo } from './safetensors-header.js';
+import {
+  byteLength,
+  DTYPE_BITS,
+  MAX_HEADER_BYTES,
+  parseHeader,
+  type SafetensorsDtype,
+  type TensorInfo,
+} from './safetensors-header.js';
 import type { ByteSource } from './source.js';
 
 export type { SafetensorsDtype, TensorInfo } from './safetensors-header.js';
@@ -32,7 +39,9 @@ export class SafetensorsFile {
     const length = new DataView(prefix.buffer, prefix.byteOffset, 8).getBigUint64(0, true);
     const allowed = Math.min(size - 8, MAX_HEADER_BYTES);
     if (length > BigInt(allowed)) {
-      throw new FormatError(`${name}: header length: found ${length}, allowed at most ${allowed} in a file of ${size} bytes`);
+      throw new FormatError(
+        `${name}: header length: found ${length}, allowed at most ${allowed} in a file of ${size} bytes`,
+      );
     }
     const dataStart = 8 + Number(length);
     const header = parseHeader(name, await source.read(8, Number(length)), size - dataStart);
@@ -94,7 +103,7 @@ type NamedTensors = ReadonlyMap<string, TensorBytes> | Readonly<Record<string, T
  * @throws FormatError when a tensor's bytes do not fit its dtype and shape.
  */
 export function safetensorsParts(tensors: NamedTensors, metadata?: Readonly<Record<string, string>>): Uint8Array[] {
-  const entries = tensors instanceof Map ? [...(tensors as ReadonlyMap<string, TensorBytes>)] : Object.entries(tensors);
+  const entries = isMap(tensors) ? [...tensors] : Object.entries(tensors);
   const rank = new Map(Object.keys(DTYPE_BITS).map((dtype, index) => [dtype, index]));
   const encoder = new TextEncoder();
   const sorted = entries
@@ -111,7 +120,9 @@ export function safetensorsParts(tensors: NamedTensors, metadata?: Readonly<Reco
       );
     }
     const end = offset + bytes.byteLength;
-    header.push(`${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape.join(',')}],"data_offsets":[${offset},${end}]}`);
+    header.push(
+      `${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape.join(',')}],"data_offsets":[${offset},${end}]}`,
+    );
     offset = end;
   }
   const json = encoder.encode(`{${header.join(',')}}`);
@@ -131,6 +142,11 @@ export function encodeSafetensors(tensors: NamedTensors, metadata?: Readonly<Rec
     offset += part.byteLength;
   }
   return file;
+}
+
+/** `instanceof Map` alone does not narrow a ReadonlyMap. */
+function isMap(tensors: NamedTensors): tensors is ReadonlyMap<string, TensorBytes> {
+  return tensors instanceof Map;
 }
 
 function compareBytes(a: Uint8Array, b: Uint8Array): number {

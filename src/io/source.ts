@@ -50,5 +50,7 @@ export function checkRange(name: string, size: number, offset: number, length: n
 
 /** The file ended before its own size: it was cut while it was read. */
 export function shortRead(name: string, offset: number, length: number, found: number): FormatError {
-  return new FormatError(`${name}: asked for ${length} bytes at offset ${offset}, found only ${found}: the file was cut meanwhile`);
+  return new FormatError(
+    `${name}: asked for ${length} bytes at offset ${offset}, found only ${found}: the file was cut meanwhile`,
+  );
 }

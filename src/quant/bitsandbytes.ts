@@ -29,7 +29,9 @@ export async function readQuantized(checkpoint: Checkpoint, weight: string): Pro
   const quantType = QUANT_TYPES.find((type) => checkpoint.has(stateName(weight, type)));
   if (quantType === undefined) {
     if (checkpoint.has(weight.replace(/weight$/, 'SCB'))) {
-      throw new FormatError(`${checkpoint.name}: ${weight}: is in 8-bit LLM.int8 form, allowed: float or 4-bit weights`);
+      throw new FormatError(
+        `${checkpoint.name}: ${weight}: is in 8-bit LLM.int8 form, allowed: float or 4-bit weights`,
+      );
     }
     return undefined;
   }
@@ -45,8 +47,10 @@ export async function readQuantized(checkpoint: Checkpoint, weight: string): Pro
       return new Uint8Array();
     }
     const tensor = await checkpoint.read(name);
-    if (dtype !== undefined && tensor.dtype !== dtype) problems.push(`${name}: found dtype ${tensor.dtype}, allowed ${dtype}`);
-    if (tensor.bytes.byteLength !== expected) problems.push(`${name}: found ${tensor.bytes.byteLength} bytes, allowed ${expected}`);
+    if (dtype !== undefined && tensor.dtype !== dtype)
+      problems.push(`${name}: found dtype ${tensor.dtype}, allowed ${dtype}`);
+    if (tensor.bytes.byteLength !== expected)
+      problems.push(`${name}: found ${tensor.bytes.byteLength} bytes, allowed ${expected}`);
     return tensor.bytes.slice();
   };
   const floats = async (suffix: string, expected: number): Promise<Float32Array> => {
@@ -54,7 +58,8 @@ export async function readQuantized(checkpoint: Checkpoint, weight: string): Pro
     const bytes = await part(suffix, 'F32', expected * 4);
     if (problems.length > before) return new Float32Array();
     const values = toFloat32({ dtype: 'F32', shape: [expected], bytes }, where);
-    if (!values.every((value) => Number.isFinite(value))) problems.push(`${weight}${suffix}: holds values that are not finite`);
+    if (!values.every((value) => Number.isFinite(value)))
+      problems.push(`${weight}${suffix}: holds values that are not finite`);
     return values;
   };
   const packed = await part('', undefined, Math.ceil(count / 2));
@@ -66,7 +71,14 @@ export async function readQuantized(checkpoint: Checkpoint, weight: string): Pro
     const { blockSize: nestedBlockSize, offset } = state.nested;
     const codes = await part('.absmax', 'U8', blocks);
     const nestedAbsmax = await floats('.nested_absmax', Math.ceil(blocks / nestedBlockSize));
-    absmax = { kind: 'nested', codes, map: await floats('.nested_quant_map', 256), nestedAbsmax, nestedBlockSize, offset };
+    absmax = {
+      kind: 'nested',
+      codes,
+      map: await floats('.nested_quant_map', 256),
+      nestedAbsmax,
+      nestedBlockSize,
+      offset,
+    };
   }
   if (problems.length > 0) throw mismatches(where, problems);
   const { shape, blockSize, dtype } = state;
@@ -114,7 +126,8 @@ async function readState(checkpoint: Checkpoint, weight: string, quantType: Quan
     problems.push(`${field}: found ${JSON.stringify(json[field]) ?? 'nothing'}, allowed ${allowed}`);
   };
   const { blocksize: blockSize, shape, nested_blocksize: nestedBlockSize, nested_offset: offset } = json;
-  const dtype = typeof json['dtype'] === 'string' && Object.hasOwn(DTYPES, json['dtype']) ? DTYPES[json['dtype']] : undefined;
+  const dtype =
+    typeof json['dtype'] === 'string' && Object.hasOwn(DTYPES, json['dtype']) ? DTYPES[json['dtype']] : undefined;
   if (json['quant_type'] !== quantType) refuse('quant_type', quantType);
   if (dtype === undefined) refuse('dtype', Object.keys(DTYPES).join(', '));
   if (!isBlockSize(blockSize)) refuse('blocksize', 'an even whole number from 2');

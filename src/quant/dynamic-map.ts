@@ -25,7 +25,9 @@ const MIDPOINTS = midpointsOf(DYNAMIC_MAP);
 function linspace(count: number): Float32Array {
   const start = Math.fround(0.1);
   const step = Math.fround(Math.fround(1 - start) / (count - 1));
-  return Float32Array.from({ length: count }, (_, k) => (k < count >> 1 ? start + step * k : 1 - step * (count - 1 - k)));
+  return Float32Array.from({ length: count }, (_, k) =>
+    k < count >> 1 ? start + step * k : 1 - step * (count - 1 - k),
+  );
 }
 
 /** Index of the nearest value of the map; a tie takes the lower one. `x` in [−1, 1]. */

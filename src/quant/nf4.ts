@@ -4,16 +4,16 @@ import type { QuantType } from '../../kernels/types.js';
  * The 16 values of NormalFloat4, by code: quantiles of N(0, 1), scaled to [−1, 1], with an exact zero.
  * Source: Dettmers et al., "QLoRA" (2023), appendix E; the float32 values of bitsandbytes.
  */
-export const NF4_CODE: Float32Array = Float32Array.of(
+export const NF4_CODE = new Float32Array([
   -1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
   -0.09105003625154495, 0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
   0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1,
-);
+]);
 
-/** The 16 values of bitsandbytes' FP4, by code: bit 3 is the sign, so they do not ascend. Code 8 is +0 as in its table. */
-export const FP4_CODE: Float32Array = Float32Array.of(
-  0, 0.0625 / 12, 8 / 12, 12 / 12, 4 / 12, 6 / 12, 2 / 12, 3 / 12,
-  0, -0.0625 / 12, -8 / 12, -12 / 12, -4 / 12, -6 / 12, -2 / 12, -3 / 12,
+/** The 16 values of bitsandbytes' FP4, by code. Bit 3 is the sign, so they do not ascend; code 8 is +0, as there. */
+export const FP4_CODE = Float32Array.from(
+  [0, 0.0625, 8, 12, 4, 6, 2, 3, 0, -0.0625, -8, -12, -4, -6, -2, -3],
+  (twelfths) => twelfths / 12,
 );
 
 export const CODES: Readonly<Record<QuantType, Float32Array>> = { nf4: NF4_CODE, fp4: FP4_CODE };
@@ -51,7 +51,10 @@ function codeSearch(type: QuantType): CodeSearch {
 
 /** float32 means of neighbours. */
 export function midpointsOf(sorted: Float32Array): Float32Array {
-  return Float32Array.from({ length: sorted.length - 1 }, (_, i) => Math.fround((sorted[i] as number) + (sorted[i + 1] as number)) / 2);
+  return Float32Array.from(
+    { length: sorted.length - 1 },
+    (_, i) => Math.fround((sorted[i] as number) + (sorted[i + 1] as number)) / 2,
+  );
 }
 
 /** Bucket of a normalised value in [−1, 1]. */

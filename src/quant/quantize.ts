@@ -104,7 +104,8 @@ export function dequantizeAbsmax(absmax: PackedAbsmax): Float32Array {
 /** Bytes of codes and scales, without the tables of 16 and 256 values that weights share. */
 export function packedBytes(q: Packed4bit): number {
   const { absmax } = q;
-  const scales = absmax.kind === 'plain' ? absmax.values.byteLength : absmax.codes.byteLength + absmax.nestedAbsmax.byteLength + 4;
+  const scales =
+    absmax.kind === 'plain' ? absmax.values.byteLength : absmax.codes.byteLength + absmax.nestedAbsmax.byteLength + 4;
   return q.packed.byteLength + scales;
 }
 
@@ -134,7 +135,10 @@ function blockAbsmax(values: Float32Array, blockSize: number): Float32Array {
 
 function nestAbsmax(absmax: Float32Array): PackedAbsmax {
   const offset = absmax.length === 0 ? 0 : torchMean(absmax);
-  const { codes, absmax: nestedAbsmax } = quantize8bit(absmax.map((value) => value - offset), NESTED_BLOCK);
+  const { codes, absmax: nestedAbsmax } = quantize8bit(
+    absmax.map((value) => value - offset),
+    NESTED_BLOCK,
+  );
   return { kind: 'nested', codes, map: DYNAMIC_MAP, nestedAbsmax, nestedBlockSize: NESTED_BLOCK, offset };
 }
 

@@ -14,7 +14,9 @@ const index = (weightMap: unknown) => JSON.stringify({ metadata: { total_size: 1
 
 describe('openCheckpoint', () => {
   it('reads a single file', async () => {
-    const checkpoint = await openCheckpoint(memoryDirectory('m', { 'model.safetensors': shard(['a', 'b'], 5, { format: 'pt' }) }));
+    const checkpoint = await openCheckpoint(
+      memoryDirectory('m', { 'model.safetensors': shard(['a', 'b'], 5, { format: 'pt' }) }),
+    );
     expect(checkpoint.names()).toEqual(['a', 'b']);
     expect(checkpoint.info('a')).toEqual({ dtype: 'F32', shape: [1] });
     expect(checkpoint.has('c')).toBe(false);
@@ -46,28 +48,41 @@ describe('openCheckpoint', () => {
         '1.safetensors': shard(['a'], 1),
       }),
     );
-    await expect(opening).rejects.toThrow(/m\/model\.safetensors\.index\.json[^]*shard 3\.safetensors: missing[^]*tensor "b": not in shard 1\.safetensors/);
+    await expect(opening).rejects.toThrow(
+      /m\/model\.safetensors\.index\.json[^]*shard 3\.safetensors: missing[^]*tensor "b": not in shard 1\.safetensors/,
+    );
   });
 
-  it.each(['../secret.safetensors', '/etc/x.safetensors', 'a/../../x.safetensors', 'C:\\x.safetensors', '..\\x.safetensors', 'a//x.safetensors', './x.safetensors', 'weights.bin', 7])(
-    'refuses the path %s',
-    async (path) => {
-      const opening = openCheckpoint(memoryDirectory('m', { [INDEX]: index({ a: path }) }));
-      await expect(opening).rejects.toThrow(FormatError);
-      await expect(opening).rejects.toThrow(/weight_map\.a: found .*, allowed a \.safetensors file inside the folder/);
-    },
-  );
+  it.each([
+    '../secret.safetensors',
+    '/etc/x.safetensors',
+    'a/../../x.safetensors',
+    'C:\\x.safetensors',
+    '..\\x.safetensors',
+    'a//x.safetensors',
+    './x.safetensors',
+    'weights.bin',
+    7,
+  ])('refuses the path %s', async (path) => {
+    const opening = openCheckpoint(memoryDirectory('m', { [INDEX]: index({ a: path }) }));
+    await expect(opening).rejects.toThrow(FormatError);
+    await expect(opening).rejects.toThrow(/weight_map\.a: found .*, allowed a \.safetensors file inside the folder/);
+  });
 
   it('refuses broken indices', async () => {
     const opening = (text: string) => openCheckpoint(memoryDirectory('m', { [INDEX]: text }));
     await expect(opening('{"weight_map":')).rejects.toThrow(/index\.json:1:15: not JSON: the file ends/);
     await expect(opening('{}')).rejects.toThrow(/weight_map: found none/);
-    await expect(opening('{"weight_map":{"a":"1.safetensors","a":"2.safetensors"}}')).rejects.toThrow(/key "a": occurs twice/);
+    await expect(opening('{"weight_map":{"a":"1.safetensors","a":"2.safetensors"}}')).rejects.toThrow(
+      /key "a": occurs twice/,
+    );
   });
 
   it('says what it looked for, and that a pickle is no help', async () => {
     await expect(openCheckpoint(memoryDirectory('m', {}))).rejects.toThrow(/m: found neither model\.safetensors nor/);
-    await expect(openCheckpoint(memoryDirectory('m', { 'pytorch_model.bin': '' }))).rejects.toThrow(/pytorch_model\.bin is a pickle/);
+    await expect(openCheckpoint(memoryDirectory('m', { 'pytorch_model.bin': '' }))).rejects.toThrow(
+      /pytorch_model\.bin is a pickle/,
+    );
   });
 });
 

@@ -14,7 +14,12 @@ export interface TestHub {
   close(): Promise<void>;
 }
 
-export async function startHub(kind: 'models' | 'datasets', repo: string, files: Record<string, Uint8Array | string>, token?: string): Promise<TestHub> {
+export async function startHub(
+  kind: 'models' | 'datasets',
+  repo: string,
+  files: Record<string, Uint8Array | string>,
+  token?: string,
+): Promise<TestHub> {
   const requests: TestHub['requests'] = [];
   const claimedSizes = new Map<string, number>();
   const content = new Map(Object.entries(files).map(([path, body]) => [path, Buffer.from(body)]));
@@ -29,11 +34,17 @@ export async function startHub(kind: 'models' | 'datasets', repo: string, files:
     const path = decodeURIComponent((request.url ?? '').split('?')[0] as string);
     const given = request.headers.authorization?.replace('Bearer ', '');
     requests.push({ method: request.method ?? '', path, token: given });
-    const json = (value: unknown, status = 200) => response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value));
+    const json = (value: unknown, status = 200) =>
+      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value));
     if (token !== undefined && given !== token) return void json({ error: 'no access' }, 401);
     const api = `/api/${kind}/${repo}`;
-    if ([`${api}/revision/main`, `${api}/revision/v1`, `${api}/revision/${COMMIT}`].includes(path)) return void json({ _id: '1', id: repo, sha: COMMIT, lastModified: 0 });
-    if (path === `${api}/tree/${COMMIT}`) return void json([{ type: 'directory', path: 'sub', size: 0 }, ...[...content].map(([file, body]) => entry(file, body))]);
+    if ([`${api}/revision/main`, `${api}/revision/v1`, `${api}/revision/${COMMIT}`].includes(path))
+      return void json({ _id: '1', id: repo, sha: COMMIT, lastModified: 0 });
+    if (path === `${api}/tree/${COMMIT}`)
+      return void json([
+        { type: 'directory', path: 'sub', size: 0 },
+        ...[...content].map(([file, body]) => entry(file, body)),
+      ]);
     if (path === `${api}/paths-info/${COMMIT}`) {
       const chunks: Buffer[] = [];
       for await (const chunk of request) chunks.push(chunk as Buffer);
@@ -47,7 +58,9 @@ export async function startHub(kind: 'models' | 'datasets', repo: string, files:
     const range = /bytes=(\d+)-(\d+)/.exec(request.headers.range ?? '');
     if (range === null) return void response.writeHead(200, etag).end(body);
     const [from, to] = [Number(range[1]), Math.min(Number(range[2]), body.length - 1)];
-    response.writeHead(206, { ...etag, 'content-range': `bytes ${from}-${to}/${body.length}` }).end(body.subarray(from, to + 1));
+    response
+      .writeHead(206, { ...etag, 'content-range': `bytes ${from}-${to}/${body.length}` })
+      .end(body.subarray(from, to + 1));
   };
   const server: Server = createServer((request, response) => void answer(request, response));
   await new Promise<void>((ready) => server.listen(0, '127.0.0.1', ready));

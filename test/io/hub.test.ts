@@ -9,7 +9,15 @@ import { localDirectory } from '../../src/io/node.js';
 import { encodeSafetensors, float32Tensor } from '../../src/io/safetensors.js';
 import { COMMIT, startHub, type TestHub } from './hub-server.js';
 
-const VARIABLES = ['HF_HOME', 'HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE', 'HF_TOKEN', 'HF_HUB_OFFLINE', 'HF_ENDPOINT', 'XDG_CACHE_HOME'];
+const VARIABLES = [
+  'HF_HOME',
+  'HF_HUB_CACHE',
+  'HUGGINGFACE_HUB_CACHE',
+  'HF_TOKEN',
+  'HF_HUB_OFFLINE',
+  'HF_ENDPOINT',
+  'XDG_CACHE_HOME',
+];
 const shard = (name: string) => encodeSafetensors({ [name]: float32Tensor([1], Float32Array.of(1)) });
 const MODEL = {
   'config.json': '{}',
@@ -48,7 +56,10 @@ afterEach(async () => {
 });
 
 /** The layout that all Hugging Face libraries share: blobs, links in snapshots/<commit>, names in refs. */
-async function fillCache(files: Record<string, string | Uint8Array>, { kind = 'models', revision = 'main', root = cache } = {}): Promise<string> {
+async function fillCache(
+  files: Record<string, string | Uint8Array>,
+  { kind = 'models', revision = 'main', root = cache } = {},
+): Promise<string> {
   const repo = join(root, `${kind}--org--name`);
   const snapshot = join(repo, 'snapshots', COMMIT);
   await mkdir(join(repo, 'refs'), { recursive: true });
@@ -80,7 +91,10 @@ describe('offline', () => {
     expect(await resolveDirectory('org/name@main')).toBe(snapshot);
     expect(await resolveDirectory(`org/name@${COMMIT}`)).toBe(snapshot);
     process.env['HF_HUB_CACHE'] = join(folder, 'elsewhere');
-    const other = await fillCache({ 'config.json': '{}', 'model.safetensors': shard('a') }, { root: join(folder, 'elsewhere') });
+    const other = await fillCache(
+      { 'config.json': '{}', 'model.safetensors': shard('a') },
+      { root: join(folder, 'elsewhere') },
+    );
     expect(await resolveDirectory('org/name')).toBe(other);
     expect(await resolveDirectory('org/name', { cacheDir: cache })).toBe(snapshot);
     const checkpoint = await openCheckpoint(localDirectory(snapshot));
@@ -89,7 +103,10 @@ describe('offline', () => {
   });
 
   it('finds revisions, datasets and adapters', async () => {
-    const snapshot = await fillCache({ 'adapter_config.json': '{}', 'adapter_model.safetensors': shard('a') }, { revision: 'v1.0' });
+    const snapshot = await fillCache(
+      { 'adapter_config.json': '{}', 'adapter_model.safetensors': shard('a') },
+      { revision: 'v1.0' },
+    );
     expect(await resolveDirectory('org/name@v1.0')).toBe(snapshot);
     await expect(resolveDirectory('org/name@v2.0')).rejects.toThrow(/refs\/v2\.0 is missing/);
     const dataset = await fillCache({ 'data/train.jsonl': '{}' }, { kind: 'datasets' });
@@ -98,16 +115,24 @@ describe('offline', () => {
 
   it('says what is missing: everything, a shard, the weights', async () => {
     await expect(resolveDirectory('org/name')).rejects.toThrow(ConfigError);
-    await expect(resolveDirectory('org/name')).rejects.toThrow(/org\/name: no such folder, and not in the cache: .*refs\/main is missing. HF_HUB_OFFLINE/);
+    await expect(resolveDirectory('org/name')).rejects.toThrow(
+      /org\/name: no such folder, and not in the cache: .*refs\/main is missing. HF_HUB_OFFLINE/,
+    );
     await fillCache({ 'config.json': '{}' });
     await expect(resolveDirectory('org/name')).rejects.toThrow(/model\.safetensors is missing/);
-    await fillCache({ 'model.safetensors.index.json': MODEL['model.safetensors.index.json'], 'model-1.safetensors': shard('a') });
+    await fillCache({
+      'model.safetensors.index.json': MODEL['model.safetensors.index.json'],
+      'model-1.safetensors': shard('a'),
+    });
     await expect(resolveDirectory('org/name')).rejects.toThrow(/model-2\.safetensors is missing/);
   });
 
-  it.each(['./none', '/none/at/all', 'a/b/c', 'org/name@../../x', 'org/name@a/../b', '../x', ''])('refuses %j', async (id) => {
-    await expect(resolveDirectory(id)).rejects.toThrow(/no such folder, and no model id/);
-  });
+  it.each(['./none', '/none/at/all', 'a/b/c', 'org/name@../../x', 'org/name@a/../b', '../x', ''])(
+    'refuses %j',
+    async (id) => {
+      await expect(resolveDirectory(id)).rejects.toThrow(/no such folder, and no model id/);
+    },
+  );
 });
 
 describe('from a hub on the loopback', () => {
@@ -130,7 +155,14 @@ describe('from a hub on the loopback', () => {
     expect(messages).toHaveLength(6);
     expect(snapshot).toBe(join(cache, 'models--org--name', 'snapshots', COMMIT));
     expect((await readdir(snapshot)).sort()).toEqual(
-      ['config.json', 'model-1.safetensors', 'model-2.safetensors', 'model.safetensors.index.json', 'tokenizer.json', 'tokenizer_config.json'].sort(),
+      [
+        'config.json',
+        'model-1.safetensors',
+        'model-2.safetensors',
+        'model.safetensors.index.json',
+        'tokenizer.json',
+        'tokenizer_config.json',
+      ].sort(),
     );
     expect((await lstat(join(snapshot, 'config.json'))).isSymbolicLink()).toBe(true);
     expect(await realpath(join(snapshot, 'config.json'))).toContain(join('models--org--name', 'blobs'));
@@ -161,9 +193,13 @@ describe('from a hub on the loopback', () => {
     await hub?.close();
     hub = undefined;
     const messages: string[] = [];
-    expect(await resolveDirectory('org/name', { hubUrl: url, onMessage: (message) => messages.push(message) })).toBe(snapshot);
+    expect(await resolveDirectory('org/name', { hubUrl: url, onMessage: (message) => messages.push(message) })).toBe(
+      snapshot,
+    );
     expect(messages.join()).toMatch(/cannot be reached/);
-    await expect(resolveDirectory('org/other', { hubUrl: url })).rejects.toThrow(/org\/other: no such folder, and the hub cannot be reached: .*ECONNREFUSED/);
+    await expect(resolveDirectory('org/other', { hubUrl: url })).rejects.toThrow(
+      /org\/other: no such folder, and the hub cannot be reached: .*ECONNREFUSED/,
+    );
   });
 
   it('tells an unknown repository, a refused one and a wrong token apart', async () => {
@@ -173,7 +209,9 @@ describe('from a hub on the loopback', () => {
     await expect(resolveDirectory('org/name')).rejects.toThrow(/HF_TOKEN: .*hf_/);
     delete process.env['HF_TOKEN'];
     const guarded = await startHub('models', 'org/name', MODEL, 'hf_secret');
-    await expect(resolveDirectory('org/name', { hubUrl: guarded.url })).rejects.toThrow(/refuses access \(status 401\)/);
+    await expect(resolveDirectory('org/name', { hubUrl: guarded.url })).rejects.toThrow(
+      /refuses access \(status 401\)/,
+    );
     await guarded.close();
     expect(url).not.toBe(guarded.url);
   });
@@ -182,7 +220,9 @@ describe('from a hub on the loopback', () => {
     const { claimedSizes } = await start('models', MODEL);
     claimedSizes.set('model-2.safetensors', 10_000);
     await expect(resolveDirectory('org/name')).rejects.toThrow(LowrankError);
-    await expect(resolveDirectory('org/name')).rejects.toThrow(/model-2\.safetensors: downloaded \d+ bytes of 10000; run again/);
+    await expect(resolveDirectory('org/name')).rejects.toThrow(
+      /model-2\.safetensors: downloaded \d+ bytes of 10000; run again/,
+    );
     await expect(resolveDirectory('org/name', { offline: true })).rejects.toThrow(/refs\/main is missing/);
     claimedSizes.clear();
     const checkpoint = await openCheckpoint(localDirectory(await resolveDirectory('org/name')));
@@ -191,8 +231,13 @@ describe('from a hub on the loopback', () => {
   });
 
   it('refuses shards outside the folder and models without safetensors', async () => {
-    await start('models', { ...MODEL, 'model.safetensors.index.json': '{"weight_map":{"a":"../../../x.safetensors"}}' });
-    await expect(resolveDirectory('org/name')).rejects.toThrow(/weight_map\.a: found "\.\.\/\.\.\/\.\.\/x\.safetensors"/);
+    await start('models', {
+      ...MODEL,
+      'model.safetensors.index.json': '{"weight_map":{"a":"../../../x.safetensors"}}',
+    });
+    await expect(resolveDirectory('org/name')).rejects.toThrow(
+      /weight_map\.a: found "\.\.\/\.\.\/\.\.\/x\.safetensors"/,
+    );
     await hub?.close();
     await start('models', { 'config.json': '{}', 'pytorch_model.bin': '' });
     await expect(resolveDirectory('org/name')).rejects.toThrow(/has no safetensors weights/);

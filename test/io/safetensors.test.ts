@@ -39,21 +39,57 @@ describe('broken files: one FormatError that names file, tensor, found and allow
     ['a header that is no JSON', fileOf('{"a": }'), /x\.safetensors: header:1:7: not JSON/],
     ['a header that is a list', fileOf('[]'), /the header is no JSON object/],
     ['an entry that is no object', fileOf('{"a":3}'), /tensor "a": found 3, allowed an object/],
-    ['an unknown dtype', fileOf(`{"a":${tensor('F33', [1], 0, 4)}}`, 4), /tensor "a": dtype: found "F33", allowed BOOL/],
+    [
+      'an unknown dtype',
+      fileOf(`{"a":${tensor('F33', [1], 0, 4)}}`, 4),
+      /tensor "a": dtype: found "F33", allowed BOOL/,
+    ],
     ['a negative size', fileOf(`{"a":${tensor('F32', [-1, -4], 0, 16)}}`, 16), /tensor "a": shape: found \[-1,-4\]/],
     ['a fractional size', fileOf(`{"a":${tensor('F32', [1.5], 0, 6)}}`, 6), /tensor "a": shape: found \[1\.5\]/],
     ['a shape of words', fileOf(`{"a":${tensor('F32', ['4'], 0, 16)}}`, 16), /tensor "a": shape: found \["4"\]/],
-    ['a shape that overflows', fileOf(`{"a":${tensor('F32', [2 ** 40, 2 ** 40], 0, 4)}}`, 4), /tensor "a": shape: found .* below 2\^53/],
+    [
+      'a shape that overflows',
+      fileOf(`{"a":${tensor('F32', [2 ** 40, 2 ** 40], 0, 4)}}`, 4),
+      /tensor "a": shape: found .* below 2\^53/,
+    ],
     ['half a byte', fileOf(`{"a":${tensor('F4', [3], 0, 2)}}`, 2), /tensor "a": shape: found \[3\]/],
-    ['offsets past the end', fileOf(`{"a":${tensor('F32', [4], 0, 16)}}`, 12), /data_offsets: found \[0,16\], allowed 0 <= begin <= end <= 12/],
+    [
+      'offsets past the end',
+      fileOf(`{"a":${tensor('F32', [4], 0, 16)}}`, 12),
+      /data_offsets: found \[0,16\], allowed 0 <= begin <= end <= 12/,
+    ],
     ['offsets in reverse', fileOf(`{"a":${tensor('F32', [4], 16, 0)}}`, 16), /data_offsets: found \[16,0\]/],
     ['offsets below 0', fileOf(`{"a":${tensor('F32', [4], -16, 0)}}`, 16), /data_offsets: found \[-16,0\]/],
-    ['three offsets', fileOf('{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4,8]}}', 8), /data_offsets: found \[0,4,8\]/],
-    ['a size that does not fit the shape', fileOf(`{"a":${tensor('F32', [3], 0, 16)}}`, 16), /tensor "a": data_offsets: found 16 bytes, allowed 12 for F32 \[3\]/],
-    ['overlapping tensors', fileOf(`{"a":${tensor('U8', [4], 0, 4)},"b":${tensor('U8', [4], 2, 6)}}`, 6), /tensor "b": overlaps its neighbour: begins at 2, allowed 4/],
-    ['a gap', fileOf(`{"a":${tensor('U8', [2], 0, 2)},"b":${tensor('U8', [2], 4, 6)}}`, 6), /tensor "b": leaves a gap: begins at 4, allowed 2/],
-    ['bytes after the last tensor', fileOf(`{"a":${tensor('U8', [2], 0, 2)}}`, 5), /found 5 bytes after the header, allowed 2/],
-    ['a name that occurs twice', fileOf(`{"a":${tensor('U8', [2], 0, 2)},"\\u0061":${tensor('U8', [2], 0, 2)}}`, 2), /key "a": occurs twice/],
+    [
+      'three offsets',
+      fileOf('{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4,8]}}', 8),
+      /data_offsets: found \[0,4,8\]/,
+    ],
+    [
+      'a size that does not fit the shape',
+      fileOf(`{"a":${tensor('F32', [3], 0, 16)}}`, 16),
+      /tensor "a": data_offsets: found 16 bytes, allowed 12 for F32 \[3\]/,
+    ],
+    [
+      'overlapping tensors',
+      fileOf(`{"a":${tensor('U8', [4], 0, 4)},"b":${tensor('U8', [4], 2, 6)}}`, 6),
+      /tensor "b": overlaps its neighbour: begins at 2, allowed 4/,
+    ],
+    [
+      'a gap',
+      fileOf(`{"a":${tensor('U8', [2], 0, 2)},"b":${tensor('U8', [2], 4, 6)}}`, 6),
+      /tensor "b": leaves a gap: begins at 4, allowed 2/,
+    ],
+    [
+      'bytes after the last tensor',
+      fileOf(`{"a":${tensor('U8', [2], 0, 2)}}`, 5),
+      /found 5 bytes after the header, allowed 2/,
+    ],
+    [
+      'a name that occurs twice',
+      fileOf(`{"a":${tensor('U8', [2], 0, 2)},"\\u0061":${tensor('U8', [2], 0, 2)}}`, 2),
+      /key "a": occurs twice/,
+    ],
     ['metadata of numbers', fileOf('{"__metadata__":{"a":1}}'), /__metadata__\.a: found 1, allowed a string/],
     ['metadata that is no object', fileOf('{"__metadata__":"pt"}'), /__metadata__: found "pt"/],
   ])('%s', async (_, bytes, message) => {
@@ -77,17 +113,25 @@ describe('broken files: one FormatError that names file, tensor, found and allow
 
   it('survives nesting 100,000 deep', async () => {
     await expect(open(fileOf('{"a":' + '['.repeat(100_000)))).rejects.toThrow(FormatError);
-    await expect(open(fileOf(`{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`))).rejects.toThrow(/tensor "a": found/);
+    await expect(open(fileOf(`{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`))).rejects.toThrow(
+      /tensor "a": found/,
+    );
   });
 
   it('a flipped, cut or inserted byte never gives anything but a FormatError', async () => {
     const valid = encodeSafetensors(
-      { 'layer.a': float32Tensor([2, 3], new Float32Array(6)), 'layer.b': { dtype: 'BF16', shape: [5], bytes: new Uint8Array(10) } },
+      {
+        'layer.a': float32Tensor([2, 3], new Float32Array(6)),
+        'layer.b': { dtype: 'BF16', shape: [5], bytes: new Uint8Array(10) },
+      },
       { format: 'pt' },
     );
     await fc.assert(
       fc.asyncProperty(
-        fc.array(fc.record({ at: fc.nat(valid.length - 1), byte: fc.nat(255), how: fc.constantFrom('set', 'cut', 'insert') }), { minLength: 1, maxLength: 5 }),
+        fc.array(
+          fc.record({ at: fc.nat(valid.length - 1), byte: fc.nat(255), how: fc.constantFrom('set', 'cut', 'insert') }),
+          { minLength: 1, maxLength: 5 },
+        ),
         async (changes) => {
           let bytes: number[] = [...valid];
           for (const { at, byte, how } of changes) {
@@ -121,7 +165,8 @@ describe('reading', () => {
         i64: { dtype: 'I64', shape: [1], bytes: new Uint8Array(8) },
       }),
     );
-    for (const name of ['f32', 'f16', 'bf16', 'f64']) expect([...(await file.readFloat32(name))], name).toEqual([1.5, -2]);
+    for (const name of ['f32', 'f16', 'bf16', 'f64'])
+      expect([...(await file.readFloat32(name))], name).toEqual([1.5, -2]);
     await expect(file.readFloat32('i64')).rejects.toThrow(/tensor "i64": found dtype I64, allowed F32/);
     await expect(file.read('none')).rejects.toThrow(/no tensor "none"/);
   });
@@ -155,33 +200,67 @@ describe('writing', () => {
   });
 
   it('sorts by alignment, then by the bytes of the name', async () => {
-    const zero = (dtype: SafetensorsDtype): TensorBytes => ({ dtype, shape: [], bytes: new Uint8Array(DTYPE_BITS[dtype] / 8) });
+    const zero = (dtype: SafetensorsDtype): TensorBytes => ({
+      dtype,
+      shape: [],
+      bytes: new Uint8Array(DTYPE_BITS[dtype] / 8),
+    });
     // U+FF5E comes before U+1F600 in UTF-8, after it in UTF-16.
-    const names = { '\u{1f600}': zero('F32'), '\uff5e': zero('F32'), b: zero('BF16'), a: zero('F16'), z: zero('I64'), y: zero('F64'), u: zero('U8') };
-    expect([...(await open(encodeSafetensors(names))).tensors.keys()]).toEqual(['z', 'y', '\uff5e', '\u{1f600}', 'b', 'a', 'u']);
+    const names = {
+      '\u{1f600}': zero('F32'),
+      '\uff5e': zero('F32'),
+      b: zero('BF16'),
+      a: zero('F16'),
+      z: zero('I64'),
+      y: zero('F64'),
+      u: zero('U8'),
+    };
+    expect([...(await open(encodeSafetensors(names))).tensors.keys()]).toEqual([
+      'z',
+      'y',
+      '\uff5e',
+      '\u{1f600}',
+      'b',
+      'a',
+      'u',
+    ]);
   });
 
   it('refuses bytes that do not fit', () => {
-    expect(() => encodeSafetensors({ a: { dtype: 'F32', shape: [2], bytes: new Uint8Array(7) } })).toThrow(/tensor "a": found 7 bytes, allowed 8/);
-    expect(() => encodeSafetensors({ __metadata__: { dtype: 'U8', shape: [1], bytes: new Uint8Array(1) } })).toThrow(FormatError);
+    expect(() => encodeSafetensors({ a: { dtype: 'F32', shape: [2], bytes: new Uint8Array(7) } })).toThrow(
+      /tensor "a": found 7 bytes, allowed 8/,
+    );
+    expect(() => encodeSafetensors({ __metadata__: { dtype: 'U8', shape: [1], bytes: new Uint8Array(1) } })).toThrow(
+      FormatError,
+    );
   });
 
   it('reads back what it wrote, whatever the names, dtypes and shapes', async () => {
-    const dtypes = Object.keys(DTYPE_BITS).filter((dtype) => DTYPE_BITS[dtype as SafetensorsDtype] % 8 === 0) as SafetensorsDtype[];
+    const dtypes = Object.keys(DTYPE_BITS).filter(
+      (dtype) => DTYPE_BITS[dtype as SafetensorsDtype] % 8 === 0,
+    ) as SafetensorsDtype[];
     const anyTensor = fc
       .tuple(fc.constantFrom(...dtypes), fc.array(fc.integer({ min: 0, max: 5 }), { maxLength: 4 }), fc.nat(255))
-      .map(([dtype, shape, fill]): TensorBytes => ({ dtype, shape, bytes: new Uint8Array(byteLength(dtype, shape) ?? 0).fill(fill) }));
+      .map(([dtype, shape, fill]): TensorBytes => ({
+        dtype,
+        shape,
+        bytes: new Uint8Array(byteLength(dtype, shape) ?? 0).fill(fill),
+      }));
     const name = fc.string({ unit: 'binary' }).filter((text) => text !== '__metadata__');
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.tuple(name, anyTensor)), fc.dictionary(fc.string(), fc.string()), async (entries, metadata) => {
-        const tensors = new Map(entries);
-        const bytes = encodeSafetensors(tensors, metadata);
-        const file = await open(bytes);
-        expect(file.metadata).toEqual(metadata);
-        const read = await readAll(file);
-        expect(new Map([...read].sort())).toEqual(new Map([...tensors].sort()));
-        expect(encodeSafetensors(read, file.metadata)).toEqual(bytes);
-      }),
+      fc.asyncProperty(
+        fc.array(fc.tuple(name, anyTensor)),
+        fc.dictionary(fc.string(), fc.string()),
+        async (entries, metadata) => {
+          const tensors = new Map(entries);
+          const bytes = encodeSafetensors(tensors, metadata);
+          const file = await open(bytes);
+          expect(file.metadata).toEqual(metadata);
+          const read = await readAll(file);
+          expect(new Map([...read].sort())).toEqual(new Map([...tensors].sort()));
+          expect(encodeSafetensors(read, file.metadata)).toEqual(bytes);
+        },
+      ),
     );
   });
 });
@@ -195,7 +274,9 @@ const real = (below: string): string[] =>
         .sort()
     : [];
 // A layout-only sample of another writer: it sorts in another order.
-const files = ['adapters', 'models', 'reference'].flatMap(real).filter((path) => !path.includes('synthetic_layout_only'));
+const files = ['adapters', 'models', 'reference']
+  .flatMap(real)
+  .filter((path) => !path.includes('synthetic_layout_only'));
 
 describe.skipIf(files.length === 0)('files that the reference writer made come out byte for byte', () => {
   it('has them all, the adapters of PEFT among them', () => {

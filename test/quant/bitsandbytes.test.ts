@@ -62,14 +62,24 @@ describe('round trip', () => {
   it('reads codes stored under another dtype', async () => {
     const q = sample();
     const tensors = writeQuantized('w.weight', q);
-    const stored = { ...tensors, 'w.weight': { dtype: 'BF16', shape: [q.packed.length / 2, 1], bytes: q.packed } } as const;
+    const stored = {
+      ...tensors,
+      'w.weight': { dtype: 'BF16', shape: [q.packed.length / 2, 1], bytes: q.packed },
+    } as const;
     expect(await readQuantized(await checkpointOf(stored), 'w.weight')).toEqual(q);
   });
 
   it('writes offsets as Python does', () => {
-    for (const [offset, text] of [[2 ** -20, '9.5367431640625e-07'], [1, '1.0'], [0.138497993350029, '0.138497993350029'], [1e-4, '0.0001']] as const) {
+    for (const [offset, text] of [
+      [2 ** -20, '9.5367431640625e-07'],
+      [1, '1.0'],
+      [0.138497993350029, '0.138497993350029'],
+      [1e-4, '0.0001'],
+    ] as const) {
       const q = sample();
-      const state = writeQuantized('w', { ...q, absmax: { ...q.absmax, offset } as Packed4bit['absmax'] })['w.quant_state.bitsandbytes__nf4'];
+      const state = writeQuantized('w', { ...q, absmax: { ...q.absmax, offset } as Packed4bit['absmax'] })[
+        'w.quant_state.bitsandbytes__nf4'
+      ];
       expect(new TextDecoder().decode(state?.bytes)).toContain(`"nested_offset": ${text}}`);
     }
   });
@@ -77,7 +87,9 @@ describe('round trip', () => {
   it('leaves float weights alone and refuses 8-bit ones', async () => {
     const float = { dtype: 'F32', shape: [1], bytes: new Uint8Array(4) } as const;
     expect(await readQuantized(await checkpointOf({ 'w.weight': float }), 'w.weight')).toBeUndefined();
-    await expect(readQuantized(await checkpointOf({ 'w.weight': float, 'w.SCB': float }), 'w.weight')).rejects.toThrow(/LLM\.int8/);
+    await expect(readQuantized(await checkpointOf({ 'w.weight': float, 'w.SCB': float }), 'w.weight')).rejects.toThrow(
+      /LLM\.int8/,
+    );
   });
 });
 
@@ -92,7 +104,9 @@ describe('broken parts are all named at once', () => {
     } as const;
     const reading = readQuantized(await checkpointOf(broken), 'w.weight');
     await expect(reading).rejects.toThrow(FormatError);
-    await expect(reading).rejects.toThrow(/w\.weight: found 7 bytes, allowed 1050[^]*quant_map: found 60 bytes, allowed 64[^]*nested_absmax: missing/);
+    await expect(reading).rejects.toThrow(
+      /w\.weight: found 7 bytes, allowed 1050[^]*quant_map: found 60 bytes, allowed 64[^]*nested_absmax: missing/,
+    );
   });
 
   it.each([
@@ -110,7 +124,7 @@ describe('broken parts are all named at once', () => {
 });
 
 const slices = `${REFERENCE}/bitsandbytes-published-slices`;
-describe.skipIf(!existsSync(slices))('slices of published checkpoints: the CUDA kernel\'s own bf16 output', () => {
+describe.skipIf(!existsSync(slices))("slices of published checkpoints: the CUDA kernel's own bf16 output", () => {
   // FP4: the kernel gives −0 where the table has +0; as numbers the values are equal, so 0 numeric differences.
   it.each([
     ['llama_1b_nf4', 'nf4', 0],
@@ -139,7 +153,8 @@ describe.skipIf(!existsSync(slices))('slices of published checkpoints: the CUDA 
     expect(code).toEqual(CODES[quantType]);
     const bits = bytesOf(float32ToBfloat16(dequantize4bit(q)));
     expect(countDiffering(bits, expected, 2)).toBe(signedZeros);
-    const asNumbers = (half: Uint8Array) => [...new Uint16Array(half.slice().buffer)].map((value) => (value === 0x8000 ? 0 : value));
+    const asNumbers = (half: Uint8Array) =>
+      [...new Uint16Array(half.slice().buffer)].map((value) => (value === 0x8000 ? 0 : value));
     expect(asNumbers(bits)).toEqual(asNumbers(expected));
   });
 
@@ -178,7 +193,10 @@ describe.skipIf(!existsSync(qlora))('the 4-bit checkpoint that transformers wrot
     await same(NF4_CODE, quant, 'nf4_code');
     for (const name of names) {
       const read = await readQuantized(checkpoint, name);
-      const made = quantize4bit(await base.readFloat32(name), base.info(name).shape, { quantType: 'nf4', doubleQuant: true });
+      const made = quantize4bit(await base.readFloat32(name), base.info(name).shape, {
+        quantType: 'nf4',
+        doubleQuant: true,
+      });
       expect(made).toEqual(read);
       if (made.absmax.kind !== 'nested') throw new Error('scales are not nested');
       const module = name.replace(/\.weight$/, '');
@@ -198,7 +216,13 @@ describe.skipIf(!existsSync(qlora))('the 4-bit checkpoint that transformers wrot
         tensors[name] = await base.read(name);
       } else {
         const { shape } = base.info(name);
-        Object.assign(tensors, writeQuantized(name, quantize4bit(await base.readFloat32(name), shape, { quantType: 'nf4', doubleQuant: true })));
+        Object.assign(
+          tensors,
+          writeQuantized(
+            name,
+            quantize4bit(await base.readFloat32(name), shape, { quantType: 'nf4', doubleQuant: true }),
+          ),
+        );
       }
     }
     const expected = new Uint8Array(readFileSync(`${qlora}/hf4bit/model.safetensors`));

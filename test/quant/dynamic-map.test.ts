@@ -29,7 +29,10 @@ describe('dynamic map', () => {
       const { codes, absmax } = quantize8bit(goldenFloats(`golden/${name}/input.f32`), 256);
       expect(differing(codes, `golden/${name}/dyn8_bs256.q.u8`)).toBe(0);
       expect(differing(absmax, `golden/${name}/dyn8_bs256.absmax.f32`)).toBe(0);
-      const dequantised = Float32Array.from(codes, (code, i) => (DYNAMIC_MAP[code] as number) * (absmax[i >> 8] as number));
+      const dequantised = Float32Array.from(
+        codes,
+        (code, i) => (DYNAMIC_MAP[code] as number) * (absmax[i >> 8] as number),
+      );
       expect(differing(dequantised, `golden/${name}/dyn8_bs256.dequant.f32`)).toBe(0);
     },
   );

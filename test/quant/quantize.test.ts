@@ -86,19 +86,27 @@ describe('quantize4bit', () => {
 
   it('errs by at most half the widest step of the code, times the scale', () => {
     fc.assert(
-      fc.property(shapes, options, fc.integer(), fc.constantFrom(1e-20, 0.02, 1, 1e20), (shape, settings, seed, spread) => {
-        const random = new Random(seed);
-        const values = Float32Array.from({ length: shape[0] * shape[1] }, () => random.normal() * spread);
-        const q = quantize4bit(values, shape, { ...settings, doubleQuant: false });
-        const back = dequantize4bit(q);
-        const scales = dequantizeAbsmax(q.absmax);
-        const code = Float32Array.from(CODES[settings.quantType]).sort();
-        const widest = Math.max(...Array.from(code.subarray(1), (value, i) => value - (code[i] as number)));
-        for (let i = 0; i < values.length; i++) {
-          const scale = scales[Math.floor(i / settings.blockSize)] as number;
-          expect(Math.abs((back[i] as number) - (values[i] as number))).toBeLessThanOrEqual(scale * (widest / 2 + 1e-6));
-        }
-      }),
+      fc.property(
+        shapes,
+        options,
+        fc.integer(),
+        fc.constantFrom(1e-20, 0.02, 1, 1e20),
+        (shape, settings, seed, spread) => {
+          const random = new Random(seed);
+          const values = Float32Array.from({ length: shape[0] * shape[1] }, () => random.normal() * spread);
+          const q = quantize4bit(values, shape, { ...settings, doubleQuant: false });
+          const back = dequantize4bit(q);
+          const scales = dequantizeAbsmax(q.absmax);
+          const code = Float32Array.from(CODES[settings.quantType]).sort();
+          const widest = Math.max(...Array.from(code.subarray(1), (value, i) => value - (code[i] as number)));
+          for (let i = 0; i < values.length; i++) {
+            const scale = scales[Math.floor(i / settings.blockSize)] as number;
+            expect(Math.abs((back[i] as number) - (values[i] as number))).toBeLessThanOrEqual(
+              scale * (widest / 2 + 1e-6),
+            );
+          }
+        },
+      ),
     );
   });
 
@@ -152,8 +160,12 @@ describe('quantize4bit', () => {
       values[130] = broken;
       expect(() => quantize4bit(values, [200], { quantType: 'nf4', doubleQuant: true })).toThrow(/value 130: found/);
     }
-    expect(() => quantize4bit(new Float32Array(6), [2, 4], { quantType: 'nf4', doubleQuant: false })).toThrow(FormatError);
-    expect(() => quantize4bit(new Float32Array(6), [6], { quantType: 'nf4', doubleQuant: false, blockSize: 3 })).toThrow(/block size/);
+    expect(() => quantize4bit(new Float32Array(6), [2, 4], { quantType: 'nf4', doubleQuant: false })).toThrow(
+      FormatError,
+    );
+    expect(() =>
+      quantize4bit(new Float32Array(6), [6], { quantType: 'nf4', doubleQuant: false, blockSize: 3 }),
+    ).toThrow(/block size/);
   });
 
   it('gives zeros for blocks of zeros, whole or partial', () => {
