@@ -30,7 +30,16 @@ function directoryOf(folder: string, file: string): ReturnType<typeof memoryDire
   return memoryDirectory(path.basename(folder), files);
 }
 
-async function load(name: string): Promise<Tokenizer> {
+const loaded = new Map<string, Promise<Tokenizer>>();
+
+/** Each is read once: the larger ones take seconds. */
+function load(name: string): Promise<Tokenizer> {
+  const tokenizer = loaded.get(name) ?? read(name);
+  loaded.set(name, tokenizer);
+  return tokenizer;
+}
+
+async function read(name: string): Promise<Tokenizer> {
   const folder = name.startsWith('tinystories') ? path.join(SHARED, 'models', name) : path.join(TOKENIZERS, name);
   const file = name === 'qwen2.5' ? 'tokenizer.rebuilt.json' : 'tokenizer.json';
   const tokenizer = await loadTokenizer(directoryOf(folder, file));
