@@ -1,10 +1,18 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { runOpMulti, type Op } from '../runtime/op.js';
+import { wasmExports, wasmOffset, wasmOutput } from '../runtime/wasm.js';
+import { gpuDispatch, gpuInPlace, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
 import { softmaxLossReference } from './reference.js';
+import { wasmSource } from './wasm.generated.js';
+import * as wgsl from './wgsl.generated.js';
+
+interface SoftmaxLossWasm {
+  softmaxLoss(logits: number, labels: number, losses: number, vocab: number, gradient: number, begin: number, end: number): void;
+}
 
 /**
  * Per-row −log softmax(logits)[label] and, when wanted, its gradient softmax(logits) − onehot(label).
- * The logits' memory may be reused for the gradient: they are consumed and disposed.
+ * The gradient may be written over the logits: they are consumed, must share their memory with no other tensor, and are disposed.
  *
  * @param logits `[rows, vocab]` float32
  * @param labels `[rows]` int32
@@ -19,5 +27,30 @@ export function softmaxLoss(logits: tf.Tensor2D, labels: tf.Tensor1D, withGradie
 export const softmaxLossOp: Op = {
   name: 'LowrankSoftmaxLoss',
   reference: (inputs, attrs) => softmaxLossReference(inputs['logits'] as tf.Tensor2D, inputs['labels'] as tf.Tensor1D, attrs['withGradient'] as boolean),
+  wasm: ({ inputs, attrs, backend }) => {
+    const { logits, labels } = inputs as Record<'logits' | 'labels', tf.TensorInfo>;
+    const [rows, vocab] = logits.shape as [number, number];
+    const gradient = attrs['withGradient'] as boolean;
+    const losses = wasmOutput(backend, [rows]);
+    const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
+    wasmExports<SoftmaxLossWasm>(backend, wasmSource).softmaxLoss(at(logits), at(labels), at(losses), vocab, gradient ? 1 : 0, 0, rows);
+    return gradient ? [losses, again(backend, logits)] : [losses];
+  },
+  webgpu: ({ inputs, attrs, backend }) => {
+    const { logits, labels } = inputs as Record<'logits' | 'labels', tf.TensorInfo>;
+    const [rows, vocab] = logits.shape as [number, number];
+    const gradient = attrs['withGradient'] as boolean;
+    const losses = gpuOutput(backend, [rows]);
+    const program = { name: 'cross-entropy/softmax-loss', code: wgsl.softmaxLoss, constants: { GRADIENT: gradient ? 1 : 0 } };
+    gpuInPlace(backend, logits);
+    gpuDispatch(backend, program, [logits, labels, losses], [['u', rows], ['u', vocab]], gpuWorkgroups(rows, 1));
+    return gradient ? [losses, again(backend, logits)] : [losses];
+  },
   gradient: null,
 };
+
+/** The same memory as an output: the logits are as large as all else here together, and nobody needs them any more. */
+function again(backend: unknown, tensor: tf.TensorInfo): tf.TensorInfo {
+  (backend as tf.KernelBackend).incRef(tensor.dataId);
+  return { dataId: tensor.dataId, shape: tensor.shape, dtype: tensor.dtype };
+}

@@ -56,6 +56,21 @@ export function gpuOutput(backend: unknown, shape: readonly number[], dtype: 'fl
   return (backend as GpuBackend).makeTensorInfo([...shape], dtype);
 }
 
+/** Gives back an output that only served between dispatches of one kernel; its buffer lives until the recorded work is done. */
+export function gpuRelease(backend: unknown, tensor: TensorInfo): void {
+  (backend as { disposeData(dataId: object, force?: boolean): boolean }).disposeData(tensor.dataId, true);
+}
+
+/**
+ * Says that a dispatch is about to write over a tensor that has values: puts them on the GPU and forgets the copy that reading
+ * them may have left on the host.
+ */
+export function gpuInPlace(backend: unknown, tensor: TensorInfo): void {
+  const gpu = backend as GpuBackend;
+  gpu.uploadToGPU(tensor.dataId);
+  gpu.tensorMap.get(tensor.dataId).values = null;
+}
+
 /** True when the device was opened with this feature. */
 export function gpuHas(backend: unknown, feature: string): boolean {
   return (backend as GpuBackend).device.features.has(feature);

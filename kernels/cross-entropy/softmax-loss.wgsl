@@ -1,0 +1,53 @@
+// One workgroup a row: losses = −log softmax(logits)[label], and where GRADIENT the row becomes softmax − onehot(label).
+// A label outside [0, vocab) gives a loss of 0 and a row of zeros.
+override GRADIENT: bool = true;
+struct Params { rows: u32, vocab: u32 }
+@group(0) @binding(0) var<storage, read_write> logits: array<f32>;
+@group(0) @binding(1) var<storage, read> labels: array<i32>;
+@group(0) @binding(2) var<storage, read_write> losses: array<f32>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+const THREADS = 256u;
+const LOWEST = -3.4e38;
+// (top, Σ exp(x − top)) of what a lane has seen.
+var<workgroup> seen: array<vec2f, THREADS>;
+
+fn merge(a: vec2f, b: vec2f) -> vec2f {
+  let top = max(a.x, b.x);
+  return vec2f(top, a.y * exp(a.x - top) + b.y * exp(b.x - top));
+}
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let row = group.x + group.y * groups.x;
+  if (row >= params.rows) { return; }
+  let base = row * params.vocab;
+  // A negative label wraps to a large one.
+  let label = u32(labels[row]);
+  let counted = label < params.vocab;
+
+  var top = LOWEST;
+  for (var i = lane; i < params.vocab; i += THREADS) { top = max(top, logits[base + i]); }
+  var sum = 0.0;
+  for (var i = lane; i < params.vocab; i += THREADS) { sum += exp(logits[base + i] - top); }
+  seen[lane] = vec2f(top, sum);
+  workgroupBarrier();
+  for (var step = THREADS / 2u; step > 0u; step >>= 1u) {
+    if (lane < step) { seen[lane] = merge(seen[lane], seen[lane + step]); }
+    workgroupBarrier();
+  }
+  let all = seen[0];
+  if (lane == 0u) {
+    var loss = 0.0;
+    if (counted) { loss = log(all.y) + (all.x - logits[base + label]); }
+    losses[row] = loss;
+  }
+  if (GRADIENT) {
+    // The label's logit is read above before any lane overwrites it.
+    storageBarrier();
+    let scale = select(0.0, 1.0 / all.y, counted);
+    for (var i = lane; i < params.vocab; i += THREADS) {
+      logits[base + i] = exp(logits[base + i] - all.x) * scale - select(0.0, 1.0, counted && i == label);
+    }
+  }
+}
