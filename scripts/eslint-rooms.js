@@ -7,7 +7,7 @@ import ts from 'typescript';
 /**
  * Room → the rooms that it may import. Besides, every room of src may import `errors`, `random` and the types of `config`.
  * A file lies in the room of its folder: src/io/half.ts in `io`, kernels/rope/kernel.ts in `kernels`, src/errors.ts in
- * `errors`; src/index.ts and src/node.ts, which the package exports, are the room `entry`.
+ * `errors`; src/index.ts and src/node.ts, which the package exports, and what joins the rooms for them are the room `entry`.
  */
 export const ROOMS = {
   errors: [],
@@ -36,6 +36,9 @@ const NODE_FILES = [/^src\/device\/node\.ts$/, /^src\/io\/(?:node|hub)\.ts$/, /^
 /** The only packages that kernels may import. */
 const KERNEL_PACKAGE = /^@tensorflow\/tfjs/;
 
+/** Files of src that join all rooms. */
+const ENTRIES = new Set(['index', 'node', 'session', 'finetune']);
+
 const SHARED_BY_ALL = new Set(['errors', 'random']);
 
 /** @returns the room of a path relative to the root; undefined outside src and kernels, where everything is allowed. */
@@ -45,7 +48,7 @@ export function roomOf(path) {
   if (top !== 'src' || second === undefined) return undefined;
   if (third !== undefined) return second;
   const name = second.replace(/\.ts$/, '');
-  return name === 'index' || name === 'node' ? 'entry' : name;
+  return ENTRIES.has(name) ? 'entry' : name;
 }
 
 const runsInBrowsers = (path) => roomOf(path) !== undefined && !NODE_FILES.some((pattern) => pattern.test(path));

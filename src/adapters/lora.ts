@@ -6,10 +6,9 @@ import type { Decoder } from '../model/decoder.js';
 import { FrozenLinear, type ForwardContext, type Linear } from '../model/linear.js';
 import { Random } from '../random.js';
 import type { Adapter, AdapterMethodDefinition, AdapterParameter } from './adapter.js';
+import { loraKey, loraMismatches } from './fit.js';
 import { loraScale, patternValue, type PeftConfig } from './peft-config.js';
 import { matchTargets, moduleSuffixes } from './targets.js';
-
-const PREFIX = 'base_model.model.';
 
 /**
  * A frozen linear layer with a low-rank update: y = x·Wᵀ + b + s·(dropout(x)·Aᵀ)·Bᵀ, A `[r, in]`, B `[out, r]`, s = α/r (or α/√r).
@@ -109,7 +108,7 @@ export const lora: AdapterMethodDefinition = {
 
   load(decoder, config, tensors, name, options = {}) {
     const targets = matchTargets([...decoder.linears.keys()], config.targetModules);
-    checkTensors(decoder, config, targets, tensors, name);
+    checkTensors(decoder, config, tensors, name);
     const merged = options.dropout === undefined ? config : { ...config, loraDropout: options.dropout };
     const layers = targets.map((target, index) => {
       const [a, b] = (['A', 'B'] as const).map((part) => {
@@ -121,11 +120,6 @@ export const lora: AdapterMethodDefinition = {
     return new LoraAdapter(decoder, merged, layers);
   },
 };
-
-/** `base_model.model.<module>.lora_A.weight`, as PEFT spells it. */
-export function loraKey(module: string, part: 'A' | 'B'): string {
-  return `${PREFIX}${module}.lora_${part}.weight`;
-}
 
 function loraLayer(base: FrozenLinear, config: PeftConfig, index: number, a: Float32Array, b: Float32Array): LoraLinear {
   const rank = patternValue(config.rankPattern, base.name, config.r);
@@ -160,20 +154,7 @@ function frozen(decoder: Decoder, name: string): FrozenLinear {
   return layer;
 }
 
-function checkTensors(decoder: Decoder, config: PeftConfig, targets: readonly string[], tensors: ReadonlyMap<string, TensorBytes>, name: string): void {
-  const expected = new Map<string, readonly number[]>();
-  for (const target of targets) {
-    const { inFeatures, outFeatures } = frozen(decoder, target);
-    const rank = patternValue(config.rankPattern, target, config.r);
-    expected.set(loraKey(target, 'A'), [rank, inFeatures]);
-    expected.set(loraKey(target, 'B'), [outFeatures, rank]);
-  }
-  const problems: string[] = [];
-  for (const [key, shape] of expected) {
-    const found = tensors.get(key)?.shape;
-    if (found === undefined) problems.push(`${key}: missing, expected [${shape.join(', ')}]`);
-    else if (found.join() !== shape.join()) problems.push(`${key}: found [${found.join(', ')}], expected [${shape.join(', ')}]`);
-  }
-  for (const key of tensors.keys()) if (!expected.has(key)) problems.push(`${key}: unexpected: no target module of this model takes it`);
+function checkTensors(decoder: Decoder, config: PeftConfig, tensors: ReadonlyMap<string, TensorBytes>, name: string): void {
+  const problems = loraMismatches(decoder.linears, config, tensors);
   if (problems.length > 0) throw new FormatError(`${name}: the adapter does not fit the model: ${problems.join('; ')}`);
 }

@@ -31,15 +31,20 @@ export interface LoadOptions {
  * @throws FormatError when config.json and the weights disagree; all missing and misshapen tensors are listed at once.
  */
 export async function loadModel(directory: Directory, options: LoadOptions = {}): Promise<Decoder> {
-  const json = await readJson(directory, 'config.json');
-  if (json === undefined) throw new FormatError(`${directory.name}: no config.json: not a model directory`);
-  const config = parseModelConfig(json, `${directory.name}/config.json`);
+  const config = await readModelConfig(directory);
   const checkpoint = await openCheckpoint(directory);
   try {
     return await loadDecoder(config, checkpoint, options);
   } finally {
     await checkpoint.close();
   }
+}
+
+/** The config.json of a model directory. @throws FormatError when there is none, or it cannot be used. */
+export async function readModelConfig(directory: Directory): Promise<ModelConfig> {
+  const json = await readJson(directory, 'config.json');
+  if (json === undefined) throw new FormatError(`${directory.name}: no config.json: not a model directory`);
+  return parseModelConfig(json, `${directory.name}/config.json`);
 }
 
 async function loadDecoder(config: ModelConfig, checkpoint: Checkpoint, options: LoadOptions): Promise<Decoder> {
@@ -155,7 +160,7 @@ export function expectedTensors(config: ModelConfig): Map<string, readonly numbe
  * Where each expected tensor lies in the checkpoint. A tied model may store only one of embedding and head, and some files say so
  * in their metadata. @throws FormatError listing everything missing or misshapen.
  */
-function resolveNames(config: ModelConfig, checkpoint: Checkpoint): Map<string, string> {
+export function resolveNames(config: ModelConfig, checkpoint: Checkpoint): Map<string, string> {
   const { modules } = config.family;
   const found = new Map<string, string>();
   const problems: string[] = [];
