@@ -71,7 +71,8 @@ function roundToDtype(values: tf.Tensor1D, dtype: FloatDtype): tf.Tensor1D {
   const shift = tf.mul(dtype === 'F16' ? tf.maximum(power, 2 ** -14) : power, 1.5 * 2 ** (24 - SIGNIFICAND_BITS[dtype]));
   const rounded = tf.sub(tf.add(magnitude, shift), shift);
   const limited = dtype === 'F16' ? tf.where(tf.greater(rounded, 65504), tf.fill(rounded.shape, Infinity), rounded) : rounded;
-  return tf.mul(limited, tf.sign(values)) as tf.Tensor1D;
+  // Not by tf.sign, which is 0 for small values on WASM.
+  return tf.where(tf.less(values, 0), tf.neg(limited), limited) as tf.Tensor1D;
 }
 
 /** The largest power of two not above each value; 2^-63 for smaller ones. Values below 2^64. */
