@@ -1,6 +1,16 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { runOpMulti, type Op } from '../runtime/op.js';
+import { wasmExports, wasmOffset } from '../runtime/wasm.js';
+import { gpuDispatch, gpuInPlace, gpuWorkgroups } from '../runtime/webgpu.js';
 import { adamwReference, HYPER, HYPER_SIZE } from './reference.js';
+import { wasmSource } from './wasm.generated.js';
+import * as wgsl from './wgsl.generated.js';
+
+interface AdamwWasm {
+  step(p: number, g: number, m: number, v: number, hyper: number, scale: number, begin: number, end: number): void;
+}
+
+type AdamwInputs = Record<'p' | 'g' | 'm' | 'v' | 'hyper' | 'scale', tf.TensorInfo>;
 
 /** One parameter with its gradient and moments, all of one shape, float32. */
 export interface AdamwItem {
@@ -77,5 +87,19 @@ export const adamwOp: Op = {
   name: 'LowrankAdamW',
   reference: ({ p, g, m, v, hyper, scale }) =>
     adamwReference(p as tf.Tensor, g as tf.Tensor, m as tf.Tensor, v as tf.Tensor, hyper as tf.Tensor1D, scale as tf.Scalar),
+  wasm: ({ inputs, backend }) => {
+    const { p, g, m, v, hyper, scale } = inputs as AdamwInputs;
+    const [pAt, gAt, mAt, vAt, hyperAt, scaleAt] = [p, g, m, v, hyper, scale].map((t) => wasmOffset(backend, t)) as [number, number, number, number, number, number];
+    wasmExports<AdamwWasm>(backend, wasmSource).step(pAt, gAt, mAt, vAt, hyperAt, scaleAt, 0, tf.util.sizeFromShape(p.shape));
+    return [];
+  },
+  webgpu: ({ inputs, backend }) => {
+    const { p, g, m, v, hyper, scale } = inputs as AdamwInputs;
+    const count = tf.util.sizeFromShape(p.shape);
+    for (const written of [p, m, v]) gpuInPlace(backend, written);
+    // Constants that change with every step come in a tensor: uniform buffers are kept for good.
+    gpuDispatch(backend, { name: 'adamw/step', code: wgsl.step }, [p, g, m, v, hyper, scale], [['u', count]], gpuWorkgroups(count, 256));
+    return [];
+  },
   gradient: null,
 };
