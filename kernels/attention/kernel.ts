@@ -1,6 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { runOpMulti, sharedMany, type Attrs, type Op } from '../runtime/op.js';
 import { attentionGradReference, attentionReference, type AttentionTables } from './reference.js';
+import { backwardWasm, forwardWasm } from './run-wasm.js';
+// import { backwardWebGpu, forwardWebGpu } from './run-webgpu.js';
 import { shapeFromAttrs, shapeToAttrs, type AttentionShape } from './shape.js';
 
 export interface AttentionOptions {
@@ -92,6 +94,8 @@ export const attentionOp: Op = {
     const { q, k, v } = inputs as Record<'q' | 'k' | 'v', tf.Tensor2D>;
     return attentionReference(q, k, v, tablesOf(inputs, shape), shape);
   },
+  wasm: ({ inputs, attrs, backend }) => forwardWasm(backend, inputs, shapeFromAttrs(attrs)),
+  // webgpu: ({ inputs, attrs, backend }) => forwardWebGpu(backend, inputs, shapeFromAttrs(attrs)),
   gradient: {
     inputsToSave: ['q', 'k', 'v', 'cos', 'sin', 'starts'],
     outputsToSave: [true, true],
@@ -111,5 +115,7 @@ export const attentionGradOp: Op = {
     const { dy, q, k, v, o } = inputs as Record<'dy' | 'q' | 'k' | 'v' | 'o', tf.Tensor2D>;
     return attentionGradReference(dy, q, k, v, o, inputs['lse'] as tf.Tensor1D, tablesOf(inputs, shape), shape);
   },
+  wasm: ({ inputs, attrs, backend }) => backwardWasm(backend, inputs, shapeFromAttrs(attrs)),
+  // webgpu: ({ inputs, attrs, backend }) => backwardWebGpu(backend, inputs, shapeFromAttrs(attrs)),
   gradient: null,
 };

@@ -1,0 +1,621 @@
+// AssemblyScript. Attention by tiles of QUERIES × KEYS scores, each held as [key][query] so that the softmax over the keys runs
+// along SIMD lanes. Pointers are byte offsets into the tfjs heap; all scratch comes from the caller. Larger than other kernels:
+// forward and backward share the packing of heads, the visible ranges and the product tiles below.
+import { sumLanes } from '../runtime/simd';
+
+const QUERIES: i32 = 32;
+const KEYS: i32 = 64;
+/** Bytes from one key's scores to the next one's, and from one dimension of a transposed key tile to the next. */
+const SCORE_ROW: usize = 128;
+const KEY_ROW: usize = 256;
+const NONE: f32 = -1e30;
+
+// One call's sizes. An instance of the module serves one call at a time.
+let batch: i32, queryLength: i32, keyLength: i32, numHeads: i32, numKvHeads: i32, dim: i32, window: i32, half: i32, maxPosition: i32;
+let hasStarts: bool;
+let scale: f32;
+let cosTable: usize, sinTable: usize, startsAt: usize;
+/** headDim and keyLength rounded up to whole vectors and tiles, bytes of a padded row. */
+let width: i32, rowBytes: usize, tileBytes: usize;
+// Scratch.
+let keyRows: usize, keyTiles: usize, valueRows: usize, valueTiles: usize, dKeys: usize, dValues: usize;
+let queryRows: usize, queryTile: usize, outRows: usize, outTile: usize, accumulator: usize;
+let scores: usize, dScores: usize, lows: usize, highs: usize, peaks: usize, sums: usize, dots: usize;
+// Ranges of the tile at hand, one entry per 8 queries (see `boundTile`).
+let rangeLow: usize, rangeHigh: usize, rangeFullLow: usize, rangeFullHigh: usize;
+
+/** Bytes of scratch that one call of `forward` or `backward` needs. */
+export function scratchBytes(keys: i32, headDim: i32): usize {
+  const tiles = (keys + KEYS - 1) / KEYS;
+  const w = (headDim + 3) & ~3;
+  return <usize>((6 * tiles * KEYS * w + 5 * QUERIES * w + 2 * QUERIES * KEYS + 6 * QUERIES + 64) << 2);
+}
+
+/** Sets the sizes of the next calls of `forward` and `backward`. */
+export function setup(
+  batch_: i32, queryLength_: i32, keyLength_: i32, numHeads_: i32, numKvHeads_: i32, headDim: i32, scale_: f32, window_: i32,
+  rotaryDim: i32, maxPosition_: i32, hasStarts_: i32, cos: usize, sin: usize, starts: usize, scratch: usize,
+): void {
+  batch = batch_; queryLength = queryLength_; keyLength = keyLength_; numHeads = numHeads_; numKvHeads = numKvHeads_; dim = headDim;
+  scale = scale_; window = window_; half = rotaryDim >> 1; maxPosition = maxPosition_; hasStarts = hasStarts_ != 0;
+  cosTable = cos; sinTable = sin; startsAt = starts;
+  width = (dim + 3) & ~3;
+  rowBytes = <usize>width << 2;
+  tileBytes = rowBytes * KEYS;
+  const all = tileBytes * ((keyLength + KEYS - 1) / KEYS);
+  let at = scratch;
+  keyRows = at; at += all;
+  keyTiles = at; at += all;
+  valueRows = at; at += all;
+  valueTiles = at; at += all;
+  dKeys = at; at += all;
+  dValues = at; at += all;
+  const queries = rowBytes * QUERIES;
+  queryRows = at; at += queries;
+  queryTile = at; at += queries;
+  outRows = at; at += queries;
+  outTile = at; at += queries;
+  accumulator = at; at += queries;
+  scores = at; at += SCORE_ROW * KEYS;
+  dScores = at; at += SCORE_ROW * KEYS;
+  lows = at; at += QUERIES << 2;
+  highs = at; at += QUERIES << 2;
+  peaks = at; at += QUERIES << 2;
+  sums = at; at += QUERIES << 2;
+  dots = at; at += QUERIES << 2;
+  rangeLow = at; at += 32;
+  rangeHigh = at; at += 32;
+  rangeFullLow = at; at += 32;
+  rangeFullHigh = at;
+}
+
+/** o and lse of the key heads begin..end of the batch · numKvHeads, with all query heads that share them. */
+export function forward(q: usize, k: usize, v: usize, o: usize, lse: usize, begin: i32, end: i32): void {
+  const groups = numHeads / numKvHeads;
+  for (let pair = begin; pair < end; pair++) {
+    const b = pair / numKvHeads;
+    const kvHead = pair % numKvHeads;
+    packKeyHead(k, b, kvHead, half, keyRows, keyTiles);
+    packKeyHead(v, b, kvHead, 0, valueRows, 0);
+    for (let head = kvHead * groups; head < (kvHead + 1) * groups; head++) {
+      for (let i0 = 0; i0 < queryLength; i0 += QUERIES) {
+        const count = min(QUERIES, queryLength - i0);
+        packQueries(q, b, head, i0, count, half, scale, queryRows, queryTile);
+        const tiles = boundTile(b, i0, count);
+        attend(count, <i32>(tiles >> 32), <i32>tiles);
+        storeTile(o, lse, b, head, i0, count);
+      }
+    }
+  }
+}
+
+/** dq, dk, dv of the key heads begin..end, from the gradient dy of o. */
+export function backward(
+  dy: usize, q: usize, k: usize, v: usize, o: usize, lse: usize, dq: usize, dk: usize, dv: usize, begin: i32, end: i32,
+): void {
+  const groups = numHeads / numKvHeads;
+  for (let pair = begin; pair < end; pair++) {
+    const b = pair / numKvHeads;
+    const kvHead = pair % numKvHeads;
+    packKeyHead(k, b, kvHead, half, keyRows, keyTiles);
+    packKeyHead(v, b, kvHead, 0, valueRows, valueTiles);
+    memory.fill(dKeys, 0, <usize>((keyLength + 3) & ~3) * rowBytes);
+    memory.fill(dValues, 0, <usize>((keyLength + 3) & ~3) * rowBytes);
+    for (let head = kvHead * groups; head < (kvHead + 1) * groups; head++) {
+      for (let i0 = 0; i0 < queryLength; i0 += QUERIES) {
+        const count = min(QUERIES, queryLength - i0);
+        packQueries(q, b, head, i0, count, half, scale, queryRows, queryTile);
+        packQueries(dy, b, head, i0, count, 0, 1, outRows, outTile);
+        loadSums(o, lse, b, head, i0, count);
+        const tiles = boundTile(b, i0, count);
+        memory.fill(accumulator, 0, rowBytes * QUERIES);
+        for (let t = <i32>(tiles >> 32); t <= <i32>tiles; t++) differentiateTile(t, count);
+        for (let i = 0; i < count; i++) {
+          const to = dq + (((b * queryLength + i0 + i) * numHeads + head) * dim << 2);
+          turn(accumulator + i * rowBytes, to, b, keyLength - queryLength + i0 + i, half, scale, true);
+        }
+      }
+    }
+    for (let j = 0; j < keyLength; j++) {
+      const to = ((b * keyLength + j) * numKvHeads + kvHead) * dim << 2;
+      turn(dKeys + j * rowBytes, dk + to, b, j, half, 1, true);
+      turn(dValues + j * rowBytes, dv + to, b, j, 0, 1, false);
+    }
+  }
+}
+
+/** Copies `dim` values times `factor`, the first 2·turned of them rotated by the angles of token `index` (`back`: by the opposite). */
+function turn(from: usize, to: usize, b: i32, index: i32, turned: i32, factor: f32, back: bool): void {
+  const f = f32x4.splat(factor);
+  let i = 0;
+  if (turned > 0) {
+    let position = index;
+    if (hasStarts) position -= load<i32>(startsAt + ((b * keyLength + index) << 2));
+    position = max(0, min(position, maxPosition - 1));
+    const cos = cosTable + (position * turned << 2);
+    const sin = sinTable + (position * turned << 2);
+    const sign: f32 = back ? -1 : 1;
+    const signs = f32x4.splat(sign);
+    const high = turned << 2;
+    for (; i + 4 <= turned; i += 4) {
+      const at = i << 2;
+      const c = v128.load(cos + at);
+      const s = f32x4.mul(signs, v128.load(sin + at));
+      const x = f32x4.mul(f, v128.load(from + at));
+      const y = f32x4.mul(f, v128.load(from + high + at));
+      v128.store(to + at, f32x4.sub(f32x4.mul(x, c), f32x4.mul(y, s)));
+      v128.store(to + high + at, f32x4.add(f32x4.mul(y, c), f32x4.mul(x, s)));
+    }
+    for (; i < turned; i++) {
+      const at = i << 2;
+      const c = load<f32>(cos + at);
+      const s = sign * load<f32>(sin + at);
+      const x = factor * load<f32>(from + at);
+      const y = factor * load<f32>(from + high + at);
+      store<f32>(to + at, x * c - y * s);
+      store<f32>(to + high + at, y * c + x * s);
+    }
+    i = 2 * turned;
+  }
+  for (; i + 4 <= dim; i += 4) v128.store(to + (i << 2), f32x4.mul(f, v128.load(from + (i << 2))));
+  for (; i < dim; i++) store<f32>(to + (i << 2), factor * load<f32>(from + (i << 2)));
+}
+
+// @ts-ignore: decorator
+@inline
+function clearRows(rows: usize, from: i32, to: i32): void {
+  if (from < to) memory.fill(rows + from * rowBytes, 0, <usize>(to - from) * rowBytes);
+}
+
+// @ts-ignore: decorator
+@inline
+function clearTail(row: usize): void {
+  for (let i = dim; i < width; i++) store<f32>(row + (i << 2), 0);
+}
+
+/** One key or value head as padded rows, and as tiles [dimension][KEYS] when `tiles` is not 0. Rows past the last are zero. */
+function packKeyHead(x: usize, b: i32, kvHead: i32, turned: i32, rows: usize, tiles: usize): void {
+  for (let j = 0; j < keyLength; j++) {
+    const row = rows + j * rowBytes;
+    turn(x + (((b * keyLength + j) * numKvHeads + kvHead) * dim << 2), row, b, j, turned, 1, false);
+    clearTail(row);
+  }
+  const padded = (keyLength + 3) & ~3;
+  clearRows(rows, keyLength, padded);
+  if (tiles == 0) return;
+  for (let j = 0; j < padded; j += KEYS) {
+    transpose(rows + j * rowBytes, tiles + (j / KEYS) * tileBytes, min(KEYS, padded - j), KEY_ROW);
+  }
+}
+
+/** The queries i0..i0+count of a head as padded rows and as a tile [dimension][QUERIES], times `factor`. */
+function packQueries(x: usize, b: i32, head: i32, i0: i32, count: i32, turned: i32, factor: f32, rows: usize, tile: usize): void {
+  for (let i = 0; i < count; i++) {
+    const row = rows + i * rowBytes;
+    const from = x + (((b * queryLength + i0 + i) * numHeads + head) * dim << 2);
+    turn(from, row, b, keyLength - queryLength + i0 + i, turned, factor, false);
+    clearTail(row);
+  }
+  const padded = (count + 7) & ~7;
+  clearRows(rows, count, padded);
+  transpose(rows, tile, padded, SCORE_ROW);
+}
+
+/** rows [count][width] to [width][…] with `stride` bytes from one row of the result to the next; count is a multiple of 4. */
+function transpose(rows: usize, to: usize, count: i32, stride: usize): void {
+  for (let i = 0; i < count; i += 4) {
+    const from = rows + i * rowBytes;
+    for (let d = 0; d < width; d += 4) {
+      const at = from + (d << 2);
+      const a = v128.load(at);
+      const b = v128.load(at + rowBytes);
+      const c = v128.load(at + 2 * rowBytes);
+      const e = v128.load(at + 3 * rowBytes);
+      const ab = v128.shuffle<f32>(a, b, 0, 4, 1, 5);
+      const ce = v128.shuffle<f32>(c, e, 0, 4, 1, 5);
+      const ab2 = v128.shuffle<f32>(a, b, 2, 6, 3, 7);
+      const ce2 = v128.shuffle<f32>(c, e, 2, 6, 3, 7);
+      const out = to + (i << 2) + d * stride;
+      v128.store(out, v128.shuffle<f32>(ab, ce, 0, 1, 4, 5));
+      v128.store(out + stride, v128.shuffle<f32>(ab, ce, 2, 3, 6, 7));
+      v128.store(out + 2 * stride, v128.shuffle<f32>(ab2, ce2, 0, 1, 4, 5));
+      v128.store(out + 3 * stride, v128.shuffle<f32>(ab2, ce2, 2, 3, 6, 7));
+    }
+  }
+}
+
+/**
+ * The keys that each query of the tile sees (lows[i] ≤ key ≤ highs[i]), and over every 8 queries the keys that any
+ * (rangeLow..rangeHigh) and that all of them see (rangeFullLow..rangeFullHigh). Returns first tile << 32 | last tile.
+ */
+function boundTile(b: i32, i0: i32, count: i32): u64 {
+  const padded = (count + 7) & ~7;
+  let lowest = keyLength;
+  let highest = 0;
+  for (let c = ((padded >> 3) - 1) << 2; c >= 0; c -= 4) {
+    let anyLow = keyLength;
+    let anyHigh = -1;
+    let allLow = 0;
+    let allHigh = keyLength;
+    for (let i = c << 1; i < (c << 1) + 8; i++) {
+      const p = keyLength - queryLength + i0 + i;
+      let low = keyLength;
+      let high = -1;
+      if (i < count) {
+        low = max(p - window + 1, 0);
+        if (hasStarts) low = max(low, load<i32>(startsAt + ((b * keyLength + p) << 2)));
+        high = p;
+      }
+      store<i32>(lows + (i << 2), low);
+      store<i32>(highs + (i << 2), high);
+      allLow = max(allLow, low);
+      allHigh = min(allHigh, high);
+      anyLow = min(anyLow, low);
+      anyHigh = max(anyHigh, high);
+    }
+    // Later queries never begin below earlier ones here: the queries that see a key are then one range.
+    lowest = min(lowest, anyLow);
+    highest = max(highest, anyHigh);
+    store<i32>(rangeLow + c, lowest);
+    store<i32>(rangeHigh + c, anyHigh);
+    store<i32>(rangeFullLow + c, allLow);
+    store<i32>(rangeFullHigh + c, allHigh);
+  }
+  return (<u64>(lowest / KEYS) << 32) | <u64>(highest / KEYS);
+}
+
+/** First row of the key tile at k0 that the 8 queries `c >> 2` read, a multiple of 4. */
+// @ts-ignore: decorator
+@inline
+function firstRow(c: i32, k0: i32): i32 {
+  return max(load<i32>(rangeLow + c) - k0, 0) & ~3;
+}
+
+/** One past the last such row. */
+// @ts-ignore: decorator
+@inline
+function lastRow(c: i32, k0: i32): i32 {
+  return (max(min(load<i32>(rangeHigh + c) + 1 - k0, KEYS), 0) + 3) & ~3;
+}
+
+/** eˣ for x ≤ 0 (and up to 80), relative error below 1e-7 plus rounding; 1e-38 instead of anything smaller. */
+// @ts-ignore: decorator
+@inline
+function exponential(x: v128): v128 {
+  const t = f32x4.pmax(f32x4.splat(-87), x);
+  // Adding 1.5 · 2²³ rounds to an integer and leaves it in the low bits.
+  const shifted = f32x4.add(f32x4.mul(t, f32x4.splat(1.44269504)), f32x4.splat(12582912));
+  const n = f32x4.sub(shifted, f32x4.splat(12582912));
+  const r = f32x4.sub(f32x4.sub(t, f32x4.mul(n, f32x4.splat(0.693359375))), f32x4.mul(n, f32x4.splat(-2.12194440e-4)));
+  let p = f32x4.add(f32x4.splat(0.00836878), f32x4.mul(r, f32x4.splat(0.0013814454)));
+  p = f32x4.add(f32x4.splat(0.041668393), f32x4.mul(r, p));
+  p = f32x4.add(f32x4.splat(0.1666652), f32x4.mul(r, p));
+  p = f32x4.add(f32x4.splat(0.49999994), f32x4.mul(r, p));
+  const e = f32x4.add(f32x4.splat(1), f32x4.add(r, f32x4.mul(f32x4.mul(r, r), p)));
+  return i32x4.add(e, i32x4.shl(shifted, 23));
+}
+
+/** Lanes of 4 queries that see a key. */
+// @ts-ignore: decorator
+@inline
+function sees(key: v128, at: usize): v128 {
+  return v128.and(i32x4.le_s(v128.load(lows + at), key), i32x4.le_s(key, v128.load(highs + at)));
+}
+
+/** The accumulator (o before its division), peaks and sums of the packed query tile over the key tiles first..last. */
+function attend(count: i32, first: i32, last: i32): void {
+  const blocks = ((count + 7) >> 3) << 2;
+  memory.fill(accumulator, 0, rowBytes * QUERIES);
+  memory.fill(sums, 0, QUERIES << 2);
+  for (let i = 0; i < QUERIES; i += 4) v128.store(peaks + (i << 2), f32x4.splat(NONE));
+  for (let t = first; t <= last; t++) {
+    const k0 = t * KEYS;
+    for (let c = 0; c < blocks; c += 4) {
+      const low = firstRow(c, k0);
+      const high = lastRow(c, k0);
+      if (low >= high) continue;
+      multiplyScores(keyTiles + t * tileBytes, queryTile, scores, c, low, high);
+      softmaxBlock(c, k0, low, high, t > first);
+      const weights = scores + low * SCORE_ROW + (c << 3);
+      const out = accumulator + (c << 1) * rowBytes;
+      const values = valueRows + (k0 + low) * rowBytes;
+      productAcross(weights, values, out, high - low);
+      productAcross(weights + 16, values, out + 4 * rowBytes, high - low);
+    }
+  }
+}
+
+/** scores[key][query] = key · query for the 8 queries `c >> 2` and the rows low..high of the tile. */
+function multiplyScores(tile: usize, queries: usize, to: usize, c: i32, low: i32, high: i32): void {
+  const at = c << 3;
+  for (let r = low; r < high; r += 4) {
+    across8(tile + (r << 2), KEY_ROW, queries + at, SCORE_ROW, to + r * SCORE_ROW + at, SCORE_ROW, dim, false);
+  }
+}
+
+/** Turns scores into weights e^(score − peak) against the new running peak; brings sums and accumulator to that peak. */
+function softmaxBlock(c: i32, k0: i32, low: i32, high: i32, again: bool): void {
+  const at = c << 3;
+  const fullLow = load<i32>(rangeFullLow + c) - k0;
+  const fullHigh = load<i32>(rangeFullHigh + c) - k0;
+  const none = f32x4.splat(NONE);
+  const before0 = v128.load(peaks + at);
+  const before1 = v128.load(peaks + at + 16);
+  let peak0 = before0;
+  let peak1 = before1;
+  for (let r = low; r < high; r++) {
+    const row = scores + r * SCORE_ROW + at;
+    let s0 = v128.load(row);
+    let s1 = v128.load(row, 16);
+    if (r < fullLow || r > fullHigh) {
+      const key = i32x4.splat(k0 + r);
+      s0 = v128.bitselect(s0, none, sees(key, at));
+      s1 = v128.bitselect(s1, none, sees(key, at + 16));
+      v128.store(row, s0);
+      v128.store(row, s1, 16);
+    }
+    peak0 = f32x4.pmax(peak0, s0);
+    peak1 = f32x4.pmax(peak1, s1);
+  }
+  let sum0 = f32x4.splat(0);
+  let sum1 = f32x4.splat(0);
+  for (let r = low; r < high; r++) {
+    const row = scores + r * SCORE_ROW + at;
+    let w0 = exponential(f32x4.sub(v128.load(row), peak0));
+    let w1 = exponential(f32x4.sub(v128.load(row, 16), peak1));
+    if (r < fullLow || r > fullHigh) {
+      const key = i32x4.splat(k0 + r);
+      w0 = v128.and(w0, sees(key, at));
+      w1 = v128.and(w1, sees(key, at + 16));
+    }
+    v128.store(row, w0);
+    v128.store(row, w1, 16);
+    sum0 = f32x4.add(sum0, w0);
+    sum1 = f32x4.add(sum1, w1);
+  }
+  v128.store(peaks + at, peak0);
+  v128.store(peaks + at + 16, peak1);
+  if (again) {
+    const shrink0 = exponential(f32x4.sub(before0, peak0));
+    const shrink1 = exponential(f32x4.sub(before1, peak1));
+    sum0 = f32x4.add(sum0, f32x4.mul(shrink0, v128.load(sums + at)));
+    sum1 = f32x4.add(sum1, f32x4.mul(shrink1, v128.load(sums + at + 16)));
+    // The factors pass through `sums`: lanes cannot be picked by a variable.
+    v128.store(sums + at, shrink0);
+    v128.store(sums + at + 16, shrink1);
+    for (let i = c << 1; i < (c << 1) + 8; i++) {
+      const f = v128.load_splat<f32>(sums + (i << 2));
+      const row = accumulator + i * rowBytes;
+      for (let d: usize = 0; d < rowBytes; d += 16) v128.store(row + d, f32x4.mul(f, v128.load(row + d)));
+    }
+  }
+  v128.store(sums + at, sum0);
+  v128.store(sums + at + 16, sum1);
+}
+
+function storeTile(o: usize, lse: usize, b: i32, head: i32, i0: i32, count: i32): void {
+  for (let i = 0; i < count; i++) {
+    const sum = load<f32>(sums + (i << 2));
+    const to = o + (((b * queryLength + i0 + i) * numHeads + head) * dim << 2);
+    turn(accumulator + i * rowBytes, to, b, 0, 0, sum > 0 ? 1 / sum : 0, false);
+    const seen = load<f32>(peaks + (i << 2)) + logarithm(sum);
+    store<f32>(lse + (((b * numHeads + head) * queryLength + i0 + i) << 2), sum > 0 ? seen : 0);
+  }
+}
+
+/** ln x for x ≥ 1e-30, by atanh of (m − 1)/(m + 1) with m in [√½, √2). */
+function logarithm(x: f32): f32 {
+  const bits = reinterpret<i32>(x) - 0x3f3504f3;
+  const n = bits >> 23;
+  const m = reinterpret<f32>((bits & 0x007fffff) + 0x3f3504f3);
+  const z = (m - 1) / (m + 1);
+  const z2 = z * z;
+  return <f32>n * <f32>0.69314718 + 2 * z * (1 + z2 * (<f32>0.33333333 + z2 * (<f32>0.2 + z2 * (<f32>0.14285714 + z2 * <f32>0.11111111))));
+}
+
+/** lse into `sums`, rowsum(dy ∘ o) into `dots`, for the packed tile of dy. */
+function loadSums(o: usize, lse: usize, b: i32, head: i32, i0: i32, count: i32): void {
+  const vectors = dim & ~3;
+  for (let i = 0; i < QUERIES; i++) {
+    let dot: f32 = 0;
+    let at: f32 = 0;
+    if (i < count) {
+      const x = o + (((b * queryLength + i0 + i) * numHeads + head) * dim << 2);
+      const y = outRows + i * rowBytes;
+      let acc = f32x4.splat(0);
+      for (let d = 0; d < vectors; d += 4) acc = f32x4.add(acc, f32x4.mul(v128.load(x + (d << 2)), v128.load(y + (d << 2))));
+      dot = sumLanes(acc);
+      for (let d = vectors; d < dim; d++) dot += load<f32>(x + (d << 2)) * load<f32>(y + (d << 2));
+      at = load<f32>(lse + (((b * numHeads + head) * queryLength + i0 + i) << 2));
+    }
+    store<f32>(sums + (i << 2), at);
+    store<f32>(dots + (i << 2), dot);
+  }
+}
+
+/** Adds what the key tile t contributes to dq (in the accumulator), dk and dv. */
+function differentiateTile(t: i32, count: i32): void {
+  const k0 = t * KEYS;
+  const blocks = ((count + 7) >> 3) << 2;
+  let top = 0;
+  for (let c = 0; c < blocks; c += 4) {
+    const low = firstRow(c, k0);
+    const high = lastRow(c, k0);
+    if (low >= high) continue;
+    top = max(top, high);
+    multiplyScores(keyTiles + t * tileBytes, queryTile, scores, c, low, high);
+    multiplyScores(valueTiles + t * tileBytes, outTile, dScores, c, low, high);
+    differentiateBlock(c, k0, low, high);
+    const d = dScores + low * SCORE_ROW + (c << 3);
+    const to = accumulator + (c << 1) * rowBytes;
+    const keys = keyRows + (k0 + low) * rowBytes;
+    productAcross(d, keys, to, high - low);
+    productAcross(d + 16, keys, to + 4 * rowBytes, high - low);
+  }
+  for (let r = 0; r < top; r += 4) {
+    let from = blocks;
+    let to = 0;
+    for (let c = 0; c < blocks; c += 4) {
+      if (firstRow(c, k0) <= r && lastRow(c, k0) > r) {
+        from = min(from, c);
+        to = c + 4;
+      }
+    }
+    if (from >= to) continue;
+    const i = from << 1;
+    const steps = (to - from) << 1;
+    const at = r * SCORE_ROW + (i << 2);
+    productAlong(scores + at, outRows + i * rowBytes, dValues + (k0 + r) * rowBytes, steps);
+    productAlong(dScores + at, queryRows + i * rowBytes, dKeys + (k0 + r) * rowBytes, steps);
+  }
+}
+
+/** scores to weights p = e^(score − lse), dScores from dp to p · (dp − dot). */
+function differentiateBlock(c: i32, k0: i32, low: i32, high: i32): void {
+  const at = c << 3;
+  const fullLow = load<i32>(rangeFullLow + c) - k0;
+  const fullHigh = load<i32>(rangeFullHigh + c) - k0;
+  const lse0 = v128.load(sums + at);
+  const lse1 = v128.load(sums + at + 16);
+  const dot0 = v128.load(dots + at);
+  const dot1 = v128.load(dots + at + 16);
+  for (let r = low; r < high; r++) {
+    const row = scores + r * SCORE_ROW + at;
+    const other = dScores + r * SCORE_ROW + at;
+    let p0 = exponential(f32x4.sub(v128.load(row), lse0));
+    let p1 = exponential(f32x4.sub(v128.load(row, 16), lse1));
+    let d0 = f32x4.mul(p0, f32x4.sub(v128.load(other), dot0));
+    let d1 = f32x4.mul(p1, f32x4.sub(v128.load(other, 16), dot1));
+    if (r < fullLow || r > fullHigh) {
+      const key = i32x4.splat(k0 + r);
+      const mask0 = sees(key, at);
+      const mask1 = sees(key, at + 16);
+      p0 = v128.and(p0, mask0);
+      p1 = v128.and(p1, mask1);
+      d0 = v128.and(d0, mask0);
+      d1 = v128.and(d1, mask1);
+    }
+    v128.store(row, p0);
+    v128.store(row, p1, 16);
+    v128.store(other, d0);
+    v128.store(other, d1, 16);
+  }
+}
+
+/** out[4 queries][width] += weights[steps keys][4 queries]ᵀ · rows[steps keys][width]. */
+function productAcross(weights: usize, rows: usize, out: usize, steps: i32): void {
+  let d: usize = 0;
+  for (; d + 32 <= rowBytes; d += 32) across8(weights, SCORE_ROW, rows + d, rowBytes, out + d, rowBytes, steps, true);
+  if (d < rowBytes) across4(weights, SCORE_ROW, rows + d, rowBytes, out + d, rowBytes, steps);
+}
+
+/** out[4 keys][width] += weights[4 keys][steps queries] · rows[steps queries][width]. */
+function productAlong(weights: usize, rows: usize, out: usize, steps: i32): void {
+  let d: usize = 0;
+  for (; d + 32 <= rowBytes; d += 32) along8(weights, rows + d, rowBytes, out + d, rowBytes, steps);
+  if (d < rowBytes) along4(weights, rows + d, rowBytes, out + d, rowBytes, steps);
+}
+
+/** c[4][8] (+)= Σ over steps of a[step][4]ᵀ · b[step][8]: 8 sums in registers, two loads and four broadcasts a step. */
+function across8(a: usize, aStep: usize, b: usize, bStep: usize, c: usize, cRow: usize, steps: i32, add: bool): void {
+  let c00 = f32x4.splat(0), c01 = f32x4.splat(0), c10 = f32x4.splat(0), c11 = f32x4.splat(0);
+  let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c30 = f32x4.splat(0), c31 = f32x4.splat(0);
+  for (let t = 0; t < steps; t++) {
+    const b0 = v128.load(b);
+    const b1 = v128.load(b, 16);
+    let x = v128.load_splat<f32>(a);
+    c00 = f32x4.add(c00, f32x4.mul(x, b0));
+    c01 = f32x4.add(c01, f32x4.mul(x, b1));
+    x = v128.load_splat<f32>(a, 4);
+    c10 = f32x4.add(c10, f32x4.mul(x, b0));
+    c11 = f32x4.add(c11, f32x4.mul(x, b1));
+    x = v128.load_splat<f32>(a, 8);
+    c20 = f32x4.add(c20, f32x4.mul(x, b0));
+    c21 = f32x4.add(c21, f32x4.mul(x, b1));
+    x = v128.load_splat<f32>(a, 12);
+    c30 = f32x4.add(c30, f32x4.mul(x, b0));
+    c31 = f32x4.add(c31, f32x4.mul(x, b1));
+    a += aStep;
+    b += bStep;
+  }
+  const d = c + cRow;
+  const e = d + cRow;
+  const f = e + cRow;
+  if (add) {
+    c00 = f32x4.add(c00, v128.load(c)); c01 = f32x4.add(c01, v128.load(c, 16));
+    c10 = f32x4.add(c10, v128.load(d)); c11 = f32x4.add(c11, v128.load(d, 16));
+    c20 = f32x4.add(c20, v128.load(e)); c21 = f32x4.add(c21, v128.load(e, 16));
+    c30 = f32x4.add(c30, v128.load(f)); c31 = f32x4.add(c31, v128.load(f, 16));
+  }
+  v128.store(c, c00); v128.store(c, c01, 16);
+  v128.store(d, c10); v128.store(d, c11, 16);
+  v128.store(e, c20); v128.store(e, c21, 16);
+  v128.store(f, c30); v128.store(f, c31, 16);
+}
+
+/** The same with 4 columns, always added. */
+function across4(a: usize, aStep: usize, b: usize, bStep: usize, c: usize, cRow: usize, steps: i32): void {
+  const d = c + cRow;
+  const e = d + cRow;
+  const f = e + cRow;
+  let c0 = v128.load(c), c1 = v128.load(d), c2 = v128.load(e), c3 = v128.load(f);
+  for (let t = 0; t < steps; t++) {
+    const b0 = v128.load(b);
+    c0 = f32x4.add(c0, f32x4.mul(v128.load_splat<f32>(a), b0));
+    c1 = f32x4.add(c1, f32x4.mul(v128.load_splat<f32>(a, 4), b0));
+    c2 = f32x4.add(c2, f32x4.mul(v128.load_splat<f32>(a, 8), b0));
+    c3 = f32x4.add(c3, f32x4.mul(v128.load_splat<f32>(a, 12), b0));
+    a += aStep;
+    b += bStep;
+  }
+  v128.store(c, c0); v128.store(d, c1); v128.store(e, c2); v128.store(f, c3);
+}
+
+/** c[4][8] += a[4][steps] · b[steps][8], the rows of a SCORE_ROW bytes apart. */
+function along8(a: usize, b: usize, bStep: usize, c: usize, cRow: usize, steps: i32): void {
+  let c00 = f32x4.splat(0), c01 = f32x4.splat(0), c10 = f32x4.splat(0), c11 = f32x4.splat(0);
+  let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c30 = f32x4.splat(0), c31 = f32x4.splat(0);
+  for (let t = 0; t < steps; t++) {
+    const b0 = v128.load(b);
+    const b1 = v128.load(b, 16);
+    let x = v128.load_splat<f32>(a);
+    c00 = f32x4.add(c00, f32x4.mul(x, b0));
+    c01 = f32x4.add(c01, f32x4.mul(x, b1));
+    x = v128.load_splat<f32>(a, SCORE_ROW);
+    c10 = f32x4.add(c10, f32x4.mul(x, b0));
+    c11 = f32x4.add(c11, f32x4.mul(x, b1));
+    x = v128.load_splat<f32>(a, 2 * SCORE_ROW);
+    c20 = f32x4.add(c20, f32x4.mul(x, b0));
+    c21 = f32x4.add(c21, f32x4.mul(x, b1));
+    x = v128.load_splat<f32>(a, 3 * SCORE_ROW);
+    c30 = f32x4.add(c30, f32x4.mul(x, b0));
+    c31 = f32x4.add(c31, f32x4.mul(x, b1));
+    a += 4;
+    b += bStep;
+  }
+  const d = c + cRow;
+  const e = d + cRow;
+  const f = e + cRow;
+  v128.store(c, f32x4.add(c00, v128.load(c))); v128.store(c, f32x4.add(c01, v128.load(c, 16)), 16);
+  v128.store(d, f32x4.add(c10, v128.load(d))); v128.store(d, f32x4.add(c11, v128.load(d, 16)), 16);
+  v128.store(e, f32x4.add(c20, v128.load(e))); v128.store(e, f32x4.add(c21, v128.load(e, 16)), 16);
+  v128.store(f, f32x4.add(c30, v128.load(f))); v128.store(f, f32x4.add(c31, v128.load(f, 16)), 16);
+}
+
+/** The same with 4 columns. */
+function along4(a: usize, b: usize, bStep: usize, c: usize, cRow: usize, steps: i32): void {
+  const d = c + cRow;
+  const e = d + cRow;
+  const f = e + cRow;
+  let c0 = v128.load(c), c1 = v128.load(d), c2 = v128.load(e), c3 = v128.load(f);
+  for (let t = 0; t < steps; t++) {
+    const b0 = v128.load(b);
+    c0 = f32x4.add(c0, f32x4.mul(v128.load_splat<f32>(a), b0));
+    c1 = f32x4.add(c1, f32x4.mul(v128.load_splat<f32>(a, SCORE_ROW), b0));
+    c2 = f32x4.add(c2, f32x4.mul(v128.load_splat<f32>(a, 2 * SCORE_ROW), b0));
+    c3 = f32x4.add(c3, f32x4.mul(v128.load_splat<f32>(a, 3 * SCORE_ROW), b0));
+    a += 4;
+    b += bStep;
+  }
+  v128.store(c, c0); v128.store(d, c1); v128.store(e, c2); v128.store(f, c3);
+}
