@@ -1,6 +1,15 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { runOp, type Op } from '../runtime/op.js';
+import { runOp, type Attrs, type Op } from '../runtime/op.js';
+import { wasmExports, wasmOffset, wasmOutput } from '../runtime/wasm.js';
+import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
+import { dropoutKey, dropoutThreshold, type DropoutKey } from './hash.js';
 import { dropoutReference } from './reference.js';
+import { wasmSource } from './wasm.generated.js';
+import * as wgsl from './wgsl.generated.js';
+
+interface DropoutWasm {
+  dropout(x: number, y: number, first: number, second: number, start: number, threshold: number, kept: number, begin: number, end: number): void;
+}
 
 /**
  * Inverted dropout: each element becomes 0 with probability `rate` and x / (1 − rate) otherwise. The mask is a function
@@ -24,7 +33,29 @@ export function dropout<T extends tf.Tensor>(x: T, rate: number, seed: number, o
 export const dropoutOp: Op = {
   name: 'LowrankDropout',
   reference: (inputs, attrs) => dropoutReference(inputs['x'] as tf.Tensor, attrs['rate'] as number, attrs['seed'] as number, attrs['offset'] as number),
+  wasm: ({ inputs, attrs, backend }) => {
+    const { x } = inputs as { x: tf.TensorInfo };
+    const { first, second, start, threshold, kept } = constants(attrs);
+    const y = wasmOutput(backend, x.shape);
+    const run = wasmExports<DropoutWasm>(backend, wasmSource).dropout;
+    run(wasmOffset(backend, x), wasmOffset(backend, y), first, second, start, threshold, kept, 0, tf.util.sizeFromShape(x.shape));
+    return y;
+  },
+  webgpu: ({ inputs, attrs, backend }) => {
+    const { x } = inputs as { x: tf.TensorInfo };
+    const { first, second, start, threshold, kept } = constants(attrs);
+    const count = tf.util.sizeFromShape(x.shape);
+    const y = gpuOutput(backend, x.shape);
+    const program = { name: 'dropout/dropout', code: wgsl.dropout, transientParams: true };
+    gpuDispatch(backend, program, [x, y], [['u', count], ['u', first], ['u', second], ['u', start], ['u', threshold], ['f', kept]], gpuWorkgroups(count, 256));
+    return y;
+  },
   gradient: {
     gradFunc: (dys, _saved, attrs) => ({ x: () => runOp(dropoutOp, { x: dys as tf.Tensor }, attrs) }),
   },
 };
+
+function constants(attrs: Attrs): DropoutKey & { readonly threshold: number; readonly kept: number } {
+  const { rate, seed, offset } = attrs as { rate: number; seed: number; offset: number };
+  return { ...dropoutKey(seed, offset), threshold: dropoutThreshold(rate), kept: 1 / (1 - rate) };
+}

@@ -1,6 +1,15 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { runOp, type Op } from '../runtime/op.js';
+import { wasmExports, wasmOffset, wasmOutput } from '../runtime/wasm.js';
+import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
 import { embeddingGradReference, embeddingReference } from './reference.js';
+import { wasmSource } from './wasm.generated.js';
+import * as wgsl from './wgsl.generated.js';
+
+interface EmbeddingWasm {
+  forward(table: number, ids: number, y: number, vocab: number, dim: number, begin: number, end: number): void;
+  backward(dy: number, ids: number, dtable: number, count: number, dim: number, begin: number, end: number): void;
+}
 
 /**
  * Looks rows up: y[i] = table[ids[i]]. An id outside the table gives a row of zeros and no gradient; whether ids are
@@ -18,6 +27,24 @@ export function embedding(table: tf.Tensor2D, ids: tf.Tensor1D): tf.Tensor2D {
 export const embeddingOp: Op = {
   name: 'LowrankEmbedding',
   reference: (inputs) => embeddingReference(inputs['table'] as tf.Tensor2D, inputs['ids'] as tf.Tensor1D),
+  wasm: ({ inputs, backend }) => {
+    const { table, ids } = inputs as Record<'table' | 'ids', tf.TensorInfo>;
+    const [vocab, dim] = table.shape as [number, number];
+    const count = ids.shape[0] as number;
+    const y = wasmOutput(backend, [count, dim]);
+    const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
+    wasmExports<EmbeddingWasm>(backend, wasmSource).forward(at(table), at(ids), at(y), vocab, dim, 0, count);
+    return y;
+  },
+  webgpu: ({ inputs, backend }) => {
+    const { table, ids } = inputs as Record<'table' | 'ids', tf.TensorInfo>;
+    const [vocab, dim] = table.shape as [number, number];
+    const count = ids.shape[0] as number;
+    const y = gpuOutput(backend, [count, dim]);
+    const program = { name: 'embedding/forward', code: wgsl.forward };
+    gpuDispatch(backend, program, [table, ids, y], [['u', count], ['u', dim], ['u', vocab]], gpuWorkgroups(count * dim, 256));
+    return y;
+  },
   gradient: {
     inputsToSave: ['ids'],
     gradFunc: (dys, saved, attrs) => {
@@ -32,5 +59,24 @@ export const embeddingOp: Op = {
 export const embeddingGradOp: Op = {
   name: 'LowrankEmbeddingGrad',
   reference: (inputs, attrs) => embeddingGradReference(inputs['dy'] as tf.Tensor2D, inputs['ids'] as tf.Tensor1D, attrs['vocab'] as number),
+  wasm: ({ inputs, attrs, backend }) => {
+    const { dy, ids } = inputs as Record<'dy' | 'ids', tf.TensorInfo>;
+    const [count, dim] = dy.shape as [number, number];
+    const vocab = attrs['vocab'] as number;
+    const dtable = wasmOutput(backend, [vocab, dim]);
+    const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
+    wasmExports<EmbeddingWasm>(backend, wasmSource).backward(at(dy), at(ids), at(dtable), count, dim, 0, vocab);
+    return dtable;
+  },
+  webgpu: ({ inputs, attrs, backend }) => {
+    const { dy, ids } = inputs as Record<'dy' | 'ids', tf.TensorInfo>;
+    const [count, dim] = dy.shape as [number, number];
+    const vocab = attrs['vocab'] as number;
+    const dtable = gpuOutput(backend, [vocab, dim]);
+    gpuDispatch(backend, { name: 'embedding/zero', code: wgsl.zero }, [dtable], [['u', vocab * dim]], gpuWorkgroups(vocab * dim, 256));
+    const program = { name: 'embedding/backward', code: wgsl.backward };
+    gpuDispatch(backend, program, [dy, ids, dtable], [['u', count], ['u', dim], ['u', vocab]], gpuWorkgroups(count, 1));
+    return dtable;
+  },
   gradient: null,
 };

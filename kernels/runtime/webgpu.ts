@@ -30,6 +30,8 @@ export interface GpuProgram {
   readonly name: string;
   readonly code: string;
   readonly constants?: Readonly<Record<string, number>>;
+  /** The scalars differ from dispatch to dispatch (a seed): their buffer is not kept. */
+  readonly transientParams?: boolean;
 }
 
 /** Scalars of one dispatch, in the order of the WGSL struct: `u` fields are u32, `f` fields f32. All are 4 bytes. */
@@ -102,7 +104,7 @@ export function gpuDispatch(
   const pipeline = pipelineFor(gpu.device, state, program);
   const entries: GPUBindGroupEntry[] = tensors.map((tensor, binding) => ({ binding, resource: { buffer: bufferOf(gpu, tensor) } }));
   if (params.length > 0) {
-    entries.push({ binding: tensors.length, resource: { buffer: uniformFor(gpu, state, params) } });
+    entries.push({ binding: tensors.length, resource: { buffer: uniformFor(gpu, state, params, program.transientParams === true) } });
   }
   for (const tensor of tensors) gpu.commandQueueOwnedIds.add(tensor.dataId);
   const bindGroup = gpu.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
@@ -144,9 +146,9 @@ function pipelineFor(device: GPUDevice, state: DeviceState, program: GpuProgram)
 
 /**
  * The uniform buffer holding `params`. Shapes repeat from step to step, so equal contents share one buffer that is written once;
- * past the bound the buffer is a pooled one that goes back after the submit.
+ * past the bound, or where they are transient, the buffer is a pooled one that goes back after the submit.
  */
-function uniformFor(gpu: GpuBackend, state: DeviceState, params: GpuParams): GPUBuffer {
+function uniformFor(gpu: GpuBackend, state: DeviceState, params: GpuParams, transient: boolean): GPUBuffer {
   const key = params.join(';');
   const cached = state.uniforms.get(key);
   if (cached !== undefined) return cached;
@@ -158,7 +160,7 @@ function uniformFor(gpu: GpuBackend, state: DeviceState, params: GpuParams): GPU
     else view.setUint32(4 * i, value, true);
   });
   const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.UNIFORM;
-  const keep = state.uniforms.size < MAX_CACHED_UNIFORMS;
+  const keep = !transient && state.uniforms.size < MAX_CACHED_UNIFORMS;
   const buffer = keep ? gpu.device.createBuffer({ size, usage }) : gpu.bufferManager.acquireBuffer(size, usage);
   gpu.queue.writeBuffer(buffer, 0, view.buffer);
   if (keep) state.uniforms.set(key, buffer);
