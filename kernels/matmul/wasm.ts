@@ -1,12 +1,15 @@
 // AssemblyScript. Pointers are byte offsets into the tfjs heap. Matrix product over packed panels, in the manner of Goto & van de
 // Geijn 2008: panels of 8 columns and of 6 rows, cut along the summed dimension so that one of each stays in the first-level cache.
 import { decode, setWeight } from '../nf4-dequantize/wasm';
+import { sumLanes } from '../runtime/simd';
 export { setWeight };
 
 const MR: i32 = 6;
 const NR: i32 = 8;
 /** Longest piece of the summed dimension. */
 const KC: i32 = 384;
+/** Up to this many rows, dot products beat panels: generation, one token at a time. */
+const FEW_ROWS: i32 = 4;
 /** Rows, and columns, whose panels are packed at a time. */
 const MC: i32 = 96;
 const NC: i32 = 384;
@@ -30,6 +33,10 @@ export function gemm(
   const rows = packedB + ((KC * NC) << 2);
   const tile = rows + ((NR * KC) << 2);
   const table = tile + ((MR * NR) << 2);
+  if (rowEnd - rowBegin <= FEW_ROWS && !aColumns && !(bKind & 1)) {
+    dots(a, lda, b, ldb, bKind, c, ldc, k, alpha, accumulate, rowBegin, rowEnd, colBegin, colEnd, rows, table);
+    return;
+  }
   const pieces = (k + KC - 1) / KC;
   const piece = (k + pieces - 1) / pieces;
   for (let col = colBegin; col < colEnd; col += NC) {
@@ -58,6 +65,40 @@ export function gemm(
       }
     }
   }
+}
+
+/** gemm with both operands along k: every row of b, decoded if need be, meets all rows of a. rows is scratch for decoded values, [8, KC]. */
+function dots(
+  a: usize, lda: i32, b: usize, ldb: i32, bKind: i32, c: usize, ldc: i32, k: i32, alpha: f32, accumulate: i32,
+  rowBegin: i32, rowEnd: i32, colBegin: i32, colEnd: i32, rows: usize, table: usize,
+): void {
+  for (let col = colBegin; col < colEnd; col++) {
+    for (let p = 0; p < k; p += NR * KC) {
+      const length = min(NR * KC, k - p);
+      const values = bKind == 0 ? b + ((col * ldb + p) << 2) : rows;
+      if (bKind == 2) decode(col * ldb + p, length, rows, table);
+      for (let row = rowBegin; row < rowEnd; row++) {
+        const to = c + ((row * ldc + col) << 2);
+        const value = alpha * dot(a + ((row * lda + p) << 2), values, length);
+        store<f32>(to, accumulate | i32(p > 0) ? load<f32>(to) + value : value);
+      }
+    }
+  }
+}
+
+function dot(x: usize, w: usize, length: i32): f32 {
+  let s0 = f32x4.splat(0), s1 = f32x4.splat(0), s2 = f32x4.splat(0), s3 = f32x4.splat(0);
+  let i = 0;
+  for (; i + 16 <= length; i += 16, x += 64, w += 64) {
+    s0 = f32x4.add(s0, f32x4.mul(v128.load(x), v128.load(w)));
+    s1 = f32x4.add(s1, f32x4.mul(v128.load(x, 16), v128.load(w, 16)));
+    s2 = f32x4.add(s2, f32x4.mul(v128.load(x, 32), v128.load(w, 32)));
+    s3 = f32x4.add(s3, f32x4.mul(v128.load(x, 48), v128.load(w, 48)));
+  }
+  for (; i + 4 <= length; i += 4, x += 16, w += 16) s0 = f32x4.add(s0, f32x4.mul(v128.load(x), v128.load(w)));
+  let sum = sumLanes(f32x4.add(f32x4.add(s0, s1), f32x4.add(s2, s3)));
+  for (; i < length; i++, x += 4, w += 4) sum += load<f32>(x) * load<f32>(w);
+  return sum;
 }
 
 /** c[i, j] = bias[j]. */
