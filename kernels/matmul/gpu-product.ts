@@ -1,0 +1,139 @@
+import type { TensorInfo } from '@tensorflow/tfjs-core';
+import { chooseVariant, type VariantTraits } from '../runtime/variant.js';
+import { gpuDispatch, gpuWorkgroups, type GpuParams } from '../runtime/webgpu.js';
+import * as wgsl from './wgsl.generated.js';
+
+/** The right-hand matrix of a product: the WGSL that reads it, what that binds (from binding 2 on), its constants. */
+export interface GpuOperand {
+  /** Stands for the code in pipeline names. */
+  readonly name: string;
+  /** Empty for a float matrix. */
+  readonly code: string;
+  readonly tensors: readonly TensorInfo[];
+  readonly constants: Readonly<Record<string, number>>;
+  /** Offset of a 4-bit weight's nested scales; 0 elsewhere. */
+  readonly offset: number;
+}
+
+/** What a product adds in its own dispatch: bias `[n]`, and low-rank scale · P `[m, rank]` · Q (`[n, rank]` or `[rank, n]`, laid out as B). */
+export interface GpuAddends {
+  readonly bias?: TensorInfo | undefined;
+  readonly low?: { readonly p: TensorInfo; readonly q: TensorInfo; readonly rank: number; readonly scale: number } | undefined;
+}
+
+/** out `[m, n]` = scale · A·B + addends; A is stored `[m, k]` or, not along k, `[k, m]`; B `[n, k]` or `[k, n]`. */
+export interface GpuProduct {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly scale: number;
+  readonly a: TensorInfo;
+  readonly aAlongK: boolean;
+  readonly b: GpuOperand;
+  readonly bAlongK: boolean;
+  readonly out: TensorInfo;
+}
+
+/** Up to this many tokens a product is a few dot products with every row of the weight, limited by reading the weight. */
+export const FEW_ROWS = 8;
+
+interface Tile {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** Rows of the tile that one invocation computes; it has 4 columns. */
+  readonly rows: 4 | 8;
+}
+
+const TILES = {
+  square: { m: 64, n: 64, k: 16, rows: 8 },
+  small: { m: 32, n: 32, k: 16, rows: 4 },
+  flat: { m: 16, n: 64, k: 16, rows: 4 },
+  tall: { m: 64, n: 16, k: 16, rows: 4 },
+} as const satisfies Record<string, Tile>;
+
+function tileFor(m: number, n: number): keyof typeof TILES {
+  if (m <= 16) return 'flat';
+  if (n <= 16) return 'tall';
+  return m <= 32 || n <= 32 ? 'small' : 'square';
+}
+
+/** A float matrix as right-hand operand. */
+export function denseOperand(b: TensorInfo): GpuOperand {
+  return { name: 'dense', code: '', tensors: [b], constants: {}, offset: 0 };
+}
+
+/** Records the product by tiles, or by dot products where A has few rows. */
+export function gpuProduct(backend: unknown, product: GpuProduct, addends: GpuAddends = {}): void {
+  if (product.m <= FEW_ROWS && product.bAlongK) {
+    gpuRowProduct(backend, product, addends, { row: 1, vector: product.n });
+    return;
+  }
+  const { m, n, k, b } = product;
+  // Widths that are no multiple of 4 are read number by number; models have none, so one tile size serves them.
+  const vector = [product.aAlongK ? k : m, product.bAlongK ? k : n, n].every((width) => width % 4 === 0);
+  const name = vector ? tileFor(m, n) : 'small';
+  const tile = TILES[name];
+  const { name: variant, traits } = chooseVariant(backend);
+  const texts = [wgsl.tile, vector ? wgsl.aVector : wgsl.aScalar, vector ? wgsl.outVector : wgsl.outScalar, weightCode(b, vector)];
+  const program = {
+    name: `product/${name}/${vector ? 'vector' : 'scalar'}/${b.name}/${variant}`,
+    code: [head(traits, { TILE_M: tile.m, TILE_N: tile.n, TILE_K: tile.k, ROWS: tile.rows, EXTRA: 2 + b.tensors.length }), ...texts].join('\n'),
+    constants: constants(product),
+  };
+  const groups = [Math.ceil(n / tile.n), Math.ceil(m / tile.m), 1] as const;
+  gpuDispatch(backend, program, bindings(product, addends), params(product, addends), groups);
+}
+
+/**
+ * Records the product as dot products of B's rows with a few vectors, the rows of A: for m up to some 16. B lies along k.
+ * Element (n, m) is written at n · strides.row + m · strides.vector, so that the two factors may change roles.
+ */
+export function gpuRowProduct(backend: unknown, product: GpuProduct, addends: GpuAddends, strides: { row: number; vector: number }): void {
+  const { m, n, k, b } = product;
+  const { name: variant, traits } = chooseVariant(backend);
+  const few = m <= 1 ? 1 : m <= 4 ? 4 : 8;
+  const vector = k % 4 === 0 && product.aAlongK;
+  const texts = [wgsl.rows, traits.subgroups ? wgsl.reduceSubgroups : wgsl.reduceMemory, vector ? wgsl.aVector : wgsl.aScalar, weightCode(b, k % 4 === 0)];
+  const program = {
+    name: `product/rows${few}/${vector ? 'vector' : 'scalar'}${k % 4 === 0 ? '' : '/odd'}/${b.name}/${variant}`,
+    code: [head(traits, { FEW: few, EXTRA: 2 + b.tensors.length }), ...texts].join('\n'),
+    constants: constants(product),
+  };
+  const [x, y] = gpuWorkgroups(n, 4);
+  const own: GpuParams = [['u', strides.row], ['u', strides.vector]];
+  gpuDispatch(backend, program, bindings(product, addends), [...params(product, addends), ...own], [x, y, Math.ceil(m / few)]);
+}
+
+function weightCode(b: GpuOperand, vector: boolean): string {
+  return b.code !== '' ? b.code : vector ? wgsl.bVector : wgsl.bScalar;
+}
+
+function head(traits: VariantTraits, sizes: Readonly<Record<string, number>>): string {
+  const enable = traits.enable === undefined ? [] : [`enable ${traits.enable};`];
+  const staged = `alias Staged = ${traits.halfTiles ? 'vec4h' : 'vec4f'};`;
+  return [...enable, staged, ...Object.entries(sizes).map(([name, value]) => `const ${name} = ${value}u;`)].join('\n');
+}
+
+function constants(product: GpuProduct): Record<string, number> {
+  return { A_ALONG_K: product.aAlongK ? 1 : 0, B_ALONG_K: product.bAlongK ? 1 : 0, ...product.b.constants };
+}
+
+/** What is absent is bound to A, which is only read, and never looked at. */
+function bindings({ out, a, b }: GpuProduct, { bias, low }: GpuAddends): TensorInfo[] {
+  return [out, a, ...b.tensors, bias ?? a, low?.p ?? a, low?.q ?? a];
+}
+
+function params({ m, n, k, scale, b }: GpuProduct, { bias, low }: GpuAddends): GpuParams {
+  return [
+    ['u', m],
+    ['u', n],
+    ['u', k],
+    ['u', low?.rank ?? 0],
+    ['u', bias === undefined ? 0 : 1],
+    ['f', scale],
+    ['f', low?.scale ?? 0],
+    ['f', b.offset],
+    ['u', 0],
+  ];
+}

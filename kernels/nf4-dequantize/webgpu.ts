@@ -1,0 +1,73 @@
+import type { TensorInfo } from '@tensorflow/tfjs-core';
+import type { Inputs, KernelFunction } from '../runtime/op.js';
+import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
+import type { FloatDtype } from '../types.js';
+import type { QuantizedAttrs } from './weight.js';
+import * as wgsl from './wgsl.generated.js';
+
+const ROUNDING: Readonly<Record<FloatDtype, number>> = { F32: 0, F16: 1, BF16: 2 };
+
+/** What decode.wgsl binds and is told about a 4-bit weight. */
+export interface PackedBindings {
+  readonly packed: TensorInfo;
+  readonly tables: TensorInfo;
+  readonly scales: TensorInfo;
+  readonly constants: Readonly<Record<string, number>>;
+  readonly offset: number;
+}
+
+/** `width` is the length of the axis along which four neighbours are read at once. */
+export function packedBindings(backend: unknown, inputs: Inputs, attrs: QuantizedAttrs, width: number): PackedBindings {
+  const { packed, code, absmax, absmaxCodes, absmaxMap, nestedAbsmax } = inputs as Record<string, TensorInfo>;
+  const nested = absmaxCodes !== undefined && absmaxMap !== undefined && nestedAbsmax !== undefined;
+  const scales = nested ? absmaxCodes : absmax;
+  if (packed === undefined || code === undefined || scales === undefined) throw new Error('a 4-bit weight needs packed, code and its block scales');
+  return {
+    packed,
+    tables: nested ? nestedTables(backend, code, absmaxMap, nestedAbsmax) : code,
+    scales,
+    constants: {
+      BLOCK_SIZE: attrs.blockSize,
+      NESTED: nested ? 1 : 0,
+      NESTED_BLOCK_SIZE: Math.max(1, attrs.nestedBlockSize),
+      ROUNDING: ROUNDING[attrs.dtype],
+      ALIGNED: width % 4 === 0 && attrs.blockSize % 4 === 0 ? 1 : 0,
+    },
+    offset: attrs.offset,
+  };
+}
+
+interface Tables {
+  readonly code: object;
+  readonly map: object;
+  readonly tensor: TensorInfo;
+}
+
+/**
+ * By nested_absmax's data: one buffer code[16], map[256], nested_absmax, because a linear layer's product needs all of them beside
+ * seven other buffers and devices may bind eight only. It costs 1.1 KB a weight, is made at a weight's first use,
+ * is not among tfjs's tensors and goes with the weight's data when that is collected.
+ */
+const tablesOf = new WeakMap<object, Tables>();
+
+function nestedTables(backend: unknown, code: TensorInfo, map: TensorInfo, nestedAbsmax: TensorInfo): TensorInfo {
+  const known = tablesOf.get(nestedAbsmax.dataId);
+  if (known !== undefined && known.code === code.dataId && known.map === map.dataId) return known.tensor;
+  const count = 272 + (nestedAbsmax.shape[0] as number);
+  const tensor = gpuOutput(backend, [count]);
+  gpuDispatch(backend, { name: 'nf4-dequantize/tables', code: wgsl.tables }, [tensor, code, map, nestedAbsmax], [['u', count]], gpuWorkgroups(count, 64));
+  tablesOf.set(nestedAbsmax.dataId, { code: code.dataId, map: map.dataId, tensor });
+  return tensor;
+}
+
+/** LowrankDequantize on WebGPU. */
+export const dequantizeWebgpu: KernelFunction<unknown> = ({ inputs, attrs, backend }) => {
+  const quantized = attrs as unknown as QuantizedAttrs;
+  const { rows, cols } = quantized;
+  const out = gpuOutput(backend, [rows, cols]);
+  // Read along the flattened weight: only the block size decides whether four neighbours share a scale.
+  const { packed, tables, scales, constants, offset } = packedBindings(backend, inputs, quantized, 4);
+  const program = { name: 'nf4-dequantize/forward', code: wgsl.forward, constants };
+  gpuDispatch(backend, program, [out, packed, tables, scales], [['u', rows * cols], ['f', offset], ['u', 0]], gpuWorkgroups(Math.ceil((rows * cols) / 8), 64));
+  return out;
+};

@@ -1,0 +1,25 @@
+import type { TensorInfo } from '@tensorflow/tfjs-core';
+import { gpuProduct, type GpuAddends, type GpuOperand } from '../matmul/gpu-product.js';
+import { packedBindings } from '../nf4-dequantize/webgpu.js';
+import type { QuantizedAttrs } from '../nf4-dequantize/weight.js';
+import type { Inputs, KernelFunction } from '../runtime/op.js';
+import { gpuOutput } from '../runtime/webgpu.js';
+import * as wgsl from './wgsl.generated.js';
+
+/** LowrankQuantizedMatmul on WebGPU: the weight is decoded tile by tile in workgroup memory. */
+export const quantizedMatmulWebgpu: KernelFunction<unknown> = ({ inputs, attrs, backend }) =>
+  gpuQuantizedMatmul(backend, inputs['x'] as TensorInfo, inputs, attrs as unknown as QuantizedAttrs, attrs['transposed'] as boolean);
+
+/** x·Wᵀ, or x·W where transposed, + addends, with the 4-bit W among `inputs`. The result is the caller's. */
+export function gpuQuantizedMatmul(backend: unknown, x: TensorInfo, inputs: Inputs, attrs: QuantizedAttrs, transposed: boolean, addends: GpuAddends = {}): TensorInfo {
+  const m = x.shape[0] as number;
+  const [n, k] = transposed ? [attrs.cols, attrs.rows] : [attrs.rows, attrs.cols];
+  const out = gpuOutput(backend, [m, n]);
+  gpuProduct(backend, { m, n, k, scale: 1, a: x, aAlongK: true, b: packedOperand(backend, inputs, attrs), bAlongK: !transposed, out }, addends);
+  return out;
+}
+
+function packedOperand(backend: unknown, inputs: Inputs, attrs: QuantizedAttrs): GpuOperand {
+  const { packed, tables, scales, constants, offset } = packedBindings(backend, inputs, attrs, attrs.cols);
+  return { name: 'packed', code: wgsl.bPacked, tensors: [packed, tables, scales], constants, offset };
+}
