@@ -5,6 +5,7 @@ import { runOp, runOpMulti, shared, type Attrs, type Op } from '../runtime/op.js
 import type { FrozenWeight, LowRank } from '../types.js';
 import { linearGradReference, linearReference } from './reference.js';
 import { linearGradWasm, linearWasm } from './wasm-linear.js';
+import { linearGradWebgpu, linearWebgpu } from './webgpu.js';
 
 export interface LinearOptions {
   /** `[out]` */
@@ -59,6 +60,7 @@ export const linearOp: Op = {
   name: 'LowrankLinear',
   reference: linearReference,
   wasm: linearWasm,
+  webgpu: linearWebgpu,
   gradient: {
     saveAllInputs: true,
     outputsToSave: [false, true],
@@ -96,5 +98,6 @@ export const linearGradOp: Op = {
   name: 'LowrankLinearGrad',
   reference: linearGradReference,
   wasm: linearGradWasm,
+  webgpu: linearGradWebgpu,
   gradient: null,
 };
