@@ -34,10 +34,10 @@ export const globalNormOp: Op = {
   reference: (inputs) => globalNormReference(Object.values(inputs)),
   wasm: ({ inputs, backend }) => {
     const norm = wasmOutput(backend, []);
-    const { sumOfSquares, storeRoot } = wasmExports<NormWasm>(backend, wasmSource);
+    const module = wasmExports<NormWasm>(backend, wasmSource);
     let sum = 0;
-    for (const t of tensorsOf(inputs)) sum += sumOfSquares(wasmOffset(backend, t), 0, tf.util.sizeFromShape(t.shape));
-    storeRoot(wasmOffset(backend, norm), sum);
+    for (const t of tensorsOf(inputs)) sum += module.sumOfSquares(wasmOffset(backend, t), 0, tf.util.sizeFromShape(t.shape));
+    module.storeRoot(wasmOffset(backend, norm), sum);
     return norm;
   },
   webgpu: ({ inputs, backend }) => {

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs-core';
+import type * as tf from '@tensorflow/tfjs-core';
 import { runOpMulti, type Op } from '../runtime/op.js';
 import { wasmExports, wasmOffset, wasmOutput } from '../runtime/wasm.js';
 import { gpuDispatch, gpuInPlace, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';

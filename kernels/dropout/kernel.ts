@@ -37,8 +37,8 @@ export const dropoutOp: Op = {
     const { x } = inputs as { x: tf.TensorInfo };
     const { first, second, start, threshold, kept } = constants(attrs);
     const y = wasmOutput(backend, x.shape);
-    const run = wasmExports<DropoutWasm>(backend, wasmSource).dropout;
-    run(wasmOffset(backend, x), wasmOffset(backend, y), first, second, start, threshold, kept, 0, tf.util.sizeFromShape(x.shape));
+    const module = wasmExports<DropoutWasm>(backend, wasmSource);
+    module.dropout(wasmOffset(backend, x), wasmOffset(backend, y), first, second, start, threshold, kept, 0, tf.util.sizeFromShape(x.shape));
     return y;
   },
   webgpu: ({ inputs, attrs, backend }) => {

@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { softmaxLoss } from '../../kernels/cross-entropy/softmax-loss.js';
-import { crossEntropySum, tokenLosses, valueAndGradients, withKernelMode, type DenseWeight, type Targets } from '../../kernels/index.js';
+import { crossEntropySum, dequantize, disposeWeight, tokenLosses, uploadQuantized, valueAndGradients, withKernelMode, type DenseWeight, type Targets } from '../../kernels/index.js';
+import { quantize4bit } from '../../src/quant/quantize.js';
 import { Random } from '../../src/random.js';
 import { describeBackends } from '../support/backends.js';
 import { centralDifferences, expectClose, expectNoLeak, normals } from '../support/numeric.js';
@@ -100,6 +101,22 @@ describeBackends('crossEntropySum', ['cpu', 'wasm', 'webgpu'], () => {
     const row = p.targets.rows[1] as number;
     const at = [row * 7, row * 7 + 3, row * 7 + 6];
     expectClose(at.map((i) => dHidden[i] as number), await centralDifferences(f, p.hidden, at), 2e-3, 'dhidden');
+  });
+
+  it('takes a 4-bit weight for its float values, and gives it no gradient', async () => {
+    const p = problem(9, 65, 320, 7);
+    await expectNoLeak(async () => {
+      const quantized = uploadQuantized(quantize4bit(p.weight, [320, 65], { quantType: 'nf4', blockSize: 64, doubleQuant: true, dtype: 'BF16' }));
+      const dense: DenseWeight = { kind: 'dense', shape: [320, 65], values: dequantize(quantized) };
+      const hidden = tf.tensor2d(p.hidden, [9, 65]);
+      const options = { chunkBytes: 3 * 320 * 4 };
+      const [of4bit, ofFloat] = [quantized, dense].map((weight) => valueAndGradients(() => crossEntropySum(hidden, weight, p.targets, options), [hidden])) as [ReturnType<typeof valueAndGradients>, ReturnType<typeof valueAndGradients>];
+      expectClose(await of4bit.value.data(), await ofFloat.value.data(), TOLERANCE, 'sum');
+      expectClose(await (of4bit.gradients[0] as tf.Tensor).data(), await (ofFloat.gradients[0] as tf.Tensor).data(), TOLERANCE, 'dhidden');
+      expect(() => crossEntropySum(hidden, quantized, p.targets, { weightGradient: true })).toThrow('a 4-bit weight takes no gradient');
+      tf.dispose([dense.values, hidden, of4bit.value, of4bit.gradients, ofFloat.value, ofFloat.gradients]);
+      disposeWeight(quantized);
+    });
   });
 
   it('refuses targets outside hidden states and vocabulary', () => {
