@@ -1,9 +1,6 @@
 #!/usr/bin/env node
-import { registerConfigReference } from './commands/config-reference.js';
 import { createProgram } from './program.js';
 import { runProcess } from './run.js';
+import { VERBS } from './verbs.js';
 
-// In the order of the help.
-const verbs = [registerConfigReference];
-
-await runProcess(createProgram(verbs));
+await runProcess(createProgram(VERBS));

@@ -1,0 +1,46 @@
+import { constants } from 'node:os';
+import { LowrankError } from '../errors.js';
+
+type StopSignal = 'SIGINT' | 'SIGTERM';
+
+/** A run that was stopped from outside and ended in order; the exit status is the shell's, 128 plus the signal's number. */
+export class InterruptedError extends LowrankError {
+  override readonly exitCode: number;
+
+  constructor(signal: StopSignal, message: string) {
+    super(message);
+    this.exitCode = statusOf(signal);
+  }
+}
+
+/** Listens for Ctrl-C and SIGTERM while something runs. */
+export interface InterruptWatch {
+  /** The first signal that came. */
+  readonly signal: StopSignal | undefined;
+  stop(): void;
+}
+
+/** The first signal only notes itself and calls `onFirst`; a second one ends the process at once. */
+export function watchInterrupts(onFirst: () => void): InterruptWatch {
+  let signal: StopSignal | undefined;
+  const listen = (received: StopSignal): void => {
+    if (signal !== undefined) process.exit(statusOf(received));
+    signal = received;
+    onFirst();
+  };
+  process.on('SIGINT', listen);
+  process.on('SIGTERM', listen);
+  return {
+    get signal() {
+      return signal;
+    },
+    stop() {
+      process.off('SIGINT', listen);
+      process.off('SIGTERM', listen);
+    },
+  };
+}
+
+function statusOf(signal: StopSignal): number {
+  return 128 + constants.signals[signal];
+}

@@ -1,0 +1,78 @@
+import { Option, type Command } from 'commander';
+import { allOptions } from '../config/options.js';
+import { DEVICE_NAMES, type Device, type DeviceChoice } from '../device/device.js';
+import { ConfigError } from '../errors.js';
+import type { LoadQuantization } from '../model/load.js';
+import { nodeHost, openDirectory } from '../node.js';
+import { openSession, type Session } from '../session.js';
+
+/** What commander gives the action of a command made by `takesModel`. */
+export interface ModelFlags {
+  readonly model: string;
+  readonly revision?: string;
+  readonly adapter?: string;
+  readonly quantize: 'nf4' | 'fp4' | 'none';
+  readonly device: DeviceChoice;
+}
+
+/** Lets a command take a model with an adapter, and say where and how it runs. */
+export function takesModel(command: Command): Command {
+  return command
+    .requiredOption('--model <folder or id>', 'Hugging Face model directory, or org/name[@revision] of the Hub')
+    .option('--revision <name>', 'branch, tag or commit of a Hub model')
+    .option('--adapter <folder or id>', 'PEFT adapter to put on the model')
+    .addOption(new Option('--quantize <type>', 'hold the linear layers in 4 bits').choices(['nf4', 'fp4', 'none']).default('none'))
+    .addOption(deviceOption());
+}
+
+export function deviceOption(): Option {
+  return new Option('--device <name>', 'what computes').choices(['auto', ...DEVICE_NAMES]).default('auto');
+}
+
+/** Opens what the flags of `takesModel` name. The device that is taken, and why, goes to standard error. */
+export async function openFlaggedSession(flags: ModelFlags): Promise<Session> {
+  const onMessage = tell;
+  const model = await openDirectory(flags.model, { revision: flags.revision, onMessage });
+  const adapter = flags.adapter === undefined ? undefined : await openDirectory(flags.adapter, { onMessage });
+  return openSession({
+    model,
+    adapter,
+    device: flags.device,
+    host: nodeHost,
+    quantization: quantizationFlag(flags.quantize),
+    onDevice: (device) => {
+      tell(describeDevice(device));
+    },
+  });
+}
+
+/** `device: wasm, WebAssembly SIMD on the CPU (asked for by name)`. */
+export function describeDevice({ name, description, software, reason }: Device): string {
+  return `device: ${name}, ${description}${software ? ', emulated in software' : ''} (${reason})`;
+}
+
+/** A line for people, beside the results on standard output. */
+export function tell(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+/** For numbers on the command line. @throws ConfigError naming the option. */
+export function numberOption(name: string, { min, max = Infinity, integer = false }: { min: number; max?: number; integer?: boolean }): (value: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === '' || !Number.isFinite(value) || value < min || value > max || (integer && !Number.isSafeInteger(value))) {
+      const range = max === Infinity ? `of at least ${min}` : `from ${min} to ${max}`;
+      throw new ConfigError(`--${name} ${text}: expected ${integer ? 'an integer' : 'a number'} ${range}`);
+    }
+    return value;
+  };
+}
+
+/** The default of an option of the config, for a flag that means the same. */
+export function configDefault<T extends string | number>(path: string): T {
+  return allOptions.find((option) => option.path === path)?.default as T;
+}
+
+function quantizationFlag(type: ModelFlags['quantize']): LoadQuantization | undefined {
+  return type === 'none' ? undefined : { quantType: type };
+}

@@ -1,0 +1,28 @@
+import { ConfigError } from '../errors.js';
+import type { ChatMessage } from '../tokenizer/chat-template.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+
+/** What a model is asked to continue. */
+export type Prompt = { readonly text: string } | { readonly messages: readonly ChatMessage[] } | { readonly tokens: readonly number[] };
+
+/**
+ * A prompt as token ids: text with the special tokens that the tokenizer puts in front of it, messages written out by the chat
+ * template with the header of an answer, ids as they are.
+ * @throws ConfigError when text or messages are given and there is no tokenizer, or messages and no chat template.
+ */
+export function encodePrompt(prompt: Prompt, tokenizer: Tokenizer | undefined): number[] {
+  if ('tokens' in prompt) return [...prompt.tokens];
+  if (tokenizer === undefined) throw new ConfigError('this model has no tokenizer.json: the prompt must be given as token ids');
+  if ('messages' in prompt) {
+    return tokenizer.encode(tokenizer.applyChatTemplate(prompt.messages, { addGenerationPrompt: true }), { addSpecialTokens: false });
+  }
+  const ids = tokenizer.encode(prompt.text);
+  // Some tokenizers close every text; there would be nothing to continue.
+  return ids.length > 1 && ids.at(-1) === tokenizer.eosTokenId ? ids.slice(0, -1) : ids;
+}
+
+/** Ids at which an answer ends: the model's end of text, the tokenizer's, and what closes a turn of its chat template. */
+export function stopTokensOf(eosTokenIds: readonly number[], tokenizer: Tokenizer | undefined): number[] {
+  const ids = [...eosTokenIds, tokenizer?.eosTokenId, tokenizer?.endOfTurnId];
+  return [...new Set(ids.filter((id) => id !== undefined))];
+}

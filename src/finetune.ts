@@ -1,0 +1,219 @@
+import type { Adapter } from './adapters/adapter.js';
+import { countParameters, type ParameterCounts } from './adapters/counts.js';
+import { adapterFiles, loadAdapter } from './adapters/peft-files.js';
+import { METHODS } from './adapters/registry.js';
+import { serializeConfig } from './config/load.js';
+import type { RunConfig } from './config/schema.js';
+import type { DataSource } from './data/dataset.js';
+import type { DataOptions } from './data/options.js';
+import { loadSplits, type DataSplits } from './data/split.js';
+import type { Device, Host } from './device/device.js';
+import { openDevice } from './device/open.js';
+import { ConfigError } from './errors.js';
+import { evaluateLoss, type LossResult } from './eval/loss.js';
+import type { Directory } from './io/directory.js';
+import type { ModelConfig } from './model/config.js';
+import type { Decoder } from './model/decoder.js';
+import { loadModel, readModelConfig, type LoadQuantization } from './model/load.js';
+import { loadTokenizer, TOKENIZER_FILES } from './tokenizer/tokenizer.js';
+import { totalStepsOf, train, type EvalMetrics, type StepMetrics, type TrainResult } from './train/trainer.js';
+
+/** The rows of a run, by the part they play. */
+export interface RunData {
+  readonly train: readonly DataSource[];
+  readonly validation?: readonly DataSource[] | undefined;
+  readonly test?: readonly DataSource[] | undefined;
+}
+
+/** What is known when everything that can be checked has been, and training is about to begin. */
+export interface RunPlan {
+  readonly device: Device;
+  readonly model: ModelConfig;
+  readonly counts: ParameterCounts;
+  readonly data: DataSplits;
+  readonly totalSteps: number;
+}
+
+/** What a run tells while it goes on, in this order. */
+export interface FinetuneCallbacks {
+  readonly onDevice?: (device: Device) => void;
+  /** Something worth knowing that is no error. */
+  readonly onNote?: (note: string) => void;
+  readonly onModel?: (model: ModelConfig) => void;
+  readonly onData?: (data: DataSplits) => void;
+  /** After each tensor of the model that was loaded. */
+  readonly onLoad?: (done: number, total: number) => void;
+  /** Nothing but the device can fail from here on. */
+  readonly onReady?: (plan: RunPlan) => void | Promise<void>;
+  readonly onStep?: (metrics: StepMetrics) => void;
+  /** Every `logging_steps` steps, and at the last. */
+  readonly onLog?: (metrics: StepMetrics) => void | Promise<void>;
+  readonly onEvaluate?: (metrics: EvalMetrics) => void | Promise<void>;
+  readonly onTest?: (result: LossResult) => void | Promise<void>;
+  /** Asked between two steps: true ends the run as if it were complete. */
+  readonly shouldStop?: () => boolean;
+}
+
+export interface FinetuneRequest {
+  readonly config: RunConfig;
+  /** The model that `config.model` names. */
+  readonly model: Directory;
+  /** What `config.data` names. */
+  readonly data: RunData;
+  /** The adapter that `config.adapter.init_from` names. */
+  readonly initFrom?: Directory | undefined;
+  readonly host: Host;
+  readonly callbacks?: FinetuneCallbacks;
+}
+
+/** A finished run. Nothing of it is left on the device. */
+export interface FinetuneResult {
+  readonly training: TrainResult;
+  readonly counts: ParameterCounts;
+  /** Loss on the test rows of the adapter in `files`. */
+  readonly test: LossResult | undefined;
+  /** What belongs into the output folder, by name: the PEFT adapter, the tokenizer's files as found, the config. */
+  readonly files: Readonly<Record<string, Uint8Array | string>>;
+}
+
+export const CONFIG_FILE = 'config.yaml';
+
+/** `config.quantization` as the loader takes it. */
+export function quantizationOf({ quantization: q }: Pick<RunConfig, 'quantization'>): LoadQuantization | undefined {
+  if (!q.load_in_4bit) return undefined;
+  return { quantType: q.bnb_4bit_quant_type, doubleQuant: q.bnb_4bit_use_double_quant, blockSize: q.bnb_4bit_blocksize };
+}
+
+/** Name and revision of the base model as adapter_config.json gives them: a Hub id there has no `@revision`. */
+function baseOf({ model, model_revision: given }: Pick<RunConfig, 'model' | 'model_revision'>): { model: string; revision?: string } {
+  const [, id = model, written] = /^([\w.-]+(?:\/[\w.-]+)?)@(.+)$/.exec(model) ?? [];
+  const revision = given ?? written;
+  return { model: id, ...(revision === undefined ? {} : { revision }) };
+}
+
+/** Longest example: `max_length`, or the model's context where that is shorter. */
+export function effectiveMaxLength(maxLength: number, model: ModelConfig, note?: (text: string) => void): number {
+  if (maxLength <= model.maxPositions) return maxLength;
+  note?.(`data.max_length ${maxLength} is more than the model's context: ${model.maxPositions} is taken`);
+  return model.maxPositions;
+}
+
+/**
+ * A whole run: opens the device, reads model and data, trains an adapter, evaluates it on the test rows, and returns the files of
+ * the result. Writes nothing itself. Settings, model, data and adapter are all checked before the first step.
+ * @throws ConfigError, FormatError, DataError for what is wrong with the inputs; DeviceError; TrainingError at a loss that is not
+ * finite.
+ */
+export async function finetune(request: FinetuneRequest): Promise<FinetuneResult> {
+  const { config, host, callbacks = {} } = request;
+  const device = await openDevice(config.device, host);
+  try {
+    callbacks.onDevice?.(device);
+    return await device.guard(new FinetuneRun(request, device).complete());
+  } finally {
+    await device.close();
+  }
+}
+
+class FinetuneRun {
+  private readonly callbacks: FinetuneCallbacks;
+
+  constructor(
+    private readonly request: FinetuneRequest,
+    private readonly device: Device,
+  ) {
+    this.callbacks = request.callbacks ?? {};
+  }
+
+  async complete(): Promise<FinetuneResult> {
+    const { config, model: directory } = this.request;
+    const model = await readModelConfig(directory);
+    this.callbacks.onModel?.(model);
+    // Data before weights: what is wrong with it shows before the slow part.
+    const data = await this.loadData(model);
+    this.callbacks.onData?.(data);
+    const { onLoad } = this.callbacks;
+    const decoder = await loadModel(directory, { quantization: quantizationOf(config), ...(onLoad === undefined ? {} : { onProgress: onLoad }) });
+    let adapter: Adapter | undefined;
+    try {
+      adapter = await this.openAdapter(decoder);
+      const counts = countParameters(decoder, adapter);
+      const totalSteps = totalStepsOf(data.train.examples.length, config.training);
+      await this.callbacks.onReady?.({ device: this.device, model, counts, data, totalSteps });
+      const training = await this.train(decoder, adapter, data);
+      const test = await this.test(decoder, data);
+      return { training, counts, test, files: await this.files(adapter) };
+    } finally {
+      adapter?.dispose();
+      decoder.dispose();
+    }
+  }
+
+  private async loadData(model: ModelConfig): Promise<DataSplits> {
+    const { config, data, model: directory } = this.request;
+    const { train: _train, validation: _validation, test: _test, ...options } = config.data;
+    const rows: DataOptions = {
+      ...options,
+      max_length: effectiveMaxLength(config.data.max_length, model, this.callbacks.onNote),
+      seed: config.training.seed,
+    };
+    const tokenizer = await loadTokenizer(directory);
+    return loadSplits({ ...data, tokenizer, options: rows, vocabSize: model.vocabSize });
+  }
+
+  private async openAdapter(decoder: Decoder): Promise<Adapter> {
+    const { config, initFrom } = this.request;
+    const { method, init_from: named, ...options } = config.adapter;
+    if ((named === undefined) !== (initFrom === undefined)) throw new ConfigError('adapter.init_from names a folder that was not handed over, or the other way round');
+    if (initFrom === undefined) return METHODS[method].create(decoder, options, config.training.seed);
+    const adapter = await loadAdapter(decoder, initFrom, { dropout: options.lora_dropout });
+    this.callbacks.onNote?.(`going on from ${initFrom.name}: rank ${adapter.config.r}, alpha ${adapter.config.loraAlpha} and targets are those of that adapter`);
+    return adapter;
+  }
+
+  private train(decoder: Decoder, adapter: Adapter, data: DataSplits): Promise<TrainResult> {
+    const { config } = this.request;
+    const { onStep, onLog, onEvaluate, shouldStop } = this.callbacks;
+    const { validation } = data;
+    return train({
+      decoder,
+      adapter,
+      examples: data.train.examples,
+      options: config.training,
+      shuffle: config.data.shuffle,
+      callbacks: {
+        ...(onStep === undefined ? {} : { onStep }),
+        ...(onLog === undefined ? {} : { onLog }),
+        ...(onEvaluate === undefined ? {} : { onEvaluate }),
+        ...(shouldStop === undefined ? {} : { shouldStop }),
+        ...(validation === undefined
+          ? {}
+          : { evaluate: () => evaluateLoss(decoder, validation.examples, config.training.per_device_eval_batch_size) }),
+      },
+    });
+  }
+
+  private async test(decoder: Decoder, { test }: DataSplits): Promise<LossResult | undefined> {
+    // Somebody who stops a run wants it to end.
+    if (test === undefined || this.callbacks.shouldStop?.() === true) return undefined;
+    const result = await evaluateLoss(decoder, test.examples, this.request.config.training.per_device_eval_batch_size);
+    await this.callbacks.onTest?.(result);
+    return result;
+  }
+
+  private async files(adapter: Adapter): Promise<Record<string, Uint8Array | string>> {
+    const { config, model } = this.request;
+    const files: Record<string, Uint8Array | string> = { ...(await adapterFiles(adapter, baseOf(config))), [CONFIG_FILE]: serializeConfig(config) };
+    for (const name of TOKENIZER_FILES) {
+      const source = await model.open(name);
+      if (source === undefined) continue;
+      try {
+        // The bytes as they are: a copy outlives the source.
+        files[name] = (await source.read(0, source.size)).slice();
+      } finally {
+        await source.close();
+      }
+    }
+    return files;
+  }
+}
