@@ -52,7 +52,8 @@ export async function openWebGpu(adapter: GPUAdapter, reason: string): Promise<D
   });
   tf.env().set('WEBGPU_CPU_FORWARD', false);
   tf.env().set('WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE', DISPATCHES_PER_SUBMIT);
-  tf.removeBackend('webgpu');
+  // tfjs registers a backend of its own where it finds navigator.gpu, and complains when there is none to remove.
+  if (tf.findBackendFactory('webgpu') !== null) tf.removeBackend('webgpu');
   tf.registerBackend('webgpu', () => new WebGPUBackend(device, adapter.info));
   if (!(await tf.setBackend('webgpu'))) throw new DeviceError('tfjs did not accept the WebGPU device');
   return {
