@@ -8,12 +8,13 @@
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { dirname, join, relative, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /**
  * from: folder below the references; about: lines for the README beside the copy; copy(path, bytes): whether the file
- * is carried; digest(path): whether its SHA-256 is kept otherwise. Files that answer no to both are left out.
+ * is carried; digest(path): whether its SHA-256 is kept otherwise. Files that answer no to both are left out. keep: of a
+ * safetensors file of that name only these tensors are carried.
  */
 const PARTS = [
   {
@@ -27,6 +28,20 @@ const PARTS = [
       /(^|\/)input\.f32$|^golden\/[^/]+\.json$|^thresholds\.json$/.test(path) ||
       (!path.endsWith('.md') && !path.endsWith('.json') && bytes <= 12_500),
     digest: (path) => /\.(f32|bf16|u8)$/.test(path),
+  },
+  {
+    name: 'transformers-peft',
+    from: 'transformers-peft',
+    about: [
+      'Tiny random models with logits, losses, gradients and ten training steps, made by running transformers 5.18, peft 0.21',
+      'and bitsandbytes 0.50 on the CPU in float32; generate.py made them. Other architectures and variants stay with the references.',
+    ],
+    copy: (path) =>
+      path === 'generate.py' ||
+      /^(llama3_tied|qwen3|llama_qlora\/hf4bit)\/(config|model)\.[a-z]+$/.test(path) ||
+      (/^(llama3_tied|qwen3|llama_qlora)\/golden\/(base|inputs|lora\/)/.test(path) && !/micro_mean|bnb_merge|check_against/.test(path)),
+    digest: () => false,
+    keep: { 'base.safetensors': ['logits'], 'outputs.safetensors': ['logits'] },
   },
 ];
 
@@ -43,7 +58,9 @@ for (const part of PARTS.filter(({ name }) => chosen.length === 0 || chosen.incl
   const digests = {};
   let copied = 0;
   for (const path of filesBelow(from)) {
-    const content = readFileSync(join(from, path));
+    const tensors = part.keep?.[basename(path)];
+    const whole = readFileSync(join(from, path));
+    const content = tensors === undefined ? whole : onlyTensors(whole, tensors);
     if (part.copy(path, content.length)) {
       mkdirSync(dirname(join(to, path)), { recursive: true });
       writeFileSync(join(to, path), content);
@@ -56,6 +73,26 @@ for (const part of PARTS.filter(({ name }) => chosen.length === 0 || chosen.incl
   const origin = `Made by \`node scripts/make-golden.mjs <references> ${part.name}\`; not to be edited.`;
   writeFileSync(join(to, 'README.md'), `# ${part.name}\n${[...part.about, '', origin].join('\n')}\n`);
   console.log(`${part.name}: ${copied} bytes copied, ${Object.keys(digests).length} digests`);
+}
+
+/** A safetensors file with some of another's tensors. */
+function onlyTensors(file, names) {
+  const headerBytes = Number(file.readBigUInt64LE(0));
+  const { __metadata__, ...tensors } = JSON.parse(file.toString('utf8', 8, 8 + headerBytes));
+  const data = [];
+  const header = __metadata__ === undefined ? {} : { __metadata__ };
+  let at = 0;
+  for (const name of names) {
+    const [begin, end] = tensors[name].data_offsets;
+    header[name] = { ...tensors[name], data_offsets: [at, at + end - begin] };
+    data.push(file.subarray(8 + headerBytes + begin, 8 + headerBytes + end));
+    at += end - begin;
+  }
+  const json = JSON.stringify(header);
+  const padded = Buffer.from(json.padEnd(Math.ceil(json.length / 8) * 8));
+  const size = Buffer.alloc(8);
+  size.writeBigUInt64LE(BigInt(padded.length));
+  return Buffer.concat([size, padded, ...data]);
 }
 
 function filesBelow(folder, top = folder) {

@@ -8,6 +8,8 @@ export interface LabelledBatch {
   readonly labels: Int32Array;
   readonly batch: number;
   readonly seq: number;
+  /** `[batch · seq]`: where the sample of each token begins in its row, when several samples share a row. */
+  readonly starts?: Int32Array;
 }
 
 const IGNORED = -100;
@@ -38,7 +40,8 @@ export interface LossOptions extends DecoderContext {
 export function batchLossSum(decoder: Decoder, batch: LabelledBatch, options: LossOptions = {}): tf.Scalar {
   return tf.tidy(() => {
     const ids = tf.tensor1d(batch.inputIds, 'int32');
-    const hidden = decoder.hidden({ ids, batch: batch.batch, length: batch.seq }, options);
+    const starts = batch.starts === undefined ? {} : { starts: tf.tensor1d(batch.starts, 'int32') };
+    const hidden = decoder.hidden({ ids, batch: batch.batch, length: batch.seq, ...starts }, options);
     const { training = true, headGradient = false } = options;
     return crossEntropySum(hidden, decoder.head, targetsOf(batch), { training, weightGradient: headGradient });
   });
