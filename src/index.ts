@@ -1,0 +1,66 @@
+/**
+ * LoRA and QLoRA fine-tuning of small decoder-only language models, in browsers and in Node.
+ *
+ * The two ways in are {@link finetune}, a whole run from a configuration to adapter files, and {@link openSession}, a model on a
+ * device to evaluate or generate with. Everything they are made of is exported too. Nothing here needs Node: its host, folders on
+ * disk and the Hub's cache are in `lowrank/node`.
+ */
+
+// Runs and sessions.
+export { finetune, quantizationOf, type FinetuneCallbacks, type FinetuneRequest, type FinetuneResult, type RunData, type RunPlan } from './finetune.js';
+export { openSession, type Session, type SessionRequest } from './session.js';
+
+// Errors, each with the exit status of the command line.
+export { ConfigError, DataError, DeviceError, FormatError, LowrankError, TrainingError } from './errors.js';
+
+// Configuration: one schema gives defaults, types and messages.
+export { loadConfig, serializeConfig, type PathBases } from './config/load.js';
+export { runConfigSchema, type RunConfig, type RunConfigInput } from './config/schema.js';
+
+// Devices.
+export { browserHost } from './device/browser.js';
+export { DEVICE_NAMES, type Device, type DeviceChoice, type DeviceName, type Host } from './device/device.js';
+export { openDevice } from './device/open.js';
+
+// Folders and files, wherever they lie; safetensors.
+export { blobDirectory, memoryDirectory, type Directory } from './io/directory.js';
+export { blobSource, memorySource, type ByteSource } from './io/source.js';
+export { openCheckpoint, type Checkpoint } from './io/checkpoint.js';
+export { encodeSafetensors, float32Tensor, SafetensorsFile, type SafetensorsDtype, type TensorBytes } from './io/safetensors.js';
+
+// Tokenizers and data.
+export { loadTokenizer, TOKENIZER_FILES, type Tokenizer } from './tokenizer/tokenizer.js';
+export type { ChatMessage } from './tokenizer/chat-template.js';
+export { collate, type Batch } from './data/collate.js';
+export { loadDataset, loadTextRows, type Dataset, type DataSource, type DatasetStats, type Example, type LoadRequest } from './data/dataset.js';
+export type { DataFormat, DataOptions } from './data/options.js';
+export { loadSplits, type DataSplits } from './data/split.js';
+
+// Models and their 4-bit weights.
+export { parseModelConfig, type ModelConfig } from './model/config.js';
+export type { Decoder, DecoderInput } from './model/decoder.js';
+export { loadModel, readModelConfig, type LoadOptions, type LoadQuantization } from './model/load.js';
+export { batchLossSum, type LabelledBatch } from './model/loss.js';
+export { dequantize4bit, quantize4bit } from './quant/quantize.js';
+
+// Adapters in PEFT's files.
+export type { Adapter, AdapterParameter } from './adapters/adapter.js';
+export { countParameters, type ParameterCounts } from './adapters/counts.js';
+export { loraMismatches, linearSizes } from './adapters/fit.js';
+export type { AdapterOptions } from './adapters/options.js';
+export { adapterFiles, loadAdapter, readAdapter, type AdapterFiles } from './adapters/peft-files.js';
+export type { PeftConfig } from './adapters/peft-config.js';
+export { METHODS, type AdapterMethod } from './adapters/registry.js';
+
+// Training.
+export { AdamW, type AdamWOptions } from './train/optimizer.js';
+export { train, type EvalMetrics, type StepMetrics, type TrainCallbacks, type TrainRequest, type TrainResult } from './train/trainer.js';
+
+// Evaluation and generation.
+export { generate, type Generated, type GenerateOptions } from './eval/generate.js';
+export { evaluateLoss, type LossResult } from './eval/loss.js';
+export { encodePrompt, stopTokensOf, type Prompt } from './eval/prompt.js';
+export { decodeContinuation, TextStream } from './eval/stream.js';
+
+/** The ops underneath, each differentiable and with its own kernel where the device has one. Also `lowrank/kernels`. */
+export * as kernels from '../kernels/index.js';
