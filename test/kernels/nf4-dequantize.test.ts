@@ -1,10 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { dequantize, disposeWeight, uploadQuantized, weightBytes, withKernelMode, type Packed4bit } from '../../kernels/index.js';
 import { openCheckpoint } from '../../src/io/checkpoint.js';
-import { localDirectory } from '../../src/io/node.js';
+import { fileSource, localDirectory } from '../../src/io/node.js';
+import { SafetensorsFile } from '../../src/io/safetensors.js';
 import { readQuantized } from '../../src/quant/bitsandbytes.js';
 import { DYNAMIC_MAP } from '../../src/quant/dynamic-map.js';
 import { CODES } from '../../src/quant/nf4.js';
@@ -18,11 +18,11 @@ const CHECKPOINT = resolve('../shared/reference/transformers-peft/llama_qlora');
 const SHAPES = [[1, 1], [3, 7], [7, 65], [5, 100], [33, 129], [1, 4097], [130, 192]] as const;
 
 async function decoded(host: Packed4bit, mode: 'auto' | 'reference' = 'auto'): Promise<Float32Array> {
-  let values = new Float32Array();
+  let values: Float32Array = new Float32Array();
   await expectNoLeak(async () => {
     const weight = uploadQuantized(host);
     const w = withKernelMode(mode, () => dequantize(weight));
-    values = await w.data<'float32'>() as Float32Array<ArrayBuffer>;
+    values = await w.data<'float32'>();
     disposeWeight(weight);
     w.dispose();
   });
@@ -86,8 +86,6 @@ describeBackends('dequantize', ['cpu', 'wasm', 'webgpu'], () => {
   describe.skipIf(!existsSync(CHECKPOINT))('against a checkpoint that bitsandbytes wrote', () => {
     it('decodes every weight bit for bit', async () => {
       const checkpoint = await openCheckpoint(localDirectory(resolve(CHECKPOINT, 'hf4bit')));
-      const { SafetensorsFile } = await import('../../src/io/safetensors.js');
-      const { fileSource } = await import('../../src/io/node.js');
       const golden = await SafetensorsFile.open(await fileSource(resolve(CHECKPOINT, 'golden/dequantised.safetensors')));
       expect(golden.tensors.size).toBeGreaterThan(0);
       for (const name of golden.tensors.keys()) {
