@@ -1,0 +1,65 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
+import { dirname, relative, resolve } from 'node:path';
+import ts from 'typescript';
+import { describe, expect, it } from 'vitest';
+
+/** Everything that a file pulls in when it runs: local files, walked through, and packages. Imports of types vanish. */
+function importsOf(entry: string): { files: string[]; packages: string[] } {
+  const files = new Set([resolve(entry)]);
+  const packages = new Set<string>();
+  for (const file of files) {
+    for (const specifier of runtimeSpecifiers(file)) {
+      if (!specifier.startsWith('.')) {
+        packages.add(specifier);
+        continue;
+      }
+      const path = resolve(dirname(file), specifier.replace(/\.js$/, '.ts'));
+      expect(existsSync(path), `${file} imports ${specifier}`).toBe(true);
+      files.add(path);
+    }
+  }
+  return { files: [...files].map((file) => relative('.', file)), packages: [...packages].sort() };
+}
+
+function runtimeSpecifiers(file: string): string[] {
+  const source = ts.createSourceFile(file, readFileSync(file, 'utf8'), ts.ScriptTarget.Latest, true);
+  const found: string[] = [];
+  const visit = (node: ts.Node): void => {
+    const typeOnly =
+      (ts.isImportDeclaration(node) && node.importClause?.isTypeOnly === true) || (ts.isExportDeclaration(node) && node.isTypeOnly);
+    if ((ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) && !typeOnly && node.moduleSpecifier !== undefined) {
+      found.push((node.moduleSpecifier as ts.StringLiteral).text);
+    }
+    if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
+      const [argument] = node.arguments;
+      found.push(argument !== undefined && ts.isStringLiteral(argument) ? argument.text : 'not a literal');
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
+describe('the public API', () => {
+  it('pulls in nothing that a browser lacks', () => {
+    const { files, packages } = importsOf('src/index.ts');
+    expect(files.length).toBeGreaterThan(50);
+    expect(packages.filter((name) => isBuiltin(name))).toEqual([]);
+    expect(files.filter((file) => /^src\/(?:cli\/|node\.ts|io\/(?:node|hub)\.ts|device\/node\.ts)/.test(file))).toEqual([]);
+    expect(packages.filter((name) => !name.startsWith('@tensorflow/tfjs'))).toEqual(['@huggingface/jinja', '@huggingface/tokenizers', 'yaml', 'zod']);
+  });
+
+  it('would tell if it did', () => {
+    expect(importsOf('src/node.ts').packages).toEqual(expect.arrayContaining(['node:fs/promises', 'webgpu']));
+  });
+
+  it('has the ways in', async () => {
+    const api = await import('../src/index.js');
+    for (const name of ['finetune', 'openSession', 'loadModel', 'loadAdapter', 'generate', 'evaluateLoss', 'openDevice'] as const) {
+      expect(api[name], name).toBeTypeOf('function');
+    }
+    expect(api.kernels.rmsNorm).toBeTypeOf('function');
+    expect(api.browserHost.gpu).toBeTypeOf('function');
+  });
+});
