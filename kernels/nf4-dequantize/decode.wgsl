@@ -46,13 +46,19 @@ fn decode_four(index: u32) -> vec4f {
   return round_to_dtype(values * absmax_of(index / BLOCK_SIZE));
 }
 
-fn decode_one(index: u32) -> f32 {
-  let nibble = (packed[index / 8u] >> (4u * ((index % 8u) ^ 1u))) & 15u;
-  return code_values[nibble] * absmax_of(index / BLOCK_SIZE);
+// Four values from any `index` on, in two blocks at most (BLOCK_SIZE is 4 or more); zeros from `count` on.
+fn decode_some(index: u32, count: u32) -> vec4f {
+  let word = index / 8u;
+  let shift = 4u * (index % 8u);
+  // The next word's codes follow; a shift by 32 counts as one by 0, hence the two steps.
+  let codes = (in_order(packed[word]) >> shift) | ((in_order(packed[word + 1u]) << (28u - shift)) << 4u);
+  let values = vec4f(code_values[codes & 15u], code_values[(codes >> 4u) & 15u], code_values[(codes >> 8u) & 15u], code_values[(codes >> 12u) & 15u]);
+  let block = index / BLOCK_SIZE;
+  let last = index + min(count, 4u) - 1u;
+  let steps = vec4u(0u, 1u, 2u, 3u);
+  let scale = select(vec4f(absmax_of(block)), vec4f(absmax_of(last / BLOCK_SIZE)), (vec4u(index) + steps) / BLOCK_SIZE > vec4u(block));
+  return round_to_dtype(select(vec4f(), values * scale, steps < vec4u(count)));
 }
 
-// Four values from any `index` on; zeros from `count` on.
-fn decode_some(index: u32, count: u32) -> vec4f {
-  let values = vec4f(decode_one(index), decode_one(index + 1u), decode_one(index + 2u), decode_one(index + 3u));
-  return round_to_dtype(select(vec4f(), values, vec4u(0u, 1u, 2u, 3u) < vec4u(count)));
-}
+// Eight codes with the first in the lowest bits.
+fn in_order(codes: u32) -> u32 { return ((codes & 0x0f0f0f0fu) << 4u) | ((codes >> 4u) & 0x0f0f0f0fu); }

@@ -22,6 +22,7 @@ export function packedBindings(backend: unknown, inputs: Inputs, attrs: Quantize
   const nested = absmaxCodes !== undefined && absmaxMap !== undefined && nestedAbsmax !== undefined;
   const scales = nested ? absmaxCodes : absmax;
   if (packed === undefined || code === undefined || scales === undefined) throw new Error('a 4-bit weight needs packed, code and its block scales');
+  if (attrs.blockSize < 4) throw new Error(`blocks of ${attrs.blockSize} values are too small for the WebGPU kernels, which decode four values at a time`);
   return {
     packed,
     tables: nested ? nestedTables(backend, code, absmaxMap, nestedAbsmax) : code,
