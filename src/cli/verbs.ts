@@ -3,8 +3,9 @@ import { registerDoctor } from './commands/doctor.js';
 import { registerEval } from './commands/eval.js';
 import { registerGenerate } from './commands/generate.js';
 import { registerInspect } from './commands/inspect.js';
+import { registerQuickstart } from './commands/quickstart.js';
 import { registerTrain } from './commands/train.js';
 import type { RegisterVerb } from './program.js';
 
 /** All verbs, in the order of the help. */
-export const VERBS: readonly RegisterVerb[] = [registerTrain, registerEval, registerGenerate, registerInspect, registerDoctor, registerConfigReference];
+export const VERBS: readonly RegisterVerb[] = [registerQuickstart, registerTrain, registerEval, registerGenerate, registerInspect, registerDoctor, registerConfigReference];

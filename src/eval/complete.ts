@@ -1,0 +1,32 @@
+import type { Decoder } from '../model/decoder.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { generate, type GenerateOptions } from './generate.js';
+
+export interface CompleteOptions extends Omit<GenerateOptions, 'onToken'> {
+  /** Prompts that are continued together. Default 16. */
+  readonly batchSize?: number;
+  /** The text is cut before the first of these. */
+  readonly stopStrings?: readonly string[];
+}
+
+/** Continues each prompt and returns the new texts, trimmed, in the order of the prompts. Prompts of similar length share a batch. */
+export async function completePrompts(decoder: Decoder, tokenizer: Tokenizer, prompts: readonly string[], options: CompleteOptions = {}): Promise<string[]> {
+  const { batchSize = 16, stopStrings = [], ...generation } = options;
+  const encoded = prompts.map((prompt, index) => ({ index, ids: tokenizer.encode(prompt) }));
+  encoded.sort((a, b) => b.ids.length - a.ids.length || a.index - b.index);
+  const texts = new Array<string>(prompts.length);
+  for (let i = 0; i < encoded.length; i += batchSize) {
+    const batch = encoded.slice(i, i + batchSize);
+    const results = await generate(decoder, batch.map(({ ids }) => ids), generation);
+    results.forEach(({ tokens }, row) => {
+      const text = tokenizer.decode(tokens, { skipSpecialTokens: true });
+      texts[(batch[row] as { index: number }).index] = cut(text, stopStrings).trim();
+    });
+  }
+  return texts;
+}
+
+function cut(text: string, stopStrings: readonly string[]): string {
+  const ends = stopStrings.map((stop) => text.indexOf(stop)).filter((at) => at >= 0);
+  return ends.length === 0 ? text : text.slice(0, Math.min(...ends));
+}
