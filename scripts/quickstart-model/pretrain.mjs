@@ -57,7 +57,7 @@ let [shown, loss, started] = [0, 0, performance.now()];
 for (let step = 0; step < steps && !stop; step++) {
   const packed = nextBatch();
   const learningRate = Number(args.lr) * learningRateFactor('cosine', step, 100, steps);
-  const report = trainStep(decoder, optimizer, variables, [packed], { learningRate, maxGradNorm: 1, lossOptions: () => ({ headGradient: true }) });
+  const report = await trainStep(decoder, optimizer, variables, [packed], { learningRate, maxGradNorm: 1, lossOptions: () => ({ headGradient: true }) });
   const [value, norm] = await report.data();
   report.dispose();
   if (!Number.isFinite(value)) throw new Error(`step ${step}: the loss is ${value}`);

@@ -101,6 +101,14 @@ const training = z.strictObject({
   per_device_train_batch_size: count().default(4).describe('Examples in a micro-batch.'),
   per_device_eval_batch_size: count().default(8).describe('Examples in a batch of an evaluation.'),
   gradient_accumulation_steps: count().default(1).describe('Micro-batches in an optimiser step.'),
+  gradient_checkpointing: z
+    .boolean()
+    .default(false)
+    .describe('Keep only the input of each decoder layer for the backward pass and compute the rest again: less memory, more time.'),
+  optim: z
+    .enum(['adamw', 'paged_adamw'])
+    .default('adamw')
+    .describe('AdamW with its moments on the device, or in host memory, from where they are fetched in pages.'),
   learning_rate: z.number().gt(0).default(2e-4).describe('Peak learning rate of AdamW.'),
   lr_scheduler_type: z
     .enum(['cosine', 'linear', 'constant', 'constant_with_warmup'])

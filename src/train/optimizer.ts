@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { adamwUpdate } from '../../kernels/index.js';
+import { adamwUpdate, type AdamwItem } from '../../kernels/index.js';
+import type { RunConfig } from '../config/schema.js';
 
 /** Settings that stay the same over a run. Names as in the configuration. */
 export interface AdamWOptions {
@@ -9,8 +10,26 @@ export interface AdamWOptions {
   readonly weight_decay: number;
 }
 
+/** What changes the parameters of a run, in place. */
+export interface Optimizer {
+  /**
+   * One update; `gradients` in the order of the parameters, scaled by `gradientScale` (a scalar tensor is not read back).
+   * A promise is returned only where values have to come back from the device first.
+   */
+  step(gradients: readonly tf.Tensor[], learningRate: number, gradientScale: number | tf.Scalar): void | Promise<void>;
+  dispose(): void;
+}
+
+export type OptimizerType = RunConfig['training']['optim'];
+
+/** How each `training.optim` is made. */
+export const OPTIMIZERS = {
+  adamw: (parameters, options) => new AdamW(parameters, options),
+  paged_adamw: (parameters, options) => new PagedAdamW(parameters, options),
+} as const satisfies Record<OptimizerType, (parameters: readonly tf.Variable[], options: AdamWOptions) => Optimizer>;
+
 /** AdamW with its moments on the device: float32, two values a parameter. */
-export class AdamW {
+export class AdamW implements Optimizer {
   private readonly moments: readonly { readonly m: tf.Variable; readonly v: tf.Variable }[];
   private steps = 0;
 
@@ -21,15 +40,12 @@ export class AdamW {
     this.moments = parameters.map((p) => ({ m: zerosVariable(p.shape), v: zerosVariable(p.shape) }));
   }
 
-  /** One update; `gradients` in the order of the parameters, scaled by `gradientScale` (a scalar tensor is not read back). */
   step(gradients: readonly tf.Tensor[], learningRate: number, gradientScale: number | tf.Scalar): void {
-    this.steps++;
     const items = this.parameters.map((parameter, i) => {
       const { m, v } = this.moments[i] as { m: tf.Variable; v: tf.Variable };
       return { parameter, gradient: gradients[i] as tf.Tensor, m, v };
     });
-    const { adam_beta1: beta1, adam_beta2: beta2, adam_epsilon: epsilon, weight_decay: weightDecay } = this.options;
-    adamwUpdate(items, { learningRate, beta1, beta2, epsilon, weightDecay, step: this.steps }, gradientScale);
+    update(items, this.options, learningRate, ++this.steps, gradientScale);
   }
 
   dispose(): void {
@@ -37,9 +53,80 @@ export class AdamW {
   }
 }
 
+/** Moments that are on the device at a time, at most; a larger tensor's are there alone. */
+export const PAGE_BYTES = 4 * 2 ** 20;
+
+/**
+ * AdamW with its moments in host memory: a page of them at a time goes to the device, is updated there and read back. The same
+ * numbers as `AdamW` for less device memory and more time. After the paged optimisers of Dettmers et al. 2023, arXiv:2305.14314,
+ * which leave the paging to CUDA.
+ */
+export class PagedAdamW implements Optimizer {
+  private readonly moments: { m: Float32Array; v: Float32Array }[];
+  private steps = 0;
+
+  constructor(
+    private readonly parameters: readonly tf.Variable[],
+    private readonly options: AdamWOptions,
+  ) {
+    this.moments = parameters.map((p) => ({ m: new Float32Array(p.size), v: new Float32Array(p.size) }));
+  }
+
+  async step(gradients: readonly tf.Tensor[], learningRate: number, gradientScale: number | tf.Scalar): Promise<void> {
+    this.steps++;
+    for (const page of pagesOf(this.parameters.map((p) => 8 * p.size))) await this.stepPage(page, gradients, learningRate, gradientScale);
+  }
+
+  private async stepPage(page: readonly number[], gradients: readonly tf.Tensor[], learningRate: number, gradientScale: number | tf.Scalar): Promise<void> {
+    const items = page.map((i) => {
+      const parameter = this.parameters[i] as tf.Variable;
+      const { m, v } = this.moments[i] as { m: Float32Array; v: Float32Array };
+      return { parameter, gradient: gradients[i] as tf.Tensor, m: variableOf(m, parameter.shape), v: variableOf(v, parameter.shape) };
+    });
+    try {
+      update(items, this.options, learningRate, this.steps, gradientScale);
+      const read = await Promise.all(items.map(async ({ m, v }) => ({ m: await m.data<'float32'>(), v: await v.data<'float32'>() })));
+      page.forEach((i, k) => (this.moments[i] = read[k] as { m: Float32Array; v: Float32Array }));
+    } finally {
+      for (const { m, v } of items) tf.dispose([m, v]);
+    }
+  }
+
+  dispose(): void {
+    this.moments.length = 0;
+  }
+}
+
+/** Indices of neighbouring tensors that share a page, for tensors whose moments take `bytes` each. */
+export function pagesOf(bytes: readonly number[]): number[][] {
+  const pages: number[][] = [];
+  let room = 0;
+  bytes.forEach((size, i) => {
+    if (size > room) {
+      pages.push([]);
+      room = PAGE_BYTES;
+    }
+    (pages.at(-1) as number[]).push(i);
+    room -= size;
+  });
+  return pages;
+}
+
+function update(items: readonly AdamwItem[], options: AdamWOptions, learningRate: number, step: number, gradientScale: number | tf.Scalar): void {
+  const { adam_beta1: beta1, adam_beta2: beta2, adam_epsilon: epsilon, weight_decay: weightDecay } = options;
+  adamwUpdate(items, { learningRate, beta1, beta2, epsilon, weightDecay, step }, gradientScale);
+}
+
 function zerosVariable(shape: readonly number[]): tf.Variable {
-  const zeros = tf.zeros([...shape]);
-  const variable = tf.variable(zeros);
-  zeros.dispose();
+  return asVariable(tf.zeros([...shape]));
+}
+
+function variableOf(values: Float32Array, shape: readonly number[]): tf.Variable {
+  return asVariable(tf.tensor(values, [...shape], 'float32'));
+}
+
+function asVariable(tensor: tf.Tensor): tf.Variable {
+  const variable = tf.variable(tensor);
+  tensor.dispose();
   return variable;
 }

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { clipScale, globalNorm, valueAndGradients } from '../../kernels/index.js';
 import type { Decoder } from '../model/decoder.js';
 import { batchLossSum, type LabelledBatch, type LossOptions } from '../model/loss.js';
-import type { AdamW } from './optimizer.js';
+import type { Optimizer } from './optimizer.js';
 
 /** A micro-batch and how many predictions of it enter the loss. */
 export interface MicroBatch extends LabelledBatch {
@@ -39,11 +39,19 @@ export function lossAndGradients(
 }
 
 /** One optimiser step. @returns `[2]`: the loss, and the global norm of the gradients before clipping; not read back here. */
-export function trainStep(decoder: Decoder, optimizer: AdamW, parameters: readonly tf.Variable[], batches: readonly MicroBatch[], options: StepOptions): tf.Tensor1D {
+export async function trainStep(
+  decoder: Decoder,
+  optimizer: Optimizer,
+  parameters: readonly tf.Variable[],
+  batches: readonly MicroBatch[],
+  options: StepOptions,
+): Promise<tf.Tensor1D> {
   const { loss, gradients } = lossAndGradients(decoder, parameters, batches, options.lossOptions);
   const norm = globalNorm(gradients);
   const scale = options.maxGradNorm > 0 ? clipScale(norm, options.maxGradNorm) : 1;
-  optimizer.step(gradients, options.learningRate, scale);
+  const paging = optimizer.step(gradients, options.learningRate, scale);
+  // Nothing is waited for unless it has to be: the step is then done when this call returns.
+  if (paging !== undefined) await paging;
   const report = tf.stack([loss, norm]) as tf.Tensor1D;
   tf.dispose([loss, norm, gradients]);
   if (typeof scale !== 'number') scale.dispose();

@@ -4,10 +4,10 @@ import type { RunConfig } from '../config/schema.js';
 import { collate, type Batch } from '../data/collate.js';
 import type { Example } from '../data/dataset.js';
 import { BatchSampler } from '../data/sampler.js';
-import { TrainingError } from '../errors.js';
+import { ConfigError, TrainingError } from '../errors.js';
 import type { Decoder } from '../model/decoder.js';
 import { Random } from '../random.js';
-import { AdamW } from './optimizer.js';
+import { OPTIMIZERS, type Optimizer } from './optimizer.js';
 import { learningRateFactor, warmupStepsOf } from './schedule.js';
 import { trainStep } from './step.js';
 
@@ -110,7 +110,9 @@ class Run {
   private readonly warmupSteps: number;
   private readonly sampler: BatchSampler;
   private readonly variables: readonly tf.Variable[];
-  private readonly optimizer: AdamW;
+  private readonly optimizer: Optimizer;
+  /** Undefined keeps activations for the backward pass. */
+  private readonly checkpointParameters: readonly (readonly tf.Tensor[])[] | undefined;
   /** Reading a result back stalls a GPU: there the reports of several steps are read together. */
   private readonly readEvery: number;
   private pending: Pending[] = [];
@@ -131,7 +133,12 @@ class Run {
       shuffle: request.shuffle ?? true,
     });
     this.variables = adapter.parameters.map((p) => p.variable);
-    this.optimizer = new AdamW(this.variables, options);
+    if (options.gradient_checkpointing) {
+      const { layerParameters } = adapter;
+      if (layerParameters === undefined) throw new ConfigError('training.gradient_checkpointing needs an adapter that tells which layer its parameters belong to');
+      this.checkpointParameters = layerParameters;
+    }
+    this.optimizer = OPTIMIZERS[options.optim](this.variables, options);
     this.readEvery = tf.getBackend() === 'webgpu' ? options.logging_steps : 1;
   }
 
@@ -143,7 +150,7 @@ class Run {
     let step = 0;
     let stoppedEarly = false;
     while (step < this.totalSteps && !stoppedEarly && callbacks?.shouldStop?.() !== true) {
-      this.runStep(++step);
+      await this.runStep(++step);
       const last = step === this.totalSteps;
       if (step % this.readEvery === 0 || step % evalEvery === 0 || last) await this.settle();
       if (callbacks?.evaluate !== undefined && (step % evalEvery === 0 || last)) stoppedEarly = await this.validate(step);
@@ -163,14 +170,18 @@ class Run {
     };
   }
 
-  private runStep(step: number): void {
+  private async runStep(step: number): Promise<void> {
     const { decoder, options, headGradient = false } = this.request;
     const batches = this.nextBatches();
     const learningRate = options.learning_rate * learningRateFactor(options.lr_scheduler_type, step - 1, this.warmupSteps, this.totalSteps);
-    const report = trainStep(decoder, this.optimizer, this.variables, batches, {
+    const report = await trainStep(decoder, this.optimizer, this.variables, batches, {
       learningRate,
       maxGradNorm: options.max_grad_norm,
-      lossOptions: (k) => ({ dropoutSeed: new Random(options.seed, `dropout/${step}/${k}`).uint32(), headGradient }),
+      lossOptions: (k) => ({
+        dropoutSeed: new Random(options.seed, `dropout/${step}/${k}`).uint32(),
+        headGradient,
+        ...(this.checkpointParameters === undefined ? {} : { checkpointParameters: this.checkpointParameters }),
+      }),
     });
     this.tokens += batches.reduce((sum, b) => sum + b.tokenCount, 0);
     this.pending.push({ step, epoch: this.epoch(), learningRate, rows: batches.flatMap((b) => b.rows), tokens: this.tokens, report });

@@ -144,7 +144,7 @@ for (const { architecture, model, variant, quantization } of CASES) {
         const learningRate = 1e-3 * learningRateFactor('cosine', s, 2, run.steps.length);
         expect(Math.abs(learningRate - step.lr)).toBeLessThanOrEqual(1e-10);
         const batches = step.micro_batches.map((m) => batchOf(inputs, `micro${m}.`));
-        const report = trainStep(decoder, optimizer, parameters, batches, { learningRate, maxGradNorm: 1 });
+        const report = await trainStep(decoder, optimizer, parameters, batches, { learningRate, maxGradNorm: 1 });
         const [loss, norm] = await report.data();
         report.dispose();
         expect(Math.abs((loss as number) - step.loss), `loss of step ${s}`).toBeLessThanOrEqual(RUN_LOSS);

@@ -62,7 +62,7 @@ describeBackends('twenty steps on a real model', HAS_SHARED ? ['wasm', 'webgpu']
     const parameters = adapter.parameters.map((p) => p.variable);
     const optimizer = new AdamW(parameters, { adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0.01 });
     for (const [s, step] of f64.steps.entries()) {
-      const report = trainStep(decoder, optimizer, parameters, [batch], { learningRate: step.lr, maxGradNorm: 1 });
+      const report = await trainStep(decoder, optimizer, parameters, [batch], { learningRate: step.lr, maxGradNorm: 1 });
       const [loss, norm] = await report.data();
       report.dispose();
       expect(Math.abs((loss as number) - step.loss), `loss of step ${s}`).toBeLessThanOrEqual(TOLERANCE);

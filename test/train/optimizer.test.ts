@@ -1,0 +1,57 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { describe, expect, it } from 'vitest';
+import { Random } from '../../src/random.js';
+import { OPTIMIZERS, PAGE_BYTES, pagesOf, type OptimizerType } from '../../src/train/optimizer.js';
+import { describeBackends } from '../support/backends.js';
+import { expectNoLeak, normals } from '../support/numeric.js';
+import { watchMemory } from '../support/peak.js';
+
+const SHAPES = [[3, 17], [64, 8], [5], [1, 1]];
+const OPTIONS = { adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0.05 };
+
+/** Weights after five updates with gradients from a seed; bytes that are there between two. */
+async function fiveSteps(type: OptimizerType): Promise<{ weights: Float32Array[]; bytesBetween: number }> {
+  const random = new Random(11, 'optimizer');
+  const memory = watchMemory();
+  const parameters = SHAPES.map((shape) => {
+    const tensor = tf.tensor(normals(random, tf.util.sizeFromShape(shape)), shape);
+    const variable = tf.variable(tensor);
+    tensor.dispose();
+    return variable;
+  });
+  const optimizer = OPTIMIZERS[type](parameters, OPTIONS);
+  let bytesBetween = 0;
+  for (let step = 0; step < 5; step++) {
+    const gradients = SHAPES.map((shape) => tf.tensor(normals(random, tf.util.sizeFromShape(shape), 0.1), shape));
+    const scale = tf.scalar(0.7);
+    await optimizer.step(gradients, 0.01 / (step + 1), scale);
+    tf.dispose([gradients, scale]);
+    bytesBetween = memory.bytes;
+  }
+  const weights = await Promise.all(parameters.map((p) => p.data<'float32'>()));
+  optimizer.dispose();
+  tf.dispose(parameters);
+  memory.stop();
+  return { weights: weights.map((w) => w.slice()), bytesBetween };
+}
+
+describeBackends('paged AdamW', ['wasm', 'webgpu'], () => {
+  it('gives the bits of AdamW with the moments out of device memory', async () => {
+    await expectNoLeak(async () => {
+      const resident = await fiveSteps('adamw');
+      const paged = await fiveSteps('paged_adamw');
+      expect(paged.weights).toEqual(resident.weights);
+      const size = SHAPES.reduce((sum, shape) => sum + tf.util.sizeFromShape(shape), 0);
+      expect(paged.bytesBetween).toBe(4 * size);
+      expect(resident.bytesBetween).toBe(12 * size);
+    });
+  });
+});
+
+describe('pages', () => {
+  it('hold neighbours up to their size, and a larger tensor alone', () => {
+    const third = Math.floor(PAGE_BYTES / 3);
+    expect(pagesOf([third, third, third, third, 2 * PAGE_BYTES, 1])).toEqual([[0, 1, 2], [3], [4], [5]]);
+    expect(pagesOf([])).toEqual([]);
+  });
+});
