@@ -11,8 +11,8 @@ export interface GpuOperand {
   readonly code: string;
   readonly tensors: readonly TensorInfo[];
   readonly constants: Readonly<Record<string, number>>;
-  /** Offset of a 4-bit weight's nested scales; 0 elsewhere. */
-  readonly offset: number;
+  /** What decode.wgsl reads of `params`: offset, zero, nested, rounding. Zeros for a float matrix. */
+  readonly params: GpuParams;
 }
 
 /** What a product adds in its own dispatch: bias `[n]`, and low-rank scale · P `[m, rank]` · Q (`[n, rank]` or `[rank, n]`, laid out as B). */
@@ -60,7 +60,7 @@ function tileFor(m: number, n: number): keyof typeof TILES {
 
 /** A float matrix as right-hand operand. */
 export function denseOperand(b: TensorInfo): GpuOperand {
-  return { name: 'dense', code: '', tensors: [b], constants: {}, offset: 0 };
+  return { name: 'dense', code: '', tensors: [b], constants: {}, params: [['f', 0], ['u', 0], ['u', 0], ['u', 0]] };
 }
 
 /** Records the product by tiles, or by dot products where A has few rows. */
@@ -133,7 +133,6 @@ function params({ m, n, k, scale, b }: GpuProduct, { bias, low }: GpuAddends): G
     ['u', bias === undefined ? 0 : 1],
     ['f', scale],
     ['f', low?.scale ?? 0],
-    ['f', b.offset],
-    ['u', 0],
+    ...b.params,
   ];
 }

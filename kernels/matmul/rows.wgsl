@@ -11,6 +11,8 @@ struct Params {
   low_scale: f32,
   offset: f32,
   zero: u32,
+  nested: u32,
+  rounding: u32,
   // C(p, q) lies at p · row_stride + q · vector_stride.
   row_stride: u32,
   vector_stride: u32,

@@ -9,9 +9,11 @@ struct Params {
   has_bias: u32,
   scale: f32,
   low_scale: f32,
-  // The two below are the 4-bit weights': see ../nf4-dequantize/decode.wgsl.
+  // Those below are the 4-bit weights': see ../nf4-dequantize/decode.wgsl.
   offset: f32,
   zero: u32,
+  nested: u32,
+  rounding: u32,
 }
 // Which axis is contiguous in memory: true where A is [m, k] and where B is [n, k].
 override A_ALONG_K: bool = true;

@@ -1,13 +1,11 @@
 // Values of a 4-bit weight: w = code[nibble] · absmax in float32, rounded to the checkpoint's dtype. The text that includes this declares
 //   packed: array<u32>   eight codes an element: bytes little-endian, the first value of a byte in its high nibble
-//   tables: array<f32>   code[16], then, where NESTED, map[256] and nested_absmax
-//   scales: array<u32>   absmax as float32 bits, or, where NESTED, four 8-bit codes an element
-// and `params` with `offset: f32` and `zero: u32` (always 0, which the compiler cannot know).
+//   tables: array<f32>   code[16], then, where nested, map[256] and nested_absmax
+//   scales: array<u32>   absmax as float32 bits, or, where nested, four 8-bit codes an element
+// and `params` with `offset: f32`, `zero: u32` (always 0, which the compiler cannot know), `nested: u32` and `rounding: u32`
+// (0: to float32, 1: to float16, 2: to bfloat16).
 override BLOCK_SIZE: u32 = 64u;
-override NESTED: bool = false;
 override NESTED_BLOCK_SIZE: u32 = 256u;
-// 0: float32, 1: float16, 2: bfloat16
-override ROUNDING: u32 = 0u;
 
 // Looked up at random by every invocation: workgroup memory serves that better than storage.
 var<workgroup> code_values: array<f32, 16>;
@@ -19,7 +17,7 @@ fn load_code_values(lane: u32) {
 }
 
 fn absmax_of(block: u32) -> f32 {
-  if (!NESTED) { return bitcast<f32>(scales[block]); }
+  if (params.nested == 0u) { return bitcast<f32>(scales[block]); }
   let code = (scales[block / 4u] >> (8u * (block % 4u))) & 255u;
   let product = tables[16u + code] * tables[272u + block / NESTED_BLOCK_SIZE];
   // Through an integer operation that is none, so that no compiler fuses product and sum: the product is rounded on its own.
@@ -28,9 +26,9 @@ fn absmax_of(block: u32) -> f32 {
 
 // To nearest, ties to even, in integer arithmetic: needs no shader-f16 and no particular rounding mode of the device.
 fn round_to_dtype(values: vec4f) -> vec4f {
-  if (ROUNDING == 0u) { return values; }
+  if (params.rounding == 0u) { return values; }
   let bits = bitcast<vec4u>(values);
-  if (ROUNDING == 2u) { return bitcast<vec4f>((bits + 0x7fffu + ((bits >> vec4u(16u)) & vec4u(1u))) & vec4u(0xffff0000u)); }
+  if (params.rounding == 2u) { return bitcast<vec4f>((bits + 0x7fffu + ((bits >> vec4u(16u)) & vec4u(1u))) & vec4u(0xffff0000u)); }
   let sign = bits & vec4u(0x80000000u);
   let rounded = ((bits & vec4u(0x7fffffffu)) + 0xfffu + ((bits >> vec4u(13u)) & vec4u(1u))) & vec4u(0xffffe000u);
   let normal = bitcast<vec4f>(select(rounded, vec4u(0x7f800000u), rounded >= vec4u(0x47800000u)) | sign);

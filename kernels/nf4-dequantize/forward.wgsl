@@ -1,5 +1,5 @@
 // One invocation unpacks one int32: eight values.
-struct Params { count: u32, offset: f32, zero: u32 }
+struct Params { count: u32, offset: f32, zero: u32, nested: u32, rounding: u32 }
 // True where four neighbours share a scale.
 override ALIGNED: bool = false;
 @group(0) @binding(0) var<storage, read_write> out: array<f32>;

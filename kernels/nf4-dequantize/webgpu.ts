@@ -1,6 +1,6 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { Inputs, KernelFunction } from '../runtime/op.js';
-import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
+import { gpuDispatch, gpuOutput, gpuWorkgroups, type GpuParams } from '../runtime/webgpu.js';
 import type { FloatDtype } from '../types.js';
 import type { QuantizedAttrs } from './weight.js';
 import * as wgsl from './wgsl.generated.js';
@@ -13,7 +13,8 @@ export interface PackedBindings {
   readonly tables: TensorInfo;
   readonly scales: TensorInfo;
   readonly constants: Readonly<Record<string, number>>;
-  readonly offset: number;
+  /** offset, zero, nested, rounding. */
+  readonly params: GpuParams;
 }
 
 /** `width` is the length of the axis along which four neighbours are read at once. */
@@ -29,12 +30,10 @@ export function packedBindings(backend: unknown, inputs: Inputs, attrs: Quantize
     scales,
     constants: {
       BLOCK_SIZE: attrs.blockSize,
-      NESTED: nested ? 1 : 0,
       NESTED_BLOCK_SIZE: Math.max(1, attrs.nestedBlockSize),
-      ROUNDING: ROUNDING[attrs.dtype],
       ALIGNED: width % 4 === 0 && attrs.blockSize % 4 === 0 ? 1 : 0,
     },
-    offset: attrs.offset,
+    params: [['f', attrs.offset], ['u', 0], ['u', nested ? 1 : 0], ['u', ROUNDING[attrs.dtype]]],
   };
 }
 
@@ -67,8 +66,8 @@ export const dequantizeWebgpu: KernelFunction<unknown> = ({ inputs, attrs, backe
   const { rows, cols } = quantized;
   const out = gpuOutput(backend, [rows, cols]);
   // Read along the flattened weight: only the block size decides whether four neighbours share a scale.
-  const { packed, tables, scales, constants, offset } = packedBindings(backend, inputs, quantized, 4);
+  const { packed, tables, scales, constants, params } = packedBindings(backend, inputs, quantized, 4);
   const program = { name: 'nf4-dequantize/forward', code: wgsl.forward, constants };
-  gpuDispatch(backend, program, [out, packed, tables, scales], [['u', rows * cols], ['f', offset], ['u', 0]], gpuWorkgroups(Math.ceil((rows * cols) / 8), 64));
+  gpuDispatch(backend, program, [out, packed, tables, scales], [['u', rows * cols], ...params], gpuWorkgroups(Math.ceil((rows * cols) / 8), 64));
   return out;
 };

@@ -20,6 +20,6 @@ export function gpuQuantizedMatmul(backend: unknown, x: TensorInfo, inputs: Inpu
 }
 
 function packedOperand(backend: unknown, inputs: Inputs, attrs: QuantizedAttrs): GpuOperand {
-  const { packed, tables, scales, constants, offset } = packedBindings(backend, inputs, attrs, attrs.cols);
-  return { name: 'packed', code: wgsl.bPacked, tensors: [packed, tables, scales], constants, offset };
+  const { packed, tables, scales, constants, params } = packedBindings(backend, inputs, attrs, attrs.cols);
+  return { name: 'packed', code: wgsl.bPacked, tensors: [packed, tables, scales], constants, params };
 }
