@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { runOpMulti, sharedMany, type Attrs, type Op } from '../runtime/op.js';
 import { attentionGradReference, attentionReference, type AttentionTables } from './reference.js';
 import { backwardWasm, forwardWasm } from './run-wasm.js';
-// import { backwardWebGpu, forwardWebGpu } from './run-webgpu.js';
+import { backwardWebGpu, forwardWebGpu } from './run-webgpu.js';
 import { shapeFromAttrs, shapeToAttrs, type AttentionShape } from './shape.js';
 
 export interface AttentionOptions {
@@ -95,7 +95,7 @@ export const attentionOp: Op = {
     return attentionReference(q, k, v, tablesOf(inputs, shape), shape);
   },
   wasm: ({ inputs, attrs, backend }) => forwardWasm(backend, inputs, shapeFromAttrs(attrs)),
-  // webgpu: ({ inputs, attrs, backend }) => forwardWebGpu(backend, inputs, shapeFromAttrs(attrs)),
+  webgpu: ({ inputs, attrs, backend }) => forwardWebGpu(backend, inputs, shapeFromAttrs(attrs)),
   gradient: {
     inputsToSave: ['q', 'k', 'v', 'cos', 'sin', 'starts'],
     outputsToSave: [true, true],
@@ -116,6 +116,6 @@ export const attentionGradOp: Op = {
     return attentionGradReference(dy, q, k, v, o, inputs['lse'] as tf.Tensor1D, tablesOf(inputs, shape), shape);
   },
   wasm: ({ inputs, attrs, backend }) => backwardWasm(backend, inputs, shapeFromAttrs(attrs)),
-  // webgpu: ({ inputs, attrs, backend }) => backwardWebGpu(backend, inputs, shapeFromAttrs(attrs)),
+  webgpu: ({ inputs, attrs, backend }) => backwardWebGpu(backend, inputs, shapeFromAttrs(attrs)),
   gradient: null,
 };

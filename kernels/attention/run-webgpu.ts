@@ -1,0 +1,80 @@
+import type { TensorInfo } from '@tensorflow/tfjs-core';
+import type { Inputs } from '../runtime/op.js';
+import { gpuDispatch, gpuOutput, gpuRelease, gpuWorkgroups, type GpuParams, type GpuProgram } from '../runtime/webgpu.js';
+import type { AttentionShape } from './shape.js';
+import * as wgsl from './wgsl.generated.js';
+
+/** Queries or keys a tile and dimensions a chunk, as in include/tile.wgsl. */
+const TILE = 32;
+const CHUNK = 8;
+
+type Named<N extends string> = Record<N, TensorInfo>;
+
+/** Rows of a product staged at once: as many as stay within 16 KiB of workgroup memory beside the rest. */
+function stagedRows(headDim: number): number {
+  return headDim <= 128 ? 8 : headDim <= 256 ? 4 : 1;
+}
+
+/** A program for the head dimensions of one number of eighths: an array held in registers needs its size in the text. */
+function tiled(name: string, text: string, headDim: number): GpuProgram {
+  const columns = Math.ceil(headDim / 8);
+  return { name: `attention/${name}-${columns}`, code: `const COLUMNS = ${columns}u;\nconst ROWS = ${stagedRows(headDim)}u;\n${text}` };
+}
+
+function tileParams(s: AttentionShape): GpuParams {
+  const sizes = [s.queryLength, s.keyLength, s.numHeads, s.numKvHeads, s.headDim, s.window, s.hasStarts, CHUNK, stagedRows(s.headDim)];
+  return [...sizes.map((x) => ['u', x] as const), ['f', s.scale]];
+}
+
+/** New tensors like q and k, turned by the tables (`back`: by the opposite angles). */
+function rotate(backend: unknown, inputs: Inputs, q: TensorInfo, k: TensorInfo, s: AttentionShape, back: boolean): [TensorInfo, TensorInfo] {
+  const { cos, sin, starts } = inputs as Named<'cos' | 'sin' | 'starts'>;
+  const [qOut, kOut] = [gpuOutput(backend, q.shape), gpuOutput(backend, k.shape)];
+  const [queries, keys] = [s.batch * s.queryLength * s.numHeads * s.headDim, s.batch * s.keyLength * s.numKvHeads * s.headDim];
+  const sizes = [s.queryLength, s.keyLength, s.numHeads, s.numKvHeads, s.hasStarts, s.headDim, s.rotaryDim / 2, s.maxPosition, queries, keys];
+  const params: GpuParams = [...sizes.map((x) => ['u', x] as const), ['f', back ? -1 : 1]];
+  gpuDispatch(backend, { name: 'attention/rotate', code: wgsl.rotate }, [q, k, cos, sin, starts, qOut, kOut], params, gpuWorkgroups(queries + keys, 256));
+  return [qOut, kOut];
+}
+
+/** Runs `body` with q and k as the scores take them. */
+function withRotated<T>(backend: unknown, inputs: Inputs, s: AttentionShape, body: (q: TensorInfo, k: TensorInfo) => T): T {
+  const { q, k } = inputs as Named<'q' | 'k'>;
+  if (s.rotaryDim === 0) return body(q, k);
+  const rotated = rotate(backend, inputs, q, k, s, false);
+  const result = body(...rotated);
+  for (const tensor of rotated) gpuRelease(backend, tensor);
+  return result;
+}
+
+export function forwardWebGpu(backend: unknown, inputs: Inputs, s: AttentionShape): TensorInfo[] {
+  const { q, v, starts } = inputs as Named<'q' | 'v' | 'starts'>;
+  const o = gpuOutput(backend, q.shape);
+  const lse = gpuOutput(backend, [s.batch * s.numHeads * s.queryLength]);
+  withRotated(backend, inputs, s, (turnedQ, turnedK) => {
+    const groups = [Math.ceil(s.queryLength / TILE), s.numHeads, s.batch] as const;
+    gpuDispatch(backend, tiled('forward', wgsl.forward, s.headDim), [turnedQ, turnedK, v, starts, o, lse], tileParams(s), groups);
+  });
+  return [o, lse];
+}
+
+export function backwardWebGpu(backend: unknown, inputs: Inputs, s: AttentionShape): TensorInfo[] {
+  const { dy, q, k, v, o, lse, starts } = inputs as Named<'dy' | 'q' | 'k' | 'v' | 'o' | 'lse' | 'starts'>;
+  const rows = s.batch * s.numHeads * s.queryLength;
+  const stats = gpuOutput(backend, [rows, 2]);
+  const statsParams: GpuParams = [['u', s.queryLength], ['u', s.numHeads], ['u', s.headDim], ['u', rows]];
+  gpuDispatch(backend, { name: 'attention/backward-stats', code: wgsl.backwardStats }, [dy, o, lse, stats], statsParams, gpuWorkgroups(rows, 1));
+  const [dq, dk, dv] = [gpuOutput(backend, q.shape), gpuOutput(backend, k.shape), gpuOutput(backend, v.shape)];
+  withRotated(backend, inputs, s, (turnedQ, turnedK) => {
+    const read = [turnedQ, turnedK, v, starts, dy, stats];
+    const tiles = (length: number): number => Math.ceil(length / TILE);
+    gpuDispatch(backend, tiled('backward-queries', wgsl.backwardQueries, s.headDim), [...read, dq], tileParams(s), [tiles(s.queryLength), s.numHeads, s.batch]);
+    gpuDispatch(backend, tiled('backward-keys', wgsl.backwardKeys, s.headDim), [...read, dk, dv], tileParams(s), [tiles(s.keyLength), s.numKvHeads, s.batch]);
+  });
+  gpuRelease(backend, stats);
+  if (s.rotaryDim === 0) return [dq, dk, dv];
+  const turnedBack = rotate(backend, inputs, dq, dk, s, true);
+  gpuRelease(backend, dq);
+  gpuRelease(backend, dk);
+  return [...turnedBack, dv];
+}
