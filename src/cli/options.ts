@@ -3,8 +3,7 @@ import { allOptions } from '../config/options.js';
 import { DEVICE_NAMES, type Device, type DeviceChoice } from '../device/device.js';
 import { ConfigError } from '../errors.js';
 import type { LoadQuantization } from '../model/load.js';
-import { nodeHost, openDirectory } from '../node.js';
-import { openSession, type Session } from '../session.js';
+import type { Session } from '../session.js';
 
 /** What commander gives the action of a command made by `takesModel`. */
 export interface ModelFlags {
@@ -31,6 +30,8 @@ export function deviceOption(): Option {
 
 /** Opens what the flags of `takesModel` name. The device that is taken, and why, goes to standard error. */
 export async function openFlaggedSession(flags: ModelFlags): Promise<Session> {
+  // Loaded here, so that the help does not wait for TensorFlow.js.
+  const [{ nodeHost, openDirectory }, { openSession }] = await Promise.all([import('../node.js'), import('../session.js')]);
   const onMessage = tell;
   const model = await openDirectory(flags.model, { revision: flags.revision, onMessage });
   const adapter = flags.adapter === undefined ? undefined : await openDirectory(flags.adapter, { onMessage });

@@ -1,51 +1,12 @@
-import { availableParallelism, totalmem } from 'node:os';
 import type { Command } from 'commander';
-import { nodeHost } from '../../node.js';
-import { examine, type DeviceReport, type DoctorReport } from '../doctor.js';
-import { formatBytes } from '../format.js';
-import { packageVersion } from '../program.js';
-import { formatFields } from '../table.js';
-
-/** Limits that decide what fits; `--json` has them all. */
-const SHOWN_LIMITS = ['maxBufferSize', 'maxStorageBufferBindingSize', 'maxComputeWorkgroupStorageSize', 'maxComputeInvocationsPerWorkgroup', 'maxStorageBuffersPerShaderStage'];
 
 export function registerDoctor(program: Command): void {
   program
     .command('doctor')
     .description('what each device would give here, what is missing, and which one `auto` takes')
     .option('--json', 'print one JSON object')
-    .action(async ({ json }: { json?: true }) => {
-      const machine = { version: packageVersion(), node: process.version, platform: `${process.platform} ${process.arch}`, cpus: availableParallelism(), memory: totalmem() };
-      const report = await examine(nodeHost);
-      process.stdout.write(json === true ? `${JSON.stringify({ ...machine, ...report })}\n` : renderReport(machine, report));
+    .action(async (flags: { json?: true }) => {
+      const { runDoctor } = await import('../actions/doctor.js');
+      await runDoctor(flags);
     });
-}
-
-interface Machine {
-  readonly version: string;
-  readonly node: string;
-  readonly platform: string;
-  readonly cpus: number;
-  readonly memory: number;
-}
-
-function renderReport({ version, node, platform, cpus, memory }: Machine, { devices, auto }: DoctorReport): string {
-  const machine = `lowrank ${version}, Node ${node}, ${platform}, ${cpus} processors, ${formatBytes(memory)} memory\n`;
-  const choice = `\nauto takes ${auto.device}: ${auto.reason}\n`;
-  return [machine, ...devices.map((report) => `\n${renderDevice(report)}`), choice].join('');
-}
-
-function renderDevice(report: DeviceReport): string {
-  const fields: [string, string][] = [];
-  if (report.available) fields.push(['runs on', `${report.description ?? ''}${report.software === true ? ' (emulated in software)' : ''}`]);
-  if (report.features !== undefined && report.features.length > 0) fields.push(['features', report.features.join(', ')]);
-  for (const limit of SHOWN_LIMITS) {
-    const value = report.limits?.[limit];
-    if (value !== undefined) fields.push([limit, /Size$/.test(limit) ? formatBytes(value) : String(value)]);
-  }
-  if (report.missing !== undefined) fields.push(['missing', report.missing]);
-  if (report.mend !== undefined) fields.push(['to mend it', report.mend]);
-  fields.push(['own kernels', report.handWritten.length === 0 ? 'none: TensorFlow.js ops throughout' : report.handWritten.join(', ')]);
-  const lines = formatFields(fields).replace(/^(?=.)/gm, '  ');
-  return `${report.device}: ${report.available ? 'available' : 'not available'}\n${lines}`;
 }

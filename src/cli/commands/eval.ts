@@ -1,26 +1,6 @@
 import { Option, type Command } from 'commander';
-import type { RunConfig } from '../../config/schema.js';
-import { loadDataset } from '../../data/dataset.js';
-import type { DataOptions } from '../../data/options.js';
-import { evaluateLoss } from '../../eval/loss.js';
-import { effectiveMaxLength } from '../../finetune.js';
-import { openDataFiles } from '../data-files.js';
-import { formatNumber } from '../format.js';
-import { configDefault, numberOption, openFlaggedSession, takesModel, tell, type ModelFlags } from '../options.js';
-import { describeDataset, describeDropped } from '../summary.js';
-
-interface EvalFlags extends ModelFlags {
-  readonly data: readonly string[];
-  readonly format: RunConfig['data']['format'];
-  readonly template?: string;
-  readonly promptField?: string;
-  readonly completionField?: string;
-  readonly completionTemplate?: string;
-  readonly maxLength: number;
-  readonly trainOn: RunConfig['data']['train_on'];
-  readonly batchSize: number;
-  readonly json?: true;
-}
+import type { EvalFlags } from '../actions/eval.js';
+import { configDefault, numberOption, takesModel } from '../options.js';
 
 export function registerEval(program: Command): void {
   const atLeast = (name: string, min: number): ((value: string) => number) => numberOption(name, { min, integer: true });
@@ -37,38 +17,8 @@ export function registerEval(program: Command): void {
     .addOption(new Option('--train-on <part>', 'tokens that the loss counts').choices(['completion', 'all']).default(configDefault<string>('data.train_on')))
     .option('--batch-size <rows>', 'rows of a batch', atLeast('batch-size', 1), configDefault<number>('training.per_device_eval_batch_size'))
     .option('--json', 'print one JSON object')
-    .action(runEval);
-}
-
-async function runEval(flags: EvalFlags): Promise<void> {
-  const files = await openDataFiles({ '--data': flags.data });
-  try {
-    const session = await openFlaggedSession(flags);
-    try {
-      const { decoder, tokenizer, device } = session;
-      const options = dataOptions(flags, effectiveMaxLength(flags.maxLength, decoder.config, tell));
-      const data = await loadDataset({ source: files.sources['--data'], tokenizer, options, vocabSize: decoder.config.vocabSize });
-      tell([describeDataset('data', data), ...describeDropped(data.dropped)].join('\n'));
-      const result = await device.guard(evaluateLoss(decoder, data.examples, flags.batchSize));
-      const { loss, perplexity, tokens, rows } = result;
-      const text = `loss ${formatNumber(loss)}  perplexity ${formatNumber(perplexity)}  (${rows} rows, ${tokens} supervised tokens)`;
-      process.stdout.write(`${flags.json === true ? JSON.stringify({ loss, perplexity, tokens, rows }) : text}\n`);
-    } finally {
-      await session.dispose();
-    }
-  } finally {
-    await files.close();
-  }
-}
-
-function dataOptions(flags: EvalFlags, maxLength: number): DataOptions {
-  return {
-    format: flags.format,
-    template: flags.template,
-    prompt_field: flags.promptField,
-    completion_field: flags.completionField,
-    completion_template: flags.completionTemplate,
-    max_length: maxLength,
-    train_on: flags.trainOn,
-  };
+    .action(async (flags: EvalFlags) => {
+      const { runEval } = await import('../actions/eval.js');
+      await runEval(flags);
+    });
 }

@@ -1,105 +1,10 @@
 import type { Command } from 'commander';
-import type { RunConfig } from '../../config/schema.js';
-import { finetune, type FinetuneResult } from '../../finetune.js';
-import { nodeHost, openDirectory } from '../../node.js';
 import { readConfig, takesConfig, type ConfigFlags } from '../config-file.js';
-import { openDataFiles } from '../data-files.js';
-import { formatCount, formatDuration, formatNumber } from '../format.js';
-import { InterruptedError, watchInterrupts } from '../interrupt.js';
-import { describeDevice, tell } from '../options.js';
-import { planOutput, type OutputFolder } from '../output.js';
-import { createProgress } from '../progress.js';
-import { describeCounts, describeData, describeModel } from '../summary.js';
 
 export function registerTrain(program: Command): void {
   takesConfig(program.command('train').description('train an adapter as a config describes')).action(async (file: string, flags: ConfigFlags) => {
-    await runTraining(await readConfig(file, flags.set));
+    const config = await readConfig(file, flags.set);
+    const { runTraining } = await import('../actions/train.js');
+    await runTraining(config);
   });
-}
-
-/**
- * Trains and writes the results to `training.output_dir`. Nothing is written before settings, model, data and adapter are checked.
- * @throws InterruptedError after a signal, when the adapter of the steps so far is written.
- */
-export async function runTraining(config: RunConfig): Promise<FinetuneResult> {
-  const output = await planOutput(config.training.output_dir, config.training.overwrite_output_dir);
-  const model = await openDirectory(config.model, { revision: config.model_revision, onMessage: tell });
-  const { init_from: initFrom } = config.adapter;
-  const initial = initFrom === undefined ? undefined : await openDirectory(initFrom);
-  const { train, validation, test } = config.data;
-  const files = await openDataFiles({ 'data.train': train, 'data.validation': validation, 'data.test': test });
-  const progress = createProgress({ every: config.training.logging_steps });
-  const interrupts = watchInterrupts(() => {
-    progress.log('stopping after this step; once more to stop at once');
-  });
-  try {
-    const result = await finetune({
-      config,
-      model,
-      data: {
-        train: files.sources['data.train'],
-        validation: validation === undefined ? undefined : files.sources['data.validation'],
-        test: test === undefined ? undefined : files.sources['data.test'],
-      },
-      initFrom: initial,
-      host: nodeHost,
-      callbacks: {
-        onDevice: (device) => {
-          tell(describeDevice(device));
-        },
-        onNote: tell,
-        onModel: (parsed) => {
-          tell(`model: ${config.model}: ${describeModel(parsed)}`);
-        },
-        onData: (data) => {
-          tell(describeData(data));
-        },
-        onReady: async ({ counts, totalSteps }) => {
-          tell(describeCounts(counts));
-          await output.begin();
-          progress.start(totalSteps);
-        },
-        onStep: ({ step, loss, learning_rate: learningRate, tokens_per_second: tokensPerSecond }) => {
-          progress.step({ step, loss, learningRate, tokensPerSecond });
-        },
-        onLog: (metrics) => output.append(metrics),
-        onEvaluate: async (metrics) => {
-          progress.log(`step ${metrics.step}  validation loss ${formatNumber(metrics.eval_loss)}  perplexity ${formatNumber(metrics.perplexity)}`);
-          await output.append(metrics);
-        },
-        onTest: async ({ loss, perplexity, tokens, rows }) => {
-          progress.log(`test loss ${formatNumber(loss)}  perplexity ${formatNumber(perplexity)}  (${rows} rows, ${tokens} tokens)`);
-          await output.append({ test_loss: loss, test_perplexity: perplexity, test_tokens: tokens, test_rows: rows });
-        },
-        shouldStop: () => interrupts.signal !== undefined,
-      },
-    });
-    progress.stop();
-    await save(result, output);
-    const { signal } = interrupts;
-    if (signal !== undefined) {
-      const { steps, totalSteps } = result.training;
-      throw new InterruptedError(signal, `stopped at step ${steps} of ${totalSteps}; ${steps === 0 ? 'nothing was written' : `the adapter is in ${output.path}`}`);
-    }
-    return result;
-  } finally {
-    progress.stop();
-    interrupts.stop();
-    await files.close();
-  }
-}
-
-async function save({ training, files }: FinetuneResult, output: OutputFolder): Promise<void> {
-  if (training.steps === 0) return;
-  await output.finish(files);
-  const { steps, seconds, tokens, trainLoss, best, stoppedEarly } = training;
-  const parts = [
-    `${steps} steps in ${formatDuration(seconds)}`,
-    `${formatCount(tokens / Math.max(seconds, 1e-6))} tokens/s`,
-    `mean loss ${formatNumber(trainLoss)}`,
-  ];
-  if (best !== undefined) parts.push(`best validation loss ${formatNumber(best.eval_loss)} at step ${best.step}`);
-  if (stoppedEarly) parts.push('stopped early');
-  tell(parts.join(', '));
-  process.stdout.write(`${output.path}\n`);
 }

@@ -1,0 +1,90 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { KernelMode } from '../../../kernels/index.js';
+import { threadCount } from '../../../kernels/runtime/threads.js';
+import type { Quantize } from '../../bench/decoder.js';
+import { benchKernels } from '../../bench/kernels.js';
+import { SHAPES, type Dims, type ShapeName } from '../../bench/shapes.js';
+import { benchStep } from '../../bench/step.js';
+import type { Device, DeviceChoice } from '../../device/device.js';
+import { openDevice } from '../../device/open.js';
+import { nodeHost } from '../../node.js';
+import { renderKernels, renderStep, type BenchHeading } from '../bench-report.js';
+import { describeDevice, tell } from '../options.js';
+import { packageVersion } from '../program.js';
+
+export interface BenchFlags {
+  readonly shape: ShapeName;
+  readonly device: DeviceChoice;
+  readonly batch?: number;
+  readonly seq?: number;
+  readonly layers?: number;
+  readonly rank: number;
+  readonly threads?: number;
+  readonly json?: true;
+}
+
+export interface StepFlags extends BenchFlags {
+  readonly quantize: Quantize;
+  readonly kernels: KernelMode;
+  readonly steps: number;
+  readonly warmup: number;
+  readonly peak?: number;
+}
+
+export interface KernelFlags extends BenchFlags {
+  readonly op?: string;
+  readonly against?: 'reference';
+  readonly minMs: number;
+}
+
+/** Times whole steps. */
+export async function runStepBench(flags: StepFlags): Promise<void> {
+  await onDevice(flags, async (device) => {
+    const { quantize, kernels, steps, warmup, rank, peak } = flags;
+    const measured = await benchStep(device, {
+      ...{ dims: dimsOf(flags), rank, quantize, kernels, steps, warmup, peakGflops: peak },
+      processPeakBytes: () => 1024 * process.resourceUsage().maxRSS,
+      onPhase: tell,
+    });
+    const report = { ...heading('step', flags, device), dtype: 'f32', ...measured };
+    process.stdout.write(flags.json === true ? `${JSON.stringify(report)}\n` : renderStep(report));
+  });
+}
+
+/** Times every op. */
+export async function runKernelBench(flags: KernelFlags): Promise<void> {
+  await onDevice(flags, async (device) => {
+    const results = await benchKernels({
+      ...{ dims: dimsOf(flags), rank: flags.rank, op: flags.op, againstReference: flags.against !== undefined, minMs: flags.minMs },
+      onResult: ({ op, pass, weight, ms }) => {
+        tell(`${[op, pass, weight].filter((part) => part !== '').join(' ')}: ${ms.toFixed(3)} ms`);
+      },
+    });
+    const report = { ...heading('kernels', flags, device), results };
+    process.stdout.write(flags.json === true ? `${JSON.stringify(report)}\n` : renderKernels(report));
+  });
+}
+
+function heading(bench: string, { shape }: BenchFlags, device: Device): BenchHeading {
+  const { name, description, software, features } = device;
+  const threads = device.backend === 'wasm' ? threadCount(tf.backend()) : 1;
+  return {
+    ...{ bench, engine: 'lowrank', version: packageVersion(), versions: { node: process.versions.node, tfjs: tf.version_core } },
+    ...{ device: name, description, software, features, threads, shape },
+  };
+}
+
+function dimsOf({ shape, batch, seq, layers }: BenchFlags): Dims {
+  const dims: Dims = SHAPES[shape];
+  return { ...dims, batch: batch ?? dims.batch, seq: seq ?? dims.seq, layers: layers ?? dims.layers };
+}
+
+async function onDevice({ device: choice, threads }: BenchFlags, work: (device: Device) => Promise<void>): Promise<void> {
+  const device = await openDevice(choice, nodeHost, { threads });
+  tell(describeDevice(device));
+  try {
+    await device.guard(work(device));
+  } finally {
+    await device.close();
+  }
+}

@@ -1,0 +1,90 @@
+import { ConfigError, FormatError } from '../../errors.js';
+import { fileSource, isFile, openDirectory } from '../../node.js';
+import { formatBytes, formatCount } from '../format.js';
+import { inspectDirectory, inspectFile, type AdapterReport, type FileReport, type ModelReport, type TensorSummary } from '../inspect.js';
+import { tell } from '../options.js';
+import { describeModel } from '../summary.js';
+import { formatFields, formatTable } from '../table.js';
+
+/** What commander gives the action. */
+export interface InspectFlags {
+  readonly model?: string;
+  readonly tensors?: true;
+  readonly json?: true;
+}
+
+type Report = FileReport | ModelReport | AdapterReport;
+
+/**
+ * Prints what a file or folder holds.
+ * @throws FormatError when it is broken, or does not fit the model that it is held against.
+ */
+export async function runInspect(path: string, flags: InspectFlags): Promise<void> {
+  const report = await inspect(path, flags.model);
+  process.stdout.write(flags.json === true ? `${JSON.stringify(report, withoutFunctions)}\n` : render(report, flags.tensors === true));
+  if (report.kind === 'model' && report.broken) throw new FormatError(`${report.path}: the model cannot be loaded`);
+  if (report.kind === 'adapter' && report.fit?.fits === false) {
+    throw new FormatError(`${report.path}: the adapter does not fit ${report.fit.model}: ${report.fit.mismatches.length} mismatches`);
+  }
+}
+
+/** A family is known by its name; its functions have no place in JSON. */
+function withoutFunctions(key: string, value: unknown): unknown {
+  return key === 'family' ? (value as { modelType: string }).modelType : value;
+}
+
+async function inspect(path: string, model: string | undefined): Promise<Report> {
+  if (await isFile(path)) {
+    if (model !== undefined) throw new ConfigError(`${path}: --model wants an adapter directory, not a file`);
+    const source = await fileSource(path);
+    try {
+      return await inspectFile(source);
+    } finally {
+      await source.close();
+    }
+  }
+  const onMessage = tell;
+  const directory = await openDirectory(path, { onMessage });
+  return inspectDirectory(directory, model === undefined ? undefined : await openDirectory(model, { onMessage }));
+}
+
+function render(report: Report, allTensors: boolean): string {
+  const fields: [string, string][] = [['holds', { safetensors: 'tensors', model: 'a model', adapter: 'a PEFT adapter' }[report.kind]]];
+  if (report.kind === 'safetensors') fields.push(['size', formatBytes(report.bytes)]);
+  if (report.kind === 'model') fields.push(...modelFields(report));
+  if (report.kind === 'adapter') fields.push(...adapterFields(report));
+  fields.push(['tensors', `${report.tensors.length} (${report.dtypes.join(', ')}), ${formatCount(report.elements)} values`]);
+  for (const [key, value] of Object.entries(report.metadata)) fields.push([`metadata ${key}`, value]);
+  const problems = report.kind === 'safetensors' ? [] : report.problems.map((problem) => `cannot be run here: ${problem}\n`);
+  const fit = report.kind === 'adapter' ? renderFit(report) : '';
+  const listed = allTensors || report.kind === 'safetensors' ? `\n${renderTensors(report.tensors)}` : '';
+  return `${report.path}\n${formatFields(fields)}${problems.join('')}${fit}${listed}`;
+}
+
+function modelFields({ model_type: type, config, tokenizer }: ModelReport): [string, string][] {
+  const chat = tokenizer?.chat_template === true ? 'with' : 'without';
+  return [
+    ['architecture', config === undefined ? type : describeModel(config)],
+    ['tokenizer', tokenizer === undefined ? 'none' : `${tokenizer.vocab_size} tokens, ${chat} a chat template`],
+  ];
+}
+
+const ADAPTER_FIELDS = ['peft_type', 'base_model_name_or_path', 'revision', 'r', 'lora_alpha', 'lora_dropout', 'target_modules', 'use_rslora', 'use_dora'];
+
+function adapterFields({ config }: AdapterReport): [string, string][] {
+  return ADAPTER_FIELDS.flatMap((key) => {
+    const value = config[key];
+    if (value === undefined || value === null) return [];
+    return [[key, typeof value === 'string' ? value : Array.isArray(value) ? value.join(', ') : JSON.stringify(value)]];
+  });
+}
+
+function renderFit({ fit }: AdapterReport): string {
+  if (fit === undefined) return '';
+  if (fit.fits) return `fits ${fit.model}\n`;
+  return `does not fit ${fit.model}:\n${fit.mismatches.map((line) => `  ${line}\n`).join('')}`;
+}
+
+function renderTensors(tensors: readonly TensorSummary[]): string {
+  return formatTable(['tensor', 'dtype', 'shape'], tensors.map(({ name, dtype, shape }) => [name, dtype, `[${shape.join(', ')}]`]));
+}

@@ -1,0 +1,70 @@
+import { existsSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ADAPTER_WEIGHTS } from '../../adapters/peft-files.js';
+import type { DeviceChoice } from '../../device/device.js';
+import { quantizationOf } from '../../finetune.js';
+import { localDirectory, nodeHost } from '../../node.js';
+import { openSession } from '../../session.js';
+import { readConfig } from '../config-file.js';
+import { describeDevice, tell } from '../options.js';
+import { measure, type Measured } from '../quickstart/measure.js';
+import { formatQuickstart } from '../quickstart/report.js';
+import { runTraining } from './train.js';
+
+/** What commander gives the action. */
+export interface QuickstartFlags {
+  readonly output: string;
+  readonly device: DeviceChoice;
+  readonly set: readonly string[];
+  readonly json?: true;
+}
+
+/** Prints what the model did before and after. */
+export async function runQuickstart(flags: QuickstartFlags): Promise<void> {
+  const result = await measureQuickstart(flags);
+  process.stdout.write(flags.json === true ? `${JSON.stringify(result)}\n` : `\n${formatQuickstart(result)}\n`);
+}
+
+/** Measures the base model, trains, and measures again with the adapter as it was saved. */
+async function measureQuickstart(flags: QuickstartFlags): Promise<Parameters<typeof formatQuickstart>[0]> {
+  const started = performance.now();
+  const folder = configsFolder();
+  const output = resolve(flags.output);
+  const config = await readConfig(join(folder, 'quickstart.yaml'), [`training.output_dir=${JSON.stringify(output)}`, `device=${flags.device}`, ...flags.set]);
+  const files = { validation: join(folder, 'quickstart/validation.jsonl'), retain: join(folder, 'quickstart/retain.jsonl') };
+  const measured = async (adapter?: string): Promise<Measured> => {
+    const session = await openSession({
+      model: localDirectory(config.model),
+      adapter: adapter === undefined ? undefined : localDirectory(adapter),
+      device: config.device,
+      host: nodeHost,
+      quantization: quantizationOf(config),
+      onDevice: (device) => {
+        if (adapter === undefined) tell(describeDevice(device));
+      },
+    });
+    try {
+      return await measure(session, files);
+    } finally {
+      await session.dispose();
+    }
+  };
+  tell('1 of 3: what the base model does with the new task, and with the tasks it knows');
+  const before = await measured();
+  tell('2 of 3: training');
+  await runTraining(config);
+  tell('3 of 3: the same questions again, with the adapter');
+  const after = await measured(output);
+  const { size } = await stat(join(output, ADAPTER_WEIGHTS));
+  const shown = relative(process.cwd(), output);
+  return { before, after, adapter: shown.startsWith('..') ? output : shown, adapterBytes: size, seconds: (performance.now() - started) / 1000 };
+}
+
+/** `configs/` beside package.json, from the sources and from the build alike. */
+function configsFolder(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
+  return join(folder, 'configs');
+}

@@ -1,0 +1,51 @@
+import { describe, expect, it } from 'vitest';
+import type { DoctorReport } from '../../src/cli/doctor.js';
+import { handWrittenOps } from '../../kernels/index.js';
+import { DEVICE_NAMES } from '../../src/device/device.js';
+import { describeBackends } from '../support/backends.js';
+import { lowrank } from '../support/cli.js';
+
+async function examine(): Promise<DoctorReport> {
+  const { status, stdout } = await lowrank('doctor', '--json');
+  expect(status).toBe(0);
+  return JSON.parse(stdout) as DoctorReport;
+}
+
+describe('lowrank doctor', () => {
+  it('says of every device what it would give or what is missing, and what auto takes', async () => {
+    const { devices, auto } = await examine();
+    expect(devices.map(({ device }) => device)).toEqual(DEVICE_NAMES);
+    for (const report of devices) {
+      if (report.available) expect(report.description, report.device).toMatch(/\w/);
+      else expect(report.missing, report.device).toMatch(/\w/);
+    }
+    expect(devices.find(({ device }) => device === 'wasm')).toMatchObject({ available: true, handWritten: handWrittenOps('wasm') });
+    expect(handWrittenOps('wasm')).toContain('LowrankAttention');
+    expect(devices.find(({ device }) => device === 'cpu')).toMatchObject({ available: true, handWritten: [] });
+    const taken = devices.find(({ device }) => device === auto.device);
+    expect(taken).toMatchObject({ available: true, software: false });
+    expect(auto.reason).toMatch(/\w/);
+  });
+
+  it('names the command that mends what is missing', async () => {
+    const { devices } = await examine();
+    for (const { device, available, mend } of devices) {
+      if (device === 'node-gpu' && !available) expect(mend).toMatch(/^npm (?:install|rebuild) @tensorflow\/tfjs-node-gpu/);
+    }
+    const { stdout } = await lowrank('doctor');
+    expect(stdout).toMatch(/^wasm: available$/m);
+    expect(stdout).toMatch(/^auto takes [\w-]+: .+$/m);
+    expect(stdout).toMatch(/^ {2}own kernels +Lowrank/m);
+  });
+});
+
+describeBackends('lowrank doctor', ['webgpu'], () => {
+  it('knows the adapter, its features and limits', async () => {
+    const { devices } = await examine();
+    const webgpu = devices.find(({ device }) => device === 'webgpu');
+    expect(webgpu?.missing).toBeUndefined();
+    expect(webgpu).toMatchObject({ available: true, handWritten: handWrittenOps('webgpu') });
+    expect(webgpu?.limits?.['maxBufferSize']).toBeGreaterThan(2 ** 20);
+    expect(Array.isArray(webgpu?.features)).toBe(true);
+  });
+});
