@@ -53,7 +53,8 @@ export { dequantize } from './nf4-dequantize/kernel.js';
 export { disposeWeight, uploadDense, uploadQuantized, weightBytes } from './nf4-dequantize/weight.js';
 export { quantizedMatmul } from './nf4-matmul/kernel.js';
 export { kernelMode, setKernelMode, withKernelMode, type KernelMode } from './runtime/op.js';
-export { checkpointed, valueAndGradients } from './runtime/gradients.js';
+export { checkpointed, pullback, valueAndGradients, type Pullback } from './runtime/gradients.js';
+export { withGpuClock, type GpuTimes } from './runtime/gpu-clock.js';
 export { gpuDispatchCount } from './runtime/webgpu.js';
 export type * from './types.js';
 

@@ -25,6 +25,7 @@ export const ROOMS = {
   train: ['kernels', 'model', 'adapters', 'data', 'io'],
   eval: ['kernels', 'model', 'data', 'tokenizer'],
   export: ['model', 'adapters', 'quant', 'io'],
+  bench: ['kernels', 'quant', 'device', 'model', 'adapters', 'train'],
   ablation: ['train', 'eval', 'report'],
   entry: 'everything but cli',
   cli: 'everything',

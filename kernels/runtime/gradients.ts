@@ -69,6 +69,27 @@ export function checkpointed(forward: (x: tf.Tensor) => tf.Tensor, x: tf.Tensor,
   return run(x, ...parameters);
 }
 
+/** A recorded pass whose backward pass can be run again and again. */
+export interface Pullback {
+  readonly value: tf.Tensor;
+  /** Gradients of Σ dy · value with respect to the parameters, in their order; the caller disposes them. */
+  pull(dy: tf.Tensor): tf.Tensor[];
+  dispose(): void;
+}
+
+/** Runs `forward` once and keeps what its backward pass needs: that pass alone is what a bench times. */
+export function pullback(forward: () => tf.Tensor, parameters: readonly tf.Tensor[]): Pullback {
+  const { value, tape } = record(forward);
+  return {
+    value,
+    pull: (dy) => backward(tape, new Map([[value.id, dy.clone()]]), parameters, true),
+    dispose() {
+      value.dispose();
+      for (const node of tape) release(node);
+    },
+  };
+}
+
 /** Runs `body` with a tape of its own, whatever tape is active around it. */
 function record(body: () => tf.Tensor): { value: tf.Tensor; tape: TapeNode[] } {
   const state = tapeState();
@@ -92,8 +113,8 @@ function release(node: TapeNode): void {
   delete node.saved;
 }
 
-/** Walks the tape backwards. `incoming` holds the gradients of the outputs by tensor id and is consumed. */
-function backward(tape: readonly TapeNode[], incoming: Map<number, tf.Tensor>, parameters: readonly tf.Tensor[]): tf.Tensor[] {
+/** Walks the tape backwards. `incoming` holds the gradients of the outputs by tensor id and is consumed; so is the tape, unless it is kept. */
+function backward(tape: readonly TapeNode[], incoming: Map<number, tf.Tensor>, parameters: readonly tf.Tensor[], keep = false): tf.Tensor[] {
   const reached = new Set(parameters.map((p) => p.id));
   const wanted = tape.map((node) => {
     const names = Object.keys(node.inputs).filter((name) => reached.has((node.inputs[name] as tf.Tensor).id));
@@ -111,7 +132,7 @@ function backward(tape: readonly TapeNode[], incoming: Map<number, tf.Tensor>, p
       incoming.get(output.id)?.dispose();
       incoming.delete(output.id);
     }
-    release(node);
+    if (!keep) release(node);
   }
   const gradients = parameters.map((p) => incoming.get(p.id) ?? tf.zerosLike(p));
   for (const [id, tensor] of incoming) if (!isParameter.has(id)) tensor.dispose();

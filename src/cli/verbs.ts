@@ -1,3 +1,4 @@
+import { registerBench } from './commands/bench.js';
 import { registerConfigReference } from './commands/config-reference.js';
 import { registerDoctor } from './commands/doctor.js';
 import { registerEval } from './commands/eval.js';
@@ -7,5 +8,5 @@ import { registerQuickstart } from './commands/quickstart.js';
 import { registerTrain } from './commands/train.js';
 import type { RegisterVerb } from './program.js';
 
-/** All verbs, in the order of the help. */
-export const VERBS: readonly RegisterVerb[] = [registerQuickstart, registerTrain, registerEval, registerGenerate, registerInspect, registerDoctor, registerConfigReference];
+/** All verbs, in the order of the help. Each loads what it runs on when it is called: the help and the version come at once. */
+export const VERBS: readonly RegisterVerb[] = [registerQuickstart, registerTrain, registerEval, registerGenerate, registerInspect, registerBench, registerDoctor, registerConfigReference];

@@ -1,0 +1,189 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { gpuDispatchCount, kernelMode, withGpuClock, withKernelMode, type KernelMode } from '../../kernels/index.js';
+import type { Device } from '../device/device.js';
+import { DeviceError } from '../errors.js';
+import type { Quantize } from './decoder.js';
+import { deviceBytes } from './memory.js';
+import { median, relativeError, settle } from './measure.js';
+import { observeKernels } from './observe.js';
+import { dimsList, reducedDims, stepFlops, type Dims } from './shapes.js';
+import { BenchStep } from './train-step.js';
+
+export interface StepBenchOptions {
+  readonly dims: Dims;
+  readonly rank: number;
+  readonly quantize: Quantize;
+  readonly kernels: KernelMode;
+  readonly steps: number;
+  readonly warmup: number;
+  /** What the device can do at most, in GFLOP/s. */
+  readonly peakGflops?: number | undefined;
+  /** The most bytes this process has held, where the surroundings can tell. */
+  readonly processPeakBytes?: () => number;
+  readonly onPhase?: (what: string) => void;
+}
+
+/** How far the step's own kernels are from stock ops, at sizes that stock ops can do. */
+export interface StepCheck {
+  readonly dims: readonly number[];
+  /** Absolute, in nats. */
+  readonly loss_difference: number;
+  /** The worst ‖g − g'‖ / ‖g'‖ over the parameters. */
+  readonly gradient_difference: number;
+}
+
+/** What was measured; the names that scripts/bench/torch_step.py prints too mean the same. */
+export interface StepMeasurement {
+  readonly dims: readonly number[];
+  readonly rank: number;
+  readonly quant: Quantize;
+  readonly kernels: KernelMode;
+  readonly steps: number;
+  readonly warmup: number;
+  /** null where the reference itself is timed. */
+  readonly check: StepCheck | null;
+  /** Of the last step. */
+  readonly loss: number;
+  readonly step_ms_median: number;
+  readonly step_ms_min: number;
+  readonly step_ms_max: number;
+  readonly tokens_per_second: number;
+  readonly flop_per_step: number;
+  readonly gflops: number;
+  readonly peak_share: number | null;
+  /** Until the whole step was handed to the device. */
+  readonly host_ms_median: number;
+  /** The GPU's compute passes, by its own clock. */
+  readonly device_ms_median: number | null;
+  /** From the first pass to the end of the last. */
+  readonly device_span_ms_median: number | null;
+  /** This package's dispatches on the GPU in a step. */
+  readonly dispatches: number | null;
+  readonly kernel_runs: number;
+  /** Host time of the kernels of one step, the slowest first. */
+  readonly slowest_kernels: readonly { readonly name: string; readonly runs: number; readonly host_ms: number }[];
+  readonly peak_tensor_bytes: number;
+  /** What the device's heap or buffer pool has grown to. */
+  readonly device_bytes: number | null;
+  /** Of the whole process. */
+  readonly peak_bytes: number | null;
+}
+
+const LOSS_TOLERANCE = 1e-4;
+const GRADIENT_TOLERANCE = 1e-4;
+const SHOWN_KERNELS = 12;
+
+/**
+ * Checks one step against stock ops, then times it.
+ * @throws DeviceError when the two differ: wrong kernels are not timed.
+ */
+export async function benchStep(device: Device, options: StepBenchOptions): Promise<StepMeasurement> {
+  const { dims, rank, quantize, kernels, onPhase } = options;
+  let check: StepCheck | null = null;
+  if (kernels === 'auto') {
+    onPhase?.('checking the step against stock ops');
+    check = await checkStep(reducedDims(dims), rank, quantize);
+    if (!(check.loss_difference <= LOSS_TOLERANCE && check.gradient_difference <= GRADIENT_TOLERANCE)) {
+      throw new DeviceError(
+        `the step on ${device.name} is not timed: it differs from stock ops by ${check.loss_difference.toExponential(1)} in the loss (allowed ${LOSS_TOLERANCE}) and by ${check.gradient_difference.toExponential(1)} in a gradient (allowed ${GRADIENT_TOLERANCE})`,
+      );
+    }
+  }
+  onPhase?.('making the model');
+  const step = withKernelMode(kernels, () => BenchStep.create(dims, rank, quantize));
+  try {
+    await settle();
+    return { dims: dimsList(dims), rank, quant: quantize, kernels, steps: options.steps, warmup: options.warmup, check, ...(await timeStep(step, options)) };
+  } finally {
+    step.dispose();
+  }
+}
+
+/** One step at these sizes with the kernels in force and with stock ops. */
+export async function checkStep(dims: Dims, rank: number, quantize: Quantize): Promise<StepCheck> {
+  const step = BenchStep.create(dims, rank, quantize);
+  try {
+    const own = await readGradients(step, kernelMode());
+    const stock = await readGradients(step, 'reference');
+    return {
+      dims: dimsList(dims),
+      loss_difference: Math.abs(own.loss - stock.loss),
+      gradient_difference: stock.gradients.reduce((worst, g, i) => Math.max(worst, relativeError(own.gradients[i] as Float32Array, g)), 0),
+    };
+  } finally {
+    step.dispose();
+  }
+}
+
+async function readGradients(step: BenchStep, mode: KernelMode): Promise<{ loss: number; gradients: Float32Array[] }> {
+  const { loss, gradients } = withKernelMode(mode, () => step.gradients());
+  const values: Float32Array[] = [];
+  for (const gradient of gradients) values.push((await gradient.data<'float32'>()).slice());
+  const value = (await loss.data())[0] as number;
+  tf.dispose([loss, gradients as tf.Tensor[]]);
+  return { loss: value, gradients: values };
+}
+
+type Timings = Omit<StepMeasurement, 'dims' | 'rank' | 'quant' | 'kernels' | 'steps' | 'warmup' | 'check'>;
+
+async function timeStep(step: BenchStep, options: StepBenchOptions): Promise<Timings> {
+  const { dims, kernels, steps, warmup, peakGflops, onPhase } = options;
+  const onGpu = tf.getBackend() === 'webgpu';
+  const read = async (loss: tf.Scalar): Promise<number> => {
+    const value = (await loss.data())[0] as number;
+    loss.dispose();
+    return value;
+  };
+  const run = (): tf.Scalar => withKernelMode(kernels, () => step.run());
+  onPhase?.('warming up');
+  for (let i = 0; i < warmup; i++) await read(run());
+  const dispatchesBefore = onGpu ? gpuDispatchCount(tf.backend()) : 0;
+  const observed = observeKernels(run);
+  await read(observed.value);
+  const dispatches = onGpu ? gpuDispatchCount(tf.backend()) - dispatchesBefore : null;
+  onPhase?.('timing');
+  const [stepMs, hostMs]: [number[], number[]] = [[], []];
+  let loss = NaN;
+  for (let i = 0; i < steps; i++) {
+    const start = performance.now();
+    const value = run();
+    hostMs.push(performance.now() - start);
+    loss = await read(value);
+    stepMs.push(performance.now() - start);
+  }
+  const clocked = onGpu ? await clockSteps(async () => read(run()), Math.min(steps, 5)) : undefined;
+  const middle = median(stepMs);
+  const flop = stepFlops(dims);
+  const gflops = flop / middle / 1e6;
+  return {
+    loss,
+    step_ms_median: middle,
+    step_ms_min: Math.min(...stepMs),
+    step_ms_max: Math.max(...stepMs),
+    tokens_per_second: (1000 * step.tokens) / middle,
+    flop_per_step: flop,
+    gflops,
+    peak_share: peakGflops === undefined ? null : gflops / peakGflops,
+    host_ms_median: median(hostMs),
+    device_ms_median: clocked?.busyMs ?? null,
+    device_span_ms_median: clocked?.spanMs ?? null,
+    dispatches,
+    kernel_runs: observed.runs,
+    slowest_kernels: observed.kernels.slice(0, SHOWN_KERNELS).map(({ name, runs, hostMs: ms }) => ({ name, runs, host_ms: ms })),
+    peak_tensor_bytes: observed.peakBytes,
+    device_bytes: deviceBytes(),
+    peak_bytes: options.processPeakBytes?.() ?? null,
+  };
+}
+
+/** Steps of their own: timestamps in every pass may cost something. */
+async function clockSteps(step: () => Promise<unknown>, count: number): Promise<{ busyMs: number; spanMs: number } | undefined> {
+  const [busy, span]: [number[], number[]] = [[], []];
+  for (let i = 0; i < count; i++) {
+    const { times } = await withGpuClock(tf.backend(), step);
+    if (times === undefined) return undefined;
+    busy.push(times.busyMs);
+    span.push(times.spanMs);
+  }
+  return { busyMs: median(busy), spanMs: median(span) };
+}
