@@ -24,8 +24,8 @@ describe('the reference page', () => {
   });
 
   // After a change of the schema: npx vitest run test/config/reference.test.ts -u
-  it('stands in docs/configuration.md', async () => {
-    await expect(page).toMatchFileSnapshot(resolve('docs/configuration.md'));
+  it('stands in configs/README.md', async () => {
+    await expect(page).toMatchFileSnapshot(resolve('configs/README.md'));
   });
 
   it('has a plain-text form for --help', () => {
