@@ -6,6 +6,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/node_modules/.bin:$PATH"
 
+# A software adapter compiles each shader with LLVM: most of that time goes into optimising what then runs for milliseconds.
+export GALLIVM_PERF=${GALLIVM_PERF:-nopt}
+
 bash scripts/install-software-vulkan.sh || echo 'Going on without WebGPU'
 
 if [ $# -eq 0 ]; then
