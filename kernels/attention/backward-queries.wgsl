@@ -38,7 +38,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
       workgroupBarrier();
       stage_chunk(b, head, kv_head, i0, j0, d0, lane);
       workgroupBarrier();
-      for (var e = 0u; e < params.chunk; e++) {
+      for (var e = 0u; e < chunk_end(); e++) {
         s += outer(q_chunk[e * 8u + ty], k_chunk[e * 8u + tx]);
         ds += outer(dy_chunk[e * 8u + ty], v_chunk[e * 8u + tx]);
       }
@@ -50,17 +50,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     }
     for (var r0 = 0u; r0 < min(TILE, params.key_length - j0); r0 += ROWS) {
       workgroupBarrier();
-      for (var e = lane; e < ROWS * COLUMNS * 8u; e += 64u) {
-        staged[e] = k_at(b, kv_head, j0 + r0 + e / (COLUMNS * 8u), e % (COLUMNS * 8u));
+      for (var e = lane; e < ROWS * columns_end() * 8u; e += 64u) {
+        staged[e] = k_at(b, kv_head, j0 + r0 + e / (columns_end() * 8u), e % (columns_end() * 8u));
       }
       workgroupBarrier();
-      for (var r = 0u; r < params.rows; r++) {
+      for (var r = 0u; r < rows_end(); r++) {
         let w = d_weights[(r0 + r) * 8u + ty];
-        for (var c = 0u; c < COLUMNS; c++) { out[c] += w * staged[r * COLUMNS * 8u + c * 8u + tx]; }
+        for (var c = 0u; c < columns_end(); c++) { out[c] += w * staged[r * columns_end() * 8u + c * 8u + tx]; }
       }
     }
   }
-  for (var c = 0u; c < COLUMNS; c++) {
+  for (var c = 0u; c < columns_end(); c++) {
     let y = out[c];
     let d = c * 8u + tx;
     put(b, head, row, d, y.x);

@@ -40,7 +40,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
       row_chunk[tx * 8u + ty] = vec4f(q_at(b, head, row, d), q_at(b, head, row + 1u, d), q_at(b, head, row + 2u, d), q_at(b, head, row + 3u, d));
       key_chunk[tx * 8u + ty] = vec4f(k_at(b, kv_head, key, d), k_at(b, kv_head, key + 1u, d), k_at(b, kv_head, key + 2u, d), k_at(b, kv_head, key + 3u, d));
       workgroupBarrier();
-      for (var e = 0u; e < params.chunk; e++) { s += outer(row_chunk[e * 8u + ty], key_chunk[e * 8u + tx]); }
+      for (var e = 0u; e < chunk_end(); e++) { s += outer(row_chunk[e * 8u + ty], key_chunk[e * 8u + tx]); }
     }
     var highest = peak;
     for (var c = 0u; c < 4u; c++) {
@@ -60,16 +60,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
       weights[(4u * tx + c) * 8u + ty] = w;
       sum += w;
     }
-    for (var c = 0u; c < COLUMNS; c++) { out[c] *= shrink; }
+    for (var c = 0u; c < columns_end(); c++) { out[c] *= shrink; }
     for (var r0 = 0u; r0 < min(TILE, params.key_length - j0); r0 += ROWS) {
       workgroupBarrier();
-      for (var e = lane; e < ROWS * COLUMNS * 8u; e += 64u) {
-        staged[e] = v_at(b, kv_head, j0 + r0 + e / (COLUMNS * 8u), e % (COLUMNS * 8u));
+      for (var e = lane; e < ROWS * columns_end() * 8u; e += 64u) {
+        staged[e] = v_at(b, kv_head, j0 + r0 + e / (columns_end() * 8u), e % (columns_end() * 8u));
       }
       workgroupBarrier();
-      for (var r = 0u; r < params.rows; r++) {
+      for (var r = 0u; r < rows_end(); r++) {
         let w = weights[(r0 + r) * 8u + ty];
-        for (var c = 0u; c < COLUMNS; c++) { out[c] += w * staged[r * COLUMNS * 8u + c * 8u + tx]; }
+        for (var c = 0u; c < columns_end(); c++) { out[c] += w * staged[r * columns_end() * 8u + c * 8u + tx]; }
       }
     }
   }
@@ -82,7 +82,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let seen = total > vec4f(0.0);
   let safe = select(vec4f(1.0), total, seen);
   let value = select(vec4f(0.0), peak + log(safe), seen);
-  for (var c = 0u; c < COLUMNS; c++) {
+  for (var c = 0u; c < columns_end(); c++) {
     let y = out[c] / safe;
     let d = c * 8u + tx;
     put(b, head, row, d, y.x);

@@ -1,6 +1,6 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { Inputs } from '../runtime/op.js';
-import { gpuDispatch, gpuOutput, gpuRelease, gpuWorkgroups, type GpuParams, type GpuProgram } from '../runtime/webgpu.js';
+import { gpuDispatch, gpuIsSoftware, gpuOutput, gpuRelease, gpuWorkgroups, type GpuParams, type GpuProgram } from '../runtime/webgpu.js';
 import type { AttentionShape } from './shape.js';
 import * as wgsl from './wgsl.generated.js';
 
@@ -15,14 +15,21 @@ function stagedRows(headDim: number): number {
   return headDim <= 128 ? 8 : headDim <= 256 ? 4 : 1;
 }
 
+/** Eighths of a head dimension, rounded up. */
+function columns(headDim: number): number {
+  return Math.ceil(headDim / 8);
+}
+
 /** A program for the head dimensions of one number of eighths: an array held in registers needs its size in the text. */
-function tiled(name: string, text: string, headDim: number): GpuProgram {
-  const columns = Math.ceil(headDim / 8);
-  return { name: `attention/${name}-${columns}`, code: `const COLUMNS = ${columns}u;\nconst ROWS = ${stagedRows(headDim)}u;\n${text}` };
+function tiled(backend: unknown, name: string, text: string, headDim: number): GpuProgram {
+  const software = gpuIsSoftware(backend);
+  const most = software ? Math.max(16, columns(headDim)) : columns(headDim);
+  const constants = [`COLUMNS = ${most}u`, `ROWS = ${stagedRows(headDim)}u`, `UNROLLED = ${!software}`];
+  return { name: `attention/${name}-${most}`, code: `${constants.map((c) => `const ${c};\n`).join('')}${text}` };
 }
 
 function tileParams(s: AttentionShape): GpuParams {
-  const sizes = [s.queryLength, s.keyLength, s.numHeads, s.numKvHeads, s.headDim, s.window, s.hasStarts, CHUNK, stagedRows(s.headDim)];
+  const sizes = [s.queryLength, s.keyLength, s.numHeads, s.numKvHeads, s.headDim, s.window, s.hasStarts, CHUNK, stagedRows(s.headDim), columns(s.headDim)];
   return [...sizes.map((x) => ['u', x] as const), ['f', s.scale]];
 }
 
@@ -53,7 +60,7 @@ export function forwardWebGpu(backend: unknown, inputs: Inputs, s: AttentionShap
   const lse = gpuOutput(backend, [s.batch * s.numHeads * s.queryLength]);
   withRotated(backend, inputs, s, (turnedQ, turnedK) => {
     const groups = [Math.ceil(s.queryLength / TILE), s.numHeads, s.batch] as const;
-    gpuDispatch(backend, tiled('forward', wgsl.forward, s.headDim), [turnedQ, turnedK, v, starts, o, lse], tileParams(s), groups);
+    gpuDispatch(backend, tiled(backend, 'forward', wgsl.forward, s.headDim), [turnedQ, turnedK, v, starts, o, lse], tileParams(s), groups);
   });
   return [o, lse];
 }
@@ -68,8 +75,8 @@ export function backwardWebGpu(backend: unknown, inputs: Inputs, s: AttentionSha
   withRotated(backend, inputs, s, (turnedQ, turnedK) => {
     const read = [turnedQ, turnedK, v, starts, dy, stats];
     const tiles = (length: number): number => Math.ceil(length / TILE);
-    gpuDispatch(backend, tiled('backward-queries', wgsl.backwardQueries, s.headDim), [...read, dq], tileParams(s), [tiles(s.queryLength), s.numHeads, s.batch]);
-    gpuDispatch(backend, tiled('backward-keys', wgsl.backwardKeys, s.headDim), [...read, dk, dv], tileParams(s), [tiles(s.keyLength), s.numKvHeads, s.batch]);
+    gpuDispatch(backend, tiled(backend, 'backward-queries', wgsl.backwardQueries, s.headDim), [...read, dq], tileParams(s), [tiles(s.queryLength), s.numHeads, s.batch]);
+    gpuDispatch(backend, tiled(backend, 'backward-keys', wgsl.backwardKeys, s.headDim), [...read, dk, dv], tileParams(s), [tiles(s.keyLength), s.numKvHeads, s.batch]);
   });
   gpuRelease(backend, stats);
   if (s.rotaryDim === 0) return [dq, dk, dv];

@@ -12,14 +12,30 @@ export const backwardKeys = `// One workgroup a key head and 32 keys: dv = pᵀ 
 @group(0) @binding(8) var<uniform> params: Params;
 
 // Shared by the tiled kernels. 64 invocations hold a tile of 32 × 32 scores, invocation (ty, tx) the rows 4·ty.. and columns 4·tx..;
-// Two constants are put in front of this text: COLUMNS, the eighths of headDim (an invocation accumulates the dimensions tx, tx + 8, …),
-// and ROWS, the rows of the second product staged at a time. Inner loops end at the uniforms chunk (= CHUNK) and rows (= ROWS): unrolled,
-// they take a software implementation ten seconds to compile.
-struct Params { query_length: u32, key_length: u32, heads: u32, kv_heads: u32, dim: u32, window: u32, has_starts: u32, chunk: u32, rows: u32, scale: f32 }
+// Three constants are put in front of this text: COLUMNS, the eighths of headDim (an invocation accumulates the dimensions tx, tx + 8, …),
+// ROWS, the rows of the second product staged at a time, and UNROLLED: whether inner loops end at constants. A GPU wants that, to hold
+// the arrays in registers; a software implementation takes a minute to compile it, so there they end at uniforms,
+// and COLUMNS is a bound that one program for all head dimensions has.
+struct Params { query_length: u32, key_length: u32, heads: u32, kv_heads: u32, dim: u32, window: u32, has_starts: u32, chunk: u32, rows: u32, columns: u32, scale: f32 }
 const TILE = 32u;
 // Dimensions of a head staged at a time for the scores.
 const CHUNK = 8u;
 const NONE = -1e30;
+
+fn chunk_end() -> u32 {
+  if (UNROLLED) { return CHUNK; }
+  return params.chunk;
+}
+
+fn rows_end() -> u32 {
+  if (UNROLLED) { return ROWS; }
+  return params.rows;
+}
+
+fn columns_end() -> u32 {
+  if (UNROLLED) { return COLUMNS; }
+  return params.columns;
+}
 
 fn q_at(b: u32, head: u32, i: u32, d: u32) -> f32 {
   let x = q[((b * params.query_length + min(i, params.query_length - 1u)) * params.heads + head) * params.dim + min(d, params.dim - 1u)];
@@ -118,7 +134,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
         workgroupBarrier();
         stage_chunk(b, head, kv_head, i0, j0, d0, lane);
         workgroupBarrier();
-        for (var e = 0u; e < params.chunk; e++) {
+        for (var e = 0u; e < chunk_end(); e++) {
           s += outer(k_chunk[e * 8u + ty], q_chunk[e * 8u + tx]);
           ds += outer(v_chunk[e * 8u + ty], dy_chunk[e * 8u + tx]);
         }
@@ -133,27 +149,27 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
       }
       for (var r0 = 0u; r0 < min(TILE, params.query_length - i0); r0 += ROWS) {
         workgroupBarrier();
-        for (var e = lane; e < ROWS * COLUMNS * 8u; e += 64u) {
-          staged[e] = dy_at(b, head, i0 + r0 + e / (COLUMNS * 8u), e % (COLUMNS * 8u));
+        for (var e = lane; e < ROWS * columns_end() * 8u; e += 64u) {
+          staged[e] = dy_at(b, head, i0 + r0 + e / (columns_end() * 8u), e % (columns_end() * 8u));
         }
         workgroupBarrier();
-        for (var r = 0u; r < params.rows; r++) {
+        for (var r = 0u; r < rows_end(); r++) {
           let w = weights[(r0 + r) * 8u + ty];
-          for (var c = 0u; c < COLUMNS; c++) { value_out[c] += w * staged[r * COLUMNS * 8u + c * 8u + tx]; }
+          for (var c = 0u; c < columns_end(); c++) { value_out[c] += w * staged[r * columns_end() * 8u + c * 8u + tx]; }
         }
         workgroupBarrier();
-        for (var e = lane; e < ROWS * COLUMNS * 8u; e += 64u) {
-          staged[e] = q_at(b, head, i0 + r0 + e / (COLUMNS * 8u), e % (COLUMNS * 8u));
+        for (var e = lane; e < ROWS * columns_end() * 8u; e += 64u) {
+          staged[e] = q_at(b, head, i0 + r0 + e / (columns_end() * 8u), e % (columns_end() * 8u));
         }
         workgroupBarrier();
-        for (var r = 0u; r < params.rows; r++) {
+        for (var r = 0u; r < rows_end(); r++) {
           let w = d_weights[(r0 + r) * 8u + ty];
-          for (var c = 0u; c < COLUMNS; c++) { key_out[c] += w * staged[r * COLUMNS * 8u + c * 8u + tx]; }
+          for (var c = 0u; c < columns_end(); c++) { key_out[c] += w * staged[r * columns_end() * 8u + c * 8u + tx]; }
         }
       }
     }
   }
-  for (var c = 0u; c < COLUMNS; c++) {
+  for (var c = 0u; c < columns_end(); c++) {
     let x = key_out[c];
     let y = value_out[c];
     let d = c * 8u + tx;
@@ -183,14 +199,30 @@ export const backwardQueries = `// One workgroup a head and 32 queries: dq = sca
 @group(0) @binding(7) var<uniform> params: Params;
 
 // Shared by the tiled kernels. 64 invocations hold a tile of 32 × 32 scores, invocation (ty, tx) the rows 4·ty.. and columns 4·tx..;
-// Two constants are put in front of this text: COLUMNS, the eighths of headDim (an invocation accumulates the dimensions tx, tx + 8, …),
-// and ROWS, the rows of the second product staged at a time. Inner loops end at the uniforms chunk (= CHUNK) and rows (= ROWS): unrolled,
-// they take a software implementation ten seconds to compile.
-struct Params { query_length: u32, key_length: u32, heads: u32, kv_heads: u32, dim: u32, window: u32, has_starts: u32, chunk: u32, rows: u32, scale: f32 }
+// Three constants are put in front of this text: COLUMNS, the eighths of headDim (an invocation accumulates the dimensions tx, tx + 8, …),
+// ROWS, the rows of the second product staged at a time, and UNROLLED: whether inner loops end at constants. A GPU wants that, to hold
+// the arrays in registers; a software implementation takes a minute to compile it, so there they end at uniforms,
+// and COLUMNS is a bound that one program for all head dimensions has.
+struct Params { query_length: u32, key_length: u32, heads: u32, kv_heads: u32, dim: u32, window: u32, has_starts: u32, chunk: u32, rows: u32, columns: u32, scale: f32 }
 const TILE = 32u;
 // Dimensions of a head staged at a time for the scores.
 const CHUNK = 8u;
 const NONE = -1e30;
+
+fn chunk_end() -> u32 {
+  if (UNROLLED) { return CHUNK; }
+  return params.chunk;
+}
+
+fn rows_end() -> u32 {
+  if (UNROLLED) { return ROWS; }
+  return params.rows;
+}
+
+fn columns_end() -> u32 {
+  if (UNROLLED) { return COLUMNS; }
+  return params.columns;
+}
 
 fn q_at(b: u32, head: u32, i: u32, d: u32) -> f32 {
   let x = q[((b * params.query_length + min(i, params.query_length - 1u)) * params.heads + head) * params.dim + min(d, params.dim - 1u)];
@@ -284,7 +316,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
       workgroupBarrier();
       stage_chunk(b, head, kv_head, i0, j0, d0, lane);
       workgroupBarrier();
-      for (var e = 0u; e < params.chunk; e++) {
+      for (var e = 0u; e < chunk_end(); e++) {
         s += outer(q_chunk[e * 8u + ty], k_chunk[e * 8u + tx]);
         ds += outer(dy_chunk[e * 8u + ty], v_chunk[e * 8u + tx]);
       }
@@ -296,17 +328,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     }
     for (var r0 = 0u; r0 < min(TILE, params.key_length - j0); r0 += ROWS) {
       workgroupBarrier();
-      for (var e = lane; e < ROWS * COLUMNS * 8u; e += 64u) {
-        staged[e] = k_at(b, kv_head, j0 + r0 + e / (COLUMNS * 8u), e % (COLUMNS * 8u));
+      for (var e = lane; e < ROWS * columns_end() * 8u; e += 64u) {
+        staged[e] = k_at(b, kv_head, j0 + r0 + e / (columns_end() * 8u), e % (columns_end() * 8u));
       }
       workgroupBarrier();
-      for (var r = 0u; r < params.rows; r++) {
+      for (var r = 0u; r < rows_end(); r++) {
         let w = d_weights[(r0 + r) * 8u + ty];
-        for (var c = 0u; c < COLUMNS; c++) { out[c] += w * staged[r * COLUMNS * 8u + c * 8u + tx]; }
+        for (var c = 0u; c < columns_end(); c++) { out[c] += w * staged[r * columns_end() * 8u + c * 8u + tx]; }
       }
     }
   }
-  for (var c = 0u; c < COLUMNS; c++) {
+  for (var c = 0u; c < columns_end(); c++) {
     let y = out[c];
     let d = c * 8u + tx;
     put(b, head, row, d, y.x);
@@ -368,14 +400,30 @@ export const forward = `// One workgroup a head and 32 queries: online softmax o
 @group(0) @binding(6) var<uniform> params: Params;
 
 // Shared by the tiled kernels. 64 invocations hold a tile of 32 × 32 scores, invocation (ty, tx) the rows 4·ty.. and columns 4·tx..;
-// Two constants are put in front of this text: COLUMNS, the eighths of headDim (an invocation accumulates the dimensions tx, tx + 8, …),
-// and ROWS, the rows of the second product staged at a time. Inner loops end at the uniforms chunk (= CHUNK) and rows (= ROWS): unrolled,
-// they take a software implementation ten seconds to compile.
-struct Params { query_length: u32, key_length: u32, heads: u32, kv_heads: u32, dim: u32, window: u32, has_starts: u32, chunk: u32, rows: u32, scale: f32 }
+// Three constants are put in front of this text: COLUMNS, the eighths of headDim (an invocation accumulates the dimensions tx, tx + 8, …),
+// ROWS, the rows of the second product staged at a time, and UNROLLED: whether inner loops end at constants. A GPU wants that, to hold
+// the arrays in registers; a software implementation takes a minute to compile it, so there they end at uniforms,
+// and COLUMNS is a bound that one program for all head dimensions has.
+struct Params { query_length: u32, key_length: u32, heads: u32, kv_heads: u32, dim: u32, window: u32, has_starts: u32, chunk: u32, rows: u32, columns: u32, scale: f32 }
 const TILE = 32u;
 // Dimensions of a head staged at a time for the scores.
 const CHUNK = 8u;
 const NONE = -1e30;
+
+fn chunk_end() -> u32 {
+  if (UNROLLED) { return CHUNK; }
+  return params.chunk;
+}
+
+fn rows_end() -> u32 {
+  if (UNROLLED) { return ROWS; }
+  return params.rows;
+}
+
+fn columns_end() -> u32 {
+  if (UNROLLED) { return COLUMNS; }
+  return params.columns;
+}
 
 fn q_at(b: u32, head: u32, i: u32, d: u32) -> f32 {
   let x = q[((b * params.query_length + min(i, params.query_length - 1u)) * params.heads + head) * params.dim + min(d, params.dim - 1u)];
@@ -445,7 +493,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
       row_chunk[tx * 8u + ty] = vec4f(q_at(b, head, row, d), q_at(b, head, row + 1u, d), q_at(b, head, row + 2u, d), q_at(b, head, row + 3u, d));
       key_chunk[tx * 8u + ty] = vec4f(k_at(b, kv_head, key, d), k_at(b, kv_head, key + 1u, d), k_at(b, kv_head, key + 2u, d), k_at(b, kv_head, key + 3u, d));
       workgroupBarrier();
-      for (var e = 0u; e < params.chunk; e++) { s += outer(row_chunk[e * 8u + ty], key_chunk[e * 8u + tx]); }
+      for (var e = 0u; e < chunk_end(); e++) { s += outer(row_chunk[e * 8u + ty], key_chunk[e * 8u + tx]); }
     }
     var highest = peak;
     for (var c = 0u; c < 4u; c++) {
@@ -465,16 +513,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
       weights[(4u * tx + c) * 8u + ty] = w;
       sum += w;
     }
-    for (var c = 0u; c < COLUMNS; c++) { out[c] *= shrink; }
+    for (var c = 0u; c < columns_end(); c++) { out[c] *= shrink; }
     for (var r0 = 0u; r0 < min(TILE, params.key_length - j0); r0 += ROWS) {
       workgroupBarrier();
-      for (var e = lane; e < ROWS * COLUMNS * 8u; e += 64u) {
-        staged[e] = v_at(b, kv_head, j0 + r0 + e / (COLUMNS * 8u), e % (COLUMNS * 8u));
+      for (var e = lane; e < ROWS * columns_end() * 8u; e += 64u) {
+        staged[e] = v_at(b, kv_head, j0 + r0 + e / (columns_end() * 8u), e % (columns_end() * 8u));
       }
       workgroupBarrier();
-      for (var r = 0u; r < params.rows; r++) {
+      for (var r = 0u; r < rows_end(); r++) {
         let w = weights[(r0 + r) * 8u + ty];
-        for (var c = 0u; c < COLUMNS; c++) { out[c] += w * staged[r * COLUMNS * 8u + c * 8u + tx]; }
+        for (var c = 0u; c < columns_end(); c++) { out[c] += w * staged[r * columns_end() * 8u + c * 8u + tx]; }
       }
     }
   }
@@ -487,7 +535,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let seen = total > vec4f(0.0);
   let safe = select(vec4f(1.0), total, seen);
   let value = select(vec4f(0.0), peak + log(safe), seen);
-  for (var c = 0u; c < COLUMNS; c++) {
+  for (var c = 0u; c < columns_end(); c++) {
     let y = out[c] / safe;
     let d = c * 8u + tx;
     put(b, head, row, d, y.x);

@@ -78,6 +78,12 @@ export function gpuHas(backend: unknown, feature: string): boolean {
   return (backend as GpuBackend).device.features.has(feature);
 }
 
+/** True when no GPU stands behind the device: shaders run on the processor and take long to compile. */
+export function gpuIsSoftware(backend: unknown): boolean {
+  const { adapterInfo } = (backend as GpuBackend).device as { adapterInfo?: { isFallbackAdapter?: boolean } };
+  return adapterInfo?.isFallbackAdapter === true;
+}
+
 export function gpuLimits(backend: unknown): GPUSupportedLimits {
   return (backend as GpuBackend).device.limits;
 }

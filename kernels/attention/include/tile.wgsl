@@ -1,12 +1,28 @@
 // Shared by the tiled kernels. 64 invocations hold a tile of 32 × 32 scores, invocation (ty, tx) the rows 4·ty.. and columns 4·tx..;
-// Two constants are put in front of this text: COLUMNS, the eighths of headDim (an invocation accumulates the dimensions tx, tx + 8, …),
-// and ROWS, the rows of the second product staged at a time. Inner loops end at the uniforms chunk (= CHUNK) and rows (= ROWS): unrolled,
-// they take a software implementation ten seconds to compile.
-struct Params { query_length: u32, key_length: u32, heads: u32, kv_heads: u32, dim: u32, window: u32, has_starts: u32, chunk: u32, rows: u32, scale: f32 }
+// Three constants are put in front of this text: COLUMNS, the eighths of headDim (an invocation accumulates the dimensions tx, tx + 8, …),
+// ROWS, the rows of the second product staged at a time, and UNROLLED: whether inner loops end at constants. A GPU wants that, to hold
+// the arrays in registers; a software implementation takes a minute to compile it, so there they end at uniforms,
+// and COLUMNS is a bound that one program for all head dimensions has.
+struct Params { query_length: u32, key_length: u32, heads: u32, kv_heads: u32, dim: u32, window: u32, has_starts: u32, chunk: u32, rows: u32, columns: u32, scale: f32 }
 const TILE = 32u;
 // Dimensions of a head staged at a time for the scores.
 const CHUNK = 8u;
 const NONE = -1e30;
+
+fn chunk_end() -> u32 {
+  if (UNROLLED) { return CHUNK; }
+  return params.chunk;
+}
+
+fn rows_end() -> u32 {
+  if (UNROLLED) { return ROWS; }
+  return params.rows;
+}
+
+fn columns_end() -> u32 {
+  if (UNROLLED) { return COLUMNS; }
+  return params.columns;
+}
 
 fn q_at(b: u32, head: u32, i: u32, d: u32) -> f32 {
   let x = q[((b * params.query_length + min(i, params.query_length - 1u)) * params.heads + head) * params.dim + min(d, params.dim - 1u)];
