@@ -5,6 +5,7 @@ import { adamwOp } from './adamw/kernel.js';
 import { globalNormOp } from './adamw/norm.js';
 import { attentionGradOp, attentionOp } from './attention/kernel.js';
 import { softmaxLossOp } from './cross-entropy/softmax-loss.js';
+import { registerDryRun } from './dry-run/register.js';
 import { dropoutOp } from './dropout/kernel.js';
 import { embeddingGradOp, embeddingOp } from './embedding/kernel.js';
 import { linearGradOp, linearOp } from './linear/kernel.js';
@@ -12,6 +13,7 @@ import { matmulOp } from './matmul/kernel.js';
 import { dequantizeOp } from './nf4-dequantize/kernel.js';
 import { quantizedMatmulOp } from './nf4-matmul/kernel.js';
 import { registerOp, type Op } from './runtime/op.js';
+import { shareClonesOnWasm } from './runtime/share-clones.js';
 import { rmsNormGradOp, rmsNormOp } from './rms-norm/kernel.js';
 import { swigluGradOp, swigluOp } from './swiglu/kernel.js';
 
@@ -37,12 +39,15 @@ const OPS: readonly Op[] = [
 const BACKENDS = ['webgpu', 'wasm', 'cpu', 'tensorflow'] as const;
 
 for (const op of OPS) registerOp(op, BACKENDS);
+registerDryRun(OPS);
+shareClonesOnWasm();
 
 export { attention, type AttentionOptions } from './attention/kernel.js';
 export { adamwUpdate, type AdamwItem, type AdamwOptions } from './adamw/kernel.js';
 export { clipScale, globalNorm } from './adamw/norm.js';
-export { crossEntropySum, tokenLosses, type CrossEntropyOptions, type HeadOptions, type Targets } from './cross-entropy/kernel.js';
+export { crossEntropySum, headChunkRows, tokenLosses, type CrossEntropyOptions, type HeadOptions, type Targets } from './cross-entropy/kernel.js';
 export { dropout } from './dropout/kernel.js';
+export { withDryRun, type DryPeak, type DryRunBackend } from './dry-run/backend.js';
 export { embedding } from './embedding/kernel.js';
 export { swiglu, type Activation } from './swiglu/kernel.js';
 export { rmsNorm } from './rms-norm/kernel.js';

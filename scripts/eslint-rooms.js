@@ -23,6 +23,7 @@ export const ROOMS = {
   model: ['kernels', 'quant', 'io'],
   adapters: ['model', 'kernels', 'io'],
   train: ['kernels', 'model', 'adapters', 'data', 'io'],
+  plan: ['kernels', 'model', 'adapters', 'train'],
   eval: ['kernels', 'model', 'data', 'tokenizer'],
   export: ['model', 'adapters', 'quant', 'io'],
   bench: ['kernels', 'quant', 'device', 'model', 'adapters', 'train'],

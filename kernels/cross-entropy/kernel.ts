@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { targetBackend } from '../dry-run/backend.js';
 import { embedding } from '../embedding/kernel.js';
 import type { FrozenWeight } from '../types.js';
 import { hiddenGradient, logitsOf, weightGradient } from './products.js';
@@ -66,6 +67,11 @@ export function tokenLosses(hidden: tf.Tensor2D, weight: FrozenWeight, targets: 
   return tf.tidy(() => concatRows(overChunks(hidden, weight, targets, options, 'loss').losses) as tf.Tensor1D);
 }
 
+/** Rows whose logits exist at a time. */
+export function headChunkRows(vocab: number, chunkBytes = (targetBackend() === 'webgpu' ? 64 : 8) * 2 ** 20): number {
+  return Math.max(1, Math.floor(chunkBytes / (4 * vocab)));
+}
+
 interface ChunkSums {
   readonly losses: readonly tf.Tensor1D[];
   readonly lossSum: tf.Scalar;
@@ -79,8 +85,7 @@ interface ChunkSums {
 function overChunks(hidden: tf.Tensor2D, weight: FrozenWeight, targets: Targets, options: CrossEntropyOptions, want: 'loss' | 'hidden' | 'all'): ChunkSums {
   const [vocab] = weight.shape;
   const count = targets.rows.length;
-  const chunkBytes = options.chunkBytes ?? (tf.getBackend() === 'webgpu' ? 64 : 8) * 2 ** 20;
-  const size = Math.max(1, Math.floor(chunkBytes / (4 * vocab)));
+  const size = headChunkRows(vocab, options.chunkBytes);
   const losses: tf.Tensor1D[] = [];
   const rowGradients: tf.Tensor[] = [];
   let parameters: tf.Tensor[] = [];

@@ -26,14 +26,19 @@ export const TINY_CONFIG = {
 
 /** Files of the model directory. */
 export function tinyModelFiles(seed = 1): { 'config.json': string; 'model.safetensors': Uint8Array } {
+  return modelFiles(TINY_CONFIG, seed);
+}
+
+/** Files of a model directory with random weights. */
+export function modelFiles(config: Readonly<Record<string, unknown>>, seed = 1): { 'config.json': string; 'model.safetensors': Uint8Array } {
   const random = new Random(seed, 'tiny-model');
   const tensors = new Map<string, TensorBytes>();
-  for (const [name, shape] of expectedTensors(parseModelConfig(TINY_CONFIG))) {
+  for (const [name, shape] of expectedTensors(parseModelConfig(config))) {
     const size = shape.reduce((product, n) => product * n, 1);
     const values = name.includes('norm') ? new Float32Array(size).fill(1) : normals(random, size, 0.2);
     tensors.set(name, float32Tensor(shape, values));
   }
-  return { 'config.json': JSON.stringify(TINY_CONFIG), 'model.safetensors': encodeSafetensors(tensors, { format: 'pt' }) };
+  return { 'config.json': JSON.stringify(config), 'model.safetensors': encodeSafetensors(tensors, { format: 'pt' }) };
 }
 
 /** Writes the model directory. */
