@@ -28,7 +28,7 @@ export async function runQuickstart(flags: QuickstartFlags): Promise<void> {
 }
 
 /** Measures the base model, trains, and measures again with the adapter as it was saved. */
-async function measureQuickstart(flags: QuickstartFlags): Promise<Parameters<typeof formatQuickstart>[0]> {
+export async function measureQuickstart(flags: QuickstartFlags): Promise<Parameters<typeof formatQuickstart>[0]> {
   const started = performance.now();
   const folder = configsFolder();
   const output = resolve(flags.output);

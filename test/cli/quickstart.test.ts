@@ -1,0 +1,25 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { measureQuickstart } from '../../src/cli/actions/quickstart.js';
+import { formatQuickstart } from '../../src/cli/quickstart/report.js';
+
+it('the quickstart measures, trains and measures again, and a few steps already help', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'lowrank-quickstart-'));
+  try {
+    const output = join(folder, 'adapter');
+    const result = await measureQuickstart({ output, device: 'wasm', set: ['training.max_steps=8', 'training.warmup_steps=0'] });
+    expect(existsSync(join(output, 'adapter_model.safetensors'))).toBe(true);
+    expect(result.adapterBytes).toBeGreaterThan(10_000);
+    expect(result.after.perplexity).toBeLessThan(result.before.perplexity / 2);
+    expect(result.before.sentiment).toBeGreaterThan(0.5);
+    expect(result.after.samples).toHaveLength(3);
+    const log = readFileSync(join(output, 'metrics.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line) as object);
+    expect(log.some((row) => 'eval_loss' in row)).toBe(true);
+    const text = formatQuickstart(result);
+    for (const part of ['ROUGE-1', 'ROUGE-2', 'ROUGE-L', 'sentiment', 'did it forget', 'before:', 'after:', 'npx lowrank generate', output]) expect(text).toContain(part);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
