@@ -1,14 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { runOpMulti, type Op } from '../runtime/op.js';
-import { wasmExports, wasmOffset } from '../runtime/wasm.js';
+import { parallelFor } from '../runtime/threads.js';
+import { wasmOffset } from '../runtime/wasm.js';
 import { gpuDispatch, gpuInPlace, gpuWorkgroups } from '../runtime/webgpu.js';
 import { adamwReference, HYPER, HYPER_SIZE } from './reference.js';
 import { wasmSource } from './wasm.generated.js';
 import * as wgsl from './wgsl.generated.js';
-
-interface AdamwWasm {
-  step(p: number, g: number, m: number, v: number, hyper: number, scale: number, begin: number, end: number): void;
-}
 
 type AdamwInputs = Record<'p' | 'g' | 'm' | 'v' | 'hyper' | 'scale', tf.TensorInfo>;
 
@@ -89,8 +86,8 @@ export const adamwOp: Op = {
     adamwReference(p as tf.Tensor, g as tf.Tensor, m as tf.Tensor, v as tf.Tensor, hyper as tf.Tensor1D, scale as tf.Scalar),
   wasm: ({ inputs, backend }) => {
     const { p, g, m, v, hyper, scale } = inputs as AdamwInputs;
-    const [pAt, gAt, mAt, vAt, hyperAt, scaleAt] = [p, g, m, v, hyper, scale].map((t) => wasmOffset(backend, t)) as [number, number, number, number, number, number];
-    wasmExports<AdamwWasm>(backend, wasmSource).step(pAt, gAt, mAt, vAt, hyperAt, scaleAt, 0, tf.util.sizeFromShape(p.shape));
+    const args = [p, g, m, v, hyper, scale].map((t) => wasmOffset(backend, t));
+    parallelFor(backend, wasmSource, 'step', args, { count: tf.util.sizeFromShape(p.shape), cost: 1.5, align: 64 });
     return [];
   },
   webgpu: ({ inputs, backend }) => {

@@ -1,14 +1,11 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { runOpMulti, type Op } from '../runtime/op.js';
-import { wasmExports, wasmOffset, wasmOutput } from '../runtime/wasm.js';
+import { parallelFor } from '../runtime/threads.js';
+import { wasmOffset, wasmOutput } from '../runtime/wasm.js';
 import { gpuDispatch, gpuInPlace, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
 import { softmaxLossReference } from './reference.js';
 import { wasmSource } from './wasm.generated.js';
 import * as wgsl from './wgsl.generated.js';
-
-interface SoftmaxLossWasm {
-  softmaxLoss(logits: number, labels: number, losses: number, vocab: number, gradient: number, begin: number, end: number): void;
-}
 
 /**
  * Per-row −log softmax(logits)[label] and, when wanted, its gradient softmax(logits) − onehot(label).
@@ -33,7 +30,7 @@ export const softmaxLossOp: Op = {
     const gradient = attrs['withGradient'] as boolean;
     const losses = wasmOutput(backend, [rows]);
     const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
-    wasmExports<SoftmaxLossWasm>(backend, wasmSource).softmaxLoss(at(logits), at(labels), at(losses), vocab, gradient ? 1 : 0, 0, rows);
+    parallelFor(backend, wasmSource, 'softmaxLoss', [at(logits), at(labels), at(losses), vocab, gradient ? 1 : 0], { count: rows, cost: 1.5 * vocab });
     return gradient ? [losses, again(backend, logits)] : [losses];
   },
   webgpu: ({ inputs, attrs, backend }) => {

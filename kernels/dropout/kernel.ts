@@ -1,15 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { runOp, type Attrs, type Op } from '../runtime/op.js';
-import { wasmExports, wasmOffset, wasmOutput } from '../runtime/wasm.js';
+import { parallelFor } from '../runtime/threads.js';
+import { wasmOffset, wasmOutput } from '../runtime/wasm.js';
 import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
 import { dropoutKey, dropoutThreshold, type DropoutKey } from './hash.js';
 import { dropoutReference } from './reference.js';
 import { wasmSource } from './wasm.generated.js';
 import * as wgsl from './wgsl.generated.js';
-
-interface DropoutWasm {
-  dropout(x: number, y: number, first: number, second: number, start: number, threshold: number, kept: number, begin: number, end: number): void;
-}
 
 /**
  * Inverted dropout: each element becomes 0 with probability `rate` and x / (1 − rate) otherwise. The mask is a function
@@ -37,8 +34,8 @@ export const dropoutOp: Op = {
     const { x } = inputs as { x: tf.TensorInfo };
     const { first, second, start, threshold, kept } = constants(attrs);
     const y = wasmOutput(backend, x.shape);
-    const module = wasmExports<DropoutWasm>(backend, wasmSource);
-    module.dropout(wasmOffset(backend, x), wasmOffset(backend, y), first, second, start, threshold, kept, 0, tf.util.sizeFromShape(x.shape));
+    const args = [wasmOffset(backend, x), wasmOffset(backend, y), first, second, start, threshold, kept];
+    parallelFor(backend, wasmSource, 'dropout', args, { count: tf.util.sizeFromShape(x.shape), cost: 1.5, align: 64 });
     return y;
   },
   webgpu: ({ inputs, attrs, backend }) => {

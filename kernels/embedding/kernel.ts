@@ -1,15 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { runOp, type Op } from '../runtime/op.js';
-import { wasmExports, wasmOffset, wasmOutput } from '../runtime/wasm.js';
+import { parallelFor } from '../runtime/threads.js';
+import { wasmOffset, wasmOutput } from '../runtime/wasm.js';
 import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
 import { embeddingGradReference, embeddingReference } from './reference.js';
 import { wasmSource } from './wasm.generated.js';
 import * as wgsl from './wgsl.generated.js';
-
-interface EmbeddingWasm {
-  forward(table: number, ids: number, y: number, vocab: number, dim: number, begin: number, end: number): void;
-  backward(dy: number, ids: number, dtable: number, count: number, dim: number, begin: number, end: number): void;
-}
 
 /**
  * Looks rows up: y[i] = table[ids[i]]. An id outside the table gives a row of zeros and no gradient; whether ids are
@@ -33,7 +29,7 @@ export const embeddingOp: Op = {
     const count = ids.shape[0] as number;
     const y = wasmOutput(backend, [count, dim]);
     const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
-    wasmExports<EmbeddingWasm>(backend, wasmSource).forward(at(table), at(ids), at(y), vocab, dim, 0, count);
+    parallelFor(backend, wasmSource, 'forward', [at(table), at(ids), at(y), vocab, dim], { count, cost: 0.3 * dim });
     return y;
   },
   webgpu: ({ inputs, backend }) => {
@@ -65,7 +61,9 @@ export const embeddingGradOp: Op = {
     const vocab = attrs['vocab'] as number;
     const dtable = wasmOutput(backend, [vocab, dim]);
     const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
-    wasmExports<EmbeddingWasm>(backend, wasmSource).backward(at(dy), at(ids), at(dtable), count, dim, 0, vocab);
+    // Every part reads all ids, and adds up the rows of its own tokens.
+    const cost = (0.3 * dim * (vocab + 2 * count)) / vocab;
+    parallelFor(backend, wasmSource, 'backward', [at(dy), at(ids), at(dtable), count, dim], { count: vocab, cost });
     return dtable;
   },
   webgpu: ({ inputs, attrs, backend }) => {

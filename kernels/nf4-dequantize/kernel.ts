@@ -1,16 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { runOp, withKernelMode, type Op } from '../runtime/op.js';
-import { wasmExports, wasmOffset, wasmOutput, withWasmScratch } from '../runtime/wasm.js';
+import { parallelFor } from '../runtime/threads.js';
+import { wasmOffset, wasmOutput } from '../runtime/wasm.js';
 import type { QuantizedWeight } from '../types.js';
 import { dequantizeReference } from './reference.js';
-import { setQuantized, type SetWeight } from './wasm-weight.js';
+import { weightArgs } from './wasm-weight.js';
 import { wasmSource } from './wasm.generated.js';
 import { quantizedAttrs, quantizedInputs, type QuantizedAttrs } from './weight.js';
 import { dequantizeWebgpu } from './webgpu.js';
-
-interface DequantizeWasm extends SetWeight {
-  decode(start: number, count: number, to: number, table: number): void;
-}
 
 /**
  * The float values of a 4-bit weight: w = code[nibble] · absmax[block] in float32, then rounded to the dtype of the checkpoint
@@ -37,12 +34,9 @@ export const dequantizeOp: Op = {
   },
   wasm: ({ inputs, attrs, backend }) => {
     const { rows, cols } = attrs as unknown as QuantizedAttrs;
-    const wasm = wasmExports<DequantizeWasm>(backend, wasmSource);
     const y = wasmOutput(backend, [rows, cols]);
-    withWasmScratch(backend, 64, (table) => {
-      setQuantized(wasm, backend, inputs as Record<string, tf.TensorInfo>, attrs as unknown as QuantizedAttrs);
-      wasm.decode(0, rows * cols, wasmOffset(backend, y), table);
-    });
+    const prepare = { name: 'setWeight', args: weightArgs(backend, inputs as Record<string, tf.TensorInfo>, attrs as unknown as QuantizedAttrs) };
+    parallelFor(backend, wasmSource, 'dequantize', [wasmOffset(backend, y)], { count: rows * cols, cost: 0.3, align: 4096, scratchBytes: 64, prepare });
     return y;
   },
   webgpu: dequantizeWebgpu,

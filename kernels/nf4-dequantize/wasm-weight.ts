@@ -11,15 +11,20 @@ export interface SetWeight {
 
 const DTYPE_NUMBERS = { F32: 0, F16: 1, BF16: 2 } as const;
 
-/** Tells a module which weight it is to decode. Offsets are taken here: call it after all allocations. */
-export function setQuantized(wasm: SetWeight, backend: unknown, inputs: Record<string, TensorInfo>, attrs: QuantizedAttrs): void {
+/** The arguments of the export `setWeight` of every module that decodes 4-bit weights. */
+export function weightArgs(backend: unknown, inputs: Record<string, TensorInfo>, attrs: QuantizedAttrs): number[] {
   const at = (name: string): number => {
     const tensor = inputs[name];
     return tensor === undefined ? 0 : wasmOffset(backend, tensor);
   };
   const nested = attrs.nestedBlockSize > 0;
-  wasm.setWeight(
-    at('packed'), at('code'), at(nested ? 'absmaxCodes' : 'absmax'), at('absmaxMap'), at('nestedAbsmax'),
-    attrs.blockSize, attrs.nestedBlockSize, attrs.offset, DTYPE_NUMBERS[attrs.dtype],
-  );
+  return [
+    ...[at('packed'), at('code'), at(nested ? 'absmaxCodes' : 'absmax'), at('absmaxMap'), at('nestedAbsmax')],
+    ...[attrs.blockSize, attrs.nestedBlockSize, attrs.offset, DTYPE_NUMBERS[attrs.dtype]],
+  ];
+}
+
+/** Tells a module which weight it is to decode. */
+export function setQuantized(wasm: SetWeight, backend: unknown, inputs: Record<string, TensorInfo>, attrs: QuantizedAttrs): void {
+  wasm.setWeight(...(weightArgs(backend, inputs, attrs) as Parameters<SetWeight['setWeight']>));
 }

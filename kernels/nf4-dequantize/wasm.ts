@@ -57,6 +57,11 @@ function roundToDtype(v: v128): v128 {
   return v;
 }
 
+/** Writes the values [begin, end) of the flattened weight to where they stand in y. table is 64 bytes of scratch. */
+export function dequantize(y: usize, begin: u32, end: u32, table: usize): void {
+  decode(begin, end - begin, y + ((<usize>begin) << 2), table);
+}
+
 /**
  * Writes the values [start, start + count) of the flattened weight to `to`. table is 64 bytes of scratch.
  * A block's 16 possible values are made once; nibbles then select their four bytes from four tables of bytes.

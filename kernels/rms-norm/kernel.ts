@@ -1,15 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { runOp, runOpMulti, type Op } from '../runtime/op.js';
-import { wasmExports, wasmOffset, wasmOutput } from '../runtime/wasm.js';
+import { parallelFor } from '../runtime/threads.js';
+import { wasmOffset, wasmOutput } from '../runtime/wasm.js';
 import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
 import { rmsNormGradReference, rmsNormReference } from './reference.js';
 import { wasmSource } from './wasm.generated.js';
 import * as wgsl from './wgsl.generated.js';
-
-interface RmsNormWasm {
-  forward(x: number, w: number, y: number, rstd: number, rows: number, dim: number, eps: number): void;
-  backward(dy: number, x: number, w: number, rstd: number, dx: number, rows: number, dim: number): void;
-}
 
 /**
  * Root-mean-square normalisation: y = x / √(mean(x²) + eps) · w, the mean over the last axis.
@@ -35,7 +31,7 @@ export const rmsNormOp: Op = {
     const y = wasmOutput(backend, [rows, dim]);
     const rstd = wasmOutput(backend, [rows]);
     const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
-    wasmExports<RmsNormWasm>(backend, wasmSource).forward(at(x), at(w), at(y), at(rstd), rows, dim, attrs['eps'] as number);
+    parallelFor(backend, wasmSource, 'forward', [at(x), at(w), at(y), at(rstd), dim, attrs['eps'] as number], { count: rows, cost: 0.4 * dim });
     return [y, rstd];
   },
   webgpu: ({ inputs, attrs, backend }) => {
@@ -70,7 +66,7 @@ export const rmsNormGradOp: Op = {
     const [rows, dim] = x.shape as [number, number];
     const dx = wasmOutput(backend, [rows, dim]);
     const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
-    wasmExports<RmsNormWasm>(backend, wasmSource).backward(at(dy), at(x), at(w), at(rstd), at(dx), rows, dim);
+    parallelFor(backend, wasmSource, 'backward', [at(dy), at(x), at(w), at(rstd), at(dx), dim], { count: rows, cost: 0.6 * dim });
     return dx;
   },
   webgpu: ({ inputs, backend }) => {

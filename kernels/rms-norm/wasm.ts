@@ -1,10 +1,10 @@
-// AssemblyScript. Pointers are byte offsets into the tfjs heap; rows are contiguous.
+// AssemblyScript. Pointers are byte offsets into the tfjs heap; rows are contiguous, and [begin, end) is a range of them.
 import { sumLanes } from '../runtime/simd';
 
 /** y[i] = x[i] · rstd · w, rstd = 1 / √(mean(x²) + eps). Writes rstd a row. */
-export function forward(x: usize, w: usize, y: usize, rstd: usize, rows: i32, dim: i32, eps: f32): void {
+export function forward(x: usize, w: usize, y: usize, rstd: usize, dim: i32, eps: f32, begin: i32, end: i32): void {
   const vector = dim & ~3;
-  for (let row = 0; row < rows; row++) {
+  for (let row = begin; row < end; row++) {
     const base = x + ((row * dim) << 2);
     const out = y + ((row * dim) << 2);
     let acc = f32x4.splat(0);
@@ -32,9 +32,9 @@ export function forward(x: usize, w: usize, y: usize, rstd: usize, rows: i32, di
 }
 
 /** dx = rstd · (dy·w − x · rstd² · mean(dy·w·x)). */
-export function backward(dy: usize, x: usize, w: usize, rstd: usize, dx: usize, rows: i32, dim: i32): void {
+export function backward(dy: usize, x: usize, w: usize, rstd: usize, dx: usize, dim: i32, begin: i32, end: i32): void {
   const vector = dim & ~3;
-  for (let row = 0; row < rows; row++) {
+  for (let row = begin; row < end; row++) {
     const offset = (row * dim) << 2;
     let acc = f32x4.splat(0);
     for (let i = 0; i < vector; i += 4) {

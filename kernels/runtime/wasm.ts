@@ -1,4 +1,5 @@
 import type { TensorInfo, DataType } from '@tensorflow/tfjs-core';
+import { withSharedMemory } from './shared-memory.js';
 
 /** What this package uses of tfjs's WASM backend; its own type declares most of it private. */
 interface WasmBackend {
@@ -28,17 +29,30 @@ export function wasmExports<T>(backend: unknown, source: WasmSource): T {
   if (modules === undefined) instances.set(owner.wasm, (modules = new Map()));
   let exports = modules.get(source.name);
   if (exports === undefined) {
-    const module = new WebAssembly.Module(bytesFromBase64(source.base64) as BufferSource);
+    const module = new WebAssembly.Module(wasmBinary(backend, source) as BufferSource);
     exports = new WebAssembly.Instance(module, { env: { memory: wasmMemory(owner) } }).exports;
     modules.set(source.name, exports);
   }
   return exports as T;
 }
 
-function wasmMemory(backend: WasmBackend): WebAssembly.Memory {
-  const memory = backend.wasm.wasmMemory ?? backend.wasm.asm.memory;
+/** A module's binary for this backend: one that works on shared memory has to say so. */
+export function wasmBinary(backend: unknown, source: WasmSource): Uint8Array {
+  const binary = bytesFromBase64(source.base64);
+  return isSharedMemory(backend) ? withSharedMemory(binary) : binary;
+}
+
+/** The backend's heap. */
+export function wasmMemory(backend: unknown): WebAssembly.Memory {
+  const { wasm } = backend as WasmBackend;
+  const memory = wasm.wasmMemory ?? wasm.asm.memory;
   if (memory === undefined) throw new Error('this version of tfjs-backend-wasm does not expose its memory');
   return memory;
+}
+
+/** Whether other threads can work on the backend's heap. */
+export function isSharedMemory(backend: unknown): boolean {
+  return typeof SharedArrayBuffer !== 'undefined' && wasmMemory(backend).buffer instanceof SharedArrayBuffer;
 }
 
 /** Byte offset of a tensor's values in the backend's memory. Valid until the tensor is disposed. */
@@ -63,6 +77,6 @@ export function withWasmScratch<T>(backend: unknown, bytes: number, body: (offse
   }
 }
 
-function bytesFromBase64(base64: string): Uint8Array {
+export function bytesFromBase64(base64: string): Uint8Array {
   return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
 }

@@ -1,15 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { runOp, runOpMulti, sharedMany, type Attrs, type Op } from '../runtime/op.js';
-import { wasmExports, wasmOffset, wasmOutput } from '../runtime/wasm.js';
+import { parallelFor } from '../runtime/threads.js';
+import { wasmOffset, wasmOutput } from '../runtime/wasm.js';
 import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
 import { swigluGradReference, swigluReference, type Activation } from './reference.js';
 import { wasmSource } from './wasm.generated.js';
 import * as wgsl from './wgsl.generated.js';
-
-interface SwigluWasm {
-  forward(gate: number, up: number, y: number, activation: number, begin: number, end: number): void;
-  backward(dy: number, gate: number, up: number, dgate: number, dup: number, activation: number, begin: number, end: number): void;
-}
 
 /** How the kernels number the activations. */
 const CODES: Readonly<Record<Activation, number>> = { silu: 0, gelu: 1, gelu_tanh: 2 };
@@ -36,7 +32,7 @@ export const swigluOp: Op = {
     const { gate, up } = inputs as Record<'gate' | 'up', tf.TensorInfo>;
     const y = wasmOutput(backend, gate.shape);
     const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
-    wasmExports<SwigluWasm>(backend, wasmSource).forward(at(gate), at(up), at(y), code(attrs), 0, tf.util.sizeFromShape(gate.shape));
+    parallelFor(backend, wasmSource, 'forward', [at(gate), at(up), at(y), code(attrs)], { count: tf.util.sizeFromShape(gate.shape), cost: 1.5, align: 64 });
     return y;
   },
   webgpu: ({ inputs, attrs, backend }) => {
@@ -66,7 +62,8 @@ export const swigluGradOp: Op = {
     const { dy, gate, up } = inputs as Record<'dy' | 'gate' | 'up', tf.TensorInfo>;
     const [dgate, dup] = [wasmOutput(backend, gate.shape), wasmOutput(backend, gate.shape)];
     const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
-    wasmExports<SwigluWasm>(backend, wasmSource).backward(at(dy), at(gate), at(up), at(dgate), at(dup), code(attrs), 0, tf.util.sizeFromShape(gate.shape));
+    const args = [at(dy), at(gate), at(up), at(dgate), at(dup), code(attrs)];
+    parallelFor(backend, wasmSource, 'backward', args, { count: tf.util.sizeFromShape(gate.shape), cost: 2, align: 64 });
     return [dgate, dup];
   },
   webgpu: ({ inputs, attrs, backend }) => {

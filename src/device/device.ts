@@ -1,3 +1,4 @@
+import type { SpawnThread } from '../../kernels/runtime/threads.js';
 import type { DeviceError } from '../errors.js';
 
 /** What `--device` takes. `node` and `node-gpu` are one code path, TensorFlow's own library, on the CPU or with CUDA. */
@@ -33,12 +34,29 @@ export interface Device {
 
 /** What the surroundings offer: a browser or Node. */
 export interface Host {
+  /** Why a search for a GPU would be in vain. `auto` then does without one; a device that is asked for by name is searched for all the same. */
+  noGpu?(): string | undefined;
   /** The WebGPU entry point, or why there is none. */
   gpu(): Promise<GPU | { readonly missing: string }>;
   /** Loads TensorFlow's native binding and registers its backend. @throws when it is not installed or does not load. */
   tensorflow?(name: 'node' | 'node-gpu'): Promise<void>;
+  /** How WASM kernels get threads; without it they run on the calling one. */
+  readonly threads?: ThreadHost;
   /** Lets go of what `gpu` returned, so that a process can end. */
   release?(): void;
+}
+
+export interface ThreadHost {
+  /** Threads that kernels run on unless told otherwise, the calling one included. */
+  count(): number;
+  /** tfjs's single-threaded SIMD binary. Absent where tfjs's own start-up already gives it shared memory. */
+  binary?(): Promise<Uint8Array>;
+  readonly spawn: SpawnThread;
+}
+
+export interface DeviceOptions {
+  /** Threads of the `wasm` device, the calling one included; the host's count unless given. */
+  readonly threads?: number | undefined;
 }
 
 /** A promise that only ever fails, and the way to make it fail. */

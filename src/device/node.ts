@@ -1,4 +1,9 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import type { Host } from './device.js';
 
 /**
@@ -8,10 +13,30 @@ const DAWN_OPTIONS = ['enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_
 
 const TENSORFLOW_PACKAGES = { node: '@tensorflow/tfjs-node', 'node-gpu': '@tensorflow/tfjs-node-gpu' } as const;
 
+const WASM_BINARY = '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm';
+
+/** Beyond this many, memory is what WASM kernels wait for. */
+const MOST_DEFAULT_THREADS = 16;
+
 let gpu: GPU | undefined;
+
+/** Whether Linux shows a GPU: a render node (any driver of the kernel's), NVIDIA's own driver, or the Windows host's GPU under WSL. */
+export function hasGpuFile(folder: string): boolean {
+  const render = join(folder, 'dri');
+  const named = (path: string, pattern: RegExp): boolean => existsSync(path) && readdirSync(path).some((name) => pattern.test(name));
+  return named(render, /^renderD\d+$/) || named(folder, /^(nvidia\d+|nvidiactl|dxg)$/);
+}
+
+/** Loads a TensorFlow package, which registers its backend, without the library's notes on how it was compiled. */
+export async function importTensorflow(specifier: string): Promise<void> {
+  process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '1';
+  await import(/* @vite-ignore */ specifier);
+}
 
 /** Node: WebGPU through Dawn, TensorFlow through its optional packages. */
 export const nodeHost: Host = {
+  noGpu: () => (process.platform === 'linux' && !hasGpuFile('/dev') ? 'no GPU device file' : undefined),
+
   async gpu() {
     if (gpu !== undefined) return gpu;
     try {
@@ -34,7 +59,25 @@ export const nodeHost: Host = {
     } catch {
       throw new Error(`${specifier} is not installed (npm install ${specifier}@4.22.0)`);
     }
-    await import(specifier);
+    await importTensorflow(specifier);
+  },
+
+  threads: {
+    /** LOWRANK_THREADS, else as many as there are cores. */
+    count() {
+      const wanted = process.env['LOWRANK_THREADS'];
+      return wanted === undefined || wanted === '' ? Math.min(availableParallelism(), MOST_DEFAULT_THREADS) : Number(wanted);
+    },
+
+    binary: () => readFile(createRequire(import.meta.url).resolve(WASM_BINARY)),
+
+    spawn(script, data) {
+      const worker = new Worker(`(${script})(require('node:worker_threads').workerData)`, { eval: true, workerData: data });
+      // A thread that cannot go on leaves its work to the others.
+      worker.on('error', () => undefined);
+      worker.unref();
+      return { terminate: async () => void (await worker.terminate()) };
+    },
   },
 
   release() {

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
 import { DeviceError } from '../errors.js';
-import { BACKEND_OF, type Device, type DeviceChoice, type Host } from './device.js';
+import { BACKEND_OF, type Device, type DeviceChoice, type DeviceOptions, type Host } from './device.js';
 import { openWasm } from './wasm.js';
 import { describeAdapter, openWebGpu, requestAdapter } from './webgpu.js';
 
@@ -10,17 +10,17 @@ import { describeAdapter, openWebGpu, requestAdapter } from './webgpu.js';
  * CPU where they are installed, else WASM; a GPU emulated in software is only taken when it is asked for by name.
  * @throws DeviceError saying why the device cannot be had.
  */
-export async function openDevice(choice: DeviceChoice, host: Host): Promise<Device> {
+export async function openDevice(choice: DeviceChoice, host: Host, options: DeviceOptions = {}): Promise<Device> {
   switch (choice) {
     case 'auto':
-      return openBest(host);
+      return openBest(host, options);
     case 'webgpu': {
       const found = await findAdapter(host);
       if (!('adapter' in found)) throw new DeviceError(`no WebGPU device: ${found.missing}`);
       return releasing(await openWebGpu(found.adapter, 'asked for by name'), host);
     }
     case 'wasm':
-      return openWasm('asked for by name');
+      return openWasm('asked for by name', host, options);
     case 'node':
     case 'node-gpu':
       return openTensorflow(choice, host, 'asked for by name');
@@ -30,26 +30,28 @@ export async function openDevice(choice: DeviceChoice, host: Host): Promise<Devi
   }
 }
 
-async function openBest(host: Host): Promise<Device> {
+async function openBest(host: Host, options: DeviceOptions): Promise<Device> {
   const passedOver: string[] = [];
-  const found = await findAdapter(host);
+  const vain = host.noGpu?.();
+  const found = vain === undefined ? await findAdapter(host) : { missing: vain };
   if ('adapter' in found) {
     const { description, software } = describeAdapter(found.adapter);
     if (!software) return releasing(await openWebGpu(found.adapter, 'a hardware WebGPU adapter is there'), host);
     passedOver.push(`the only WebGPU adapter is software (${description})`);
-    host.release?.();
   } else {
     passedOver.push(`no WebGPU (${found.missing})`);
   }
+  host.release?.();
   for (const name of ['node-gpu', 'node'] as const) {
     if (host.tensorflow === undefined) break;
     try {
       return await openTensorflow(name, host, passedOver.join('; '));
-    } catch {
-      passedOver.push(`${name} is not installed`);
+    } catch (error) {
+      const { message } = error as Error;
+      passedOver.push(message.includes('is not installed') ? `${name} is not installed` : message);
     }
   }
-  return openWasm(passedOver.join('; '));
+  return openWasm(passedOver.join('; '), host, options);
 }
 
 /** The host's adapter, or why it has none. */

@@ -1,22 +1,47 @@
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-wasm';
 import { DeviceError } from '../errors.js';
-import type { Device } from './device.js';
+import type { Device, DeviceOptions, Host } from './device.js';
+import { addThreads, prepareSharedHeap } from './wasm-threads.js';
 
-/** Opens tfjs's WASM backend. */
-export async function openWasm(reason: string): Promise<Device> {
+const MOST_THREADS = 256;
+
+/**
+ * Opens tfjs's WASM backend. Where threads cannot be had, the own kernels run on the calling one, and the description says why.
+ *
+ * @throws DeviceError when the backend does not start, or the number of threads is none
+ */
+export async function openWasm(reason: string, host: Pick<Host, 'threads'> = {}, options: DeviceOptions = {}): Promise<Device> {
+  const threads = options.threads ?? host.threads?.count() ?? 1;
+  if (!Number.isInteger(threads) || threads < 1 || threads > MOST_THREADS) {
+    throw new DeviceError(`${threads} is no number of threads: it must be an integer from 1 to ${MOST_THREADS}`);
+  }
+  let refusal: string | undefined;
+  const attempt = async <T>(work: (host: NonNullable<Host['threads']>) => T | Promise<T>): Promise<T | undefined> => {
+    if (threads === 1 || refusal !== undefined) return undefined;
+    try {
+      if (host.threads === undefined) throw new Error('nothing here starts threads');
+      return await work(host.threads);
+    } catch (error) {
+      refusal = (error as Error).message.split('\n')[0] ?? '';
+      return undefined;
+    }
+  };
+  await attempt(prepareSharedHeap);
   if (!(await tf.setBackend('wasm'))) throw new DeviceError('the WASM backend did not start: this JavaScript engine may lack WebAssembly SIMD');
   await tf.ready();
   failOnExhaustion(tf.backend());
+  const endThreads = await attempt((source) => addThreads(tf.backend(), threads, source));
+  const running = endThreads === undefined ? 1 : threads;
   return {
     name: 'wasm',
     backend: 'wasm',
-    description: 'WebAssembly SIMD on the CPU',
+    description: `WebAssembly SIMD on the CPU, ${running === 1 ? '1 thread' : `${running} threads`}${refusal === undefined ? '' : ` (${refusal})`}`,
     reason,
     software: false,
-    features: [],
+    features: running === 1 ? [] : ['threads'],
     guard: (work) => work,
-    close: () => Promise.resolve(),
+    close: async () => endThreads?.(),
   };
 }
 

@@ -4,6 +4,9 @@ import '@tensorflow/tfjs-backend-wasm';
 import { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
 import { create, globals } from 'webgpu';
 import { afterAll, beforeAll, describe } from 'vitest';
+import type { Device } from '../../src/device/device.js';
+import { nodeHost } from '../../src/device/node.js';
+import { openWasm } from '../../src/device/wasm.js';
 
 export type TestBackend = 'cpu' | 'wasm' | 'webgpu';
 
@@ -40,16 +43,22 @@ export function describeBackends(name: string, backends: readonly TestBackend[],
   for (const backend of backends) {
     const missing = backend === 'webgpu' && adapter === null && process.env['LOWRANK_REQUIRE_WEBGPU'] !== '1';
     describe.skipIf(missing)(`${name} on ${backend}`, () => {
+      let device: Device | undefined;
       beforeAll(async () => {
         if (backend === 'webgpu') {
           if (adapter === null) throw new Error('no WebGPU adapter, and LOWRANK_REQUIRE_WEBGPU is set');
           await openWebGpu();
+        } else if (backend === 'wasm') {
+          // Two threads on any machine: results must not depend on their number, and a race shows with two.
+          device = await openWasm('asked for by name', nodeHost, { threads: 2 });
+          if (!device.features.includes('threads')) throw new Error(device.description);
         } else {
           await tf.setBackend(backend);
         }
         await tf.ready();
       });
-      afterAll(() => {
+      afterAll(async () => {
+        await device?.close();
         gpu = undefined;
       });
       body(backend);
