@@ -5,9 +5,8 @@ import { sumLanes } from '../runtime/simd';
 
 const QUERIES: i32 = 32;
 const KEYS: i32 = 64;
-/** Bytes from one key's scores to the next one's, and from one dimension of a transposed key tile to the next. */
+/** Bytes from one key's scores to the next one's. */
 const SCORE_ROW: usize = 128;
-const KEY_ROW: usize = 256;
 const NONE: f32 = -1e30;
 
 // One call's sizes. An instance of the module serves one call at a time.
@@ -15,11 +14,12 @@ let batch: i32, queryLength: i32, keyLength: i32, numHeads: i32, numKvHeads: i32
 let hasStarts: bool;
 let scale: f32;
 let cosTable: usize, sinTable: usize, startsAt: usize;
-/** headDim and keyLength rounded up to whole vectors and tiles, bytes of a padded row. */
+/** headDim rounded up to a multiple of 8, bytes of a row and of a tile of keys of that width. */
 let width: i32, rowBytes: usize, tileBytes: usize;
-// Scratch.
-let keyRows: usize, keyTiles: usize, valueRows: usize, valueTiles: usize, dKeys: usize, dValues: usize;
-let queryRows: usize, queryTile: usize, outRows: usize, outTile: usize, accumulator: usize;
+// Scratch. Operands of the products lie in panels, so that inner loops read memory in order: across as [4 keys or 8 queries][dimension]
+// transposed, for the scores, and along as [8 dimensions][key or query], for what the weights multiply.
+let keysAcross: usize, keysAlong: usize, valuesAcross: usize, valuesAlong: usize, dKeys: usize, dValues: usize;
+let queriesAcross: usize, queriesAlong: usize, outAcross: usize, outAlong: usize, accumulator: usize, rows: usize;
 let scores: usize, dScores: usize, lows: usize, highs: usize, peaks: usize, sums: usize, dots: usize;
 // Ranges of the tile at hand, one entry per 8 queries (see `boundTile`).
 let rangeLow: usize, rangeHigh: usize, rangeFullLow: usize, rangeFullHigh: usize;
@@ -27,8 +27,8 @@ let rangeLow: usize, rangeHigh: usize, rangeFullLow: usize, rangeFullHigh: usize
 /** Bytes of scratch that one call of `forward` or `backward` needs. */
 export function scratchBytes(keys: i32, headDim: i32): usize {
   const tiles = (keys + KEYS - 1) / KEYS;
-  const w = (headDim + 3) & ~3;
-  return <usize>((6 * tiles * KEYS * w + 5 * QUERIES * w + 2 * QUERIES * KEYS + 6 * QUERIES + 64) << 2);
+  const w = (headDim + 7) & ~7;
+  return <usize>((6 * tiles * KEYS * w + 5 * QUERIES * w + KEYS * w + 2 * QUERIES * KEYS + 6 * QUERIES + 64) << 2);
 }
 
 /** Sets the sizes of the next calls of `forward` and `backward`. */
@@ -39,23 +39,24 @@ export function setup(
   batch = batch_; queryLength = queryLength_; keyLength = keyLength_; numHeads = numHeads_; numKvHeads = numKvHeads_; dim = headDim;
   scale = scale_; window = window_; half = rotaryDim >> 1; maxPosition = maxPosition_; hasStarts = hasStarts_ != 0;
   cosTable = cos; sinTable = sin; startsAt = starts;
-  width = (dim + 3) & ~3;
+  width = (dim + 7) & ~7;
   rowBytes = <usize>width << 2;
   tileBytes = rowBytes * KEYS;
   const all = tileBytes * ((keyLength + KEYS - 1) / KEYS);
   let at = scratch;
-  keyRows = at; at += all;
-  keyTiles = at; at += all;
-  valueRows = at; at += all;
-  valueTiles = at; at += all;
+  keysAcross = at; at += all;
+  keysAlong = at; at += all;
+  valuesAcross = at; at += all;
+  valuesAlong = at; at += all;
   dKeys = at; at += all;
   dValues = at; at += all;
   const queries = rowBytes * QUERIES;
-  queryRows = at; at += queries;
-  queryTile = at; at += queries;
-  outRows = at; at += queries;
-  outTile = at; at += queries;
+  queriesAcross = at; at += queries;
+  queriesAlong = at; at += queries;
+  outAcross = at; at += queries;
+  outAlong = at; at += queries;
   accumulator = at; at += queries;
+  rows = at; at += tileBytes;
   scores = at; at += SCORE_ROW * KEYS;
   dScores = at; at += SCORE_ROW * KEYS;
   lows = at; at += QUERIES << 2;
@@ -75,12 +76,12 @@ export function forward(q: usize, k: usize, v: usize, o: usize, lse: usize, begi
   for (let pair = begin; pair < end; pair++) {
     const b = pair / numKvHeads;
     const kvHead = pair % numKvHeads;
-    packKeyHead(k, b, kvHead, half, keyRows, keyTiles);
-    packKeyHead(v, b, kvHead, 0, valueRows, 0);
+    packKeyHead(k, b, kvHead, half, keysAcross, 0);
+    packKeyHead(v, b, kvHead, 0, 0, valuesAlong);
     for (let head = kvHead * groups; head < (kvHead + 1) * groups; head++) {
       for (let i0 = 0; i0 < queryLength; i0 += QUERIES) {
         const count = min(QUERIES, queryLength - i0);
-        packQueries(q, b, head, i0, count, half, scale, queryRows, queryTile);
+        packQueries(q, b, head, i0, count, half, scale, queriesAcross, 0);
         const tiles = boundTile(b, i0, count);
         attend(count, <i32>(tiles >> 32), <i32>tiles);
         storeTile(o, lse, b, head, i0, count);
@@ -97,15 +98,15 @@ export function backward(
   for (let pair = begin; pair < end; pair++) {
     const b = pair / numKvHeads;
     const kvHead = pair % numKvHeads;
-    packKeyHead(k, b, kvHead, half, keyRows, keyTiles);
-    packKeyHead(v, b, kvHead, 0, valueRows, valueTiles);
+    packKeyHead(k, b, kvHead, half, keysAcross, keysAlong);
+    packKeyHead(v, b, kvHead, 0, valuesAcross, 0);
     memory.fill(dKeys, 0, <usize>((keyLength + 3) & ~3) * rowBytes);
     memory.fill(dValues, 0, <usize>((keyLength + 3) & ~3) * rowBytes);
     for (let head = kvHead * groups; head < (kvHead + 1) * groups; head++) {
       for (let i0 = 0; i0 < queryLength; i0 += QUERIES) {
         const count = min(QUERIES, queryLength - i0);
-        packQueries(q, b, head, i0, count, half, scale, queryRows, queryTile);
-        packQueries(dy, b, head, i0, count, 0, 1, outRows, outTile);
+        packQueries(q, b, head, i0, count, half, scale, queriesAcross, queriesAlong);
+        packQueries(dy, b, head, i0, count, 0, 1, outAcross, outAlong);
         loadSums(o, lse, b, head, i0, count);
         const tiles = boundTile(b, i0, count);
         memory.fill(accumulator, 0, rowBytes * QUERIES);
@@ -163,7 +164,7 @@ function turn(from: usize, to: usize, b: i32, index: i32, turned: i32, factor: f
 
 // @ts-ignore: decorator
 @inline
-function clearRows(rows: usize, from: i32, to: i32): void {
+function clearRows(from: i32, to: i32): void {
   if (from < to) memory.fill(rows + from * rowBytes, 0, <usize>(to - from) * rowBytes);
 }
 
@@ -173,38 +174,41 @@ function clearTail(row: usize): void {
   for (let i = dim; i < width; i++) store<f32>(row + (i << 2), 0);
 }
 
-/** One key or value head as padded rows, and as tiles [dimension][KEYS] when `tiles` is not 0. Rows past the last are zero. */
-function packKeyHead(x: usize, b: i32, kvHead: i32, turned: i32, rows: usize, tiles: usize): void {
-  for (let j = 0; j < keyLength; j++) {
-    const row = rows + j * rowBytes;
-    turn(x + (((b * keyLength + j) * numKvHeads + kvHead) * dim << 2), row, b, j, turned, 1, false);
-    clearTail(row);
-  }
-  const padded = (keyLength + 3) & ~3;
-  clearRows(rows, keyLength, padded);
-  if (tiles == 0) return;
-  for (let j = 0; j < padded; j += KEYS) {
-    transpose(rows + j * rowBytes, tiles + (j / KEYS) * tileBytes, min(KEYS, padded - j), KEY_ROW);
+/** One key or value head, tile by tile, in the panels that are not 0. What lies past the last key is zero. */
+function packKeyHead(x: usize, b: i32, kvHead: i32, turned: i32, across: usize, along: usize): void {
+  for (let j0 = 0; j0 < keyLength; j0 += KEYS) {
+    const count = min(KEYS, keyLength - j0);
+    for (let j = 0; j < count; j++) {
+      const row = rows + j * rowBytes;
+      turn(x + (((b * keyLength + j0 + j) * numKvHeads + kvHead) * dim << 2), row, b, j0 + j, turned, 1, false);
+      clearTail(row);
+    }
+    const padded = (count + 3) & ~3;
+    clearRows(count, padded);
+    if (across != 0) packAcross(across + j0 * rowBytes, padded, 4);
+    if (along != 0) packAlong(along + j0 * rowBytes, padded, KEYS);
   }
 }
 
-/** The queries i0..i0+count of a head as padded rows and as a tile [dimension][QUERIES], times `factor`. */
-function packQueries(x: usize, b: i32, head: i32, i0: i32, count: i32, turned: i32, factor: f32, rows: usize, tile: usize): void {
+/** The queries i0..i0+count of a head times `factor`, in panels; they stay in `rows` as well. What lies past the last query is zero. */
+function packQueries(x: usize, b: i32, head: i32, i0: i32, count: i32, turned: i32, factor: f32, across: usize, along: usize): void {
   for (let i = 0; i < count; i++) {
     const row = rows + i * rowBytes;
-    const from = x + (((b * queryLength + i0 + i) * numHeads + head) * dim << 2);
-    turn(from, row, b, keyLength - queryLength + i0 + i, turned, factor, false);
+    turn(x + (((b * queryLength + i0 + i) * numHeads + head) * dim << 2), row, b, keyLength - queryLength + i0 + i, turned, factor, false);
     clearTail(row);
   }
   const padded = (count + 7) & ~7;
-  clearRows(rows, count, padded);
-  transpose(rows, tile, padded, SCORE_ROW);
+  clearRows(count, padded);
+  packAcross(across, padded, 8);
+  if (along != 0) packAlong(along, padded, QUERIES);
 }
 
-/** rows [count][width] to [width][…] with `stride` bytes from one row of the result to the next; count is a multiple of 4. */
-function transpose(rows: usize, to: usize, count: i32, stride: usize): void {
+/** `rows` [count][width] to panels [count / panel][width][panel]; panel is 4 or 8. */
+function packAcross(to: usize, count: i32, panel: i32): void {
+  const step = <usize>panel << 2;
   for (let i = 0; i < count; i += 4) {
     const from = rows + i * rowBytes;
+    const out = to + (i & ~(panel - 1)) * rowBytes + ((i & (panel - 1)) << 2);
     for (let d = 0; d < width; d += 4) {
       const at = from + (d << 2);
       const a = v128.load(at);
@@ -215,11 +219,24 @@ function transpose(rows: usize, to: usize, count: i32, stride: usize): void {
       const ce = v128.shuffle<f32>(c, e, 0, 4, 1, 5);
       const ab2 = v128.shuffle<f32>(a, b, 2, 6, 3, 7);
       const ce2 = v128.shuffle<f32>(c, e, 2, 6, 3, 7);
-      const out = to + (i << 2) + d * stride;
-      v128.store(out, v128.shuffle<f32>(ab, ce, 0, 1, 4, 5));
-      v128.store(out + stride, v128.shuffle<f32>(ab, ce, 2, 3, 6, 7));
-      v128.store(out + 2 * stride, v128.shuffle<f32>(ab2, ce2, 0, 1, 4, 5));
-      v128.store(out + 3 * stride, v128.shuffle<f32>(ab2, ce2, 2, 3, 6, 7));
+      const put = out + d * step;
+      v128.store(put, v128.shuffle<f32>(ab, ce, 0, 1, 4, 5));
+      v128.store(put + step, v128.shuffle<f32>(ab, ce, 2, 3, 6, 7));
+      v128.store(put + 2 * step, v128.shuffle<f32>(ab2, ce2, 0, 1, 4, 5));
+      v128.store(put + 3 * step, v128.shuffle<f32>(ab2, ce2, 2, 3, 6, 7));
+    }
+  }
+}
+
+/** `rows` [count][width] to panels [width / 8][size][8]. */
+function packAlong(to: usize, count: i32, size: i32): void {
+  for (let i = 0; i < count; i++) {
+    let from = rows + i * rowBytes;
+    const end = from + rowBytes;
+    for (let put = to + (i << 5); from < end; put += size << 5) {
+      v128.store(put, v128.load(from));
+      v128.store(put, v128.load(from, 16), 16);
+      from += 32;
     }
   }
 }
@@ -314,11 +331,11 @@ function attend(count: i32, first: i32, last: i32): void {
       const low = firstRow(c, k0);
       const high = lastRow(c, k0);
       if (low >= high) continue;
-      multiplyScores(keyTiles + t * tileBytes, queryTile, scores, c, low, high);
+      multiplyScores(keysAcross + t * tileBytes, queriesAcross, scores, c, low, high);
       softmaxBlock(c, k0, low, high, t > first);
       const weights = scores + low * SCORE_ROW + (c << 3);
       const out = accumulator + (c << 1) * rowBytes;
-      const values = valueRows + (k0 + low) * rowBytes;
+      const values = valuesAlong + t * tileBytes + (low << 5);
       productAcross(weights, values, out, high - low);
       productAcross(weights + 16, values, out + 4 * rowBytes, high - low);
     }
@@ -327,9 +344,9 @@ function attend(count: i32, first: i32, last: i32): void {
 
 /** scores[key][query] = key · query for the 8 queries `c >> 2` and the rows low..high of the tile. */
 function multiplyScores(tile: usize, queries: usize, to: usize, c: i32, low: i32, high: i32): void {
-  const at = c << 3;
+  const b = queries + (c << 1) * rowBytes;
   for (let r = low; r < high; r += 4) {
-    across8(tile + (r << 2), KEY_ROW, queries + at, SCORE_ROW, to + r * SCORE_ROW + at, SCORE_ROW, dim, false);
+    across8(tile + r * rowBytes, 16, b, to + r * SCORE_ROW + (c << 3), SCORE_ROW, dim, false);
   }
 }
 
@@ -413,7 +430,7 @@ function logarithm(x: f32): f32 {
   return <f32>n * <f32>0.69314718 + 2 * z * (1 + z2 * (<f32>0.33333333 + z2 * (<f32>0.2 + z2 * (<f32>0.14285714 + z2 * <f32>0.11111111))));
 }
 
-/** lse into `sums`, rowsum(dy ∘ o) into `dots`, for the packed tile of dy. */
+/** lse into `sums`, rowsum(dy ∘ o) into `dots`; dy's queries are in `rows`, where `packQueries` left them. */
 function loadSums(o: usize, lse: usize, b: i32, head: i32, i0: i32, count: i32): void {
   const vectors = dim & ~3;
   for (let i = 0; i < QUERIES; i++) {
@@ -421,7 +438,7 @@ function loadSums(o: usize, lse: usize, b: i32, head: i32, i0: i32, count: i32):
     let at: f32 = 0;
     if (i < count) {
       const x = o + (((b * queryLength + i0 + i) * numHeads + head) * dim << 2);
-      const y = outRows + i * rowBytes;
+      const y = rows + i * rowBytes;
       let acc = f32x4.splat(0);
       for (let d = 0; d < vectors; d += 4) acc = f32x4.add(acc, f32x4.mul(v128.load(x + (d << 2)), v128.load(y + (d << 2))));
       dot = sumLanes(acc);
@@ -443,12 +460,12 @@ function differentiateTile(t: i32, count: i32): void {
     const high = lastRow(c, k0);
     if (low >= high) continue;
     top = max(top, high);
-    multiplyScores(keyTiles + t * tileBytes, queryTile, scores, c, low, high);
-    multiplyScores(valueTiles + t * tileBytes, outTile, dScores, c, low, high);
+    multiplyScores(keysAcross + t * tileBytes, queriesAcross, scores, c, low, high);
+    multiplyScores(valuesAcross + t * tileBytes, outAcross, dScores, c, low, high);
     differentiateBlock(c, k0, low, high);
     const d = dScores + low * SCORE_ROW + (c << 3);
     const to = accumulator + (c << 1) * rowBytes;
-    const keys = keyRows + (k0 + low) * rowBytes;
+    const keys = keysAlong + t * tileBytes + (low << 5);
     productAcross(d, keys, to, high - low);
     productAcross(d + 16, keys, to + 4 * rowBytes, high - low);
   }
@@ -465,8 +482,8 @@ function differentiateTile(t: i32, count: i32): void {
     const i = from << 1;
     const steps = (to - from) << 1;
     const at = r * SCORE_ROW + (i << 2);
-    productAlong(scores + at, outRows + i * rowBytes, dValues + (k0 + r) * rowBytes, steps);
-    productAlong(dScores + at, queryRows + i * rowBytes, dKeys + (k0 + r) * rowBytes, steps);
+    productAlong(scores + at, outAlong + (i << 5), dValues + (k0 + r) * rowBytes, steps);
+    productAlong(dScores + at, queriesAlong + (i << 5), dKeys + (k0 + r) * rowBytes, steps);
   }
 }
 
@@ -502,22 +519,24 @@ function differentiateBlock(c: i32, k0: i32, low: i32, high: i32): void {
   }
 }
 
-/** out[4 queries][width] += weights[steps keys][4 queries]ᵀ · rows[steps keys][width]. */
-function productAcross(weights: usize, rows: usize, out: usize, steps: i32): void {
-  let d: usize = 0;
-  for (; d + 32 <= rowBytes; d += 32) across8(weights, SCORE_ROW, rows + d, rowBytes, out + d, rowBytes, steps, true);
-  if (d < rowBytes) across4(weights, SCORE_ROW, rows + d, rowBytes, out + d, rowBytes, steps);
+/** out[4 queries][width] += weights[steps keys][4 queries]ᵀ · panels of the keys. */
+function productAcross(weights: usize, panels: usize, out: usize, steps: i32): void {
+  for (let d: usize = 0; d < rowBytes; d += 32) {
+    across8(weights, SCORE_ROW, panels, out + d, rowBytes, steps, true);
+    panels += KEYS << 5;
+  }
 }
 
-/** out[4 keys][width] += weights[4 keys][steps queries] · rows[steps queries][width]. */
-function productAlong(weights: usize, rows: usize, out: usize, steps: i32): void {
-  let d: usize = 0;
-  for (; d + 32 <= rowBytes; d += 32) along8(weights, rows + d, rowBytes, out + d, rowBytes, steps);
-  if (d < rowBytes) along4(weights, rows + d, rowBytes, out + d, rowBytes, steps);
+/** out[4 keys][width] += weights[4 keys][steps queries] · panels of the queries. */
+function productAlong(weights: usize, panels: usize, out: usize, steps: i32): void {
+  for (let d: usize = 0; d < rowBytes; d += 32) {
+    along8(weights, panels, out + d, rowBytes, steps);
+    panels += QUERIES << 5;
+  }
 }
 
 /** c[4][8] (+)= Σ over steps of a[step][4]ᵀ · b[step][8]: 8 sums in registers, two loads and four broadcasts a step. */
-function across8(a: usize, aStep: usize, b: usize, bStep: usize, c: usize, cRow: usize, steps: i32, add: bool): void {
+function across8(a: usize, aStep: usize, b: usize, c: usize, cRow: usize, steps: i32, add: bool): void {
   let c00 = f32x4.splat(0), c01 = f32x4.splat(0), c10 = f32x4.splat(0), c11 = f32x4.splat(0);
   let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c30 = f32x4.splat(0), c31 = f32x4.splat(0);
   for (let t = 0; t < steps; t++) {
@@ -536,7 +555,7 @@ function across8(a: usize, aStep: usize, b: usize, bStep: usize, c: usize, cRow:
     c30 = f32x4.add(c30, f32x4.mul(x, b0));
     c31 = f32x4.add(c31, f32x4.mul(x, b1));
     a += aStep;
-    b += bStep;
+    b += 32;
   }
   const d = c + cRow;
   const e = d + cRow;
@@ -553,26 +572,8 @@ function across8(a: usize, aStep: usize, b: usize, bStep: usize, c: usize, cRow:
   v128.store(f, c30); v128.store(f, c31, 16);
 }
 
-/** The same with 4 columns, always added. */
-function across4(a: usize, aStep: usize, b: usize, bStep: usize, c: usize, cRow: usize, steps: i32): void {
-  const d = c + cRow;
-  const e = d + cRow;
-  const f = e + cRow;
-  let c0 = v128.load(c), c1 = v128.load(d), c2 = v128.load(e), c3 = v128.load(f);
-  for (let t = 0; t < steps; t++) {
-    const b0 = v128.load(b);
-    c0 = f32x4.add(c0, f32x4.mul(v128.load_splat<f32>(a), b0));
-    c1 = f32x4.add(c1, f32x4.mul(v128.load_splat<f32>(a, 4), b0));
-    c2 = f32x4.add(c2, f32x4.mul(v128.load_splat<f32>(a, 8), b0));
-    c3 = f32x4.add(c3, f32x4.mul(v128.load_splat<f32>(a, 12), b0));
-    a += aStep;
-    b += bStep;
-  }
-  v128.store(c, c0); v128.store(d, c1); v128.store(e, c2); v128.store(f, c3);
-}
-
 /** c[4][8] += a[4][steps] · b[steps][8], the rows of a SCORE_ROW bytes apart. */
-function along8(a: usize, b: usize, bStep: usize, c: usize, cRow: usize, steps: i32): void {
+function along8(a: usize, b: usize, c: usize, cRow: usize, steps: i32): void {
   let c00 = f32x4.splat(0), c01 = f32x4.splat(0), c10 = f32x4.splat(0), c11 = f32x4.splat(0);
   let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c30 = f32x4.splat(0), c31 = f32x4.splat(0);
   for (let t = 0; t < steps; t++) {
@@ -591,7 +592,7 @@ function along8(a: usize, b: usize, bStep: usize, c: usize, cRow: usize, steps: 
     c30 = f32x4.add(c30, f32x4.mul(x, b0));
     c31 = f32x4.add(c31, f32x4.mul(x, b1));
     a += 4;
-    b += bStep;
+    b += 32;
   }
   const d = c + cRow;
   const e = d + cRow;
@@ -600,22 +601,4 @@ function along8(a: usize, b: usize, bStep: usize, c: usize, cRow: usize, steps: 
   v128.store(d, f32x4.add(c10, v128.load(d))); v128.store(d, f32x4.add(c11, v128.load(d, 16)), 16);
   v128.store(e, f32x4.add(c20, v128.load(e))); v128.store(e, f32x4.add(c21, v128.load(e, 16)), 16);
   v128.store(f, f32x4.add(c30, v128.load(f))); v128.store(f, f32x4.add(c31, v128.load(f, 16)), 16);
-}
-
-/** The same with 4 columns. */
-function along4(a: usize, b: usize, bStep: usize, c: usize, cRow: usize, steps: i32): void {
-  const d = c + cRow;
-  const e = d + cRow;
-  const f = e + cRow;
-  let c0 = v128.load(c), c1 = v128.load(d), c2 = v128.load(e), c3 = v128.load(f);
-  for (let t = 0; t < steps; t++) {
-    const b0 = v128.load(b);
-    c0 = f32x4.add(c0, f32x4.mul(v128.load_splat<f32>(a), b0));
-    c1 = f32x4.add(c1, f32x4.mul(v128.load_splat<f32>(a, SCORE_ROW), b0));
-    c2 = f32x4.add(c2, f32x4.mul(v128.load_splat<f32>(a, 2 * SCORE_ROW), b0));
-    c3 = f32x4.add(c3, f32x4.mul(v128.load_splat<f32>(a, 3 * SCORE_ROW), b0));
-    a += 4;
-    b += bStep;
-  }
-  v128.store(c, c0); v128.store(d, c1); v128.store(e, c2); v128.store(f, c3);
 }
