@@ -1,0 +1,31 @@
+import { spawnSync } from 'node:child_process';
+import { describe, expect, it } from 'vitest';
+import { dimsList, reducedDims, SHAPES, stepFlops, type ShapeName } from '../../src/bench/shapes.js';
+
+const names = Object.keys(SHAPES) as ShapeName[];
+const python = spawnSync('python3', ['--version']).status === 0;
+
+describe('stepFlops', () => {
+  it.skipIf(!python)('counts what the PyTorch step counts, for the same shapes', () => {
+    for (const name of names) {
+      const { stdout, status } = spawnSync('python3', ['scripts/bench/torch_step.py', '--flops', '--shape', name], { encoding: 'utf8' });
+      expect(status).toBe(0);
+      expect(JSON.parse(stdout)).toEqual({ shape: name, dims: dimsList(SHAPES[name]), flop_per_step: stepFlops(SHAPES[name]) });
+    }
+  });
+
+  it('is 4 a weight and token, plus attention', () => {
+    const dims = { hidden: 8, layers: 1, heads: 2, kvHeads: 1, ffn: 16, vocab: 10, batch: 1, seq: 4 };
+    const weights = 8 * 8 + 8 * 4 + 8 * 4 + 8 * 8 + 3 * 8 * 16;
+    expect(stepFlops(dims)).toBe(4 * 4 * (weights + 80) + 6 * 1 * 2 * 16 * 4);
+  });
+});
+
+describe('reducedDims', () => {
+  it('keeps the widths that choose kernels', () => {
+    for (const name of names) {
+      const { hidden, heads, kvHeads } = SHAPES[name];
+      expect(reducedDims(SHAPES[name])).toMatchObject({ hidden, heads, kvHeads, layers: 1 });
+    }
+  });
+});
