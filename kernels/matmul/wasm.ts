@@ -14,26 +14,44 @@ const FEW_ROWS: i32 = 4;
 const MC: i32 = 96;
 const NC: i32 = 384;
 
-/** Bytes of scratch that gemm wants, 16-byte aligned. */
+/** Bytes of scratch that a thread's part wants, 16-byte aligned. */
 export function scratchBytes(): i32 {
   return (MC * KC + KC * NC + NR * KC + MR * NR + 16) << 2;
 }
 
 /**
- * c[i, j] = Σ_p alpha · a[i, p] · b[p, j] for i in [rowBegin, rowEnd) and j in [colBegin, colEnd); added to c when accumulate is 1.
- * aColumns: 0 when a is stored as [rows, k], 1 when as [k, rows]. bKind: 0 stored as [cols, k], 1 as [k, cols]; 2 and 3 are the same
- * for the weight of setWeight. lda, ldb, ldc: elements from one stored row to the next.
+ * c[i, j] = Σ_p alpha · a[i, p] · b[p, j], [rows, cols], of which this call makes the rows [begin, end); added to c when accumulate is 1,
+ * to bias[j] unless that is 0. aColumns: 0 when a is stored as [rows, k], 1 when as [k, rows]. bKind: 0 stored as [cols, k], 1 as
+ * [k, cols]; 2 and 3 are the same for the weight of setWeight. lda, ldb, ldc: elements from one stored row to the next.
  */
-export function gemm(
+export function gemmRows(
+  a: usize, lda: i32, aColumns: i32, b: usize, ldb: i32, bKind: i32, c: usize, ldc: i32, k: i32, alpha: f32, accumulate: i32, bias: usize,
+  rows: i32, cols: i32, begin: i32, end: i32, scratch: usize,
+): void {
+  if (bias) fillRows(bias, c, ldc, begin, end, 0, cols);
+  gemm(a, lda, aColumns, b, ldb, bKind, c, ldc, k, alpha, accumulate | i32(bias != 0), rows <= FEW_ROWS, begin, end, 0, cols, scratch);
+}
+
+/** gemmRows, but of the columns [begin, end). */
+export function gemmColumns(
+  a: usize, lda: i32, aColumns: i32, b: usize, ldb: i32, bKind: i32, c: usize, ldc: i32, k: i32, alpha: f32, accumulate: i32, bias: usize,
+  rows: i32, cols: i32, begin: i32, end: i32, scratch: usize,
+): void {
+  if (bias) fillRows(bias, c, ldc, 0, rows, begin, end);
+  gemm(a, lda, aColumns, b, ldb, bKind, c, ldc, k, alpha, accumulate | i32(bias != 0), rows <= FEW_ROWS, 0, rows, begin, end, scratch);
+}
+
+/** How an element is summed must not depend on the ranges: they depend on the number of threads. fewRows tells of all of c. */
+function gemm(
   a: usize, lda: i32, aColumns: i32, b: usize, ldb: i32, bKind: i32, c: usize, ldc: i32, k: i32, alpha: f32, accumulate: i32,
-  rowBegin: i32, rowEnd: i32, colBegin: i32, colEnd: i32, scratch: usize,
+  fewRows: bool, rowBegin: i32, rowEnd: i32, colBegin: i32, colEnd: i32, scratch: usize,
 ): void {
   const packedA = scratch;
   const packedB = packedA + ((MC * KC) << 2);
   const rows = packedB + ((KC * NC) << 2);
   const tile = rows + ((NR * KC) << 2);
   const table = tile + ((MR * NR) << 2);
-  if (rowEnd - rowBegin <= FEW_ROWS && !aColumns && !(bKind & 1)) {
+  if (fewRows && !aColumns && !(bKind & 1)) {
     dots(a, lda, b, ldb, bKind, c, ldc, k, alpha, accumulate, rowBegin, rowEnd, colBegin, colEnd, rows, table);
     return;
   }
@@ -102,8 +120,8 @@ function dot(x: usize, w: usize, length: i32): f32 {
 }
 
 /** c[i, j] = bias[j]. */
-export function fillRows(bias: usize, c: usize, rows: i32, cols: i32): void {
-  for (let i = 0; i < rows; i++) memory.copy(c + ((i * cols) << 2), bias, cols << 2);
+function fillRows(bias: usize, c: usize, ldc: i32, rowBegin: i32, rowEnd: i32, colBegin: i32, colEnd: i32): void {
+  for (let i = rowBegin; i < rowEnd; i++) memory.copy(c + ((i * ldc + colBegin) << 2), bias + (colBegin << 2), (colEnd - colBegin) << 2);
 }
 
 /** The wanted corner of a tile that reaches over an edge. */

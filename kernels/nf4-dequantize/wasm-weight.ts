@@ -23,8 +23,3 @@ export function weightArgs(backend: unknown, inputs: Record<string, TensorInfo>,
     ...[attrs.blockSize, attrs.nestedBlockSize, attrs.offset, DTYPE_NUMBERS[attrs.dtype]],
   ];
 }
-
-/** Tells a module which weight it is to decode. */
-export function setQuantized(wasm: SetWeight, backend: unknown, inputs: Record<string, TensorInfo>, attrs: QuantizedAttrs): void {
-  wasm.setWeight(...(weightArgs(backend, inputs, attrs) as Parameters<SetWeight['setWeight']>));
-}
