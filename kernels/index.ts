@@ -12,7 +12,7 @@ import { linearGradOp, linearOp } from './linear/kernel.js';
 import { matmulOp } from './matmul/kernel.js';
 import { dequantizeOp } from './nf4-dequantize/kernel.js';
 import { quantizedMatmulOp } from './nf4-matmul/kernel.js';
-import { registerOp, type Op } from './runtime/op.js';
+import { handWrittenKernel, registerOp, type Op } from './runtime/op.js';
 import { shareClonesOnWasm } from './runtime/share-clones.js';
 import { rmsNormGradOp, rmsNormOp } from './rms-norm/kernel.js';
 import { swigluGradOp, swigluOp } from './swiglu/kernel.js';
@@ -65,5 +65,5 @@ export type * from './types.js';
 
 /** Names of the ops that have a hand-written kernel on a backend; the others run their reference there. */
 export function handWrittenOps(backend: string): string[] {
-  return OPS.filter((op) => (backend === 'wasm' ? op.wasm : backend === 'webgpu' ? op.webgpu : undefined) !== undefined).map((op) => op.name);
+  return OPS.filter((op) => handWrittenKernel(op, backend) !== undefined).map((op) => op.name);
 }

@@ -4,6 +4,7 @@ import { quantizedAttrs, quantizedInputs } from '../nf4-dequantize/weight.js';
 import { runOp, runOpMulti, shared, type Attrs, type Op } from '../runtime/op.js';
 import type { FrozenWeight, LowRank } from '../types.js';
 import { linearGradReference, linearReference } from './reference.js';
+import { linearGradTensorflow, linearTensorflow } from './tensorflow.js';
 import { linearGradWasm, linearWasm } from './wasm-linear.js';
 import { linearGradWebgpu, linearWebgpu } from './webgpu.js';
 
@@ -61,6 +62,7 @@ export const linearOp: Op = {
   reference: linearReference,
   wasm: linearWasm,
   webgpu: linearWebgpu,
+  tensorflow: linearTensorflow,
   gradient: {
     saveAllInputs: true,
     outputsToSave: [false, true],
@@ -99,5 +101,6 @@ export const linearGradOp: Op = {
   reference: linearGradReference,
   wasm: linearGradWasm,
   webgpu: linearGradWebgpu,
+  tensorflow: linearGradTensorflow,
   gradient: null,
 };

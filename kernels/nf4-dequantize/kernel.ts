@@ -4,6 +4,7 @@ import { parallelFor } from '../runtime/threads.js';
 import { wasmOffset, wasmOutput } from '../runtime/wasm.js';
 import type { QuantizedWeight } from '../types.js';
 import { dequantizeReference } from './reference.js';
+import { dequantizeTensorflow } from './tensorflow.js';
 import { weightArgs } from './wasm-weight.js';
 import { wasmSource } from './wasm.generated.js';
 import { quantizedAttrs, quantizedInputs, type QuantizedAttrs } from './weight.js';
@@ -40,5 +41,6 @@ export const dequantizeOp: Op = {
     return y;
   },
   webgpu: dequantizeWebgpu,
+  tensorflow: dequantizeTensorflow,
   gradient: null,
 };

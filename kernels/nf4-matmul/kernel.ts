@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { wasmGemm } from '../matmul/gemm.js';
 import { dequantizeOp } from '../nf4-dequantize/kernel.js';
+import { withDecodedWeight } from '../nf4-dequantize/tensorflow.js';
 import { quantizedAttrs, quantizedInputs, weightInputNames, weightTensors, type QuantizedAttrs } from '../nf4-dequantize/weight.js';
 import { runOp, type Op } from '../runtime/op.js';
 import { wasmOutput } from '../runtime/wasm.js';
@@ -34,6 +35,10 @@ export const quantizedMatmulOp: Op = {
     return y;
   },
   webgpu: quantizedMatmulWebgpu,
+  tensorflow: ({ inputs, attrs, backend }) =>
+    withDecodedWeight(backend, inputs as Record<string, tf.TensorInfo>, attrs as unknown as QuantizedAttrs, (w) =>
+      quantizedMatmulReference(inputs['x'] as tf.Tensor2D, w, attrs['transposed'] as boolean),
+    ),
   gradient: {
     saveAllInputs: true,
     gradFunc: (dys, saved, attrs) => {

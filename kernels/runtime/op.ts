@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 /** Backends that may carry a hand-written kernel. Every other backend runs the reference. */
-export type HandWrittenBackend = 'wasm' | 'webgpu';
+export const HAND_WRITTEN_BACKENDS = ['wasm', 'webgpu', 'tensorflow'] as const;
+export type HandWrittenBackend = (typeof HAND_WRITTEN_BACKENDS)[number];
 
 export type Inputs = tf.NamedTensorInfoMap;
 export type Attrs = tf.NamedAttrMap;
@@ -19,6 +20,7 @@ export interface Op {
   readonly reference: (inputs: Record<string, tf.Tensor>, attrs: Attrs) => tf.Tensor | tf.Tensor[];
   readonly wasm?: KernelFunction<unknown>;
   readonly webgpu?: KernelFunction<unknown>;
+  readonly tensorflow?: KernelFunction<unknown>;
   readonly gradient: Omit<tf.GradConfig, 'kernelName'> | null;
 }
 
@@ -46,10 +48,16 @@ export function withKernelMode<T>(next: KernelMode, body: () => T): T {
   }
 }
 
+/** The op's own kernel on a backend, where it has one. */
+export function handWrittenKernel(op: Op, backend: string): KernelFunction<unknown> | undefined {
+  const name = HAND_WRITTEN_BACKENDS.find((known) => known === backend);
+  return name === undefined ? undefined : op[name];
+}
+
 /** Tells tfjs about an op on each of the backends this package can run on. */
 export function registerOp(op: Op, backends: readonly string[]): void {
   for (const backendName of backends) {
-    const own = backendName === 'wasm' ? op.wasm : backendName === 'webgpu' ? op.webgpu : undefined;
+    const own = handWrittenKernel(op, backendName);
     tf.registerKernel({
       kernelName: op.name,
       backendName,
