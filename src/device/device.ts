@@ -42,6 +42,8 @@ export interface Host {
   tensorflow?(name: 'node' | 'node-gpu'): Promise<void>;
   /** How WASM kernels get threads; without it they run on the calling one. */
   readonly threads?: ThreadHost;
+  /** Bytes of memory that this process can have, where they are known. */
+  memory?(): number;
   /** Lets go of what `gpu` returned, so that a process can end. */
   release?(): void;
 }

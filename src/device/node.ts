@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Host } from './device.js';
@@ -78,6 +78,12 @@ export const nodeHost: Host = {
       worker.unref();
       return { terminate: async () => void (await worker.terminate()) };
     },
+  },
+
+  /** The machine's, or a container's where that is less. */
+  memory() {
+    const allowed = process.constrainedMemory();
+    return allowed > 0 ? Math.min(allowed, totalmem()) : totalmem();
   },
 
   release() {

@@ -15,9 +15,14 @@ export async function openDevice(choice: DeviceChoice, host: Host, options: Devi
     case 'auto':
       return openBest(host, options);
     case 'webgpu': {
-      const found = await findAdapter(host);
-      if (!('adapter' in found)) throw new DeviceError(`no WebGPU device: ${found.missing}`);
-      return releasing(await openWebGpu(found.adapter, 'asked for by name'), host);
+      try {
+        const found = await findAdapter(host);
+        if (!('adapter' in found)) throw new DeviceError(`no WebGPU device: ${found.missing}`);
+        return releasing(await openWebGpu(found.adapter, 'asked for by name'), host);
+      } catch (error) {
+        host.release?.();
+        throw error;
+      }
     }
     case 'wasm':
       return openWasm('asked for by name', host, options);

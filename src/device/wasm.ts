@@ -47,8 +47,10 @@ export async function openWasm(reason: string, host: Pick<Host, 'threads'> = {},
 
 /** tfjs writes through the address 0 that malloc gives back when the 32-bit heap is full; here that becomes an error. */
 function failOnExhaustion(backend: unknown): void {
-  const { wasm } = backend as { wasm: { _malloc: (bytes: number) => number; exhaustionChecked?: boolean } };
+  const { wasm } = backend as { wasm: { _malloc: (bytes: number) => number; _free: (address: number) => void; exhaustionChecked?: boolean } };
   if (wasm.exhaustionChecked === true) return;
+  // The first call of tfjs's malloc puts the module's own function in its place, which would undo what follows.
+  wasm._free(wasm._malloc(4));
   const malloc = wasm._malloc;
   wasm._malloc = (bytes) => {
     const address = malloc(bytes);

@@ -46,9 +46,9 @@ export async function openWebGpu(adapter: GPUAdapter, reason: string): Promise<D
   });
   device.addEventListener('uncapturederror', (event) => {
     const { error } = event as GPUUncapturedErrorEvent;
-    const memory = error.constructor.name === 'GPUOutOfMemoryError';
-    const hint = memory ? ': the GPU has not enough memory. Smaller batches, shorter rows (data.max_length) or load_in_4bit need less' : '';
-    failure.fail(new DeviceError(`WebGPU: ${error.message}${hint}`));
+    const [first = ''] = error.message.split('\n');
+    const full = `the GPU has not enough memory (${first}). Smaller batches, shorter rows (data.max_length) or load_in_4bit need less`;
+    failure.fail(new DeviceError(`WebGPU: ${error.constructor.name === 'GPUOutOfMemoryError' ? full : error.message}`));
   });
   tf.env().set('WEBGPU_CPU_FORWARD', false);
   tf.env().set('WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE', DISPATCHES_PER_SUBMIT);
