@@ -1,6 +1,7 @@
 import type { Adapter } from './adapters/adapter.js';
 import { countParameters, type ParameterCounts } from './adapters/counts.js';
-import { adapterFiles, loadAdapter } from './adapters/peft-files.js';
+import { parsePeftConfig } from './adapters/peft-config.js';
+import { ADAPTER_CONFIG, adapterFiles, loadAdapter } from './adapters/peft-files.js';
 import { METHODS } from './adapters/registry.js';
 import { serializeConfig } from './config/load.js';
 import type { RunConfig } from './config/schema.js';
@@ -9,12 +10,14 @@ import type { DataOptions } from './data/options.js';
 import { loadSplits, type DataSplits } from './data/split.js';
 import type { Device, Host } from './device/device.js';
 import { openDevice } from './device/open.js';
-import { ConfigError } from './errors.js';
+import { ConfigError, LowrankError } from './errors.js';
 import { evaluateLoss, type LossResult } from './eval/loss.js';
-import type { Directory } from './io/directory.js';
+import { readJson, type Directory } from './io/directory.js';
 import type { ModelConfig } from './model/config.js';
 import type { Decoder } from './model/decoder.js';
 import { loadModel, readModelConfig, type LoadQuantization } from './model/load.js';
+import { currentLimits } from './plan/limits.js';
+import { planRun, requireFit, type RunMemory } from './plan/run.js';
 import { loadTokenizer, TOKENIZER_FILES } from './tokenizer/tokenizer.js';
 import { totalStepsOf, train, type EvalMetrics, type StepMetrics, type TrainResult } from './train/trainer.js';
 
@@ -40,6 +43,8 @@ export interface FinetuneCallbacks {
   /** Something worth knowing that is no error. */
   readonly onNote?: (note: string) => void;
   readonly onModel?: (model: ModelConfig) => void;
+  /** The memory that the run will need; it fits. */
+  readonly onMemory?: (memory: RunMemory) => void;
   readonly onData?: (data: DataSplits) => void;
   /** After each tensor of the model that was loaded. */
   readonly onLoad?: (done: number, total: number) => void;
@@ -99,6 +104,31 @@ export function effectiveMaxLength(maxLength: number, model: ModelConfig, note?:
 }
 
 /**
+ * Memory of a run on an open device, from the config, the model's config.json and that of the adapter that it goes on from.
+ * @throws ConfigError when the adapter's targets match nothing.
+ */
+export async function planFor(request: {
+  readonly config: RunConfig;
+  readonly model: ModelConfig;
+  readonly initFrom?: Directory | undefined;
+  readonly device: Device;
+  readonly host: Host;
+}): Promise<RunMemory> {
+  const { config, model, initFrom, device, host } = request;
+  const json = initFrom === undefined ? undefined : await readJson(initFrom, ADAPTER_CONFIG);
+  const saved = json === undefined ? undefined : parsePeftConfig(json, ADAPTER_CONFIG);
+  return planRun({
+    config,
+    model,
+    backend: device.backend,
+    quantization: quantizationOf(config),
+    maxLength: effectiveMaxLength(config.data.max_length, model),
+    ...(saved === undefined ? {} : { adapter: { r: saved.r, target_modules: saved.targetModules } }),
+    limits: currentLimits(device, host.memory?.()),
+  });
+}
+
+/**
  * A whole run: opens the device, reads model and data, trains an adapter, evaluates it on the test rows, and returns the files of
  * the result. Writes nothing itself. Settings, model, data and adapter are all checked before the first step.
  * @throws ConfigError, FormatError, DataError for what is wrong with the inputs; DeviceError; TrainingError at a loss that is not
@@ -129,6 +159,7 @@ class FinetuneRun {
     const { config, model: directory } = this.request;
     const model = await readModelConfig(directory);
     this.callbacks.onModel?.(model);
+    await this.planMemory(model);
     // Data before weights: what is wrong with it shows before the slow part.
     const data = await this.loadData(model);
     this.callbacks.onData?.(data);
@@ -147,6 +178,23 @@ class FinetuneRun {
       adapter?.dispose();
       decoder.dispose();
     }
+  }
+
+  /** @throws ConfigError when the run does not fit the device. */
+  private async planMemory(model: ModelConfig): Promise<void> {
+    const { config, host, initFrom } = this.request;
+    let memory: RunMemory;
+    try {
+      memory = await planFor({ config, model, initFrom, device: this.device, host });
+    } catch (error) {
+      if (error instanceof LowrankError) throw error;
+      // A plan is a help: what it cannot follow shall not keep a run from starting.
+      this.callbacks.onNote?.(`memory was not planned: ${(error as Error).message}`);
+      return;
+    }
+    requireFit(memory);
+    for (const concern of memory.concerns) this.callbacks.onNote?.(concern);
+    this.callbacks.onMemory?.(memory);
   }
 
   private async loadData(model: ModelConfig): Promise<DataSplits> {

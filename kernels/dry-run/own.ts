@@ -13,8 +13,8 @@ function gemmScratch(backend: DryRunBackend): void {
 
 /** Keys, values and their gradients of one head, rotated and transposed, as attention on WASM lays them out. */
 function attentionScratch({ keyLength, headDim }: AttentionShape): number {
-  const [keys, queries, width] = [64, 32, Math.ceil(headDim / 4) * 4];
-  return 4 * (6 * Math.ceil(keyLength / keys) * keys * width + 5 * queries * width + 2 * queries * keys);
+  const [keys, queries, width] = [64, 32, Math.ceil(headDim / 8) * 8];
+  return 4 * (6 * Math.ceil(keyLength / keys) * keys * width + 5 * queries * width + keys * width + 2 * queries * keys);
 }
 
 /** `[tokens, out]`, and `[tokens, rank]` with a low-rank update. */

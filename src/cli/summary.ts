@@ -2,6 +2,7 @@ import type { ParameterCounts } from '../adapters/counts.js';
 import type { DroppedRow, Dataset } from '../data/dataset.js';
 import type { DataSplits } from '../data/split.js';
 import type { ModelConfig } from '../model/config.js';
+import type { RunMemory } from '../plan/run.js';
 import { formatBytes, formatCount } from './format.js';
 
 const MAX_DROPPED = 10;
@@ -23,6 +24,12 @@ export function describeCounts(counts: ParameterCounts): string {
   ];
   if (counts.quantized > 0) parts.push(`in 4 bits ${formatCount(counts.quantized)} (${formatBytes(counts.quantizedBytes)})`);
   return `parameters: ${parts.join(', ')}`;
+}
+
+/** `memory: at most 107 MiB planned, of the 4 GiB of the heap of WebAssembly`. */
+export function describeMemory({ plan, limits }: RunMemory): string {
+  const of = limits.memory === undefined ? '; the device does not tell how much it has' : `, of ${formatBytes(limits.memory.bytes)} (${limits.memory.what})`;
+  return `memory: at most ${formatBytes(plan.total)} planned${of}`;
 }
 
 /** What became of the rows of each part, and which were left out. */

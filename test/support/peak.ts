@@ -12,9 +12,9 @@ export interface MemoryWatch {
 }
 
 interface Storage {
-  write(values: unknown, shape: number[], dtype: tf.DataType): object;
-  move(dataId: object, values: unknown, shape: number[], dtype: tf.DataType, refCount: number): void;
-  disposeData(dataId: object, force?: boolean): boolean;
+  write: (this: Storage, values: unknown, shape: number[], dtype: tf.DataType) => object;
+  move: (this: Storage, dataId: object, values: unknown, shape: number[], dtype: tf.DataType, refCount: number) => void;
+  disposeData: (this: Storage, dataId: object, force?: boolean) => boolean;
 }
 
 /**
@@ -32,16 +32,16 @@ export function watchMemory(): MemoryWatch {
     sizes.set(dataId, size);
     peak = Math.max(peak, bytes);
   };
-  backend.write = function (this: Storage, values, shape, dtype) {
+  backend.write = function (values, shape, dtype) {
     const dataId = write.call(this, values, shape, dtype);
     add(dataId, shape, dtype);
     return dataId;
   };
-  backend.move = function (this: Storage, dataId, values, shape, dtype, refCount) {
+  backend.move = function (dataId, values, shape, dtype, refCount) {
     move.call(this, dataId, values, shape, dtype, refCount);
     add(dataId, shape, dtype);
   };
-  backend.disposeData = function (this: Storage, dataId, force) {
+  backend.disposeData = function (dataId, force) {
     const gone = disposeData.call(this, dataId, force);
     if (gone) {
       bytes -= sizes.get(dataId) ?? 0;

@@ -7,7 +7,7 @@ import { InterruptedError, watchInterrupts } from '../interrupt.js';
 import { describeDevice, tell } from '../options.js';
 import { planOutput, type OutputFolder } from '../output.js';
 import { createProgress } from '../progress.js';
-import { describeCounts, describeData, describeModel } from '../summary.js';
+import { describeCounts, describeData, describeMemory, describeModel } from '../summary.js';
 
 /**
  * Trains and writes the results to `training.output_dir`. Nothing is written before settings, model, data and adapter are checked.
@@ -42,6 +42,9 @@ export async function runTraining(config: RunConfig): Promise<FinetuneResult> {
         onNote: tell,
         onModel: (parsed) => {
           tell(`model: ${config.model}: ${describeModel(parsed)}`);
+        },
+        onMemory: (memory) => {
+          tell(describeMemory(memory));
         },
         onData: (data) => {
           tell(describeData(data));

@@ -1,0 +1,185 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { clipScale, globalNorm, headChunkRows, pullback, valueAndGradients, withDryRun, type DryPeak, type DryRunBackend, type FrozenWeight } from '../../kernels/index.js';
+import type { AdapterOptions } from '../adapters/options.js';
+import type { AdapterMethod } from '../adapters/registry.js';
+import type { RunConfig } from '../config/schema.js';
+import type { ModelConfig } from '../model/config.js';
+import type { Decoder } from '../model/decoder.js';
+import type { LoadQuantization } from '../model/load.js';
+import { batchLossSum, type LossOptions } from '../model/loss.js';
+import { AdamW, pagesOf, type Optimizer } from '../train/optimizer.js';
+import { lossAndGradients, type MicroBatch } from '../train/step.js';
+import { outlineAdapter, outlineDecoder, storedQuantization, WEIGHT_TAGS } from './outline.js';
+
+/** What decides how much memory a run needs. */
+export interface PlanSettings {
+  readonly model: ModelConfig;
+  /** tfjs's name of what computes. */
+  readonly backend: string;
+  readonly quantization: LoadQuantization | undefined;
+  readonly adapter: AdapterOptions & { readonly method: AdapterMethod };
+  /** Examples in a micro-batch. */
+  readonly batch: number;
+  /** Tokens in each. */
+  readonly seq: number;
+  /** Micro-batches in an optimiser step. */
+  readonly accumulation: number;
+  readonly checkpointing: boolean;
+  readonly optim: RunConfig['training']['optim'];
+}
+
+/** Bytes on the device at the fullest moment of an optimiser step; the parts add up to the total. */
+export interface MemoryParts {
+  /** Linear layers in 4 bits, with their scales. */
+  readonly quantizedWeights: number;
+  /** Linear layers as float32. */
+  readonly denseWeights: number;
+  readonly embeddingAndHead: number;
+  /** Norms, biases, rotary tables. */
+  readonly smallTensors: number;
+  readonly adapters: number;
+  readonly gradients: number;
+  readonly optimizerState: number;
+  /** Kept from the forward pass for the backward pass, as far as that has not used them up. */
+  readonly activations: number;
+  /** All else: what kernels hand each other, the logits of a chunk, a recomputed layer, a page of moments. */
+  readonly workspace: number;
+}
+
+export interface MemoryPlan {
+  readonly settings: PlanSettings;
+  readonly parts: MemoryParts;
+  /** Bytes of tensors on the device at the fullest moment. */
+  readonly total: number;
+  /** Bytes that the whole forward pass of a micro-batch keeps for its backward pass. */
+  readonly keptActivations: number;
+  /** Bytes of the logits that exist at a time. */
+  readonly headChunk: number;
+  /** The largest tensor that a step makes. */
+  readonly largestTransient: number;
+  /** The largest base weight. */
+  readonly largestWeight: { readonly name: string; readonly bytes: number };
+  /** Moments in host memory (`paged_adamw`). */
+  readonly hostBytes: number;
+}
+
+const TAGS = { adapters: 'adapters', gradients: 'gradients', optimizer: 'optimizer', activations: 'activations', workspace: 'workspace' } as const;
+
+/**
+ * Memory of an optimiser step on full batches whose every token is learnt. The step itself runs on a backend whose tensors have sizes
+ * and no values, so the plan knows what each op saves and when it is freed because it is the same code; nothing is loaded.
+ * @throws ConfigError when the adapter's targets match nothing; Error when an op has no known sizes.
+ */
+export function planMemory(settings: PlanSettings): MemoryPlan {
+  return withDryRun(settings.backend, (backend) => {
+    const { model, adapter: options, batch, seq } = settings;
+    const quantization = storedQuantization(model, settings.quantization);
+    const decoder = outlineDecoder(backend, model, quantization);
+    const largestWeight = largestWeightOf(decoder);
+    backend.tag = TAGS.adapters;
+    const adapter = outlineAdapter(backend, decoder, options.method, options);
+    const moments = adapter.parameters.map((p) => 8 * p.size);
+    backend.tag = TAGS.optimizer;
+    const optimizer = settings.optim === 'adamw' ? new AdamW(adapter.parameters, ADAMW) : pagedOutline(backend, moments);
+    try {
+      const batches = Array.from({ length: Math.min(2, settings.accumulation) }, () => fullBatch(batch, seq));
+      const lossOptions = (): LossOptions => {
+        backend.restart();
+        return { dropoutSeed: 1, ...(settings.checkpointing ? { checkpointParameters: adapter.layerParameters } : {}) };
+      };
+      const loss = (): tf.Scalar => tf.mul(batchLossSum(decoder, batches[0] as MicroBatch, lossOptions()), 1);
+      // Once for what stays, such as rotary tables; once to see what the forward pass keeps, and what is left in the end.
+      backend.tag = WEIGHT_TAGS.small;
+      pullback(loss, adapter.parameters).dispose();
+      backend.tag = TAGS.workspace;
+      const recorded = pullback(loss, adapter.parameters);
+      const kept = backend.alive(TAGS.workspace);
+      const keptBytes = backend.bytesOf(TAGS.workspace);
+      recorded.dispose();
+      const { value, gradients } = valueAndGradients(loss, adapter.parameters);
+      const left = backend.alive(TAGS.workspace);
+      tf.dispose([value, gradients]);
+
+      const tags = [...kept.map((order) => [order, TAGS.activations] as const), ...left.map((order) => [order, TAGS.gradients] as const)];
+      backend.tagsByOrder = new Map(tags);
+      const step = stepPeak(backend, decoder, adapter.parameters, batches, lossOptions, optimizer);
+      return {
+        settings,
+        parts: partsOf(step.peak),
+        total: step.peak.bytes,
+        keptActivations: keptBytes,
+        headChunk: 4 * model.vocabSize * Math.min(batch * (seq - 1), headChunkRows(model.vocabSize)),
+        largestTransient: step.largest,
+        largestWeight,
+        hostBytes: settings.optim === 'adamw' ? 0 : moments.reduce((sum, bytes) => sum + bytes, 0),
+      };
+    } finally {
+      optimizer.dispose();
+      adapter.dispose();
+      decoder.dispose();
+    }
+  });
+}
+
+/** As `trainStep` does it, which cannot be called where nothing may be waited for. */
+function stepPeak(
+  backend: DryRunBackend,
+  decoder: Decoder,
+  parameters: readonly tf.Variable[],
+  batches: readonly MicroBatch[],
+  lossOptions: () => LossOptions,
+  optimizer: Optimizer,
+): { peak: DryPeak; largest: number } {
+  backend.restart();
+  backend.resetPeak();
+  const { loss, gradients } = lossAndGradients(decoder, parameters, batches, lossOptions);
+  const norm = globalNorm(gradients);
+  const scale = clipScale(norm, 1);
+  void optimizer.step(gradients, 1, scale);
+  tf.dispose([loss, gradients, norm, scale]);
+  return { peak: backend.peak, largest: backend.largest.bytes };
+}
+
+function partsOf({ byTag }: DryPeak): MemoryParts {
+  const of = (tag: string): number => byTag.get(tag) ?? 0;
+  return {
+    quantizedWeights: of(WEIGHT_TAGS.quantized),
+    denseWeights: of(WEIGHT_TAGS.dense),
+    embeddingAndHead: of(WEIGHT_TAGS.embedding),
+    smallTensors: of(WEIGHT_TAGS.small),
+    adapters: of(TAGS.adapters),
+    gradients: of(TAGS.gradients),
+    optimizerState: of(TAGS.optimizer),
+    activations: of(TAGS.activations),
+    workspace: of(TAGS.workspace),
+  };
+}
+
+const ADAMW = { adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0 };
+
+/** What PagedAdamW has on the device, one page after another. */
+function pagedOutline(backend: DryRunBackend, moments: readonly number[]): Optimizer {
+  return {
+    step() {
+      for (const page of pagesOf(moments)) backend.scratch(page.reduce((sum, i) => sum + (moments[i] as number), 0));
+    },
+    dispose: () => undefined,
+  };
+}
+
+function fullBatch(batch: number, seq: number): MicroBatch {
+  return { inputIds: new Int32Array(batch * seq), labels: new Int32Array(batch * seq), batch, seq, supervisedCount: batch * (seq - 1) };
+}
+
+function largestWeightOf(decoder: Decoder): { name: string; bytes: number } {
+  const { embedding, linears, head } = decoder.weights;
+  const { modules } = decoder.config.family;
+  let largest = { name: `${modules.embedding}.weight`, bytes: 4 * embedding.size };
+  const consider = (name: string, weight: FrozenWeight): void => {
+    const bytes = 4 * (weight.kind === 'dense' ? weight.values : weight.packed).size;
+    if (bytes > largest.bytes) largest = { name: `${name}.weight`, bytes };
+  };
+  for (const [name, { weight }] of linears) consider(name, weight);
+  if (head !== undefined) consider(modules.head, head);
+  return largest;
+}

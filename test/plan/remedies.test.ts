@@ -1,0 +1,60 @@
+import { describe, expect, it } from 'vitest';
+import { parseModelConfig } from '../../src/model/config.js';
+import { concerns, obstacles, sizeText, type DeviceLimits } from '../../src/plan/limits.js';
+import { planMemory, type PlanSettings } from '../../src/plan/memory.js';
+import { fits, remedies } from '../../src/plan/remedies.js';
+import { describeRemedies } from '../../src/plan/run.js';
+import { TINY_CONFIG } from '../support/tiny-model.js';
+
+const MODEL = parseModelConfig({ ...TINY_CONFIG, vocab_size: 512, hidden_size: 128, intermediate_size: 384, num_hidden_layers: 4, max_position_embeddings: 512 });
+const ASKED: PlanSettings = {
+  model: MODEL,
+  backend: 'wasm',
+  quantization: undefined,
+  adapter: { method: 'lora', r: 4, lora_alpha: 8, lora_dropout: 0, target_modules: 'all-linear', use_rslora: false, init_lora_weights: true },
+  ...{ batch: 8, seq: 256, accumulation: 3, checkpointing: false, optim: 'adamw' },
+};
+
+const memory = (bytes: number): DeviceLimits => ({ memory: { bytes, what: 'a test' }, tensor: undefined });
+
+describe('remedies', () => {
+  const asked = planMemory(ASKED).total;
+
+  it('each fit, and the next milder one of their kind does not', () => {
+    const limits = memory(0.6 * asked);
+    const found = remedies(ASKED, limits);
+    const keys = found.map(({ changes }) => Object.keys(changes).join());
+    expect(keys).toEqual(['training.gradient_checkpointing', 'training.per_device_train_batch_size,training.gradient_accumulation_steps', 'data.max_length']);
+    for (const { plan } of found) expect(plan.total).toBeLessThanOrEqual(0.6 * asked);
+    const { batch, accumulation } = found[1]?.plan.settings as PlanSettings;
+    expect(batch * accumulation).toBe(24);
+    const milder = [6, 4, 3, 2, 1].filter((size) => size > batch).at(-1) as number;
+    expect(fits(planMemory({ ...ASKED, batch: milder, accumulation: 24 / milder }), limits)).toBe(false);
+    const length = found[2]?.plan.settings.seq as number;
+    expect(fits(planMemory({ ...ASKED, seq: length + 8 }), limits)).toBe(false);
+    expect(describeRemedies(found)).toContain(`--set training.per_device_train_batch_size=${batch} --set training.gradient_accumulation_steps=${accumulation}  (`);
+  });
+
+  it('come together where none is enough alone, and are none where nothing is', () => {
+    const together = remedies(ASKED, memory(planMemory({ ...ASKED, checkpointing: true, batch: 1, accumulation: 24, quantization: { quantType: 'nf4' } }).total));
+    expect(together).toHaveLength(1);
+    expect(together[0]?.changes).toMatchObject({ 'training.gradient_checkpointing': true, 'training.per_device_train_batch_size': 1 });
+    expect(remedies(ASKED, memory(1000))).toEqual([]);
+    expect(describeRemedies([])).toContain('smaller model');
+  });
+
+  it('answer a tensor that is too large for the device', () => {
+    const limits: DeviceLimits = { memory: undefined, tensor: { bytes: 2 ** 21, what: 'maxStorageBufferBindingSize' } };
+    const plan = planMemory(ASKED);
+    expect(plan.largestTransient).toBeGreaterThan(2 ** 21);
+    expect(obstacles(plan, limits)).toEqual([expect.stringMatching(/^a step makes a tensor of .*, and one may have 2\.0 MiB \(maxStorageBufferBindingSize\)$/)]);
+    expect(remedies(ASKED, limits).map(({ plan: found }) => found.largestTransient).every((bytes) => bytes <= 2 ** 21)).toBe(true);
+    expect(concerns(plan, { memory: undefined, tensor: { bytes: 1000, what: 'maxBufferSize' } })).toEqual([expect.stringContaining('model.embed_tokens.weight takes 256 KiB')]);
+  });
+});
+
+describe('sizeText', () => {
+  it('has three digits at most before the point', () => {
+    expect([0, 512, 1536, 2 ** 20, 111_687_272, 2 ** 32].map(sizeText)).toEqual(['0 B', '512 B', '1.5 KiB', '1.0 MiB', '107 MiB', '4.0 GiB']);
+  });
+});
