@@ -83,7 +83,9 @@ def build(torch, dims, args, device, dtype):
             if self.values is not None:
                 return self.values
             codes = torch.stack((self.packed >> 4, self.packed & 15), dim=-1).flatten().int()
-            return (self.levels[codes].reshape(-1, BLOCK) * self.absmax).reshape(self.shape)
+            # Indexing by int32 fails in PyTorch 1; this does not.
+            values = torch.index_select(self.levels, 0, codes)
+            return (values.reshape(-1, BLOCK) * self.absmax).reshape(self.shape)
 
     class Frozen(torch.autograd.Function):
         @staticmethod
