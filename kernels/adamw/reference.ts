@@ -6,7 +6,8 @@ export const HYPER_SIZE = 8;
 
 /** [p, m, v] after one AdamW step in stock ops, in the order of operations of torch's single-tensor form. */
 export function adamwReference(p: tf.Tensor, g: tf.Tensor, m: tf.Tensor, v: tf.Tensor, hyper: tf.Tensor1D, scale: tf.Scalar): tf.Tensor[] {
-  const at = (k: keyof typeof HYPER): tf.Scalar => tf.reshape(tf.slice(hyper, [HYPER[k]], [1]), []);
+  const constants = tf.unstack(hyper);
+  const at = (k: keyof typeof HYPER): tf.Scalar => constants[HYPER[k]] as tf.Scalar;
   const scaled = tf.mul(g, scale);
   const nextM = tf.add(m, tf.mul(tf.sub(scaled, m), at('oneMinusBeta1')));
   const nextV = tf.add(tf.mul(v, at('beta2')), tf.mul(tf.square(scaled), at('oneMinusBeta2')));

@@ -115,7 +115,10 @@ function rotate(x: tf.Tensor4D, place: Placement, shape: AttentionShape, from: n
   if (place.cos === undefined || place.sin === undefined) return x;
   const half = shape.rotaryDim / 2;
   const [batch, heads, rows, dim] = x.shape;
-  const rowsOf = (table: tf.Tensor4D): tf.Tensor => tf.tile(tf.slice(table, [0, 0, from, 0], [batch, 1, length, half]), [1, 1, rows / length, 1]);
+  const rowsOf = (table: tf.Tensor4D): tf.Tensor4D => {
+    const part = tf.slice(table, [0, 0, from, 0], [batch, 1, length, half]);
+    return rows === length ? part : tf.tile(part, [1, 1, rows / length, 1]);
+  };
   const cos = rowsOf(place.cos);
   const sin = back ? tf.neg(rowsOf(place.sin)) : rowsOf(place.sin);
   const low = tf.slice(x, [0, 0, 0, 0], [batch, heads, rows, half]);

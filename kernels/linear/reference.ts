@@ -12,7 +12,8 @@ export function linearReference(inputs: Record<string, tf.Tensor>, attrs: Attrs)
   if (bias !== undefined) y = tf.add(y, bias);
   if (a === undefined || b === undefined) return [y];
   const xa: tf.Tensor2D = tf.matMul(loraInput ?? x, a, false, true);
-  return [tf.add(y, tf.mul(tf.matMul(xa, b, false, true), attrs['scale'] as number)), xa];
+  // The scale on the narrow factor: y is as wide as the layer.
+  return [tf.add(y, tf.matMul(tf.mul(xa, attrs['scale'] as number), b, false, true)), xa];
 }
 
 /** dx of LowrankLinearGrad in stock ops. */
