@@ -20,6 +20,8 @@ export interface StepBenchOptions {
   readonly peakGflops?: number | undefined;
   /** The most bytes this process has held, where the surroundings can tell. */
   readonly processPeakBytes?: () => number;
+  /** Processor time that this process has taken so far, where the surroundings can tell. */
+  readonly processCpuMs?: () => number;
   readonly onPhase?: (what: string) => void;
 }
 
@@ -53,6 +55,8 @@ export interface StepMeasurement {
   readonly peak_share: number | null;
   /** Until the whole step was handed to the device. */
   readonly host_ms_median: number;
+  /** Processor time of all threads: what others do on a busy machine disturbs it less. */
+  readonly cpu_ms_median: number | null;
   /** The GPU's compute passes, by its own clock. */
   readonly device_ms_median: number | null;
   /** From the first pass to the end of the last. */
@@ -142,14 +146,16 @@ async function timeStep(step: BenchStep, options: StepBenchOptions): Promise<Tim
   await read(observed.value);
   const dispatches = onGpu ? gpuDispatchCount(tf.backend()) - dispatchesBefore : null;
   onPhase?.('timing');
-  const [stepMs, hostMs]: [number[], number[]] = [[], []];
+  const cpuNow = options.processCpuMs ?? ((): number => NaN);
+  const [stepMs, hostMs, cpuMs]: [number[], number[], number[]] = [[], [], []];
   let loss = NaN;
   for (let i = 0; i < steps; i++) {
-    const start = performance.now();
+    const [start, cpuStart] = [performance.now(), cpuNow()];
     const value = run();
     hostMs.push(performance.now() - start);
     loss = await read(value);
     stepMs.push(performance.now() - start);
+    cpuMs.push(cpuNow() - cpuStart);
   }
   const clocked = onGpu ? await clockSteps(async () => read(run()), Math.min(steps, 5)) : undefined;
   const middle = median(stepMs);
@@ -165,6 +171,7 @@ async function timeStep(step: BenchStep, options: StepBenchOptions): Promise<Tim
     gflops,
     peak_share: peakGflops === undefined ? null : gflops / peakGflops,
     host_ms_median: median(hostMs),
+    cpu_ms_median: options.processCpuMs === undefined ? null : median(cpuMs),
     device_ms_median: clocked?.busyMs ?? null,
     device_span_ms_median: clocked?.spanMs ?? null,
     dispatches,

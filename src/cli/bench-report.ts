@@ -34,7 +34,7 @@ export function renderStep(report: BenchHeading & StepMeasurement): string {
   fields.push(
     ['step', `${ms(report.step_ms_median)} (${ms(report.step_ms_min)} to ${ms(report.step_ms_max)} over ${report.steps} steps)`],
     ['speed', `${report.tokens_per_second.toFixed(1)} tokens/s, ${report.gflops.toFixed(1)} GFLOP/s${report.peak_share === null ? '' : `, ${(100 * report.peak_share).toFixed(1)} % of peak`}`],
-    ['host', `${ms(report.host_ms_median)} until all is dispatched`],
+    ['host', `${ms(report.host_ms_median)} until all is dispatched${report.cpu_ms_median === null ? '' : `; ${ms(report.cpu_ms_median)} of processor time a step`}`],
   );
   if (report.device_ms_median !== null) fields.push(['GPU', `${ms(report.device_ms_median)} busy of ${ms(report.device_span_ms_median ?? NaN)}`]);
   const dispatches = report.dispatches === null ? '' : `, ${report.dispatches} dispatches of own kernels`;

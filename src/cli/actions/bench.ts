@@ -44,6 +44,10 @@ export async function runStepBench(flags: StepFlags): Promise<void> {
     const measured = await benchStep(device, {
       ...{ dims: dimsOf(flags), rank, quantize, kernels, steps, warmup, peakGflops: peak },
       processPeakBytes: () => 1024 * process.resourceUsage().maxRSS,
+      processCpuMs: () => {
+        const { user, system } = process.cpuUsage();
+        return (user + system) / 1000;
+      },
       onPhase: tell,
     });
     const report = { ...heading('step', flags, device), dtype: 'f32', ...measured };
