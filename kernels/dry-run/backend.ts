@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { threadCount } from '../runtime/threads.js';
 
 /** Name of the backend that computes nothing. */
 export const DRY_RUN = 'lowrank-dry-run';
@@ -34,8 +35,14 @@ export class DryRunBackend extends tf.KernelBackend {
   private readonly entries = new Map<object, Entry>();
   private readonly byTag = new Map<string, number>();
 
-  /** @param target the backend whose kernels are stood in for. */
-  constructor(readonly target: string) {
+  /**
+   * @param target the backend whose kernels are stood in for
+   * @param threads how many its WASM kernels run on: each has scratch memory of its own
+   */
+  constructor(
+    readonly target: string,
+    readonly threads = 1,
+  ) {
     super();
   }
 
@@ -159,7 +166,7 @@ export function targetBackend(): string {
  */
 export function withDryRun<T>(target: string, body: (backend: DryRunBackend) => T): T {
   const before = tf.getBackend() as string | null | undefined;
-  const backend = new DryRunBackend(target);
+  const backend = new DryRunBackend(target, before === target ? threadCount(tf.backend()) : 1);
   tf.registerBackend(DRY_RUN, () => backend);
   // The switch to a backend that needs no initialisation happens before the promise is handed out.
   void tf.setBackend(DRY_RUN);

@@ -8,7 +8,7 @@ import type { DryKernel } from './stock.js';
 const GEMM_SCRATCH = 4 * (96 * 384 + 384 * 384 + 8 * 384 + 64);
 
 function gemmScratch(backend: DryRunBackend): void {
-  if (backend.target === 'wasm') backend.scratch(GEMM_SCRATCH);
+  if (backend.target === 'wasm') backend.scratch(backend.threads * GEMM_SCRATCH);
 }
 
 /** Keys, values and their gradients of one head, rotated and transposed, as attention on WASM lays them out. */
@@ -69,7 +69,7 @@ export const OWN: Readonly<Record<string, DryKernel>> = {
   LowrankAttention: ({ q, k }, attrs, backend) => {
     const shape = attrs as unknown as AttentionShape;
     const outputs = [backend.output(q?.shape as number[]), backend.output([shape.batch * shape.numHeads * shape.queryLength])];
-    if (backend.target === 'wasm') backend.scratch(attentionScratch(shape));
+    if (backend.target === 'wasm') backend.scratch(backend.threads * attentionScratch(shape));
     else if (shape.rotaryDim > 0) release(backend, [backend.output(q?.shape as number[]), backend.output(k?.shape as number[])]);
     return outputs;
   },
@@ -80,7 +80,7 @@ export const OWN: Readonly<Record<string, DryKernel>> = {
     const gradients = made();
     const dv = backend.output(v?.shape as number[]);
     if (backend.target === 'wasm') {
-      backend.scratch(attentionScratch(shape));
+      backend.scratch(backend.threads * attentionScratch(shape));
       return [...gradients, dv];
     }
     if (shape.rotaryDim === 0) {

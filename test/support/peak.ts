@@ -64,3 +64,14 @@ export function watchMemory(): MemoryWatch {
     },
   };
 }
+
+/** From now on WebGPU work is recorded and not executed, until the function that comes back is called. No effect on other backends. */
+export function holdGpu(): () => void {
+  if (tf.getBackend() !== 'webgpu') return () => undefined;
+  const { queue } = tf.backend() as unknown as { queue: { submit: (buffers: unknown[]) => void } };
+  const submit = queue.submit.bind(queue);
+  queue.submit = () => undefined;
+  return () => {
+    queue.submit = submit;
+  };
+}
