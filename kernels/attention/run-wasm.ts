@@ -9,7 +9,7 @@ type Named<N extends string> = Record<N, TensorInfo>;
 
 /** Runs an export over the batch · numKvHeads pairs of row and key head; what `setup` sets holds for a module's instance in each thread. */
 function overHeads(backend: unknown, name: 'forward' | 'backward', tensors: TensorInfo[], inputs: Inputs, s: AttentionShape, productNs: number): void {
-  const { scratchBytes } = wasmExports<{ scratchBytes(keyLength: number, headDim: number): number }>(backend, wasmSource);
+  const module = wasmExports<{ scratchBytes(keyLength: number, headDim: number): number }>(backend, wasmSource);
   const at = (t: TensorInfo): number => wasmOffset(backend, t);
   const { cos, sin, starts } = inputs as Named<'cos' | 'sin' | 'starts'>;
   const setup = [
@@ -19,7 +19,7 @@ function overHeads(backend: unknown, name: 'forward' | 'backward', tensors: Tens
   parallelFor(backend, wasmSource, name, tensors.map(at), {
     count: s.batch * s.numKvHeads,
     cost: (s.numHeads / s.numKvHeads) * s.queryLength * Math.min(s.keyLength, s.window) * s.headDim * productNs,
-    scratchBytes: scratchBytes(s.keyLength, s.headDim),
+    scratchBytes: module.scratchBytes(s.keyLength, s.headDim),
     prepare: { name: 'setup', args: setup },
   });
 }

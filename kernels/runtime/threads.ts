@@ -14,8 +14,9 @@ export type SpawnThread = (script: string, data: ThreadData) => WorkerThread;
 
 /** A job's parts are at least this long: handing one over costs some microseconds. */
 const SHORTEST_PART_NS = 20_000;
-/** More parts than threads, so that a thread which is late or slow holds up the others by no more than one of them. */
+/** More parts than threads and none of them long, since a thread which is late or slow holds up the others by up to one of them. */
 const PARTS_PER_THREAD = 3;
+const LONGEST_PART_NS = 2_000_000;
 const MOST_PARTS = 255;
 const SPIN_MS = 0.05;
 
@@ -26,6 +27,8 @@ export interface ParallelOptions {
   readonly cost: number;
   /** Parts begin at multiples of this. Default 1. */
   readonly align?: number;
+  /** Items below which parts get costly, because of what each does anew. They go below it to give every thread one. Default 1. */
+  readonly fewest?: number;
   /** Bytes of scratch that each thread needs. */
   readonly scratchBytes?: number;
   /** An export that is called before each part with these arguments, then the scratch: it sets variables of the module. */
@@ -42,11 +45,10 @@ const pools = new WeakMap<object, ThreadPool>();
  * @throws Error when the kernel fails on any thread
  */
 export function parallelFor(backend: unknown, source: WasmSource, name: string, args: readonly number[], options: ParallelOptions): void {
-  const { count, cost, align = 1, scratchBytes = 0, prepare } = options;
+  const { count, align = 1, scratchBytes = 0, prepare } = options;
   if (count === 0) return;
   const pool = pools.get(poolKey(backend));
-  const parts = pool === undefined ? 1 : Math.min(pool.threads * PARTS_PER_THREAD, MOST_PARTS, Math.floor((count * cost) / SHORTEST_PART_NS));
-  const grain = parts < 2 ? count : Math.ceil(count / parts / align) * align;
+  const grain = pool === undefined ? count : Math.ceil(count / partCount(pool.threads, options) / align) * align;
   const stride = (scratchBytes + 127) & ~127;
   const run = (scratch: number): void => {
     if (pool !== undefined && grain < count) {
@@ -59,6 +61,12 @@ export function parallelFor(backend: unknown, source: WasmSource, name: string, 
   };
   if (scratchBytes === 0) run(0);
   else withWasmScratch(backend, stride * (grain < count ? (pool?.threads ?? 1) : 1), run);
+}
+
+function partCount(threads: number, { count, cost, fewest = 1 }: ParallelOptions): number {
+  const total = count * cost;
+  const wanted = Math.min(count / fewest, Math.max(threads * PARTS_PER_THREAD, total / LONGEST_PART_NS));
+  return Math.max(1, Math.floor(Math.min(Math.max(threads, wanted), total / SHORTEST_PART_NS, MOST_PARTS)));
 }
 
 function exportNamed(exports: Record<string, (...args: number[]) => void>, name: string): (...args: number[]) => void {
