@@ -13,7 +13,7 @@ bash scripts/install-software-vulkan.sh || echo 'Going on without WebGPU'
 
 if [ $# -eq 0 ]; then
   tsc --noEmit
-  eslint .
+  eslint -c scripts/eslint.config.js .
   if [ -f scripts/embed-kernels.mjs ]; then
     node scripts/embed-kernels.mjs --check
   fi
@@ -25,7 +25,7 @@ if [ -z "$report" ]; then
   trap 'rm -f "$report"' EXIT
 fi
 status=0
-vitest run --reporter=default --reporter=json --outputFile.json="$report" "$@" || status=$?
+vitest run --config test/vitest.config.ts --root . --reporter=default --reporter=json --outputFile.json="$report" "$@" || status=$?
 node scripts/find-webgpu.mjs 2>/dev/null || true
 node scripts/summarize-tests.mjs webgpu "$report"
 exit "$status"

@@ -5,7 +5,7 @@ import { ESLint } from 'eslint';
 import { beforeAll, describe, expect, it } from 'vitest';
 
 /** Lints text as if it stood in a file of the project (type-aware rules want one that exists). */
-const eslint = new ESLint();
+const eslint = new ESLint({ overrideConfigFile: 'scripts/eslint.config.js' });
 async function lint(filePath: string, text: string): Promise<string[]> {
   const [result] = await eslint.lintText(text, { filePath });
   return (result?.messages ?? []).map(({ ruleId, message }) => `${ruleId ?? 'parser'}: ${message}`);

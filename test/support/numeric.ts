@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect } from 'vitest';
-import { Random } from '../../src/random.js';
+import type { Random } from '../../src/random.js';
 
 /** Standard normal values from a seed, scaled. */
 export function normals(random: Random, size: number, scale = 1): Float32Array {

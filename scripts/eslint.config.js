@@ -1,5 +1,6 @@
+import { join } from 'node:path';
 import tseslint from 'typescript-eslint';
-import { roomsPlugin } from './scripts/eslint-rooms.js';
+import { roomsPlugin } from './eslint-rooms.js';
 
 const unsafeAllowed = Object.fromEntries(
   ['argument', 'assignment', 'call', 'member-access', 'return'].map((what) => [`@typescript-eslint/no-unsafe-${what}`, 'off']),
@@ -30,8 +31,8 @@ export default tseslint.config(
     extends: [tseslint.configs.recommendedTypeChecked],
     languageOptions: {
       parserOptions: {
-        projectService: { allowDefaultProject: ['*.config.ts'] },
-        tsconfigRootDir: import.meta.dirname,
+        projectService: true,
+        tsconfigRootDir: join(import.meta.dirname, '..'),
       },
     },
     rules: {
@@ -67,7 +68,7 @@ export default tseslint.config(
   },
   {
     // These tools load their configuration from a default export.
-    files: ['*.config.{js,ts}'],
+    files: ['**/*.config.{js,ts}'],
     rules: { 'no-restricted-syntax': ['error', ...ownSyntax.slice(2)] },
   },
 );
