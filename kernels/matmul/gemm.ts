@@ -13,7 +13,7 @@ const COLUMNS_OF_TILE = 8;
 const FEWEST = 128;
 /** Nanoseconds: a product with both operands in the cache; a value of a weight read from memory. */
 const PRODUCT_NS = 0.08;
-const VALUE_NS = 0.4;
+const VALUE_NS = 0.2;
 
 /** A 4-bit right operand: the tensors of the weight by input name, and its attributes. */
 export interface QuantizedOperand {

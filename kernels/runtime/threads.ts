@@ -13,7 +13,7 @@ export interface WorkerThread {
 export type SpawnThread = (script: string, data: ThreadData) => WorkerThread;
 
 /** A job's parts are at least this long: handing one over costs some microseconds. */
-const SHORTEST_PART_NS = 20_000;
+const SHORTEST_PART_NS = 30_000;
 /** More parts than threads and none of them long, since a thread which is late or slow holds up the others by up to one of them. */
 const PARTS_PER_THREAD = 3;
 const LONGEST_PART_NS = 2_000_000;
