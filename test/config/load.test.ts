@@ -45,6 +45,8 @@ describe('loadConfig', () => {
         per_device_train_batch_size: 4,
         per_device_eval_batch_size: 8,
         gradient_accumulation_steps: 1,
+        gradient_checkpointing: false,
+        optim: 'adamw',
         learning_rate: 2e-4,
         lr_scheduler_type: 'cosine',
         warmup_steps: 0,
