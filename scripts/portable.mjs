@@ -8,6 +8,10 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
+if (process.argv[2]?.startsWith('-')) {
+  console.log('usage: node scripts/portable.mjs [FOLDER]');
+  process.exit(process.argv[2] === '--help' ? 0 : 2);
+}
 const root = fileURLToPath(new URL('..', import.meta.url));
 const MOST_BYTES = 60e6;
 const WASM_PACKAGE = 'node_modules/@tensorflow/tfjs-backend-wasm';
