@@ -73,15 +73,16 @@ const TAGS = { adapters: 'adapters', gradients: 'gradients', optimizer: 'optimiz
 export function planMemory(settings: PlanSettings): MemoryPlan {
   return withDryRun(settings.backend, (backend) => {
     const { model, adapter: options, batch, seq } = settings;
-    const quantization = storedQuantization(model, settings.quantization);
-    const decoder = outlineDecoder(backend, model, quantization);
-    const largestWeight = largestWeightOf(decoder);
-    backend.tag = TAGS.adapters;
-    const adapter = outlineAdapter(backend, decoder, options.method, options);
-    const moments = adapter.parameters.map((p) => 8 * p.size);
-    backend.tag = TAGS.optimizer;
-    const optimizer = settings.optim === 'adamw' ? new AdamW(adapter.parameters, ADAMW) : pagedOutline(backend, moments);
+    const made: { dispose(): void }[] = [];
+    const own = <T extends { dispose(): void }>(value: T): T => (made.push(value), value);
     try {
+      const decoder = own(outlineDecoder(backend, model, storedQuantization(model, settings.quantization)));
+      const largestWeight = largestWeightOf(decoder);
+      backend.tag = TAGS.adapters;
+      const adapter = own(outlineAdapter(backend, decoder, options.method, options));
+      const moments = adapter.parameters.map((p) => 8 * p.size);
+      backend.tag = TAGS.optimizer;
+      const optimizer = own(settings.optim === 'adamw' ? new AdamW(adapter.parameters, ADAMW) : pagedOutline(backend, moments));
       const batches = Array.from({ length: Math.min(2, settings.accumulation) }, () => fullBatch(batch, seq));
       const lossOptions = (): LossOptions => {
         backend.restart();
@@ -114,9 +115,7 @@ export function planMemory(settings: PlanSettings): MemoryPlan {
         hostBytes: settings.optim === 'adamw' ? 0 : moments.reduce((sum, bytes) => sum + bytes, 0),
       };
     } finally {
-      optimizer.dispose();
-      adapter.dispose();
-      decoder.dispose();
+      for (const value of made.reverse()) value.dispose();
     }
   });
 }
