@@ -1,7 +1,6 @@
 // AssemblyScript. Pointers are byte offsets into the tfjs heap; [begin, end) is a range of elements.
 
 /** Reads the step's constants; see HYPER in reference.ts. */
-// @ts-ignore: decorator
 @inline
 function hyperAt(hyper: usize, index: usize): f32 {
   return load<f32>(hyper + (index << 2));

@@ -162,13 +162,11 @@ function turn(from: usize, to: usize, b: i32, index: i32, turned: i32, factor: f
   for (; i < dim; i++) store<f32>(to + (i << 2), factor * load<f32>(from + (i << 2)));
 }
 
-// @ts-ignore: decorator
 @inline
 function clearRows(from: i32, to: i32): void {
   if (from < to) memory.fill(rows + from * rowBytes, 0, <usize>(to - from) * rowBytes);
 }
 
-// @ts-ignore: decorator
 @inline
 function clearTail(row: usize): void {
   for (let i = dim; i < width; i++) store<f32>(row + (i << 2), 0);
@@ -282,21 +280,18 @@ function boundTile(b: i32, i0: i32, count: i32): u64 {
 }
 
 /** First row of the key tile at k0 that the 8 queries `c >> 2` read, a multiple of 4. */
-// @ts-ignore: decorator
 @inline
 function firstRow(c: i32, k0: i32): i32 {
   return max(load<i32>(rangeLow + c) - k0, 0) & ~3;
 }
 
 /** One past the last such row. */
-// @ts-ignore: decorator
 @inline
 function lastRow(c: i32, k0: i32): i32 {
   return (max(min(load<i32>(rangeHigh + c) + 1 - k0, KEYS), 0) + 3) & ~3;
 }
 
 /** eˣ for x ≤ 0 (and up to 80), relative error below 1e-7 plus rounding; 1e-38 instead of anything smaller. */
-// @ts-ignore: decorator
 @inline
 function exponential(x: v128): v128 {
   const t = f32x4.pmax(f32x4.splat(-87), x);
@@ -313,7 +308,6 @@ function exponential(x: v128): v128 {
 }
 
 /** Lanes of 4 queries that see a key. */
-// @ts-ignore: decorator
 @inline
 function sees(key: v128, at: usize): v128 {
   return v128.and(i32x4.le_s(v128.load(lows + at), key), i32x4.le_s(key, v128.load(highs + at)));

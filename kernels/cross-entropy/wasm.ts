@@ -51,7 +51,6 @@ export function softmaxLoss(logits: usize, labels: usize, losses: usize, vocab: 
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function maximum(base: usize, vector: i32, vocab: i32): f32 {
   let lanes = f32x4.splat(-f32.MAX_VALUE);

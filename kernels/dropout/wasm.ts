@@ -1,7 +1,6 @@
 // AssemblyScript. Pointers are byte offsets into the tfjs heap; [begin, end) is a range of elements.
 
 /** mix32 of hash.ts in each lane. */
-// @ts-ignore: decorator
 @inline
 function mix(value: v128): v128 {
   let h = i32x4.mul(v128.xor(value, i32x4.shr_u(value, 16)), i32x4.splat(0x7feb352d));
@@ -10,7 +9,6 @@ function mix(value: v128): v128 {
 }
 
 /** The factors of the four elements whose counters are given. */
-// @ts-ignore: decorator
 @inline
 function factors(counters: v128, first: v128, second: v128, threshold: v128, kept: v128): v128 {
   const bits = mix(i32x4.add(mix(v128.xor(counters, first)), second));

@@ -272,7 +272,6 @@ function copyPanels(from: usize, stride: usize, count: i32, nc: i32, kc: i32, to
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function put(c: usize, left: v128, right: v128, alpha: v128, add: i32): void {
   left = f32x4.mul(left, alpha);

@@ -28,7 +28,6 @@ export function setWeight(bytes: usize, table: usize, scales: usize, mapTable: u
   dtype = type;
 }
 
-// @ts-ignore: decorator
 @inline
 function scaleOf(block: u32): f32 {
   if (nestedBlockSize == 0) return load<f32>(absmax + (block << 2));
@@ -37,7 +36,6 @@ function scaleOf(block: u32): f32 {
 }
 
 /** Rounds to the dtype of the checkpoint, to nearest, ties to even. */
-// @ts-ignore: decorator
 @inline
 function roundToDtype(v: v128): v128 {
   if (dtype == 2) {

@@ -1,6 +1,5 @@
 // AssemblyScript helpers shared by the WASM kernels. Included by import; no static data (see scripts/embed-kernels.mjs).
 
-// @ts-ignore: decorator
 @inline
 export function sumLanes(v: v128): f32 {
   return f32x4.extract_lane(v, 0) + f32x4.extract_lane(v, 1) + (f32x4.extract_lane(v, 2) + f32x4.extract_lane(v, 3));
@@ -10,7 +9,6 @@ export function sumLanes(v: v128): f32 {
  * eˣ in each lane, relative error below 1e-7: x = n·ln 2 + r with |r| ≤ ln 2 / 2, a degree-6 polynomial in r fitted by
  * least maximum error with the first two terms fixed, and n added to the exponent. 0 below −87.33, at most 1.7e38, NaN stays NaN.
  */
-// @ts-ignore: decorator
 @inline
 export function expLanes(x: v128): v128 {
   const lowest = f32x4.splat(-87.33);
@@ -28,7 +26,6 @@ export function expLanes(x: v128): v128 {
 }
 
 /** eˣ of one value, as `expLanes`. */
-// @ts-ignore: decorator
 @inline
 export function expScalar(x: f32): f32 {
   return f32x4.extract_lane(expLanes(f32x4.splat(x)), 0);

@@ -4,14 +4,12 @@ import { expLanes } from '../runtime/simd';
 const SILU: i32 = 0;
 const GELU: i32 = 1;
 
-// @ts-ignore: decorator
 @inline
 function all(value: f32): v128 {
   return f32x4.splat(value);
 }
 
 /** σ(x). */
-// @ts-ignore: decorator
 @inline
 function sigmoid(x: v128): v128 {
   return f32x4.div(all(1), f32x4.add(all(1), expLanes(f32x4.neg(x))));
@@ -20,7 +18,6 @@ function sigmoid(x: v128): v128 {
 /**
  * Φ(x) given e = exp(−x²/2): erf by Abramowitz & Stegun 7.1.26, absolute error below 1.5e-7.
  */
-// @ts-ignore: decorator
 @inline
 function normalCdf(x: v128, e: v128): v128 {
   const t = f32x4.div(all(1), f32x4.add(all(1), f32x4.mul(all(0.3275911 * 0.70710678), f32x4.abs(x))));
@@ -34,20 +31,17 @@ function normalCdf(x: v128, e: v128): v128 {
 }
 
 /** exp(−x²/2). */
-// @ts-ignore: decorator
 @inline
 function bell(x: v128): v128 {
   return expLanes(f32x4.mul(f32x4.mul(x, x), all(-0.5)));
 }
 
 /** ½(1 + tanh(√(2/π)·(x + 0.044715·x³))) = σ(2·√(2/π)·(x + 0.044715·x³)). */
-// @ts-ignore: decorator
 @inline
 function tanhCdf(x: v128): v128 {
   return sigmoid(f32x4.mul(f32x4.mul(x, all(1.5957691216)), f32x4.add(all(1), f32x4.mul(all(0.044715), f32x4.mul(x, x)))));
 }
 
-// @ts-ignore: decorator
 @inline
 function factor(x: v128, activation: i32): v128 {
   if (activation == SILU) return sigmoid(x);
@@ -56,7 +50,6 @@ function factor(x: v128, activation: i32): v128 {
 }
 
 /** act'(x), where act(x) = x · s. */
-// @ts-ignore: decorator
 @inline
 function slope(x: v128, s: v128, activation: i32): v128 {
   if (activation == SILU) return f32x4.mul(s, f32x4.add(all(1), f32x4.mul(x, f32x4.sub(all(1), s))));
