@@ -4,6 +4,7 @@ import { FormatError } from '../errors.js';
 import { toFloat32, type TensorBytes } from '../io/safetensors.js';
 import type { Decoder } from '../model/decoder.js';
 import { FrozenLinear, type ForwardContext, type Linear } from '../model/linear.js';
+import { variableFrom } from '../model/variable.js';
 import { Random } from '../random.js';
 import type { Adapter, AdapterMethodDefinition, AdapterParameter } from './adapter.js';
 import { loraKey, loraMismatches } from './fit.js';
@@ -110,13 +111,15 @@ export const lora: AdapterMethodDefinition = {
     const targets = matchTargets([...decoder.linears.keys()], config.targetModules);
     checkTensors(decoder, config, tensors, name);
     const merged = options.dropout === undefined ? config : { ...config, loraDropout: options.dropout };
-    const layers = targets.map((target, index) => {
-      const [a, b] = (['A', 'B'] as const).map((part) => {
+    // All are read before any goes to the device, so that a broken one leaves nothing behind.
+    const values = targets.map((target) => {
+      const read = (part: 'A' | 'B'): Float32Array => {
         const key = loraKey(target, part);
-        return toFloat32(tensors.get(key) as TensorBytes, `${name}: ${key}`);
-      }) as [Float32Array, Float32Array];
-      return loraLayer(frozen(decoder, target), merged, index, a, b);
+        return finite(toFloat32(tensors.get(key) as TensorBytes, `${name}: ${key}`), `${name}: ${key}`);
+      };
+      return { base: frozen(decoder, target), a: read('A'), b: read('B') };
     });
+    const layers = values.map(({ base, a, b }, index) => loraLayer(base, merged, index, a, b));
     return new LoraAdapter(decoder, merged, layers);
   },
 };
@@ -126,19 +129,12 @@ function loraLayer(base: FrozenLinear, config: PeftConfig, index: number, a: Flo
   const alpha = patternValue(config.alphaPattern, base.name, config.loraAlpha);
   return new LoraLinear(
     base,
-    variable2d(a, [rank, base.inFeatures]),
-    variable2d(b, [base.outFeatures, rank]),
+    variableFrom(tf.tensor2d(a, [rank, base.inFeatures])),
+    variableFrom(tf.tensor2d(b, [base.outFeatures, rank])),
     loraScale(rank, alpha, config.useRslora),
     config.loraDropout,
     index,
   );
-}
-
-function variable2d(values: Float32Array, shape: [number, number]): tf.Variable<tf.Rank.R2> {
-  const tensor = tf.tensor2d(values, shape);
-  const variable = tf.variable(tensor);
-  tensor.dispose();
-  return variable;
 }
 
 /** PEFT's default (kaiming_uniform with a = √5) is uniform in ±1/√in; `gaussian` is normal with deviation 1/r. */
@@ -157,4 +153,11 @@ function frozen(decoder: Decoder, name: string): FrozenLinear {
 function checkTensors(decoder: Decoder, config: PeftConfig, tensors: ReadonlyMap<string, TensorBytes>, name: string): void {
   const problems = loraMismatches(decoder.linears, config, tensors);
   if (problems.length > 0) throw new FormatError(`${name}: the adapter does not fit the model: ${problems.join('; ')}`);
+}
+
+/** Kernels may let a NaN pass unseen (attention gives it no weight): it is refused where it comes in. */
+function finite(values: Float32Array, where: string): Float32Array {
+  const at = values.findIndex((value) => !Number.isFinite(value));
+  if (at >= 0) throw new FormatError(`${where}: element ${at} is ${values[at]}, allowed finite numbers`);
+  return values;
 }

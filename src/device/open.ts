@@ -15,14 +15,10 @@ export async function openDevice(choice: DeviceChoice, host: Host, options: Devi
     case 'auto':
       return openBest(host, options);
     case 'webgpu': {
-      try {
-        const found = await findAdapter(host);
-        if (!('adapter' in found)) throw new DeviceError(`no WebGPU device: ${found.missing}`);
-        return releasing(await openWebGpu(found.adapter, 'asked for by name'), host);
-      } catch (error) {
-        host.release?.();
-        throw error;
-      }
+      const found = await findAdapter(host);
+      if ('adapter' in found) return openAdapter(found.adapter, 'asked for by name', host);
+      host.release?.();
+      throw new DeviceError(`no WebGPU device: ${found.missing}`);
     }
     case 'wasm':
       return openWasm('asked for by name', host, options);
@@ -41,7 +37,7 @@ async function openBest(host: Host, options: DeviceOptions): Promise<Device> {
   const found = vain === undefined ? await findAdapter(host) : { missing: vain };
   if ('adapter' in found) {
     const { description, software } = describeAdapter(found.adapter);
-    if (!software) return releasing(await openWebGpu(found.adapter, 'a hardware WebGPU adapter is there'), host);
+    if (!software) return openAdapter(found.adapter, 'a hardware WebGPU adapter is there', host);
     passedOver.push(`the only WebGPU adapter is software (${description})`);
   } else {
     passedOver.push(`no WebGPU (${found.missing})`);
@@ -91,12 +87,19 @@ function plainDevice(name: 'node' | 'node-gpu' | 'cpu', description: string, rea
   };
 }
 
-function releasing(device: Device, host: Host): Device {
-  return {
-    ...device,
-    async close() {
-      await device.close();
-      host.release?.();
-    },
-  };
+/** Opens a device whose host is let go of when it is closed, or at once when it does not open. */
+async function openAdapter(adapter: GPUAdapter, reason: string, host: Host): Promise<Device> {
+  try {
+    const device = await openWebGpu(adapter, reason);
+    return {
+      ...device,
+      async close() {
+        await device.close();
+        host.release?.();
+      },
+    };
+  } catch (error) {
+    host.release?.();
+    throw error;
+  }
 }

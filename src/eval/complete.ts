@@ -1,6 +1,8 @@
 import type { Decoder } from '../model/decoder.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { generate, type GenerateOptions } from './generate.js';
+import { encodePrompt, stopTokensOf } from './prompt.js';
+import { decodeContinuation } from './stream.js';
 
 export interface CompleteOptions extends Omit<GenerateOptions, 'onToken'> {
   /** Prompts that are continued together. Default 16. */
@@ -12,15 +14,15 @@ export interface CompleteOptions extends Omit<GenerateOptions, 'onToken'> {
 /** Continues each prompt and returns the new texts, trimmed, in the order of the prompts. Prompts of similar length share a batch. */
 export async function completePrompts(decoder: Decoder, tokenizer: Tokenizer, prompts: readonly string[], options: CompleteOptions = {}): Promise<string[]> {
   const { batchSize = 16, stopStrings = [], ...generation } = options;
-  const encoded = prompts.map((prompt, index) => ({ index, ids: tokenizer.encode(prompt) }));
+  const encoded = prompts.map((prompt, index) => ({ index, ids: encodePrompt({ text: prompt }, tokenizer) }));
   encoded.sort((a, b) => b.ids.length - a.ids.length || a.index - b.index);
   const texts = new Array<string>(prompts.length);
   for (let i = 0; i < encoded.length; i += batchSize) {
     const batch = encoded.slice(i, i + batchSize);
-    const results = await generate(decoder, batch.map(({ ids }) => ids), generation);
+    const results = await generate(decoder, batch.map(({ ids }) => ids), { stopTokens: stopTokensOf(decoder.config.eosTokenIds, tokenizer), ...generation });
     results.forEach(({ tokens }, row) => {
-      const text = tokenizer.decode(tokens, { skipSpecialTokens: true });
-      texts[(batch[row] as { index: number }).index] = cut(text, stopStrings).trim();
+      const { index, ids } = batch[row] as (typeof encoded)[number];
+      texts[index] = cut(decodeContinuation(tokenizer, ids, tokens), stopStrings).trim();
     });
   }
   return texts;

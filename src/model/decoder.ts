@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { attention, checkpointed, embedding, linear, rmsNorm, swiglu, type FrozenWeight } from '../../kernels/index.js';
+import { attention, checkpointed, disposeWeight, embedding, linear, rmsNorm, swiglu, type FrozenWeight } from '../../kernels/index.js';
 import type { KvCache } from './cache.js';
 import type { ModelConfig } from './config.js';
 import type { LinearRole } from './families/family.js';
-import { FrozenLinear, type ForwardContext, type Linear } from './linear.js';
+import type { ForwardContext, FrozenLinear, Linear } from './linear.js';
 import { RopeTables } from './rope.js';
 
 /** The norm weights of one decoder layer; query and key norms only where the family has them. */
@@ -140,7 +140,7 @@ export class Decoder {
     for (const layer of linears.values()) layer.dispose();
     for (const { attention: a, mlp, query, key } of norms) tf.dispose([a, mlp, query, key].filter((t) => t !== undefined));
     tf.dispose([table, finalNorm]);
-    if (head !== undefined) new FrozenLinear('head', head, undefined).dispose();
+    if (head !== undefined) disposeWeight(head);
     this.rope.dispose();
   }
 }

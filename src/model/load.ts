@@ -9,6 +9,7 @@ import { parseModelConfig, type ModelConfig } from './config.js';
 import { Decoder, type LayerNorms } from './decoder.js';
 import { LINEAR_ROLES } from './families/family.js';
 import { FrozenLinear } from './linear.js';
+import { variableFrom } from './variable.js';
 
 /** How to quantise the linear layers while loading. Defaults as in bitsandbytes. */
 export interface LoadQuantization {
@@ -61,11 +62,11 @@ async function loadDecoder(config: ModelConfig, checkpoint: Checkpoint, options:
   };
   const vector = async (name: string): Promise<tf.Tensor1D> => {
     const tensor = tf.tensor1d(await read(name));
-    return own(options.trainable === true ? (asVariable(tensor) as tf.Tensor1D) : tensor);
+    return own(options.trainable === true ? (variableFrom(tensor)) : tensor);
   };
   const dense = (values: Float32Array, shape: readonly [number, number]): FrozenWeight => {
     const weight = uploadDense(values, shape);
-    const kept = options.trainable === true ? { ...weight, values: asVariable(weight.values) as tf.Tensor2D } : weight;
+    const kept = options.trainable === true ? { ...weight, values: variableFrom(weight.values) } : weight;
     own(kept.values);
     return kept;
   };
@@ -118,12 +119,6 @@ async function loadDecoder(config: ModelConfig, checkpoint: Checkpoint, options:
     for (const value of made) value.dispose();
     throw error;
   }
-}
-
-function asVariable(tensor: tf.Tensor): tf.Variable {
-  const variable = tf.variable(tensor);
-  tensor.dispose();
-  return variable;
 }
 
 /** `[out, in]` of each linear layer. */

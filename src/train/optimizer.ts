@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { adamwUpdate, type AdamwItem } from '../../kernels/index.js';
 import type { RunConfig } from '../config/schema.js';
+import { variableFrom } from '../model/variable.js';
 
 /** Settings that stay the same over a run. Names as in the configuration. */
 export interface AdamWOptions {
@@ -118,15 +119,9 @@ function update(items: readonly AdamwItem[], options: AdamWOptions, learningRate
 }
 
 function zerosVariable(shape: readonly number[]): tf.Variable {
-  return asVariable(tf.zeros([...shape]));
+  return variableFrom(tf.zeros([...shape]));
 }
 
 function variableOf(values: Float32Array, shape: readonly number[]): tf.Variable {
-  return asVariable(tf.tensor(values, [...shape], 'float32'));
-}
-
-function asVariable(tensor: tf.Tensor): tf.Variable {
-  const variable = tf.variable(tensor);
-  tensor.dispose();
-  return variable;
+  return variableFrom(tf.tensor(values, [...shape], 'float32'));
 }

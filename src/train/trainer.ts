@@ -66,8 +66,6 @@ export interface TrainRequest {
   readonly examples: readonly Example[];
   readonly options: RunConfig['training'];
   readonly shuffle?: boolean;
-  /** The gradient also reaches the output head. */
-  readonly headGradient?: boolean;
   readonly callbacks?: TrainCallbacks;
 }
 
@@ -171,7 +169,7 @@ class Run {
   }
 
   private async runStep(step: number): Promise<void> {
-    const { decoder, options, headGradient = false } = this.request;
+    const { decoder, options } = this.request;
     const batches = this.nextBatches();
     const learningRate = options.learning_rate * learningRateFactor(options.lr_scheduler_type, step - 1, this.warmupSteps, this.totalSteps);
     const report = await trainStep(decoder, this.optimizer, this.variables, batches, {
@@ -179,7 +177,6 @@ class Run {
       maxGradNorm: options.max_grad_norm,
       lossOptions: (k) => ({
         dropoutSeed: new Random(options.seed, `dropout/${step}/${k}`).uint32(),
-        headGradient,
         ...(this.checkpointParameters === undefined ? {} : { checkpointParameters: this.checkpointParameters }),
       }),
     });
@@ -249,11 +246,11 @@ class Run {
     this.sinceLog.from += performance.now() - before;
     const metrics: EvalMetrics = { step, epoch: round(this.epoch(), 4), eval_loss: loss, perplexity };
     await callbacks?.onEvaluate?.(metrics);
-    if (this.best === undefined || loss < this.best.metrics.eval_loss - options.early_stopping_threshold) {
-      this.evaluationsWithoutGain = 0;
+    const bar = this.best?.metrics.eval_loss ?? Infinity;
+    // The threshold is for giving up; the best adapter is the best, by however little.
+    this.evaluationsWithoutGain = loss < bar - options.early_stopping_threshold ? 0 : this.evaluationsWithoutGain + 1;
+    if (loss < bar) {
       this.best = { metrics, values: await Promise.all(this.variables.map((v) => v.data<'float32'>())).then((all) => all.map((v) => v.slice())) };
-    } else {
-      this.evaluationsWithoutGain++;
     }
     return options.early_stopping_patience !== undefined && this.evaluationsWithoutGain >= options.early_stopping_patience;
   }

@@ -118,6 +118,11 @@ describeBackends('a LoRA adapter', ['wasm'], () => {
     await expect(loadAdapter(decoder, directory)).rejects.toThrow(/found \[3, 3\]/);
     await expect(loadAdapter(decoder, directory)).rejects.toThrow(/extra\.lora_A\.weight: unexpected/);
     expect(rest.length).toBeGreaterThan(0);
+    const infinite = new Map(tensors);
+    const shape = tensors.get(first)?.shape as number[];
+    infinite.set(first, float32Tensor(shape, new Float32Array(shape.reduce((a, b) => a * b)).fill(Infinity, 5)));
+    const where = memoryDirectory('c', { ...files, 'adapter_model.safetensors': encodeSafetensors(infinite) });
+    await expect(loadAdapter(decoder, where)).rejects.toThrow(`${first}: element 5 is Infinity`);
     const poisoned = METHODS.lora.create(decoder, { ...OPTIONS, lora_alpha: 1 }, 1);
     const variable = (poisoned.parameters[0] as (typeof poisoned.parameters)[number]).variable;
     const nan = variable.mul(NaN);

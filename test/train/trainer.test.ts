@@ -107,6 +107,17 @@ describeBackends('train', ['wasm'], () => {
     expect(seen[4]).not.toEqual(seen[1]);
   });
 
+  it('keeps the best adapter however small its lead; the threshold is for giving up', async () => {
+    const losses = [2, 1.99, 1.98, 1.97];
+    let evaluations = 0;
+    const evaluate = (): Promise<{ loss: number; perplexity: number }> => {
+      const loss = losses[evaluations++] as number;
+      return Promise.resolve({ loss, perplexity: Math.exp(loss) });
+    };
+    const { best, done } = await trained({ max_steps: 20, eval_steps: 1, early_stopping_patience: 3, early_stopping_threshold: 0.1 }, { evaluate });
+    expect({ best, done }).toEqual({ best: 4, done: 4 });
+  });
+
   it('stops at a loss that is not finite and names the step and its rows', async () => {
     await withRun(async (decoder, adapter) => {
       const examples = await examplesOf(16);
