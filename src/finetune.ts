@@ -213,7 +213,11 @@ class FinetuneRun {
     const { config, initFrom } = this.request;
     const { method, init_from: named, ...options } = config.adapter;
     if ((named === undefined) !== (initFrom === undefined)) throw new ConfigError('adapter.init_from names a folder that was not handed over, or the other way round');
-    if (initFrom === undefined) return METHODS[method].create(decoder, options, config.training.seed);
+    if (initFrom === undefined) {
+      const fresh: Adapter = METHODS[method].create(decoder, options, config.training.seed);
+      await fresh.initialize?.();
+      return fresh;
+    }
     const adapter = await loadAdapter(decoder, initFrom, { dropout: options.lora_dropout });
     this.callbacks.onNote?.(`going on from ${initFrom.name}: rank ${adapter.config.r}, alpha ${adapter.config.loraAlpha} and targets are those of that adapter`);
     return adapter;

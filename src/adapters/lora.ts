@@ -83,7 +83,7 @@ class LoraAdapter implements Adapter {
   }
 }
 
-export const lora: AdapterMethodDefinition = {
+export const lora = {
   create(decoder, options, seed) {
     const names = [...decoder.linears.keys()];
     const targets = matchTargets(names, options.target_modules);
@@ -122,7 +122,7 @@ export const lora: AdapterMethodDefinition = {
     const layers = values.map(({ base, a, b }, index) => loraLayer(base, merged, index, a, b));
     return new LoraAdapter(decoder, merged, layers);
   },
-};
+} satisfies AdapterMethodDefinition;
 
 function loraLayer(base: FrozenLinear, config: PeftConfig, index: number, a: Float32Array, b: Float32Array): LoraLinear {
   const rank = patternValue(config.rankPattern, base.name, config.r);

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { crossEntropySum, valueAndGradients, type Targets } from '../../kernels/index.js';
+import { valueAndGradients, type Targets } from '../../kernels/index.js';
 import type { Adapter } from '../adapters/adapter.js';
 import { METHODS } from '../adapters/registry.js';
 import type { Decoder } from '../model/decoder.js';
@@ -57,7 +57,7 @@ export class BenchStep {
     const { batch, seq } = this.dims;
     const mean = (): tf.Scalar => {
       const hidden = this.decoder.hidden({ ids: this.ids, batch, length: seq });
-      return tf.mul(crossEntropySum(hidden, this.decoder.head, this.targets), 1 / this.tokens);
+      return tf.mul(this.decoder.head.lossSum(hidden, this.targets, true), 1 / this.tokens);
     };
     const { value, gradients } = valueAndGradients(mean, this.parameters);
     return { loss: value, gradients };

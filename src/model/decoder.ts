@@ -1,8 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { attention, checkpointed, disposeWeight, embedding, linear, rmsNorm, swiglu, type FrozenWeight } from '../../kernels/index.js';
+import { attention, checkpointed, disposeWeight, rmsNorm, swiglu, type FrozenWeight } from '../../kernels/index.js';
 import type { KvCache } from './cache.js';
 import type { ModelConfig } from './config.js';
+import { FrozenEmbedding, type Embedding } from './embedding.js';
 import type { LinearRole } from './families/family.js';
+import { FrozenHead, type Head } from './head.js';
 import type { ForwardContext, FrozenLinear, Linear } from './linear.js';
 import { RopeTables } from './rope.js';
 
@@ -41,26 +43,39 @@ export interface DecoderContext extends ForwardContext {
   readonly checkpointParameters?: readonly (readonly tf.Tensor[])[];
 }
 
+/** What an adapter puts behind a sublayer: y `[tokens, hidden]` as it would be added to the residual stream, to what is added instead. */
+export type SublayerAdapter = (y: tf.Tensor2D, context: ForwardContext) => tf.Tensor2D;
+
+/** Trained vectors that stand in front of every row as if they were embedded tokens (soft prompts). */
+export interface Prefix {
+  readonly length: number;
+  /** `[length, hidden]`, the caller's to dispose. */
+  forward(context: ForwardContext): tf.Tensor2D;
+}
+
 /**
- * A frozen decoder-only transformer. Knows its linear layers only by the `Linear` interface: an adapter takes the place of
- * one in `linears` and gives it back when it leaves.
+ * A frozen decoder-only transformer. Knows its linear layers, embedding and head only by their interfaces: an adapter takes the
+ * place of one and gives it back when it leaves.
  */
 export class Decoder {
   readonly linears: Map<string, Linear>;
+  embedding: Embedding;
+  head: Head;
+  /** By the path of the sublayer (`model.layers.0.self_attn`, `model.layers.0.mlp`). */
+  readonly sublayers = new Map<string, SublayerAdapter>();
+  prefix: Prefix | undefined;
   private readonly rope: RopeTables;
 
   constructor(
     readonly config: ModelConfig,
     readonly weights: DecoderWeights,
   ) {
-    this.linears = new Map(weights.linears);
+    const { embedding: table, linears, head } = weights;
+    const { modules } = config.family;
+    this.linears = new Map(linears);
+    this.embedding = new FrozenEmbedding(modules.embedding, table);
+    this.head = new FrozenHead(modules.head, head ?? { kind: 'dense', shape: table.shape, values: table });
     this.rope = new RopeTables(config.rope);
-  }
-
-  /** The output projection `[vocab, hidden]`: the embedding itself where the two are tied. */
-  get head(): FrozenWeight {
-    const { embedding: values, head } = this.weights;
-    return head ?? { kind: 'dense', shape: values.shape, values };
   }
 
   /** Module path of a linear layer. */
@@ -72,7 +87,7 @@ export class Decoder {
   /** Hidden states after the final norm, `[batch · length, hidden]`. */
   hidden(input: DecoderInput, context: DecoderContext = {}): tf.Tensor2D {
     return tf.tidy(() => {
-      let x = embedding(this.weights.embedding, input.ids);
+      let x = this.embedding.forward(input.ids, context);
       for (let i = 0; i < this.config.numLayers; i++) {
         const before = x;
         const parameters = context.checkpointParameters?.[i];
@@ -86,7 +101,7 @@ export class Decoder {
 
   /** Scores of the next token, `[rows, vocab]`, for hidden states `[rows, hidden]`. */
   logits(hidden: tf.Tensor2D): tf.Tensor2D {
-    return linear(hidden, this.head);
+    return this.head.logits(hidden);
   }
 
   private layer(index: number, x: tf.Tensor2D, input: DecoderInput, context: ForwardContext): tf.Tensor2D {
@@ -99,14 +114,21 @@ export class Decoder {
     };
     const attended = tf.tidy(() => {
       const y = rmsNorm(x, norms.attention, normEps);
-      return apply('o', this.attend(index, norms, apply('q', y), apply('k', y), apply('v', y), input));
+      const z = apply('o', this.attend(index, norms, apply('q', y), apply('k', y), apply('v', y), input));
+      return this.sublayer(index, 'attention', z, context);
     });
     const middle = tf.add<tf.Tensor2D>(x, attended);
     attended.dispose();
     return tf.tidy(() => {
       const y = rmsNorm(middle, norms.mlp, normEps);
-      return tf.add(middle, apply('down', swiglu(apply('gate', y), apply('up', y), activation)));
+      const z = apply('down', swiglu(apply('gate', y), apply('up', y), activation));
+      return tf.add(middle, this.sublayer(index, 'mlp', z, context));
     });
+  }
+
+  private sublayer(index: number, part: 'attention' | 'mlp', y: tf.Tensor2D, context: ForwardContext): tf.Tensor2D {
+    const { modules } = this.config.family;
+    return this.sublayers.get(`${modules.layer(index)}.${modules.sublayers[part]}`)?.(y, context) ?? y;
   }
 
   private attend(index: number, norms: LayerNorms, q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D, input: DecoderInput): tf.Tensor2D {

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { crossEntropySum, type Targets } from '../../kernels/index.js';
+import type { Targets } from '../../kernels/index.js';
 import type { Decoder, DecoderContext } from './decoder.js';
 
 /** Padded rows with labels, as collated: `[batch · seq]` each, labels not shifted, −100 where nothing is learnt. */
@@ -32,8 +32,6 @@ export function targetsOf({ labels, batch, seq }: LabelledBatch): Targets {
 export interface LossOptions extends DecoderContext {
   /** False: no gradient will be asked for. Default true. */
   readonly training?: boolean;
-  /** The gradient also reaches the output head, for training all weights. Default false. */
-  readonly headGradient?: boolean;
 }
 
 /** Sum of the token losses of a batch, Σ −log p(labels[t + 1] | tokens ≤ t), in nats; scalar. Padding on the right needs no mask: attention is causal. */
@@ -42,7 +40,6 @@ export function batchLossSum(decoder: Decoder, batch: LabelledBatch, options: Lo
     const ids = tf.tensor1d(batch.inputIds, 'int32');
     const starts = batch.starts === undefined ? {} : { starts: tf.tensor1d(batch.starts, 'int32') };
     const hidden = decoder.hidden({ ids, batch: batch.batch, length: batch.seq, ...starts }, options);
-    const { training = true, headGradient = false } = options;
-    return crossEntropySum(hidden, decoder.head, targetsOf(batch), { training, weightGradient: headGradient });
+    return decoder.head.lossSum(hidden, targetsOf(batch), options.training ?? true);
   });
 }

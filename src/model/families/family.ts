@@ -23,6 +23,7 @@ export interface Family {
     readonly layer: (index: number) => string;
     readonly attentionNorm: string;
     readonly mlpNorm: string;
+    readonly sublayers: { readonly attention: string; readonly mlp: string };
     readonly linears: Readonly<Record<LinearRole, string>>;
     readonly queryNorm: string;
     readonly keyNorm: string;
@@ -37,6 +38,7 @@ export const LLAMA_MODULES: Family['modules'] = {
   layer: (index) => `model.layers.${index}`,
   attentionNorm: 'input_layernorm',
   mlpNorm: 'post_attention_layernorm',
+  sublayers: { attention: 'self_attn', mlp: 'mlp' },
   linears: {
     q: 'self_attn.q_proj',
     k: 'self_attn.k_proj',
