@@ -8,6 +8,7 @@ import { softmaxLossOp } from './cross-entropy/softmax-loss.js';
 import { registerDryRun } from './dry-run/register.js';
 import { dropoutOp } from './dropout/kernel.js';
 import { embeddingGradOp, embeddingOp } from './embedding/kernel.js';
+import { layerNormGradOp, layerNormOp, layerNormWeightsGradOp } from './layer-norm/kernel.js';
 import { linearGradOp, linearOp } from './linear/kernel.js';
 import { matmulOp } from './matmul/kernel.js';
 import { dequantizeOp } from './nf4-dequantize/kernel.js';
@@ -15,6 +16,7 @@ import { quantizedMatmulOp } from './nf4-matmul/kernel.js';
 import { handWrittenKernel, registerOp, type Op } from './runtime/op.js';
 import { shareClonesOnWasm } from './runtime/share-clones.js';
 import { rmsNormGradOp, rmsNormOp } from './rms-norm/kernel.js';
+import { activationGradOp, activationOp } from './swiglu/activation.js';
 import { swigluGradOp, swigluOp } from './swiglu/kernel.js';
 
 const OPS: readonly Op[] = [
@@ -22,8 +24,13 @@ const OPS: readonly Op[] = [
   attentionGradOp,
   rmsNormOp,
   rmsNormGradOp,
+  layerNormOp,
+  layerNormGradOp,
+  layerNormWeightsGradOp,
   swigluOp,
   swigluGradOp,
+  activationOp,
+  activationGradOp,
   embeddingOp,
   embeddingGradOp,
   softmaxLossOp,
@@ -49,7 +56,9 @@ export { crossEntropySum, headChunkRows, tokenLosses, type CrossEntropyOptions, 
 export { dropout } from './dropout/kernel.js';
 export { withDryRun, type DryPeak, type DryRunBackend } from './dry-run/backend.js';
 export { embedding } from './embedding/kernel.js';
-export { swiglu, type Activation } from './swiglu/kernel.js';
+export { gelu, type Activation } from './swiglu/activation.js';
+export { swiglu } from './swiglu/kernel.js';
+export { layerNorm } from './layer-norm/kernel.js';
 export { rmsNorm } from './rms-norm/kernel.js';
 export { linear, type LinearOptions } from './linear/kernel.js';
 export { matmul } from './matmul/kernel.js';

@@ -1,16 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { runOp, runOpMulti, sharedMany, type Attrs, type Op } from '../runtime/op.js';
+import { runOp, runOpMulti, sharedMany, type Op } from '../runtime/op.js';
 import { parallelFor } from '../runtime/threads.js';
 import { wasmOffset, wasmOutput } from '../runtime/wasm.js';
 import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
+import { activationCode } from './activation.js';
 import { swigluGradReference, swigluReference, type Activation } from './reference.js';
 import { wasmSource } from './wasm.generated.js';
 import * as wgsl from './wgsl.generated.js';
-
-/** How the kernels number the activations. */
-const CODES: Readonly<Record<Activation, number>> = { silu: 0, gelu: 1, gelu_tanh: 2 };
-
-export type { Activation } from './reference.js';
 
 /**
  * Gated linear unit: y = act(gate) · up, elementwise.
@@ -32,14 +28,14 @@ export const swigluOp: Op = {
     const { gate, up } = inputs as Record<'gate' | 'up', tf.TensorInfo>;
     const y = wasmOutput(backend, gate.shape);
     const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
-    parallelFor(backend, wasmSource, 'forward', [at(gate), at(up), at(y), code(attrs)], { count: tf.util.sizeFromShape(gate.shape), cost: 1.5, align: 64 });
+    parallelFor(backend, wasmSource, 'forward', [at(gate), at(up), at(y), activationCode(attrs)], { count: tf.util.sizeFromShape(gate.shape), cost: 1.5, align: 64 });
     return y;
   },
   webgpu: ({ inputs, attrs, backend }) => {
     const { gate, up } = inputs as Record<'gate' | 'up', tf.TensorInfo>;
     const count = tf.util.sizeFromShape(gate.shape);
     const y = gpuOutput(backend, gate.shape);
-    const program = { name: 'swiglu/forward', code: wgsl.forward, constants: { ACTIVATION: code(attrs) } };
+    const program = { name: 'swiglu/forward', code: wgsl.forward, constants: { ACTIVATION: activationCode(attrs) } };
     gpuDispatch(backend, program, [gate, up, y], [['u', count]], gpuWorkgroups(count, 256));
     return y;
   },
@@ -62,7 +58,7 @@ export const swigluGradOp: Op = {
     const { dy, gate, up } = inputs as Record<'dy' | 'gate' | 'up', tf.TensorInfo>;
     const [dgate, dup] = [wasmOutput(backend, gate.shape), wasmOutput(backend, gate.shape)];
     const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
-    const args = [at(dy), at(gate), at(up), at(dgate), at(dup), code(attrs)];
+    const args = [at(dy), at(gate), at(up), at(dgate), at(dup), activationCode(attrs)];
     parallelFor(backend, wasmSource, 'backward', args, { count: tf.util.sizeFromShape(gate.shape), cost: 2, align: 64 });
     return [dgate, dup];
   },
@@ -70,13 +66,9 @@ export const swigluGradOp: Op = {
     const { dy, gate, up } = inputs as Record<'dy' | 'gate' | 'up', tf.TensorInfo>;
     const count = tf.util.sizeFromShape(gate.shape);
     const [dgate, dup] = [gpuOutput(backend, gate.shape), gpuOutput(backend, gate.shape)];
-    const program = { name: 'swiglu/backward', code: wgsl.backward, constants: { ACTIVATION: code(attrs) } };
+    const program = { name: 'swiglu/backward', code: wgsl.backward, constants: { ACTIVATION: activationCode(attrs) } };
     gpuDispatch(backend, program, [dy, gate, up, dgate, dup], [['u', count]], gpuWorkgroups(count, 256));
     return [dgate, dup];
   },
   gradient: null,
 };
-
-function code(attrs: Attrs): number {
-  return CODES[attrs['activation'] as Activation];
-}

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 
-/** The gate's non-linearity: x·σ(x), x·Φ(x), or the latter with its tanh approximation. */
-export type Activation = 'silu' | 'gelu' | 'gelu_tanh';
+/** A non-linearity: x·σ(x), x·Φ(x), the latter with its tanh approximation, or max(x, 0). */
+export type Activation = 'silu' | 'gelu' | 'gelu_tanh' | 'relu';
 
 const TANH_SCALE = Math.sqrt(2 / Math.PI);
 const TANH_CUBIC = 0.044715;
@@ -26,7 +26,19 @@ function activate(x: tf.Tensor, activation: Activation): [value: tf.Tensor, slop
       const inner = tf.mul(TANH_SCALE, tf.add(1, tf.mul(3 * TANH_CUBIC, squared)));
       return [tf.mul(x, half), tf.add(half, tf.mul(tf.mul(0.5, x), tf.mul(tf.sub(1, tf.square(t)), inner)))];
     }
+    case 'relu':
+      return [tf.relu(x), tf.step(x)];
   }
+}
+
+/** act(x) in stock ops. */
+export function activateReference(x: tf.Tensor, activation: Activation): tf.Tensor {
+  return activate(x, activation)[0];
+}
+
+/** dx of act(x) in stock ops. */
+export function activateGradReference(dy: tf.Tensor, x: tf.Tensor, activation: Activation): tf.Tensor {
+  return tf.mul(dy, activate(x, activation)[1]);
 }
 
 /** act(gate)·up in stock ops. */

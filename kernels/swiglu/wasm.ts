@@ -3,6 +3,7 @@ import { expLanes } from '../runtime/simd';
 
 const SILU: i32 = 0;
 const GELU: i32 = 1;
+const RELU: i32 = 3;
 
 @inline
 function all(value: f32): v128 {
@@ -46,6 +47,7 @@ function tanhCdf(x: v128): v128 {
 function factor(x: v128, activation: i32): v128 {
   if (activation == SILU) return sigmoid(x);
   if (activation == GELU) return normalCdf(x, bell(x));
+  if (activation == RELU) return v128.and(f32x4.gt(x, all(0)), all(1));
   return tanhCdf(x);
 }
 
@@ -54,6 +56,7 @@ function factor(x: v128, activation: i32): v128 {
 function slope(x: v128, s: v128, activation: i32): v128 {
   if (activation == SILU) return f32x4.mul(s, f32x4.add(all(1), f32x4.mul(x, f32x4.sub(all(1), s))));
   if (activation == GELU) return f32x4.add(s, f32x4.mul(x, f32x4.mul(all(0.39894228), bell(x))));
+  if (activation == RELU) return s;
   const inner = f32x4.mul(all(1.5957691216), f32x4.add(all(1), f32x4.mul(all(0.134145), f32x4.mul(x, x))));
   return f32x4.add(s, f32x4.mul(f32x4.mul(x, inner), f32x4.mul(s, f32x4.sub(all(1), s))));
 }
@@ -91,5 +94,35 @@ export function backward(dy: usize, gate: usize, up: usize, dgate: usize, dup: u
     const s = factor(x, activation);
     store<f32>(dgate + at, d * load<f32>(up + at) * f32x4.extract_lane(slope(x, s, activation), 0));
     store<f32>(dup + at, d * f32x4.extract_lane(f32x4.mul(x, s), 0));
+  }
+}
+
+/** y = act(x). */
+export function activate(x: usize, y: usize, activation: i32, begin: i32, end: i32): void {
+  let i = begin;
+  for (; i + 4 <= end; i += 4) {
+    const at = (<usize>i) << 2;
+    const v = v128.load(x + at);
+    v128.store(y + at, f32x4.mul(v, factor(v, activation)));
+  }
+  for (; i < end; i++) {
+    const at = (<usize>i) << 2;
+    const v = v128.load32_splat(x + at);
+    store<f32>(y + at, f32x4.extract_lane(f32x4.mul(v, factor(v, activation)), 0));
+  }
+}
+
+/** dx = dy · act'(x). */
+export function activateBackward(dy: usize, x: usize, dx: usize, activation: i32, begin: i32, end: i32): void {
+  let i = begin;
+  for (; i + 4 <= end; i += 4) {
+    const at = (<usize>i) << 2;
+    const v = v128.load(x + at);
+    v128.store(dx + at, f32x4.mul(v128.load(dy + at), slope(v, factor(v, activation), activation)));
+  }
+  for (; i < end; i++) {
+    const at = (<usize>i) << 2;
+    const v = v128.load32_splat(x + at);
+    store<f32>(dx + at, load<f32>(dy + at) * f32x4.extract_lane(slope(v, factor(v, activation), activation), 0));
   }
 }

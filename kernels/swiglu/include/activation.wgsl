@@ -1,4 +1,4 @@
-// The factor s of act(x) = x · s, and act'(x). ACTIVATION: 0 silu, 1 gelu, 2 gelu with tanh.
+// The factor s of act(x) = x · s, and act'(x). ACTIVATION: 0 silu, 1 gelu, 2 gelu with tanh, 3 relu.
 override ACTIVATION: u32 = 0u;
 
 fn sigmoid(x: f32) -> f32 {
@@ -17,11 +17,13 @@ fn normal_cdf(x: f32) -> f32 {
 fn factor(x: f32) -> f32 {
   if (ACTIVATION == 0u) { return sigmoid(x); }
   if (ACTIVATION == 1u) { return normal_cdf(x); }
+  if (ACTIVATION == 3u) { return select(0.0, 1.0, x > 0.0); }
   return sigmoid(1.5957691216 * x * (1.0 + 0.044715 * x * x));
 }
 
 fn slope(x: f32, s: f32) -> f32 {
   if (ACTIVATION == 0u) { return s * (1.0 + x * (1.0 - s)); }
   if (ACTIVATION == 1u) { return s + x * 0.39894228 * exp(max(-0.5 * x * x, -80.0)); }
+  if (ACTIVATION == 3u) { return s; }
   return s + x * 1.5957691216 * (1.0 + 0.134145 * x * x) * s * (1.0 - s);
 }

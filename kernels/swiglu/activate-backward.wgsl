@@ -1,0 +1,14 @@
+// dx = dy · act'(x), one element an invocation.
+struct Params { count: u32 }
+@group(0) @binding(0) var<storage, read> dy: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+// #include "include/activation.wgsl"
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = (group.x + group.y * groups.x) * 256u + lane;
+  if (i < params.count) { dx[i] = dy[i] * slope(x[i], factor(x[i])); }
+}
