@@ -9,6 +9,8 @@ import {
   disposeWeight,
   dropout,
   embedding,
+  gelu,
+  layerNorm,
   linear,
   matmul,
   quantizedMatmul,
@@ -61,6 +63,8 @@ function differentiated(op: () => tf.Tensor, inputs: tf.Tensor[]): tf.Tensor[] {
 const CASES: readonly Case[] = [
   ['swiglu', (r) => { const [g, u] = [matrix(r, 131, 577), matrix(r, 131, 577)]; return differentiated(() => swiglu(g, u, 'silu'), [g, u]); }],
   ['geglu', (r) => { const [g, u] = [matrix(r, 67, 1023), matrix(r, 67, 1023)]; return differentiated(() => swiglu(g, u, 'gelu'), [g, u]); }],
+  ['layer-norm', (r) => { const [x, w, b] = [matrix(r, 509, 383), tf.tensor1d(normals(r, 383)), tf.tensor1d(normals(r, 383))]; return differentiated(() => layerNorm(x, w, b, 1e-5), [x, w, b]); }],
+  ['gelu', (r) => { const x = matrix(r, 131, 577); return differentiated(() => gelu(x), [x]); }],
   ['rms-norm', (r) => { const [x, w] = [matrix(r, 509, 383), tf.tensor1d(normals(r, 383))]; return differentiated(() => rmsNorm(x, w, 1e-5), [x]); }],
   ['dropout', (r) => [dropout(matrix(r, 257, 513), 0.3, 7, 11)]],
   ['embedding', (r) => {
