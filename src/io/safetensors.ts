@@ -96,30 +96,33 @@ export function float32Tensor(shape: readonly number[], values: Float32Array): T
 
 type NamedTensors = ReadonlyMap<string, TensorBytes> | Readonly<Record<string, TensorBytes>>;
 
+/** What a header says of a tensor besides where it lies. */
+export type TensorShape = Pick<TensorBytes, 'dtype' | 'shape'>;
+
 /**
- * The parts of a safetensors file in order, for writing without a second copy of the weights. The bytes are those of
- * the reference writer: tensors by falling dtype alignment, then by name in UTF-8 order; compact JSON, padded with
- * blanks to 8 bytes. Metadata keeps the order it is given in (the reference's order is that of a hash map).
- * @throws FormatError when a tensor's bytes do not fit its dtype and shape.
+ * The first bytes of a safetensors file, length and header, and the order in which the tensors' bytes follow, for writing them
+ * one by one. As the reference writer has them: tensors by falling dtype alignment, then by name in UTF-8 order; compact JSON,
+ * padded with blanks to 8 bytes. Metadata keeps the order it is given in (the reference's order is that of a hash map).
+ * @throws FormatError for a shape that is none, or a name that is taken.
  */
-export function safetensorsParts(tensors: NamedTensors, metadata?: Readonly<Record<string, string>>): Uint8Array[] {
-  const entries = isMap(tensors) ? [...tensors] : Object.entries(tensors);
+export function safetensorsLayout(
+  tensors: Iterable<readonly [string, TensorShape]>,
+  metadata?: Readonly<Record<string, string>>,
+): { readonly header: Uint8Array; readonly order: readonly string[] } {
   const rank = new Map(Object.keys(DTYPE_BITS).map((dtype, index) => [dtype, index]));
   const encoder = new TextEncoder();
-  const sorted = entries
+  const sorted = [...tensors]
     .map(([name, tensor]) => ({ name, key: encoder.encode(name), tensor, rank: rank.get(tensor.dtype) ?? -1 }))
     .sort((a, b) => b.rank - a.rank || compareBytes(a.key, b.key));
   const header: string[] = metadata === undefined ? [] : [`"__metadata__":${JSON.stringify(metadata)}`];
   let offset = 0;
   for (const { name, tensor } of sorted) {
-    const { dtype, shape, bytes } = tensor;
-    const expected = byteLength(dtype, shape);
-    if (expected !== bytes.byteLength || name === '__metadata__') {
-      throw new FormatError(
-        `tensor ${JSON.stringify(name)}: found ${bytes.byteLength} bytes, allowed ${expected ?? 'none'} for ${dtype} [${shape.join(', ')}]`,
-      );
+    const { dtype, shape } = tensor;
+    const length = byteLength(dtype, shape);
+    if (length === undefined || name === '__metadata__') {
+      throw new FormatError(`tensor ${JSON.stringify(name)}: no such tensor can be stored: ${dtype} [${shape.join(', ')}]`);
     }
-    const end = offset + bytes.byteLength;
+    const end = offset + length;
     header.push(
       `${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape.join(',')}],"data_offsets":[${offset},${end}]}`,
     );
@@ -129,7 +132,25 @@ export function safetensorsParts(tensors: NamedTensors, metadata?: Readonly<Reco
   const padded = new Uint8Array(8 + Math.ceil(json.length / 8) * 8).fill(0x20);
   new DataView(padded.buffer).setBigUint64(0, BigInt(padded.length - 8), true);
   padded.set(json, 8);
-  return [padded, ...sorted.map(({ tensor }) => tensor.bytes)];
+  return { header: padded, order: sorted.map(({ name }) => name) };
+}
+
+/**
+ * The parts of a safetensors file in order, for writing without a second copy of the weights; see {@link safetensorsLayout}.
+ * @throws FormatError when a tensor's bytes do not fit its dtype and shape.
+ */
+export function safetensorsParts(tensors: NamedTensors, metadata?: Readonly<Record<string, string>>): Uint8Array[] {
+  const entries = new Map(isMap(tensors) ? tensors : Object.entries(tensors));
+  for (const [name, { dtype, shape, bytes }] of entries) {
+    const expected = byteLength(dtype, shape);
+    if (expected !== bytes.byteLength) {
+      throw new FormatError(
+        `tensor ${JSON.stringify(name)}: found ${bytes.byteLength} bytes, allowed ${expected ?? 'none'} for ${dtype} [${shape.join(', ')}]`,
+      );
+    }
+  }
+  const { header, order } = safetensorsLayout(entries, metadata);
+  return [header, ...order.map((name) => (entries.get(name) as TensorBytes).bytes)];
 }
 
 /** A whole safetensors file; see {@link safetensorsParts}. */
