@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { readConfig, takesConfig, type ConfigFlags } from '../../src/cli/config-file.js';
-import { createProgram, packageVersion } from '../../src/cli/program.js';
+import { createProgram } from '../../src/cli/program.js';
 import { runProgram } from '../../src/cli/run.js';
 import type { RunConfig } from '../../src/config/schema.js';
 import { DataError, DeviceError } from '../../src/errors.js';
@@ -88,11 +88,5 @@ describe('takesConfig', () => {
     const { status, message } = await read(join(folder, 'none.yaml'));
     expect(status).toBe(2);
     expect(message).toBe(`lowrank: cannot read the config ${join(folder, 'none.yaml')}: ENOENT: no such file or directory\n`);
-  });
-});
-
-describe('packageVersion', () => {
-  it('is that of package.json', () => {
-    expect(packageVersion()).toMatch(/^\d+\.\d+\.\d+/);
   });
 });

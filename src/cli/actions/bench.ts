@@ -8,9 +8,9 @@ import { benchStep } from '../../bench/step.js';
 import type { Device, DeviceChoice } from '../../device/device.js';
 import { openDevice } from '../../device/open.js';
 import { nodeHost } from '../../node.js';
+import { VERSION } from '../../version.js';
 import { renderKernels, renderStep, type BenchHeading } from '../bench-report.js';
 import { describeDevice, tell } from '../options.js';
-import { packageVersion } from '../program.js';
 
 export interface BenchFlags {
   readonly shape: ShapeName;
@@ -73,7 +73,7 @@ function heading(bench: string, { shape }: BenchFlags, device: Device): BenchHea
   const { name, description, software, features } = device;
   const threads = device.backend === 'wasm' ? threadCount(tf.backend()) : 1;
   return {
-    ...{ bench, engine: 'lowrank', version: packageVersion(), versions: { node: process.versions.node, tfjs: tf.version_core } },
+    ...{ bench, engine: 'lowrank', version: VERSION, versions: { node: process.versions.node, tfjs: tf.version_core } },
     ...{ device: name, description, software, features, threads, shape },
   };
 }

@@ -1,8 +1,8 @@
 import { availableParallelism, totalmem } from 'node:os';
 import { nodeHost } from '../../node.js';
+import { VERSION } from '../../version.js';
 import { examine, type DeviceReport, type DoctorReport } from '../doctor.js';
 import { formatBytes } from '../format.js';
-import { packageVersion } from '../program.js';
 import { formatFields } from '../table.js';
 
 /** Limits that decide what fits; `--json` has them all. */
@@ -10,7 +10,7 @@ const SHOWN_LIMITS = ['maxBufferSize', 'maxStorageBufferBindingSize', 'maxComput
 
 /** Prints what each device would give. */
 export async function runDoctor({ json }: { readonly json?: true }): Promise<void> {
-  const machine = { version: packageVersion(), node: process.version, platform: `${process.platform} ${process.arch}`, cpus: availableParallelism(), memory: totalmem() };
+  const machine = { version: VERSION, node: process.version, platform: `${process.platform} ${process.arch}`, cpus: availableParallelism(), memory: totalmem() };
   const report = await examine(nodeHost);
   process.stdout.write(json === true ? `${JSON.stringify({ ...machine, ...report })}\n` : renderReport(machine, report));
 }
