@@ -26,7 +26,7 @@ export const ROOMS = {
   train: ['kernels', 'model', 'adapters', 'data', 'io'],
   plan: ['kernels', 'model', 'adapters', 'train'],
   eval: ['kernels', 'model', 'data', 'tokenizer'],
-  export: ['model', 'adapters', 'quant', 'io'],
+  export: ['kernels', 'model', 'adapters', 'quant', 'tokenizer', 'io'],
   record: ['model', 'adapters', 'eval', 'tokenizer', 'io'],
   bench: ['kernels', 'quant', 'device', 'model', 'adapters', 'train'],
   ablation: ['train', 'eval', 'report'],

@@ -24,6 +24,7 @@ const schema = z.object({
 
 /** adapter_config.json, as far as it describes an adapter that this package can run. */
 export interface PeftConfig {
+  readonly peftType: 'LORA';
   readonly r: number;
   readonly loraAlpha: number;
   readonly loraDropout: number;
@@ -37,7 +38,10 @@ export interface PeftConfig {
   readonly revision: string | undefined;
 }
 
-/** Fields that would change what the adapter computes, with the values that leave it a plain LoRA. */
+/**
+ * Fields that would change what the adapter computes, with the values that leave it a plain LoRA. `fan_in_fan_out` only says how the
+ * base model stores its weight, and files say it wrongly: A and B have one form.
+ */
 const CHANGES_MEANING: Readonly<Record<string, (value: unknown) => boolean>> = {
   use_dora: isOff,
   bias: (value) => isOff(value) || value === 'none',
@@ -50,7 +54,6 @@ const CHANGES_MEANING: Readonly<Record<string, (value: unknown) => boolean>> = {
   use_qalora: isOff,
   use_bdlora: isOff,
   arrow_config: isOff,
-  fan_in_fan_out: isOff,
 };
 
 function isOff(value: unknown): boolean {
@@ -59,18 +62,31 @@ function isOff(value: unknown): boolean {
 
 /** @throws FormatError naming the file and each wrong or unsupported field. */
 export function parsePeftConfig(json: unknown, name = 'adapter_config.json'): PeftConfig {
+  const config = parseLoraFields(json, name);
+  const unsupported = unsupportedFields(json as Record<string, unknown>);
+  if (unsupported.length > 0) throw new FormatError(`${name}: ${unsupported.map((field) => `${field} is not supported`).join('; ')}`);
+  return config;
+}
+
+/** `key: value` of each field that makes the adapter more than a plain LoRA. */
+export function unsupportedFields(fields: Readonly<Record<string, unknown>>): string[] {
+  const unsupported = Object.entries(CHANGES_MEANING).filter(([key, harmless]) => !harmless(fields[key]));
+  return unsupported.map(([key]) => `${key}: ${JSON.stringify(fields[key])}`);
+}
+
+/**
+ * The fields of a LoRA adapter, whatever else the file asks for: see {@link unsupportedFields}.
+ * @throws FormatError naming the file and each wrong field.
+ */
+export function parseLoraFields(json: unknown, name = 'adapter_config.json'): PeftConfig {
   const parsed = schema.safeParse(json);
   if (!parsed.success) {
     const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'file'}: ${issue.message}`);
     throw new FormatError(`${name}: ${problems.join('; ')}`);
   }
-  const fields = json as Record<string, unknown>;
-  const unsupported = Object.entries(CHANGES_MEANING).filter(([key, harmless]) => !harmless(fields[key]));
-  if (unsupported.length > 0) {
-    throw new FormatError(`${name}: ${unsupported.map(([key]) => `${key}: ${JSON.stringify(fields[key])} is not supported`).join('; ')}`);
-  }
   const v = parsed.data;
   return {
+    peftType: 'LORA',
     r: v.r,
     loraAlpha: v.lora_alpha,
     loraDropout: v.lora_dropout ?? 0,
