@@ -46,17 +46,23 @@ export function valueAndGradients(forward: () => tf.Scalar, parameters: readonly
 
 /**
  * Runs `forward(x)` without keeping anything of it but x and the result, and runs it again when its gradient is asked for
- * (gradient checkpointing; Chen et al. 2016, arXiv:1604.06174). `parameters` are the tensors besides x that the gradient reaches.
+ * (gradient checkpointing; Chen et al. 2016, arXiv:1604.06174). `parameters` are the tensors besides x that the gradient reaches;
+ * `constants` are those that it does not reach and that may be gone by then: `forward` gets them, and later copies of them.
  */
-export function checkpointed(forward: (x: tf.Tensor) => tf.Tensor, x: tf.Tensor, parameters: readonly tf.Tensor[]): tf.Tensor {
+export function checkpointed(
+  forward: (x: tf.Tensor, ...constants: tf.Tensor[]) => tf.Tensor,
+  x: tf.Tensor,
+  parameters: readonly tf.Tensor[],
+  constants: readonly tf.Tensor[] = [],
+): tf.Tensor {
   const run = tf.customGrad((...args: (tf.Tensor | tf.GradSaveFunc)[]) => {
     const save = args[args.length - 1] as tf.GradSaveFunc;
     const input = args[0] as tf.Tensor;
-    save([input]);
-    const value = forward(input);
+    save([input, ...constants]);
+    const value = forward(input, ...constants);
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]): tf.Tensor[] => {
-      const again = saved[0] as tf.Tensor;
-      const recorded = record(() => forward(again));
+      const [again, ...kept] = saved as [tf.Tensor, ...tf.Tensor[]];
+      const recorded = record(() => forward(again, ...kept));
       try {
         return backward(recorded.tape, new Map([[recorded.value.id, dy.clone()]]), [again, ...parameters]);
       } finally {

@@ -41,13 +41,14 @@ export function describeData(data: DataSplits): string {
   return lines.join('\n');
 }
 
-export function describeDataset(name: string, { stats, dropped, format }: Dataset): string {
+export function describeDataset(name: string, { stats, dropped, format, examples }: Dataset): string {
   const parts = [
     `${stats.rows} rows (${format})`,
     `${formatCount(stats.tokens)} tokens`,
     `${formatCount(stats.supervisedTokens)} supervised`,
     `longest ${stats.longest}`,
   ];
+  if (examples.length < stats.rows) parts.push(`packed into ${examples.length}`);
   if (stats.truncated > 0) parts.push(`${stats.truncated} truncated`);
   if (dropped.length > 0) parts.push(`${dropped.length} dropped`);
   return `${name}: ${parts.join(', ')}`;

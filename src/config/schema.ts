@@ -83,6 +83,13 @@ const data = z.strictObject({
     .exactOptional()
     .describe('Jinja template of the completion, with the fields of the row as its variables.'),
   max_length: z.int().min(2).default(512).describe('Tokens of an example at most; longer ones are cut.'),
+  packing: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Put several training examples into one row of max_length tokens, so that little is padding. Each sees only itself, at its own ' +
+        'positions: a batch of packed rows has the loss and the gradients of the same examples unpacked. Batch sizes count packed rows.',
+    ),
   train_on: z
     .enum(['completion', 'all'])
     .default('completion')

@@ -1,8 +1,8 @@
 import { ConfigError } from '../errors.js';
-import { countTargets, type Example } from './dataset.js';
 import { IGNORED } from './encode.js';
+import { countTargets, type Example } from './examples.js';
 
-/** Examples side by side, padded on the right to the longest. */
+/** Examples side by side, one a row, padded on the right to the longest. */
 export interface Batch {
   /** `[batch · seq]`, row-major. */
   readonly inputIds: Int32Array;
@@ -12,6 +12,11 @@ export interface Batch {
   readonly lengths: Int32Array;
   readonly batch: number;
   readonly seq: number;
+  /**
+   * `[batch · seq]`, where rows are packed: the index in its row where the sample of each token begins. Attention stays within a
+   * sample, and positions count from there. Padding is a sample of its own, so that starts never fall.
+   */
+  readonly starts?: Int32Array;
   /** Tokens without padding. */
   readonly tokenCount: number;
   /** Predictions that enter the loss: labels from the second position on that are not −100. */
@@ -39,14 +44,18 @@ export function collate(examples: readonly Example[], { padId = 0, padToMultiple
   const inputIds = new Int32Array(batch * seq).fill(padId);
   const labels = new Int32Array(batch * seq).fill(IGNORED);
   const lengths = new Int32Array(batch);
+  const starts = examples.some((example) => example.starts !== undefined) ? new Int32Array(batch * seq) : undefined;
   let tokenCount = 0;
   let supervisedCount = 0;
   examples.forEach((example, i) => {
     inputIds.set(example.inputIds, i * seq);
     labels.set(example.labels, i * seq);
     lengths[i] = example.inputIds.length;
+    starts?.set(example.starts ?? new Int32Array(example.inputIds.length), i * seq);
+    starts?.fill(example.inputIds.length, i * seq + example.inputIds.length, (i + 1) * seq);
     tokenCount += example.inputIds.length;
     supervisedCount += countTargets(example.labels);
   });
-  return { inputIds, labels, lengths, batch, seq, tokenCount, supervisedCount, rows: examples.map((example) => example.row) };
+  const rows = examples.flatMap((example) => example.rows ?? [example.row]);
+  return { inputIds, labels, lengths, batch, seq, ...(starts === undefined ? {} : { starts }), tokenCount, supervisedCount, rows };
 }

@@ -2,7 +2,8 @@ import { ConfigError, DataError } from '../errors.js';
 import type { ByteSource } from '../io/source.js';
 import { Random } from '../random.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import { encodeRow, IGNORED, type EncodedRow } from './encode.js';
+import { encodeRow, type EncodedRow } from './encode.js';
+import { countTargets, type Example, type ExampleList } from './examples.js';
 import { detectFormat } from './formats.js';
 import { listRows, readJsonl, type Row, type RowSource } from './jsonl.js';
 import { checkDataOptions, type DataOptions, type RowFormat } from './options.js';
@@ -10,19 +11,6 @@ import { planRows, type RowPlan } from './plan.js';
 import { RowProblems } from './problems.js';
 import { renderRow, type RenderedRow } from './render.js';
 import { readTokens, vocabularyProblem } from './tokens.js';
-
-/** One row as the model sees it. */
-export interface Example {
-  /** `[length]` */
-  readonly inputIds: Int32Array;
-  /** `[length]`, −100 where the position is not learnt; not shifted. */
-  readonly labels: Int32Array;
-  /** 1-based line in its source. */
-  readonly row: number;
-  readonly source: string;
-  /** Cut at max_length. */
-  readonly truncated?: boolean;
-}
 
 /** A row that was left out. */
 export interface DroppedRow {
@@ -44,7 +32,7 @@ export interface DatasetStats {
 }
 
 export interface Dataset {
-  readonly examples: readonly Example[];
+  readonly examples: ExampleList;
   readonly dropped: readonly DroppedRow[];
   readonly stats: DatasetStats;
   /** Format of the first source. */
@@ -122,26 +110,20 @@ export async function loadTextRows(request: LoadRequest): Promise<TextRow[]> {
   return rows;
 }
 
-/** Positions whose label is predicted: all but the first that are not −100. */
-export function countTargets(labels: Int32Array): number {
-  let count = 0;
-  for (let i = 1; i < labels.length; i++) if (labels[i] !== IGNORED) count++;
-  return count;
-}
-
 /** Sums over examples. */
-export function countExamples(examples: readonly Example[]): DatasetStats {
+export function countExamples(examples: ExampleList): DatasetStats {
   let tokens = 0;
   let truncated = 0;
   let supervisedTokens = 0;
-  let longest = 0;
+  let [rows, longest] = [0, 0];
   for (const { inputIds, labels, truncated: cut } of examples) {
+    rows++;
     if (cut === true) truncated++;
     tokens += inputIds.length;
     supervisedTokens += countTargets(labels);
     longest = Math.max(longest, inputIds.length);
   }
-  return { rows: examples.length, tokens, supervisedTokens, truncated, longest };
+  return { rows, tokens, supervisedTokens, truncated, longest };
 }
 
 type Visit = (row: Row, source: RowSource, plan: RowPlan, draw: Random) => string | undefined;

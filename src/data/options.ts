@@ -31,6 +31,8 @@ export interface DataOptions {
   readonly train_on?: 'completion' | 'all' | undefined;
   /** Longest example in tokens; what lies beyond is cut off. Default: no limit. */
   readonly max_length?: number | undefined;
+  /** Put several examples into one row of max_length tokens, each seeing only itself (training rows only). Default false. */
+  readonly packing?: boolean | undefined;
   /** Shuffle anew every epoch (read by the sampler). Default true. */
   readonly shuffle?: boolean | undefined;
   /** Part of the rows kept for validation: a fraction below 1 or a count. */

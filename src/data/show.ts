@@ -1,5 +1,5 @@
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import type { Example } from './dataset.js';
+import type { Example } from './examples.js';
 import { IGNORED } from './encode.js';
 
 export interface Marks {

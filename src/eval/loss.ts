@@ -1,5 +1,5 @@
 import { collate } from '../data/collate.js';
-import type { Example } from '../data/dataset.js';
+import type { ExampleList } from '../data/examples.js';
 import { DeviceError } from '../errors.js';
 import type { Decoder } from '../model/decoder.js';
 import { batchLossSum } from '../model/loss.js';
@@ -16,7 +16,7 @@ export interface LossResult {
 }
 
 /** Mean loss over all supervised tokens of the examples, each token with the same weight. Rows of similar length share a batch. */
-export async function evaluateLoss(decoder: Decoder, examples: readonly Example[], batchSize: number): Promise<LossResult> {
+export async function evaluateLoss(decoder: Decoder, examples: ExampleList, batchSize: number): Promise<LossResult> {
   const sorted = [...examples].sort((a, b) => b.inputIds.length - a.inputIds.length);
   let lossSum = 0;
   let tokens = 0;

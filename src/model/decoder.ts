@@ -91,8 +91,10 @@ export class Decoder {
       for (let i = 0; i < this.config.numLayers; i++) {
         const before = x;
         const parameters = context.checkpointParameters?.[i];
-        const run = (y: tf.Tensor): tf.Tensor2D => tf.tidy(() => this.layer(i, y as tf.Tensor2D, input, context));
-        x = (parameters === undefined ? run(before) : checkpointed(run, before, parameters)) as tf.Tensor2D;
+        const run = (y: tf.Tensor, starts?: tf.Tensor): tf.Tensor2D =>
+          tf.tidy(() => this.layer(i, y as tf.Tensor2D, starts === undefined ? input : { ...input, starts: starts as tf.Tensor1D }, context));
+        const starts = input.starts === undefined ? [] : [input.starts];
+        x = (parameters === undefined ? run(before) : checkpointed(run, before, parameters, starts)) as tf.Tensor2D;
         before.dispose();
       }
       return rmsNorm(x, this.weights.finalNorm, this.config.normEps);

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Adapter } from '../adapters/adapter.js';
 import type { RunConfig } from '../config/schema.js';
 import { collate, type Batch } from '../data/collate.js';
-import type { Example } from '../data/dataset.js';
+import { takeExamples, type Examples } from '../data/examples.js';
 import { BatchSampler } from '../data/sampler.js';
 import { ConfigError, TrainingError } from '../errors.js';
 import type { Decoder } from '../model/decoder.js';
@@ -63,7 +63,7 @@ export interface TrainResult {
 export interface TrainRequest {
   readonly decoder: Decoder;
   readonly adapter: Pick<Adapter, 'parameters'> & Partial<Pick<Adapter, 'layerParameters'>>;
-  readonly examples: readonly Example[];
+  readonly examples: Examples;
   readonly options: RunConfig['training'];
   readonly shuffle?: boolean;
   readonly callbacks?: TrainCallbacks;
@@ -170,7 +170,7 @@ class Run {
 
   private async runStep(step: number): Promise<void> {
     const { decoder, options } = this.request;
-    const batches = this.nextBatches();
+    const batches = await this.nextBatches();
     const learningRate = options.learning_rate * learningRateFactor(options.lr_scheduler_type, step - 1, this.warmupSteps, this.totalSteps);
     const report = await trainStep(decoder, this.optimizer, this.variables, batches, {
       learningRate,
@@ -185,12 +185,12 @@ class Run {
   }
 
   /** The micro-batches of the next step. A group never reaches over the end of an epoch. */
-  private nextBatches(): Batch[] {
+  private async nextBatches(): Promise<Batch[]> {
     const { examples, options } = this.request;
     const epoch = this.sampler.epoch;
     const batches: Batch[] = [];
     while (batches.length < options.gradient_accumulation_steps && this.sampler.epoch === epoch) {
-      batches.push(collate([...this.sampler.next()].map((i) => examples[i] as Example)));
+      batches.push(collate(await takeExamples(examples, this.sampler.next())));
     }
     return batches;
   }

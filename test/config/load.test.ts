@@ -36,7 +36,7 @@ describe('loadConfig', () => {
         init_lora_weights: true,
         bias: 'none',
       },
-      data: { train: 'rows.jsonl', format: 'auto', max_length: 512, train_on: 'completion', shuffle: true },
+      data: { train: 'rows.jsonl', format: 'auto', max_length: 512, packing: false, train_on: 'completion', shuffle: true },
       training: {
         output_dir: 'out',
         overwrite_output_dir: false,

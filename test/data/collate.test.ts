@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import { collate } from '../../src/data/collate.js';
-import type { Example } from '../../src/data/dataset.js';
+import type { Example } from '../../src/data/examples.js';
 import { ConfigError } from '../../src/errors.js';
 
 const example = fc

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 
-import { loadDataset, loadTextRows, type Dataset, type Example } from '../../src/data/dataset.js';
+import { loadDataset, loadTextRows, type Dataset } from '../../src/data/dataset.js';
+import type { Example } from '../../src/data/examples.js';
 import { IGNORED } from '../../src/data/encode.js';
 import type { DataOptions } from '../../src/data/options.js';
 import { renderExample } from '../../src/data/show.js';
@@ -24,7 +25,7 @@ const load = (rows: readonly unknown[], options: DataOptions = {}): Promise<Data
 
 async function shown(row: unknown, options: DataOptions = {}): Promise<string> {
   const { examples } = await load([row], options);
-  return renderExample(examples[0] as Example, tokenizer);
+  return renderExample(examples.at(0) as Example, tokenizer);
 }
 
 describe('formats', () => {
@@ -62,8 +63,8 @@ describe('formats', () => {
     expect(await shown({ messages })).toBe(expected);
     expect(await shown({ messages: messages.slice(0, 5) })).toBe(expected);
     const { examples } = await load([{ messages }], { train_on: 'all' });
-    expect(examples[0]?.labels).toEqual(examples[0]?.inputIds);
-    expect(examples[0]?.inputIds.at(-1)).toBe(END_OF_TURN);
+    expect(examples.at(0)?.labels).toEqual(examples.at(0)?.inputIds);
+    expect(examples.at(0)?.inputIds.at(-1)).toBe(END_OF_TURN);
   });
 
   it('finds turns under templates that write prefixes differently or know no header', async () => {
@@ -95,7 +96,7 @@ describe('formats', () => {
     ];
     const { examples, format, stats } = await loadDataset({ source: { name: 'rows', rows }, vocabSize: 8 });
     expect(format).toBe('tokens');
-    expect(examples.map((example) => [[...example.inputIds], [...example.labels]])).toEqual([
+    expect([...examples].map((example) => [[...example.inputIds], [...example.labels]])).toEqual([
       [[5, 6, 7], [-100, 6, 7]],
       [[5, 6], [5, 6]],
     ]);
@@ -144,7 +145,7 @@ describe('templates', () => {
 describe('spans', () => {
   it('a token that reaches over the start of a completion is learnt', async () => {
     const { examples } = await load([{ prompt: 'to ', completion: 'the' }]);
-    expect(renderExample(examples[0] as Example, tokenizer)).toBe('<s>to⟦ the<|endoftext|>⟧');
+    expect(renderExample(examples.at(0) as Example, tokenizer)).toBe('<s>to⟦ the<|endoftext|>⟧');
   });
 
   it('what is learnt holds the completion, and no more than a token before it', () => {
@@ -152,7 +153,7 @@ describe('spans', () => {
     return fc.assert(
       fc.asyncProperty(words, words.filter((text) => text.trim() !== ''), async (prompt, completion) => {
         const { examples } = await load([{ prompt, completion }]);
-        const { inputIds, labels } = examples[0] as Example;
+        const { inputIds, labels } = examples.at(0) as Example;
         const start = labels.findIndex((label) => label !== IGNORED);
         expect(inputIds[0]).toBe(BOS);
         expect(inputIds.at(-1)).toBe(EOS);
@@ -169,7 +170,7 @@ describe('spans', () => {
 
   it('adds no second EOS where the text brings it', async () => {
     const { examples } = await load([{ prompt: 'x', completion: 'y<|endoftext|>' }]);
-    expect(renderExample(examples[0] as Example, tokenizer)).toBe('<s>x⟦y<|endoftext|>⟧');
+    expect(renderExample(examples.at(0) as Example, tokenizer)).toBe('<s>x⟦y<|endoftext|>⟧');
   });
 });
 
@@ -184,7 +185,7 @@ describe('lengths', () => {
       ],
       { max_length: 5 },
     );
-    expect(examples.map((example) => [example.row, example.inputIds.length, example.truncated])).toEqual([
+    expect([...examples].map((example) => [example.row, example.inputIds.length, example.truncated])).toEqual([
       [2, 5, true],
       [3, 4, false],
     ]);

@@ -4,7 +4,8 @@ import path from 'node:path';
 
 import { beforeAll, describe, expect, it } from 'vitest';
 
-import { loadDataset, loadTextRows, type Dataset, type Example } from '../../src/data/dataset.js';
+import { loadDataset, loadTextRows, type Dataset } from '../../src/data/dataset.js';
+import type { Example } from '../../src/data/examples.js';
 import { parseJsonl } from '../../src/data/jsonl.js';
 import type { DataOptions } from '../../src/data/options.js';
 import { loadSplits } from '../../src/data/split.js';
@@ -97,7 +98,7 @@ describe.skipIf(!existsSync(path.join(SHARED, 'datasets')))('rows of real data s
       tokenizer: small,
       options: { ...options, max_length: undefined },
     });
-    const first = spelled.examples[0] as Example;
+    const first = spelled.examples.at(0) as Example;
     expect(small.decode(first.inputIds, { skipSpecialTokens: true })).toMatch(begins);
     for (const { inputIds, labels, truncated } of dataset.examples) {
       const start = labels.findIndex((label) => label >= 0);
@@ -161,7 +162,7 @@ describe.skipIf(!existsSync(path.join(SHARED, 'datasets')))('rows of real data s
     ];
     const options = { chat_template: template };
     const { examples } = await loadDataset({ source: { name: 'chat', rows: [{ messages }] }, tokenizer, options });
-    const { inputIds, labels } = examples[0] as Example;
+    const { inputIds, labels } = examples.at(0) as Example;
     const runs = tokenizer.decode(inputIds.filter((_, i) => (labels[i] ?? -1) >= 0));
     const stop = tokenizer.idToToken(tokenizer.endOfTurn(template) ?? -1) ?? '';
     expect(stop).toBe(name === 'qwen2.5' ? '<|im_end|>' : '</s>');

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { expect, it } from 'vitest';
 import { METHODS } from '../../src/adapters/registry.js';
 import { loadConfig } from '../../src/config/load.js';
-import type { Example } from '../../src/data/dataset.js';
+import type { Example } from '../../src/data/examples.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import { loadModel } from '../../src/model/load.js';
 import { train } from '../../src/train/trainer.js';

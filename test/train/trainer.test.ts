@@ -4,7 +4,8 @@ import type { Adapter } from '../../src/adapters/adapter.js';
 import { METHODS } from '../../src/adapters/registry.js';
 import { loadConfig } from '../../src/config/load.js';
 import type { RunConfig } from '../../src/config/schema.js';
-import { loadDataset, type Example } from '../../src/data/dataset.js';
+import { loadDataset } from '../../src/data/dataset.js';
+import type { ExampleList } from '../../src/data/examples.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import type { Decoder } from '../../src/model/decoder.js';
 import { loadModel } from '../../src/model/load.js';
@@ -18,7 +19,7 @@ function optionsOf(training: Readonly<Record<string, unknown>>): RunConfig['trai
   return loadConfig(JSON.stringify(config), 'test.json').training;
 }
 
-async function examplesOf(count: number): Promise<readonly Example[]> {
+async function examplesOf(count: number): Promise<ExampleList> {
   const { examples } = await loadDataset({ source: { name: 'rows', rows: countingRows(count, 3) } });
   return examples;
 }

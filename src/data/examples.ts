@@ -1,0 +1,70 @@
+import { IGNORED } from './encode.js';
+
+/** One row as the model sees it, or several packed into one. */
+export interface Example {
+  /** `[length]` */
+  readonly inputIds: Int32Array;
+  /** `[length]`, −100 where the position is not learnt; not shifted. */
+  readonly labels: Int32Array;
+  /** 1-based line in its source; of packed rows that of the first. */
+  readonly row: number;
+  readonly source: string;
+  /** Cut at max_length. */
+  readonly truncated?: boolean;
+  /** `[length]`, of packed rows only: where the row of each token begins. */
+  readonly starts?: Int32Array;
+  /** Lines of all rows that are packed here. */
+  readonly rows?: readonly number[];
+}
+
+/** Examples by index: an array, or something that reads them when they are asked for. */
+export interface Examples {
+  readonly length: number;
+  at(index: number): Example | undefined | Promise<Example | undefined>;
+}
+
+/** Examples that are all in memory. */
+export interface ExampleList extends Examples, Iterable<Example> {
+  at(index: number): Example | undefined;
+}
+
+/** The examples of these indices, in this order. */
+export function takeExamples(examples: Examples, indices: ArrayLike<number>): Promise<Example[]> {
+  return Promise.all(
+    Array.from(indices, async (index) => {
+      const example = await examples.at(index);
+      if (example === undefined) throw new RangeError(`no example ${index} of ${examples.length}`);
+      return example;
+    }),
+  );
+}
+
+/** A part of other examples. */
+export function selectExamples(examples: ExampleList, indices: Int32Array): ExampleList;
+export function selectExamples(examples: Examples, indices: Int32Array): Examples;
+export function selectExamples(examples: Examples, indices: Int32Array): Examples {
+  const at = (index: number): ReturnType<Examples['at']> => {
+    const chosen = indices.at(index);
+    return chosen === undefined ? undefined : examples.at(chosen);
+  };
+  return {
+    length: indices.length,
+    at,
+    ...(isExampleList(examples) ? { [Symbol.iterator]: () => iterate(indices.length, at as ExampleList['at']) } : {}),
+  };
+}
+
+export function isExampleList(examples: Examples): examples is ExampleList {
+  return Symbol.iterator in examples;
+}
+
+export function* iterate(length: number, at: ExampleList['at']): Generator<Example> {
+  for (let i = 0; i < length; i++) yield at(i) as Example;
+}
+
+/** Positions whose label is predicted: all but the first that are not −100. */
+export function countTargets(labels: Int32Array): number {
+  let count = 0;
+  for (let i = 1; i < labels.length; i++) if (labels[i] !== IGNORED) count++;
+  return count;
+}
