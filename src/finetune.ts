@@ -1,8 +1,7 @@
 import type { Adapter } from './adapters/adapter.js';
 import { countParameters, type ParameterCounts } from './adapters/counts.js';
-import { parsePeftConfig } from './adapters/peft-config.js';
 import { ADAPTER_CONFIG, adapterFiles, loadAdapter } from './adapters/peft-files.js';
-import { METHODS } from './adapters/registry.js';
+import { definitionOf, methodOf, parseAdapterConfig } from './adapters/registry.js';
 import { serializeConfig } from './config/load.js';
 import type { RunConfig } from './config/schema.js';
 import type { DataSource } from './data/dataset.js';
@@ -116,14 +115,14 @@ export async function planFor(request: {
 }): Promise<RunMemory> {
   const { config, model, initFrom, device, host } = request;
   const json = initFrom === undefined ? undefined : await readJson(initFrom, ADAPTER_CONFIG);
-  const saved = json === undefined ? undefined : parsePeftConfig(json, ADAPTER_CONFIG);
+  const saved = json === undefined ? undefined : parseAdapterConfig(json, ADAPTER_CONFIG);
   return planRun({
     config,
     model,
     backend: device.backend,
     quantization: quantizationOf(config),
     maxLength: effectiveMaxLength(config.data.max_length, model),
-    ...(saved === undefined ? {} : { adapter: { r: saved.r, target_modules: saved.targetModules } }),
+    ...(saved === undefined ? {} : { adapter: definitionOf(methodOf(saved)).optionsOf(saved) }),
     limits: currentLimits(device, host.memory?.()),
   });
 }
@@ -214,12 +213,13 @@ class FinetuneRun {
     const { method, init_from: named, ...options } = config.adapter;
     if ((named === undefined) !== (initFrom === undefined)) throw new ConfigError('adapter.init_from names a folder that was not handed over, or the other way round');
     if (initFrom === undefined) {
-      const fresh: Adapter = METHODS[method].create(decoder, options, config.training.seed);
+      const fresh: Adapter = definitionOf(method).create(decoder, options, config.training.seed);
       await fresh.initialize?.();
       return fresh;
     }
     const adapter = await loadAdapter(decoder, initFrom, { dropout: options.lora_dropout });
-    this.callbacks.onNote?.(`going on from ${initFrom.name}: rank ${adapter.config.r}, alpha ${adapter.config.loraAlpha} and targets are those of that adapter`);
+    const definition = definitionOf(methodOf(adapter.config));
+    this.callbacks.onNote?.(`going on from ${initFrom.name}: ${definition.describe({ ...options, ...definition.optionsOf(adapter.config) })}, as that adapter has it`);
     return adapter;
   }
 

@@ -1,8 +1,8 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { TensorBytes } from '../io/safetensors.js';
+import type { ModelConfig } from '../model/config.js';
 import type { Decoder } from '../model/decoder.js';
-import type { PeftConfig } from './peft-config.js';
-import type { AdapterOptions } from './options.js';
+import type { AdapterConfig } from './config.js';
 
 /** A trained tensor and its key in `adapter_model.safetensors`. */
 export interface AdapterParameter {
@@ -15,7 +15,7 @@ export interface AdapterParameter {
 /** What trains on top of a frozen decoder. Made attached: the decoder runs through it until `detach`. */
 export interface Adapter {
   /** As it goes into adapter_config.json. */
-  readonly config: PeftConfig;
+  readonly config: AdapterConfig;
   /** In a fixed order; gradients and optimiser state follow it. */
   readonly parameters: readonly AdapterParameter[];
   /** The parameters of each decoder layer, for gradient checkpointing. */
@@ -29,10 +29,31 @@ export interface Adapter {
   dispose(): void;
 }
 
-/** How a method comes to be on a decoder: fresh, or from saved tensors. */
-export interface AdapterMethodDefinition {
+/** Names and shapes of tensors, as a file's header gives them. */
+export type TensorShapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
+
+/** A way of training. `C` is what adapter_config.json says of it, `O` the options that a config has for it. */
+export interface AdapterMethodDefinition<C extends AdapterConfig = AdapterConfig, O extends object = object> {
+  /** The `peft_type` of its adapter_config.json. */
+  readonly peftType: C['peftType'];
+  /** Why what it trains cannot become part of the base's weights; absent where it can. */
+  readonly notMergeable?: string;
+  /** Why other runtimes cannot take its files; absent where they can. */
+  readonly notExportable?: string;
+  /** Which of the base's own tensors are trained, and so must be loaded as float variables. Absent: none. */
+  trainable?(model: ModelConfig, options: O): (tensor: string) => boolean;
   /** Reads no value of the decoder, so that the memory planner can make one on a decoder of sizes alone. */
-  create(decoder: Decoder, options: AdapterOptions, seed: number): Adapter;
+  create(decoder: Decoder, options: O, seed: number): Adapter;
   /** @throws FormatError listing every missing, unexpected and misshapen tensor. */
-  load(decoder: Decoder, config: PeftConfig, tensors: ReadonlyMap<string, TensorBytes>, name: string, options?: { dropout?: number }): Adapter | Promise<Adapter>;
+  load(decoder: Decoder, config: C, tensors: ReadonlyMap<string, TensorBytes>, name: string, options?: { dropout?: number }): Adapter | Promise<Adapter>;
+  /** @throws FormatError naming the file and each wrong or unsupported field. */
+  parseConfig(json: unknown, name?: string): C;
+  /** The text of adapter_config.json. */
+  serializeConfig(config: C): string;
+  /** The options that a saved adapter was made with, as far as they decide sizes. */
+  optionsOf(config: C): Partial<O>;
+  /** In a few words, for people: `rank 8`. */
+  describe(options: O): string;
+  /** What keeps saved tensors from being used on a model, one sentence each; empty when they fit. */
+  mismatches(model: ModelConfig, config: C, tensors: TensorShapes): string[];
 }

@@ -7,8 +7,9 @@ import { FrozenLinear, type ForwardContext, type Linear } from '../model/linear.
 import { variableFrom } from '../model/variable.js';
 import { Random } from '../random.js';
 import type { Adapter, AdapterMethodDefinition, AdapterParameter } from './adapter.js';
-import { loraKey, loraMismatches } from './fit.js';
-import { loraScale, patternValue, type PeftConfig } from './peft-config.js';
+import { linearSizes, loraKey, loraMismatches } from './fit.js';
+import type { AdapterOptions } from './options.js';
+import { loraScale, parsePeftConfig, patternValue, serializePeftConfig, type PeftConfig } from './peft-config.js';
 import { matchTargets, moduleSuffixes } from './targets.js';
 
 /**
@@ -84,10 +85,18 @@ class LoraAdapter implements Adapter {
 }
 
 export const lora = {
+  peftType: 'LORA',
+  parseConfig: parsePeftConfig,
+  serializeConfig: serializePeftConfig,
+  optionsOf: (config) => ({ r: config.r, target_modules: config.targetModules }),
+  describe: (options) => `rank ${options.r}`,
+  mismatches: (model, config, tensors) => loraMismatches(linearSizes(model), config, tensors),
+
   create(decoder, options, seed) {
     const names = [...decoder.linears.keys()];
     const targets = matchTargets(names, options.target_modules);
     const config: PeftConfig = {
+      peftType: 'LORA',
       r: options.r,
       loraAlpha: options.lora_alpha,
       loraDropout: options.lora_dropout,
@@ -122,7 +131,7 @@ export const lora = {
     const layers = values.map(({ base, a, b }, index) => loraLayer(base, merged, index, a, b));
     return new LoraAdapter(decoder, merged, layers);
   },
-} satisfies AdapterMethodDefinition;
+} satisfies AdapterMethodDefinition<PeftConfig, AdapterOptions>;
 
 function loraLayer(base: FrozenLinear, config: PeftConfig, index: number, a: Float32Array, b: Float32Array): LoraLinear {
   const rank = patternValue(config.rankPattern, base.name, config.r);

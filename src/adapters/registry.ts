@@ -1,6 +1,38 @@
+import { FormatError } from '../errors.js';
+import { isRecord } from '../io/json.js';
 import type { AdapterMethodDefinition } from './adapter.js';
+import type { AdapterConfig, PeftType } from './config.js';
 import { lora } from './lora.js';
+import type { AdapterOptions } from './options.js';
 
 /** Every way of training that can be asked for as `adapter.method`. */
 export const METHODS = { lora } as const satisfies Record<string, AdapterMethodDefinition>;
 export type AdapterMethod = keyof typeof METHODS;
+
+/** A method with its options. */
+export type AdapterSettings = { readonly method: 'lora' } & AdapterOptions;
+
+/** The method whose adapters have a `peft_type`. Exhaustive: a kind of adapter without a method does not compile. */
+const METHOD_OF = { LORA: 'lora' } as const satisfies Record<PeftType, AdapterMethod>;
+
+/** A method by its name; its options are those that a config has for it. */
+export function definitionOf(method: AdapterMethod): AdapterMethodDefinition {
+  return METHODS[method];
+}
+
+/** The name of the method that made an adapter. */
+export function methodOf(config: AdapterConfig): AdapterMethod {
+  return METHOD_OF[config.peftType];
+}
+
+/**
+ * adapter_config.json, read by the method that its `peft_type` names.
+ * @throws FormatError naming the file and each wrong or unsupported field.
+ */
+export function parseAdapterConfig(json: unknown, name = 'adapter_config.json'): AdapterConfig {
+  const type = isRecord(json) ? json['peft_type'] : undefined;
+  if (typeof type !== 'string' || !Object.hasOwn(METHOD_OF, type)) {
+    throw new FormatError(`${name}: peft_type: ${JSON.stringify(type)} is not supported, allowed ${Object.keys(METHOD_OF).join(', ')}`);
+  }
+  return definitionOf(METHOD_OF[type as PeftType]).parseConfig(json, name);
+}

@@ -1,6 +1,5 @@
-import { linearSizes, loraMismatches } from '../adapters/fit.js';
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from '../adapters/peft-files.js';
-import { parsePeftConfig } from '../adapters/peft-config.js';
+import { definitionOf, methodOf, parseAdapterConfig } from '../adapters/registry.js';
 import { FormatError, LowrankError } from '../errors.js';
 import { CHECKPOINT_FILE, CHECKPOINT_INDEX, openCheckpoint } from '../io/checkpoint.js';
 import { readJson, type Directory } from '../io/directory.js';
@@ -112,12 +111,12 @@ async function inspectAdapter(directory: Directory, model: Directory | undefined
   try {
     const file = await SafetensorsFile.open(source);
     const problems: string[] = [];
-    const config = collect(problems, () => parsePeftConfig(json, name));
+    const config = collect(problems, () => parseAdapterConfig(json, name));
     let fit: AdapterReport['fit'];
     if (model !== undefined) {
       const mismatches = [...problems];
-      const linears = linearSizes(await readModelConfig(model));
-      if (config !== undefined) mismatches.push(...(collect(mismatches, () => loraMismatches(linears, config, file.tensors)) ?? []));
+      const base = await readModelConfig(model);
+      if (config !== undefined) mismatches.push(...(collect(mismatches, () => definitionOf(methodOf(config)).mismatches(base, config, file.tensors)) ?? []));
       fit = { model: model.name, fits: mismatches.length === 0, mismatches };
     }
     return { kind: 'adapter', path: directory.name, config: json, problems, fit, ...summarize(file) };

@@ -1,7 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { clipScale, globalNorm, headChunkRows, pullback, valueAndGradients, withDryRun, type DryPeak, type DryRunBackend, type FrozenWeight } from '../../kernels/index.js';
-import type { AdapterOptions } from '../adapters/options.js';
-import type { AdapterMethod } from '../adapters/registry.js';
+import type { AdapterSettings } from '../adapters/registry.js';
 import type { RunConfig } from '../config/schema.js';
 import type { ModelConfig } from '../model/config.js';
 import type { Decoder } from '../model/decoder.js';
@@ -17,7 +16,7 @@ export interface PlanSettings {
   /** tfjs's name of what computes. */
   readonly backend: string;
   readonly quantization: LoadQuantization | undefined;
-  readonly adapter: AdapterOptions & { readonly method: AdapterMethod };
+  readonly adapter: AdapterSettings;
   /** Examples in a micro-batch. */
   readonly batch: number;
   /** Tokens in each. */
@@ -79,7 +78,7 @@ export function planMemory(settings: PlanSettings): MemoryPlan {
       const decoder = own(outlineDecoder(backend, model, storedQuantization(model, settings.quantization)));
       const largestWeight = largestWeightOf(decoder);
       backend.tag = TAGS.adapters;
-      const adapter = own(outlineAdapter(backend, decoder, options.method, options));
+      const adapter = own(outlineAdapter(backend, decoder, options));
       const moments = adapter.parameters.map((p) => 8 * p.size);
       backend.tag = TAGS.optimizer;
       const optimizer = own(settings.optim === 'adamw' ? new AdamW(adapter.parameters, ADAMW) : pagedOutline(backend, moments));

@@ -1,8 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { DryRunBackend, FrozenWeight } from '../../kernels/index.js';
 import { LoraLinear } from '../adapters/lora.js';
-import type { AdapterOptions } from '../adapters/options.js';
-import { METHODS, type AdapterMethod } from '../adapters/registry.js';
+import { definitionOf, type AdapterSettings } from '../adapters/registry.js';
 import { matchTargets } from '../adapters/targets.js';
 import type { ModelConfig } from '../model/config.js';
 import { Decoder, type LayerNorms } from '../model/decoder.js';
@@ -77,9 +76,9 @@ export interface OutlinedAdapter {
 }
 
 /** Puts the outline of a new adapter on the outline of a decoder. */
-export function outlineAdapter(backend: DryRunBackend, decoder: Decoder, method: AdapterMethod, options: AdapterOptions): OutlinedAdapter {
-  if (method !== 'lora') {
-    const adapter = METHODS[method as AdapterMethod].create(decoder, options, 0);
+export function outlineAdapter(backend: DryRunBackend, decoder: Decoder, options: AdapterSettings): OutlinedAdapter {
+  if (options.method !== 'lora') {
+    const adapter = definitionOf((options as AdapterSettings).method).create(decoder, options, 0);
     return { parameters: adapter.parameters.map((p) => p.variable), layerParameters: adapter.layerParameters, dispose: () => adapter.dispose() };
   }
   // Made here and not by `create`, which draws as many random numbers as A has values.

@@ -1,4 +1,4 @@
-import type { AdapterOptions } from '../adapters/options.js';
+import type { AdapterSettings } from '../adapters/registry.js';
 import type { RunConfig } from '../config/schema.js';
 import { ConfigError } from '../errors.js';
 import type { ModelConfig } from '../model/config.js';
@@ -16,7 +16,7 @@ export interface RunPlanRequest {
   /** Longest row that a batch can have. */
   readonly maxLength: number;
   /** What an adapter that is gone on from says about itself. */
-  readonly adapter?: Partial<Pick<AdapterOptions, 'r' | 'target_modules'>>;
+  readonly adapter?: Partial<AdapterSettings>;
   readonly limits: DeviceLimits;
 }
 

@@ -1,3 +1,4 @@
+import { definitionOf } from '../../adapters/registry.js';
 import type { RunConfig } from '../../config/schema.js';
 import { openDevice } from '../../device/open.js';
 import { planFor } from '../../finetune.js';
@@ -35,7 +36,7 @@ export async function runPlan(config: RunConfig, json: boolean): Promise<void> {
       tell(describeDevice(device));
       tell(`model: ${config.model}: ${describeModel(model)}`);
       const micro = settings.accumulation === 1 ? '' : `, ${settings.accumulation} micro-batches a step`;
-      tell(`batches of ${settings.batch} × ${settings.seq} tokens${micro}, ${adapter.method} of rank ${settings.adapter.r}, ${settings.optim}`);
+      tell(`batches of ${settings.batch} × ${settings.seq} tokens${micro}, ${adapter.method} of ${definitionOf(adapter.method).describe(settings.adapter)}, ${settings.optim}`);
       process.stdout.write(renderPlans(without.plan, checkpointed.plan));
       process.stdout.write(renderVerdict(asked));
     }
