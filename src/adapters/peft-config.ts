@@ -1,10 +1,13 @@
 import { z } from 'zod';
 import { FormatError } from '../errors.js';
+import { isRecord } from '../io/json.js';
 
 /** The version of PEFT whose file layout is written. */
 const PEFT_VERSION = '0.21.0';
 
 const pattern = z.record(z.string(), z.number().positive()).nullish();
+const textOrList = z.union([z.string(), z.array(z.string())]).nullish();
+const layerIndex = z.number().int().min(0);
 
 /** What is read of adapter_config.json. Everything else must be a setting that changes nothing (see `CHANGES_MEANING`). */
 const schema = z.object({
@@ -16,11 +19,25 @@ const schema = z.object({
   use_rslora: z.boolean().nullish(),
   rank_pattern: pattern,
   alpha_pattern: pattern,
+  use_dora: z.boolean().nullish(),
   init_lora_weights: z.union([z.boolean(), z.string()]).nullish(),
+  loftq_config: z.object({ loftq_bits: z.number().int().nullish(), loftq_iter: z.number().int().min(1).nullish() }).nullish(),
+  exclude_modules: textOrList,
+  layers_to_transform: z.union([layerIndex, z.array(layerIndex)]).nullish(),
+  layers_pattern: textOrList,
+  modules_to_save: z.array(z.string()).nullish(),
+  trainable_token_indices: z.union([z.array(layerIndex), z.record(z.string(), z.array(layerIndex))]).nullish(),
   base_model_name_or_path: z.string().nullish(),
   revision: z.string().nullish(),
   task_type: z.string().nullish(),
 });
+
+export interface LoftqConfig {
+  readonly loftq_bits: 4;
+  readonly loftq_iter: number;
+}
+
+export type TokenIndices = readonly number[] | Readonly<Record<string, readonly number[]>>;
 
 /** adapter_config.json, as far as it describes an adapter that this package can run. */
 export interface PeftConfig {
@@ -34,21 +51,32 @@ export interface PeftConfig {
   readonly rankPattern: Readonly<Record<string, number>>;
   readonly alphaPattern: Readonly<Record<string, number>>;
   readonly initLoraWeights: boolean | string;
+  /** The norm of each row of the weight is trained by itself; off unless given. */
+  readonly useDora?: boolean;
+  /** How a base that LoftQ prepared came to be; only with `initLoraWeights: 'loftq'`. */
+  readonly loftqConfig?: LoftqConfig;
+  readonly excludeModules?: string | readonly string[];
+  readonly layersToTransform?: number | readonly number[];
+  readonly layersPattern?: string | readonly string[];
+  /** Modules of which the adapter has a trained copy. */
+  readonly modulesToSave?: readonly string[];
+  /** Rows of the embedding that are trained, or of several modules by their names. */
+  readonly trainableTokenIndices?: TokenIndices;
   readonly baseModel: string | undefined;
   readonly revision: string | undefined;
 }
 
 /**
- * Fields that would change what the adapter computes, with the values that leave it a plain LoRA. `fan_in_fan_out` only says how the
+ * Fields that would change what the adapter computes, with the values that leave it one that can be run. `fan_in_fan_out` only says how the
  * base model stores its weight, and files say it wrongly: A and B have one form.
  */
 const CHANGES_MEANING: Readonly<Record<string, (value: unknown) => boolean>> = {
-  use_dora: isOff,
+  // These change the base's weights by numbers that the files do not hold.
+  init_lora_weights: (value) => typeof value !== 'string' || !/^(?:olora|corda|lora_ga|pissa_niter_)/.test(value),
+  loftq_config: (value) => !isRecord(value) || (value['loftq_bits'] ?? 4) === 4,
   bias: (value) => isOff(value) || value === 'none',
   lora_bias: isOff,
-  modules_to_save: isOff,
   layer_replication: isOff,
-  trainable_token_indices: isOff,
   target_parameters: isOff,
   alora_invocation_tokens: isOff,
   use_qalora: isOff,
@@ -68,7 +96,7 @@ export function parsePeftConfig(json: unknown, name = 'adapter_config.json'): Pe
   return config;
 }
 
-/** `key: value` of each field that makes the adapter more than a plain LoRA. */
+/** `key: value` of each field that asks for what cannot be run. */
 export function unsupportedFields(fields: Readonly<Record<string, unknown>>): string[] {
   const unsupported = Object.entries(CHANGES_MEANING).filter(([key, harmless]) => !harmless(fields[key]));
   return unsupported.map(([key]) => `${key}: ${JSON.stringify(fields[key])}`);
@@ -95,9 +123,24 @@ export function parseLoraFields(json: unknown, name = 'adapter_config.json'): Pe
     rankPattern: v.rank_pattern ?? {},
     alphaPattern: v.alpha_pattern ?? {},
     initLoraWeights: v.init_lora_weights ?? true,
+    ...(v.use_dora === true ? { useDora: true } : {}),
+    ...(v.init_lora_weights === 'loftq' ? { loftqConfig: { loftq_bits: 4, loftq_iter: v.loftq_config?.loftq_iter ?? 1 } } : {}),
+    ...given({
+      excludeModules: v.exclude_modules,
+      layersToTransform: v.layers_to_transform,
+      layersPattern: v.layers_pattern,
+      modulesToSave: v.modules_to_save,
+      trainableTokenIndices: v.trainable_token_indices,
+    }),
     baseModel: v.base_model_name_or_path ?? undefined,
     revision: v.revision ?? undefined,
   };
+}
+
+/** The entries that say something: not null, not empty. */
+function given<T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } {
+  const empty = (value: unknown): boolean => value === undefined || value === null || (typeof value === 'object' && Object.keys(value).length === 0) || value === '';
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => !empty(value))) as { [K in keyof T]?: NonNullable<T[K]> };
 }
 
 /** adapter_config.json as PEFT writes it: sorted keys, two spaces, no newline at the end. */
@@ -107,14 +150,16 @@ export function serializePeftConfig(config: PeftConfig): string {
     auto_mapping: null,
     base_model_name_or_path: config.baseModel ?? null,
     bias: 'none',
+    exclude_modules: config.excludeModules ?? null,
     fan_in_fan_out: false,
     inference_mode: true,
     init_lora_weights: config.initLoraWeights,
-    layers_pattern: null,
-    layers_to_transform: null,
+    layers_pattern: config.layersPattern ?? null,
+    layers_to_transform: config.layersToTransform ?? null,
+    loftq_config: config.loftqConfig ?? {},
     lora_alpha: config.loraAlpha,
     lora_dropout: config.loraDropout,
-    modules_to_save: null,
+    modules_to_save: config.modulesToSave ?? null,
     peft_type: 'LORA',
     peft_version: PEFT_VERSION,
     r: config.r,
@@ -122,7 +167,8 @@ export function serializePeftConfig(config: PeftConfig): string {
     revision: config.revision ?? null,
     target_modules: config.targetModules,
     task_type: 'CAUSAL_LM',
-    use_dora: false,
+    trainable_token_indices: config.trainableTokenIndices ?? null,
+    use_dora: config.useDora ?? false,
     use_rslora: config.useRslora,
   };
   return JSON.stringify(Object.fromEntries(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1))), null, 2);
