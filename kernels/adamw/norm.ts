@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { runOp, type Op } from '../runtime/op.js';
 import { wasmExports, wasmOffset, wasmOutput } from '../runtime/wasm.js';
-import { gpuDispatch, gpuOutput, gpuRelease, type GpuParams } from '../runtime/webgpu.js';
+import { gpuDispatch, gpuOutput, gpuRelease } from '../runtime/webgpu.js';
+import { chunks, forEach, itemsPerDispatch } from './each.js';
 import { globalNormReference } from './reference.js';
 import { wasmSource } from './wasm.generated.js';
 import * as wgsl from './wgsl.generated.js';
@@ -10,9 +11,6 @@ interface NormWasm {
   sumOfSquares(tensor: number, begin: number, end: number): number;
   storeRoot(out: number, sum: number): void;
 }
-
-/** Tensors a dispatch reads: with the result that makes the eight storage buffers that every device allows. */
-const TENSORS_PER_DISPATCH = 7;
 
 /**
  * √(Σ‖t‖²) over all tensors: the norm of their concatenation. Stays on the device.
@@ -46,13 +44,14 @@ export const globalNormOp: Op = {
     // Workgroups a tensor: some 4096 values each, and few enough partial sums for one workgroup to add up.
     const parts = Math.min(64, Math.ceil(Math.max(...sizes) / 4096)) || 1;
     const partials = gpuOutput(backend, [tensors.length * parts]);
-    for (let first = 0; first < tensors.length; first += TENSORS_PER_DISPATCH) {
-      const batch = tensors.slice(first, first + TENSORS_PER_DISPATCH);
-      const slots = Array.from({ length: TENSORS_PER_DISPATCH }, (_, i) => i);
-      const bound = slots.map((i) => batch[i] ?? (batch[0] as tf.TensorInfo));
-      const params: GpuParams = [['u', first], ...slots.map((i) => ['u', i < batch.length ? (sizes[first + i] as number) : 0] as const)];
-      gpuDispatch(backend, { name: 'adamw/squares', code: wgsl.squares }, [...bound, partials], params, [parts, batch.length, 1]);
-    }
+    const perDispatch = itemsPerDispatch(backend, 1, 1);
+    chunks(tensors, perDispatch).forEach((batch, k) => {
+      const first = k * perDispatch;
+      const counts = sizes.slice(first, first + perDispatch);
+      const params = [first, 0, 0, 0, ...counts].map((value) => ['u', value] as const);
+      const program = { name: `adamw/squares ${batch.length}`, code: () => forEach(wgsl.squares, batch.length) };
+      gpuDispatch(backend, program, [...batch, partials], params, [parts, batch.length, 1]);
+    });
     const norm = gpuOutput(backend, []);
     gpuDispatch(backend, { name: 'adamw/root', code: wgsl.root }, [partials, norm], [['u', tensors.length * parts]], [1, 1, 1]);
     gpuRelease(backend, partials);

@@ -1,20 +1,22 @@
 // AssemblyScript. Pointers are byte offsets into the tfjs heap; [begin, end) is a range of elements.
 
-/** Reads the step's constants; see HYPER in reference.ts. */
-@inline
-function hyperAt(hyper: usize, index: usize): f32 {
-  return load<f32>(hyper + (index << 2));
-}
-
-/** p, m and v move by one AdamW step, in place. */
-export function step(p: usize, g: usize, m: usize, v: usize, hyper: usize, scale: usize, begin: i32, end: i32): void {
-  const decay = hyperAt(hyper, 0);
-  const oneMinusBeta1 = hyperAt(hyper, 1);
-  const beta2 = hyperAt(hyper, 2);
-  const oneMinusBeta2 = hyperAt(hyper, 3);
-  const rootCorrection2 = hyperAt(hyper, 4);
-  const epsilon = hyperAt(hyper, 5);
-  const stepSize = hyperAt(hyper, 6);
+/** p, m and v move by one AdamW step, in place; scale points to a factor for the gradient. */
+export function step(
+  p: usize,
+  g: usize,
+  m: usize,
+  v: usize,
+  scale: usize,
+  decay: f32,
+  oneMinusBeta1: f32,
+  beta2: f32,
+  oneMinusBeta2: f32,
+  rootCorrection2: f32,
+  epsilon: f32,
+  stepSize: f32,
+  begin: i32,
+  end: i32,
+): void {
   const factor = load<f32>(scale);
   let i = begin;
   for (; i + 4 <= end; i += 4) {

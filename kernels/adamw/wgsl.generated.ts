@@ -29,18 +29,12 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   if (lane == 0u) { norm[0] = sqrt(total); }
 }
 `;
-export const squares = `// Partial sums of squares of up to seven tensors in one dispatch: workgroup (x, t) takes every groups.x-th stretch of tensor t and
-// writes partials[(first + t) · groups.x + x]. Unused bindings hold a tensor again with a count of 0.
-struct Params { first: u32, n0: u32, n1: u32, n2: u32, n3: u32, n4: u32, n5: u32, n6: u32 }
-@group(0) @binding(0) var<storage, read> t0: array<f32>;
-@group(0) @binding(1) var<storage, read> t1: array<f32>;
-@group(0) @binding(2) var<storage, read> t2: array<f32>;
-@group(0) @binding(3) var<storage, read> t3: array<f32>;
-@group(0) @binding(4) var<storage, read> t4: array<f32>;
-@group(0) @binding(5) var<storage, read> t5: array<f32>;
-@group(0) @binding(6) var<storage, read> t6: array<f32>;
-@group(0) @binding(7) var<storage, read_write> partials: array<f32>;
-@group(0) @binding(8) var<uniform> params: Params;
+export const squares = `// Partial sums of squares of $n tensors in one dispatch: workgroup (x, t) takes every groups.x-th stretch of tensor t and writes
+// partials[(first + t) · groups.x + x]. See each.ts.
+struct Params { first: u32, u0: u32, u1: u32, u2: u32, counts: array<vec4u, ($n + 3) / 4> }
+@group(0) @binding($i) var<storage, read> t$i: array<f32>; // #each
+@group(0) @binding($n) var<storage, read_write> partials: array<f32>;
+@group(0) @binding($n + 1) var<uniform> params: Params;
 
 // Sum over a workgroup of GROUP invocations; every invocation gets the result. Call in uniform control flow only.
 const GROUP = 64u;
@@ -60,32 +54,15 @@ fn reduce_add(value: f32, lane: u32) -> f32 {
 
 fn value(t: u32, i: u32) -> f32 {
   switch t {
-    case 0u: { return t0[i]; }
-    case 1u: { return t1[i]; }
-    case 2u: { return t2[i]; }
-    case 3u: { return t3[i]; }
-    case 4u: { return t4[i]; }
-    case 5u: { return t5[i]; }
-    default: { return t6[i]; }
-  }
-}
-
-fn count(t: u32) -> u32 {
-  switch t {
-    case 0u: { return params.n0; }
-    case 1u: { return params.n1; }
-    case 2u: { return params.n2; }
-    case 3u: { return params.n3; }
-    case 4u: { return params.n4; }
-    case 5u: { return params.n5; }
-    default: { return params.n6; }
+    case $i: { return t$i[i]; } // #each
+    default: { return 0.0; }
   }
 }
 
 @compute @workgroup_size(GROUP)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let t = group.y;
-  let n = count(t);
+  let n = params.counts[t / 4u][t % 4u];
   var sum = 0.0;
   for (var i = group.x * GROUP + lane; i < n; i += groups.x * GROUP) {
     let x = value(t, i);
@@ -95,26 +72,33 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   if (lane == 0u) { partials[(params.first + t) * groups.x + group.x] = total; }
 }
 `;
-export const step = `// One AdamW step in place, one element an invocation. hyper: see HYPER in reference.ts; scale: one factor for the gradients.
-struct Params { count: u32 }
-@group(0) @binding(0) var<storage, read_write> p: array<f32>;
-@group(0) @binding(1) var<storage, read> g: array<f32>;
-@group(0) @binding(2) var<storage, read_write> m: array<f32>;
-@group(0) @binding(3) var<storage, read_write> v: array<f32>;
-@group(0) @binding(4) var<storage, read> hyper: array<f32>;
-@group(0) @binding(5) var<storage, read> scale: array<f32>;
-@group(0) @binding(6) var<uniform> params: Params;
+export const step = `// One AdamW step in place on $n tensors, one element an invocation; group.z is the tensor. \`scale\` is a factor for all gradients. See each.ts.
+struct Item { count: u32, decay: f32, stepSize: f32, unused: u32 }
+struct Params { oneMinusBeta1: f32, beta2: f32, oneMinusBeta2: f32, rootCorrection2: f32, epsilon: f32, u0: u32, u1: u32, u2: u32, items: array<Item, $n> }
+@group(0) @binding(4 * $i) var<storage, read_write> p$i: array<f32>; // #each
+@group(0) @binding(4 * $i + 1) var<storage, read> g$i: array<f32>; // #each
+@group(0) @binding(4 * $i + 2) var<storage, read_write> m$i: array<f32>; // #each
+@group(0) @binding(4 * $i + 3) var<storage, read_write> v$i: array<f32>; // #each
+@group(0) @binding(4 * $n) var<uniform> params: Params;
+@group(0) @binding(4 * $n + 1) var<uniform> scale: f32;
+
+// The new (p, m, v).
+fn adamw(item: Item, p: f32, g: f32, m: f32, v: f32) -> vec3f {
+  let gradient = g * scale;
+  let m1 = m + (gradient - m) * params.oneMinusBeta1;
+  let v1 = v * params.beta2 + gradient * gradient * params.oneMinusBeta2;
+  let denominator = sqrt(v1) / params.rootCorrection2 + params.epsilon;
+  return vec3f(p * item.decay - m1 / denominator * item.stepSize, m1, v1);
+}
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = (group.x + group.y * groups.x) * 256u + lane;
-  if (i >= params.count) { return; }
-  let gradient = g[i] * scale[0];
-  let m1 = m[i] + (gradient - m[i]) * hyper[1];
-  let v1 = v[i] * hyper[2] + gradient * gradient * hyper[3];
-  let denominator = sqrt(v1) / hyper[4] + hyper[5];
-  m[i] = m1;
-  v[i] = v1;
-  p[i] = p[i] * hyper[0] - m1 / denominator * hyper[6];
+  let item = params.items[group.z];
+  if (i >= item.count) { return; }
+  switch group.z {
+    case $i: { let next = adamw(item, p$i[i], g$i[i], m$i[i], v$i[i]); p$i[i] = next.x; m$i[i] = next.y; v$i[i] = next.z; } // #each
+    default: {}
+  }
 }
 `;

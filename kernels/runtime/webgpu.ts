@@ -1,5 +1,6 @@
 import type { DataType, TensorInfo } from '@tensorflow/tfjs-core';
 import { env, util } from '@tensorflow/tfjs-core';
+import { bufferId, takeBuffersInOrder, type BufferManager } from './gpu-buffers.js';
 
 /**
  * The one file that reaches into tfjs's WebGPU backend. tfjs puts its own text in front of every shader, so `enable f16;`
@@ -10,7 +11,7 @@ interface GpuBackend {
   readonly device: GPUDevice;
   readonly queue: GPUQueue;
   readonly tensorMap: { get(dataId: object): { resource?: GPUBuffer; values?: unknown } };
-  readonly bufferManager: { acquireBuffer(size: number, usage: number): GPUBuffer };
+  readonly bufferManager: BufferManager;
   commandEncoder: GPUCommandEncoder | null;
   computePassEncoder: GPUComputePassEncoder | null;
   commandQueueOwnedIds: WeakSet<object>;
@@ -28,7 +29,8 @@ interface GpuBackend {
 export interface GpuProgram {
   /** Distinguishes pipelines together with the constants: two programs of one name must have the same code. */
   readonly name: string;
-  readonly code: string;
+  /** A function where the text is put together: it is called once. */
+  readonly code: string | (() => string);
   readonly constants?: Readonly<Record<string, number>>;
   /** The scalars differ from dispatch to dispatch (a seed): their buffer is not kept. */
   readonly transientParams?: boolean;
@@ -37,19 +39,39 @@ export interface GpuProgram {
 /** Scalars of one dispatch, in the order of the WGSL struct: `u` fields are u32, `f` fields f32. All are 4 bytes. */
 export type GpuParams = readonly (readonly ['u' | 'i' | 'f', number])[];
 
-interface DeviceState {
-  readonly pipelines: Map<string, GPUComputePipeline>;
+interface Pipeline {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+  readonly id: number;
+}
+
+interface BackendState {
+  readonly pipelines: Map<string, Pipeline>;
   readonly uniforms: Map<string, GPUBuffer>;
+  /** Buffers that tensors' values are copied to, by the name they are asked for with. */
+  readonly copies: Map<string, GPUBuffer>;
+  /** Bind groups by their pipeline and buffers: those used lately, and those used before. */
+  recentGroups: Map<string, GPUBindGroup>;
+  olderGroups: Map<string, GPUBindGroup>;
   dispatches: number;
 }
 
-const states = new WeakMap<GPUDevice, DeviceState>();
+const states = new WeakMap<GpuBackend, BackendState>();
 /** Bound on cached uniform buffers: shapes of a run are few; generation makes new ones with every token. */
 const MAX_CACHED_UNIFORMS = 4096;
+/** Bound on bind groups used lately. tfjs takes buffers from a pool, in the same order in every step of equal shapes: groups come again. */
+const MAX_CACHED_GROUPS = 8192;
 
-function stateOf(device: GPUDevice): DeviceState {
-  let state = states.get(device);
-  if (state === undefined) states.set(device, (state = { pipelines: new Map(), uniforms: new Map(), dispatches: 0 }));
+function stateOf(backend: unknown): BackendState {
+  const gpu = backend as GpuBackend;
+  let state = states.get(gpu);
+  if (state !== undefined) return state;
+  takeBuffersInOrder(gpu.bufferManager);
+  state = {
+    ...{ pipelines: new Map(), uniforms: new Map(), copies: new Map() },
+    ...{ recentGroups: new Map(), olderGroups: new Map(), dispatches: 0 },
+  };
+  states.set(gpu, state);
   return state;
 }
 
@@ -90,13 +112,30 @@ export function gpuLimits(backend: unknown): GPUSupportedLimits {
 
 /** Dispatches recorded by this package's kernels on this backend since it was opened. */
 export function gpuDispatchCount(backend: unknown): number {
-  return stateOf((backend as GpuBackend).device).dispatches;
+  return stateOf(backend).dispatches;
+}
+
+/**
+ * A uniform buffer of 16 bytes with the value of a scalar tensor, copied on the GPU. There is one a name: a dispatch recorded before the
+ * next call reads this value.
+ */
+export function gpuUniform(backend: unknown, name: string, scalar: TensorInfo): GPUBuffer {
+  const gpu = backend as GpuBackend;
+  const { copies } = stateOf(gpu);
+  let copy = copies.get(name);
+  if (copy === undefined) copies.set(name, (copy = gpu.device.createBuffer({ size: 16, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.UNIFORM })));
+  const source = bufferOf(gpu, scalar);
+  gpu.commandQueueOwnedIds.add(scalar.dataId);
+  gpu.ensureCommandEncoderReady();
+  gpu.endComputePassEncoder();
+  (gpu.commandEncoder as GPUCommandEncoder).copyBufferToBuffer(source, 0, copy, 0, 4);
+  return copy;
 }
 
 /**
  * Records one dispatch. Binding i of group 0 is `tensors[i]` (read or read_write storage, as the shader declares); the
- * uniform struct of `params`, if any, is the binding after the last tensor. A tensor that is written must not be bound twice.
- * `workgroups` are counts, each at most 65535.
+ * uniform struct of `params`, if any, is the binding after the last tensor, and `uniforms` follow. A tensor that is written must not be
+ * bound twice. `workgroups` are counts, each at most 65535.
  */
 export function gpuDispatch(
   backend: unknown,
@@ -104,19 +143,19 @@ export function gpuDispatch(
   tensors: readonly TensorInfo[],
   params: GpuParams,
   workgroups: readonly [number, number, number],
+  uniforms: readonly GPUBuffer[] = [],
 ): void {
   const gpu = backend as GpuBackend;
-  const state = stateOf(gpu.device);
+  const state = stateOf(gpu);
   const pipeline = pipelineFor(gpu.device, state, program);
-  const entries: GPUBindGroupEntry[] = tensors.map((tensor, binding) => ({ binding, resource: { buffer: bufferOf(gpu, tensor) } }));
-  if (params.length > 0) {
-    entries.push({ binding: tensors.length, resource: { buffer: uniformFor(gpu, state, params, program.transientParams === true) } });
-  }
+  const buffers = tensors.map((tensor) => bufferOf(gpu, tensor));
+  if (params.length > 0) buffers.push(uniformFor(gpu, state, params, program.transientParams === true));
+  buffers.push(...uniforms);
   for (const tensor of tensors) gpu.commandQueueOwnedIds.add(tensor.dataId);
-  const bindGroup = gpu.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
+  const bindGroup = bindGroupFor(gpu.device, state, pipeline, buffers);
   gpu.ensureCommandEncoderReady();
   gpu.computePassEncoder ??= (gpu.commandEncoder as GPUCommandEncoder).beginComputePass();
-  gpu.computePassEncoder.setPipeline(pipeline);
+  gpu.computePassEncoder.setPipeline(pipeline.pipeline);
   gpu.computePassEncoder.setBindGroup(0, bindGroup);
   gpu.computePassEncoder.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2]);
   gpu.dispatchCountInPass++;
@@ -134,28 +173,41 @@ function bufferOf(gpu: GpuBackend, tensor: TensorInfo): GPUBuffer {
   return buffer;
 }
 
-function pipelineFor(device: GPUDevice, state: DeviceState, program: GpuProgram): GPUComputePipeline {
-  const constants = program.constants ?? {};
-  const key = `${program.name}|${Object.entries(constants).flat().join(',')}`;
-  let pipeline = state.pipelines.get(key);
-  if (pipeline === undefined) {
-    const module = device.createShaderModule({ label: program.name, code: program.code });
-    pipeline = device.createComputePipeline({
-      label: program.name,
-      layout: 'auto',
-      compute: { module, entryPoint: 'main', constants: { ...constants } },
-    });
-    state.pipelines.set(key, pipeline);
+function bindGroupFor(device: GPUDevice, state: BackendState, pipeline: Pipeline, buffers: readonly GPUBuffer[]): GPUBindGroup {
+  let key = `${pipeline.id}`;
+  for (const buffer of buffers) key += `,${bufferId(buffer)}`;
+  let group = state.recentGroups.get(key);
+  if (group !== undefined) return group;
+  group = state.olderGroups.get(key);
+  group ??= device.createBindGroup({ layout: pipeline.layout, entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })) });
+  if (state.recentGroups.size >= MAX_CACHED_GROUPS) {
+    state.olderGroups = state.recentGroups;
+    state.recentGroups = new Map();
   }
-  return pipeline;
+  state.recentGroups.set(key, group);
+  return group;
+}
+
+function pipelineFor(device: GPUDevice, state: BackendState, { name, code, constants = {} }: GpuProgram): Pipeline {
+  let key = name;
+  for (const constant in constants) key += `|${constant},${constants[constant]}`;
+  let known = state.pipelines.get(key);
+  if (known === undefined) {
+    const module = device.createShaderModule({ label: name, code: typeof code === 'string' ? code : code() });
+    const pipeline = device.createComputePipeline({ label: name, layout: 'auto', compute: { module, entryPoint: 'main', constants: { ...constants } } });
+    known = { pipeline, layout: pipeline.getBindGroupLayout(0), id: state.pipelines.size };
+    state.pipelines.set(key, known);
+  }
+  return known;
 }
 
 /**
  * The uniform buffer holding `params`. Shapes repeat from step to step, so equal contents share one buffer that is written once;
  * past the bound, or where they are transient, the buffer is a pooled one that goes back after the submit.
  */
-function uniformFor(gpu: GpuBackend, state: DeviceState, params: GpuParams, transient: boolean): GPUBuffer {
-  const key = params.join(';');
+function uniformFor(gpu: GpuBackend, state: BackendState, params: GpuParams, transient: boolean): GPUBuffer {
+  let key = '';
+  for (const [type, value] of params) key += `${type}${value}`;
   const cached = state.uniforms.get(key);
   if (cached !== undefined) return cached;
   const size = Math.max(16, Math.ceil(params.length / 4) * 16);

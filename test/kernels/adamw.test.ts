@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, it } from 'vitest';
-import { adamwUpdate, clipScale, globalNorm, withKernelMode, type AdamwOptions } from '../../kernels/index.js';
+import { adamwUpdate, clipScale, globalNorm, gpuDispatchCount, withKernelMode, type AdamwOptions } from '../../kernels/index.js';
 import { Random } from '../../src/random.js';
 import { describeBackends } from '../support/backends.js';
 import { expectClose, expectNoLeak, normals } from '../support/numeric.js';
@@ -30,7 +30,7 @@ function variable(values: ArrayLike<number>): tf.Variable {
 
 const BASE = { learningRate: 1e-2, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.1 };
 
-describeBackends('adamwUpdate', ['cpu', 'wasm', 'webgpu'], () => {
+describeBackends('adamwUpdate', ['cpu', 'wasm', 'webgpu'], (backend) => {
   it.each([1, 3, 7, 65, 129, 1000, 70001])('follows float64 over 10 steps with %i values', async (size) => {
     const random = new Random(size);
     const p0 = normals(random, size);
@@ -58,6 +58,34 @@ describeBackends('adamwUpdate', ['cpu', 'wasm', 'webgpu'], () => {
         expectClose(await v.data(), exact.v, 2e-6, `${mode} v`);
         tf.dispose([parameter, m, v]);
       }
+    });
+  });
+
+  it('updates many tensors at once, each at its own rate and decay', async () => {
+    const random = new Random(3);
+    // More than any dispatch binds, of sizes that share no workgroup count.
+    const sizes = [5, 1, 700, 257, 256, 9, 3, 1025, 2, 64, 33];
+    const rates = sizes.map((_, i) => [undefined, 16, 0.5][i % 3]);
+    const decays = sizes.map((_, i) => [undefined, 0][i % 2]);
+    await expectNoLeak(async () => {
+      const data = sizes.map((size) => [normals(random, size), normals(random, size)] as const);
+      const items = data.map(([p, g], i) => ({
+        ...{ parameter: variable(p), gradient: tf.tensor1d(g), m: variable(new Float32Array(p.length)), v: variable(new Float32Array(p.length)) },
+        ...(rates[i] === undefined ? {} : { learningRateScale: rates[i] }),
+        ...(decays[i] === undefined ? {} : { weightDecay: decays[i] }),
+      }));
+      const scale = tf.scalar(0.5);
+      const before = backend === 'webgpu' ? gpuDispatchCount(tf.backend()) : 0;
+      adamwUpdate(items, { ...BASE, step: 1 }, scale);
+      // At least two tensors a dispatch, on any device.
+      if (backend === 'webgpu') expect(gpuDispatchCount(tf.backend()) - before).toBeLessThanOrEqual(Math.ceil(sizes.length / 2));
+      for (const [i, [p, g]] of data.entries()) {
+        const exact: State = { p: Float64Array.from(p), m: new Float64Array(p.length), v: new Float64Array(p.length) };
+        exactStep(exact, g, 0.5, { ...BASE, learningRate: BASE.learningRate * (rates[i] ?? 1), weightDecay: decays[i] ?? BASE.weightDecay, step: 1 });
+        expectClose(await (items[i]?.parameter as tf.Variable).data(), exact.p, 2e-6, `p ${i}`);
+        expectClose(await (items[i]?.v as tf.Variable).data(), exact.v, 2e-6, `v ${i}`);
+      }
+      tf.dispose([scale, ...items.flatMap(({ parameter, gradient, m, v }) => [parameter, gradient, m, v])]);
     });
   });
 
