@@ -69,6 +69,12 @@ export const STOCK: Readonly<Record<string, DryKernel>> = {
     const [axis] = tf.util.parseAxisParam(attrs['axis'] as number, (parts[0] as tf.TensorInfo).shape) as [number];
     return backend.output(tf.backend_util.computeOutShape(parts.map((part) => part.shape), axis), parts[0]?.dtype);
   },
+  SplitV: (inputs, attrs, backend) => {
+    const x = only(inputs);
+    const [axis] = tf.util.parseAxisParam(attrs['axis'] as number, x.shape) as [number];
+    const sizes = tf.backend_util.prepareSplitSize(x as tf.Tensor, attrs['numOrSizeSplits'] as number | number[], axis);
+    return sizes.map((size) => backend.output(x.shape.map((length, i) => (i === axis ? size : length)), x.dtype));
+  },
   Pack: (inputs, attrs, backend) => {
     const parts = listed(inputs);
     const shape = [...only(inputs).shape];

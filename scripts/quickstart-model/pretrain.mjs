@@ -31,7 +31,8 @@ const { localDirectory } = await use('src/io/node.js');
 const { encodeSafetensors } = await use('src/io/safetensors.js');
 const { float32ToFloat16 } = await use('src/io/half.js');
 const { loadTokenizer } = await use('src/tokenizer/tokenizer.js');
-const { loadModel, expectedTensors } = await use('src/model/load.js');
+const { loadModel } = await use('src/model/load.js');
+const { expectedTensors } = await use('src/model/tensors.js');
 const { parseModelConfig } = await use('src/model/config.js');
 const { memoryDirectory } = await use('src/io/directory.js');
 const { float32Tensor } = await use('src/io/safetensors.js');
@@ -95,10 +96,10 @@ function namedParameters({ weights, config: { family } }) {
   const list = [{ name: `${modules.embedding}.weight`, variable: weights.embedding }];
   for (const [name, layer] of weights.linears) list.push({ name: `${name}.weight`, variable: layer.weight.values });
   weights.norms.forEach((norms, i) => {
-    list.push({ name: `${modules.layer(i)}.${modules.attentionNorm}.weight`, variable: norms.attention });
-    list.push({ name: `${modules.layer(i)}.${modules.mlpNorm}.weight`, variable: norms.mlp });
+    list.push({ name: `${modules.layer(i)}.${modules.attentionNorm}.weight`, variable: norms.attention.weight });
+    list.push({ name: `${modules.layer(i)}.${modules.mlpNorm}.weight`, variable: norms.mlp.weight });
   });
-  list.push({ name: `${modules.finalNorm}.weight`, variable: weights.finalNorm });
+  list.push({ name: `${modules.finalNorm}.weight`, variable: weights.finalNorm.weight });
   return list;
 }
 

@@ -1,4 +1,3 @@
-import type { FrozenWeight } from '../../kernels/index.js';
 import { weightBytes } from '../../kernels/index.js';
 import type { Decoder } from '../model/decoder.js';
 import type { Adapter } from './adapter.js';
@@ -16,10 +15,9 @@ export interface ParameterCounts {
 }
 
 export function countParameters(decoder: Decoder, adapter?: Adapter): ParameterCounts {
-  const { embedding, linears, norms, finalNorm, head } = decoder.weights;
-  const dense = [embedding, finalNorm, ...norms.flatMap((n) => [n.attention, n.mlp, n.query, n.key]), ...[...linears.values()].map((l) => l.bias)];
-  const weights: FrozenWeight[] = [...linears.values()].map((l) => l.weight);
-  if (head !== undefined) weights.push(head);
+  const { linears, floats } = decoder.weights;
+  const dense = [...floats, ...[...linears.values()].map((l) => l.bias)];
+  const weights = [...linears.values()].map((l) => l.weight);
   const trainable = (adapter?.parameters ?? []).reduce((sum, p) => sum + p.variable.size, 0);
   let [total, totalBytes, quantized, quantizedBytes] = [trainable, 4 * trainable, 0, 0];
   for (const tensor of dense) {

@@ -1,6 +1,5 @@
-import { linearShapes } from '../model/load.js';
-import { LINEAR_ROLES } from '../model/families/family.js';
 import type { ModelConfig } from '../model/config.js';
+import { linearLayers } from '../model/tensors.js';
 import { patternValue, type PeftConfig } from './peft-config.js';
 import { matchTargets } from './targets.js';
 
@@ -19,16 +18,7 @@ export function loraKey(module: string, part: 'A' | 'B'): string {
 
 /** Every linear layer of a model by its module path, in the decoder's order; known from config.json alone. */
 export function linearSizes(config: ModelConfig): Map<string, LinearSize> {
-  const shapes = linearShapes(config);
-  const { modules } = config.family;
-  const sizes = new Map<string, LinearSize>();
-  for (let layer = 0; layer < config.numLayers; layer++) {
-    for (const role of LINEAR_ROLES) {
-      const [outFeatures, inFeatures] = shapes[role];
-      sizes.set(`${modules.layer(layer)}.${modules.linears[role]}`, { inFeatures, outFeatures });
-    }
-  }
-  return sizes;
+  return new Map(linearLayers(config).map(({ name, shape: [outFeatures, inFeatures] }) => [name, { inFeatures, outFeatures }]));
 }
 
 /**

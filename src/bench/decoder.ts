@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { uploadDense, uploadQuantized, type FrozenWeight, type Packed4bit, type QuantType } from '../../kernels/index.js';
-import { Decoder, type LayerNorms } from '../model/decoder.js';
-import { LINEAR_ROLES } from '../model/families/family.js';
+import { Decoder } from '../model/decoder.js';
 import { FrozenLinear } from '../model/linear.js';
-import { linearShapes } from '../model/load.js';
+import { floatTensors, linearLayers } from '../model/tensors.js';
+import { decoderWeights } from '../model/weights.js';
 import { quantize4bit } from '../quant/quantize.js';
 import { weightValues } from './random.js';
 import { modelConfigOf, type Dims } from './shapes.js';
@@ -27,19 +27,16 @@ function hostWeight(shape: readonly [number, number], quantize: Quantize, seed: 
  */
 export function randomDecoder(dims: Dims, quantize: Quantize): Decoder {
   const config = modelConfigOf(dims);
-  const { modules } = config.family;
-  const shapes = linearShapes(config);
   const linears = new Map<string, FrozenLinear>();
-  LINEAR_ROLES.forEach((role, r) => {
-    const host = hostWeight(shapes[role], quantize, 100 + r);
-    for (let i = 0; i < config.numLayers; i++) {
-      const name = `${modules.layer(i)}.${modules.linears[role]}`;
-      const weight = host instanceof Float32Array ? uploadDense(host, shapes[role]) : uploadQuantized(host);
-      linears.set(name, new FrozenLinear(name, weight, undefined));
-    }
+  const hosts = new Map<string, Float32Array | Packed4bit>();
+  for (const { name, role, shape } of linearLayers(config)) {
+    const host = hosts.get(role) ?? hostWeight(shape, quantize, 100 + hosts.size);
+    hosts.set(role, host);
+    linears.set(name, new FrozenLinear(name, host instanceof Float32Array ? uploadDense(host, shape) : uploadQuantized(host), undefined));
+  }
+  const floats = floatTensors(config).map(({ name, shape }): [string, tf.Tensor] => {
+    const [rows, columns] = shape;
+    return [name, columns === undefined ? tf.keep(tf.ones([rows])) : uploadDense(weightValues(rows * columns, 99), [rows, columns]).values];
   });
-  const ones = (): tf.Tensor1D => tf.keep(tf.ones([config.hiddenSize]));
-  const norms: LayerNorms[] = Array.from({ length: config.numLayers }, () => ({ attention: ones(), mlp: ones() }));
-  const table = uploadDense(weightValues(dims.vocab * dims.hidden, 99), [dims.vocab, dims.hidden]);
-  return new Decoder(config, { embedding: table.values, linears, norms, finalNorm: ones(), head: undefined });
+  return new Decoder(config, decoderWeights(config, linears, new Map(floats)));
 }

@@ -18,8 +18,9 @@ import {
   type MatmulForm,
   type QuantizedWeight,
 } from '../../kernels/index.js';
-import { linearShapes } from '../model/load.js';
+import type { RopeConfig } from '../model/config.js';
 import { RopeTables } from '../model/rope.js';
+import { linearLayers, linearShapes } from '../model/tensors.js';
 import { randomWeight, type Quantize } from './decoder.js';
 import { tokenValues, weightValues } from './random.js';
 import { modelConfigOf, type Dims } from './shapes.js';
@@ -146,7 +147,7 @@ function attentionCases(dims: Dims): KernelCase[] {
     // Two products forward, four backward, over the visible half of the scores.
     flop: (pass === 'forward' ? 2 : 4) * batch * numHeads * seq * seq * headDim,
     prepare() {
-      const rope = new RopeTables(modelConfigOf(dims).rope);
+      const rope = new RopeTables(modelConfigOf(dims).rope as RopeConfig);
       const rotary = rope.upTo(seq);
       // Larger than weights: scores that differ.
       const [q, k, v] = ([numHeads, numKvHeads, numKvHeads] as const).map((n, i) => matrix(batch * seq, n * headDim, i, 50)) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
@@ -228,7 +229,8 @@ function lossCases({ batch, seq, hidden, vocab }: Dims): KernelCase[] {
 }
 
 function updateCases(dims: Dims, rank: number): KernelCase[] {
-  const shapes = Object.values(linearShapes(modelConfigOf(dims))).flatMap(([out, inner]) => [[rank, inner], [out, rank]] as const);
+  const layers = linearLayers(modelConfigOf(dims)).filter(({ layer }) => layer === 0);
+  const shapes = layers.flatMap(({ shape: [out, inner] }) => [[rank, inner], [out, rank]] as const);
   const count = shapes.reduce((sum, [rows, columns]) => sum + rows * columns, 0);
   const size = `${shapes.length} factors of a layer, ${count} values`;
   const tensors = (seed: number): tf.Tensor2D[] => shapes.map(([rows, columns], i) => matrix(rows, columns, seed + i));

@@ -8,7 +8,8 @@ import { SafetensorsFile } from '../io/safetensors.js';
 import type { ByteSource } from '../io/source.js';
 import { parseModelConfig, type ModelConfig } from '../model/config.js';
 import { isModelType } from '../model/families/registry.js';
-import { readModelConfig, resolveNames } from '../model/load.js';
+import { readModelConfig } from '../model/load.js';
+import { resolveNames } from '../model/tensors.js';
 import { loadTokenizer } from '../tokenizer/tokenizer.js';
 
 /** A tensor as its file lists it. */

@@ -1,7 +1,9 @@
+import type { Activation } from '../../kernels/index.js';
 import { FormatError } from '../errors.js';
 import { isRecord } from '../io/json.js';
-import { Fields } from './fields.js';
+import { ACTIVATIONS, type ActivationName } from './families/family.js';
 import { FAMILIES, isModelType, type Family } from './families/registry.js';
+import { Fields } from './fields.js';
 
 /** How positions turn into rotations. Field names as in Hugging Face's `rope_parameters`. */
 export interface RopeConfig {
@@ -20,9 +22,6 @@ export interface RopeConfig {
       };
 }
 
-export const ACTIVATIONS = { silu: 'silu', gelu: 'gelu', gelu_new: 'gelu_tanh', gelu_pytorch_tanh: 'gelu_tanh' } as const;
-export type Activation = (typeof ACTIVATIONS)[keyof typeof ACTIVATIONS];
-
 /** What a decoder needs to know, whatever the spelling of its config.json. */
 export interface ModelConfig {
   readonly family: Family;
@@ -36,7 +35,10 @@ export interface ModelConfig {
   readonly maxPositions: number;
   readonly normEps: number;
   readonly activation: Activation;
-  readonly rope: RopeConfig;
+  /** Undefined where positions are learned. */
+  readonly rope: RopeConfig | undefined;
+  /** Attention and MLP both read the layer's input, and their outputs are added to it together. */
+  readonly parallelResidual: boolean;
   /** Keys each layer's queries may see, themselves included; undefined sees all. One entry a layer. */
   readonly windows: readonly (number | undefined)[];
   readonly tiedHead: boolean;
@@ -58,7 +60,8 @@ export function parseModelConfig(json: unknown, name = 'config.json'): ModelConf
     throw new FormatError(`${name}: model_type: found ${JSON.stringify(modelType) ?? 'nothing'}, allowed one of ${Object.keys(FAMILIES).join(', ')}`);
   }
   const family = FAMILIES[modelType];
-  const fields = new Fields(json, name);
+  const { defaults } = family;
+  const fields = new Fields(json, name, '', family.spellings);
   const hiddenSize = fields.size('hidden_size');
   const numHeads = fields.size('num_attention_heads');
   const numLayers = fields.size('num_hidden_layers');
@@ -74,32 +77,39 @@ export function parseModelConfig(json: unknown, name = 'config.json'): ModelConf
     family,
     vocabSize: fields.size('vocab_size'),
     hiddenSize,
-    intermediateSize: fields.size('intermediate_size'),
+    intermediateSize: fields.size('intermediate_size', defaults.mlpRatio === undefined ? undefined : defaults.mlpRatio * hiddenSize),
     numLayers,
     numHeads,
     numKvHeads,
     headDim,
     maxPositions,
-    normEps: fields.positive('rms_norm_eps', 1e-6),
-    activation: ACTIVATIONS[fields.oneOf('hidden_act', Object.keys(ACTIVATIONS) as (keyof typeof ACTIVATIONS)[], 'silu')],
-    rope: readRope(fields, headDim, maxPositions),
+    normEps: fields.positive('rms_norm_eps', defaults.normEps),
+    activation: readActivation(fields, family),
+    rope: family.positions === 'learned' ? undefined : readRope(fields, headDim, maxPositions, defaults.partialRotary),
+    parallelResidual: family.parallelResidual(fields),
     windows: readWindows(fields, family, Math.min(numLayers, 4096)),
-    tiedHead: fields.flag('tie_word_embeddings', family.tiedByDefault),
+    tiedHead: fields.flag('tie_word_embeddings', defaults.tiedHead),
     bias: family.bias(fields),
     bosTokenIds: fields.ids('bos_token_id'),
     eosTokenIds: fields.ids('eos_token_id'),
     quantization: isRecord(json['quantization_config']) ? json['quantization_config'] : undefined,
   };
+  for (const [key, value] of Object.entries(family.fixed)) fields.fixed(key, value);
   fields.finish();
   return config;
 }
 
-function readRope(fields: Fields, headDim: number, maxPositions: number): RopeConfig {
+function readActivation(fields: Fields, { activations, defaults }: Family): Activation {
+  const name = fields.oneOf('hidden_act', Object.keys(ACTIVATIONS) as ActivationName[], defaults.activation);
+  return activations[name] ?? ACTIVATIONS[name];
+}
+
+function readRope(fields: Fields, headDim: number, maxPositions: number, partialByDefault: number): RopeConfig {
   // transformers 5 puts everything into rope_parameters; 4 has rope_theta beside rope_scaling, whose type may be called `type`.
   const parameters = fields.section('rope_parameters');
   const scaling = fields.has('rope_parameters') ? parameters : fields.section('rope_scaling');
   const theta = parameters.has('rope_theta') ? parameters.positive('rope_theta') : fields.positive('rope_theta', 10000);
-  const partial = parameters.has('partial_rotary_factor') ? parameters.positive('partial_rotary_factor') : fields.positive('partial_rotary_factor', 1);
+  const partial = parameters.has('partial_rotary_factor') ? parameters.positive('partial_rotary_factor') : fields.positive('partial_rotary_factor', partialByDefault);
   const rotaryDim = Math.floor(headDim * partial);
   if (rotaryDim % 2 !== 0 || rotaryDim > headDim) fields.problem('head_dim', headDim, 'a size whose rotated part is even and no larger');
   const types = ['default', 'linear', 'llama3'] as const;
@@ -131,6 +141,6 @@ function readWindows(fields: Fields, family: Family, numLayers: number): (number
     }
     return Array.from({ length: numLayers }, (_, i) => (types[i] === 'sliding_attention' ? window : undefined));
   }
-  const first = family.modelType === 'mistral' ? 0 : fields.size('max_window_layers', numLayers);
+  const first = family.windowByDefault ? 0 : fields.size('max_window_layers', numLayers);
   return Array.from({ length: numLayers }, (_, i) => (i >= first ? window : undefined));
 }

@@ -1,31 +1,17 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { attention, checkpointed, disposeWeight, rmsNorm, swiglu, type FrozenWeight } from '../../kernels/index.js';
+import { attention, checkpointed, embedding, gelu, swiglu } from '../../kernels/index.js';
 import type { KvCache } from './cache.js';
 import type { ModelConfig } from './config.js';
 import { FrozenEmbedding, type Embedding } from './embedding.js';
 import type { LinearRole } from './families/family.js';
+import { splitGateUp, splitQkv, type Projections } from './fused.js';
 import { FrozenHead, type Head } from './head.js';
-import type { ForwardContext, FrozenLinear, Linear } from './linear.js';
+import type { ForwardContext, Linear } from './linear.js';
+import { normalise, type NormWeights } from './norm.js';
+import { learnedPositions } from './positions.js';
+import { placePrefix, type Prefix, type PrefixedRows } from './prefix.js';
 import { RopeTables } from './rope.js';
-
-/** The norm weights of one decoder layer; query and key norms only where the family has them. */
-export interface LayerNorms {
-  readonly attention: tf.Tensor1D;
-  readonly mlp: tf.Tensor1D;
-  readonly query?: tf.Tensor1D;
-  readonly key?: tf.Tensor1D;
-}
-
-/** The base model's tensors, as a loader hands them over. The decoder owns them. */
-export interface DecoderWeights {
-  /** `[vocab, hidden]`. */
-  readonly embedding: tf.Tensor2D;
-  readonly linears: ReadonlyMap<string, FrozenLinear>;
-  readonly norms: readonly LayerNorms[];
-  readonly finalNorm: tf.Tensor1D;
-  /** Undefined when the head is the embedding. */
-  readonly head: FrozenWeight | undefined;
-}
+import type { DecoderWeights, LayerNorms } from './weights.js';
 
 /** Token ids of `batch` rows of `length` tokens, flattened, int32 `[batch · length]`. */
 export interface DecoderInput {
@@ -46,13 +32,6 @@ export interface DecoderContext extends ForwardContext {
 /** What an adapter puts behind a sublayer: y `[tokens, hidden]` as it would be added to the residual stream, to what is added instead. */
 export type SublayerAdapter = (y: tf.Tensor2D, context: ForwardContext) => tf.Tensor2D;
 
-/** Trained vectors that stand in front of every row as if they were embedded tokens (soft prompts). */
-export interface Prefix {
-  readonly length: number;
-  /** `[length, hidden]`, the caller's to dispose. */
-  forward(context: ForwardContext): tf.Tensor2D;
-}
-
 /**
  * A frozen decoder-only transformer. Knows its linear layers, embedding and head only by their interfaces: an adapter takes the
  * place of one and gives it back when it leaves.
@@ -64,30 +43,31 @@ export class Decoder {
   /** By the path of the sublayer (`model.layers.0.self_attn`, `model.layers.0.mlp`). */
   readonly sublayers = new Map<string, SublayerAdapter>();
   prefix: Prefix | undefined;
-  private readonly rope: RopeTables;
+  private readonly rope: RopeTables | undefined;
 
   constructor(
     readonly config: ModelConfig,
     readonly weights: DecoderWeights,
   ) {
-    const { embedding: table, linears, head } = weights;
+    const { embedding: table, linears, head, headBias } = weights;
     const { modules } = config.family;
     this.linears = new Map(linears);
     this.embedding = new FrozenEmbedding(modules.embedding, table);
-    this.head = new FrozenHead(modules.head, head ?? { kind: 'dense', shape: table.shape, values: table });
-    this.rope = new RopeTables(config.rope);
+    this.head = new FrozenHead(modules.head, head ?? { kind: 'dense', shape: table.shape, values: table }, headBias);
+    this.rope = config.rope === undefined ? undefined : new RopeTables(config.rope);
   }
 
-  /** Module path of a linear layer. */
-  linearName(layer: number, role: LinearRole): string {
-    const { modules } = this.config.family;
-    return `${modules.layer(layer)}.${modules.linears[role]}`;
+  /** Longest row that the model takes, beside a prefix. */
+  get maxLength(): number {
+    return this.config.maxPositions - (this.prefix?.length ?? 0);
   }
 
-  /** Hidden states after the final norm, `[batch · length, hidden]`. */
-  hidden(input: DecoderInput, context: DecoderContext = {}): tf.Tensor2D {
+  /** Hidden states of the tokens (not of a prefix) after the final norm, `[batch · length, hidden]`. */
+  hidden(given: DecoderInput, context: DecoderContext = {}): tf.Tensor2D {
     return tf.tidy(() => {
-      let x = this.embedding.forward(input.ids, context);
+      const { kept, starts: placed, ...first } = this.embedded(given, context);
+      const input = kept === undefined ? given : { ...given, length: first.x.shape[0] / given.batch, ...(placed === undefined ? {} : { starts: placed }) };
+      let { x } = first;
       for (let i = 0; i < this.config.numLayers; i++) {
         const before = x;
         const parameters = context.checkpointParameters?.[i];
@@ -97,7 +77,8 @@ export class Decoder {
         x = (parameters === undefined ? run(before) : checkpointed(run, before, parameters, starts)) as tf.Tensor2D;
         before.dispose();
       }
-      return rmsNorm(x, this.weights.finalNorm, this.config.normEps);
+      const y = this.norm(x, this.weights.finalNorm);
+      return kept === undefined ? y : embedding(y, kept);
     });
   }
 
@@ -106,26 +87,72 @@ export class Decoder {
     return this.head.logits(hidden);
   }
 
-  private layer(index: number, x: tf.Tensor2D, input: DecoderInput, context: ForwardContext): tf.Tensor2D {
-    const { normEps, activation } = this.config;
-    const norms = this.weights.norms[index] as LayerNorms;
-    const apply = (role: LinearRole, y: tf.Tensor2D): tf.Tensor2D => {
-      const slot = this.linears.get(this.linearName(index, role));
-      if (slot === undefined) throw new Error(`no linear layer ${this.linearName(index, role)}`);
-      return slot.forward(y, context);
-    };
-    const attended = tf.tidy(() => {
-      const y = rmsNorm(x, norms.attention, normEps);
-      const z = apply('o', this.attend(index, norms, apply('q', y), apply('k', y), apply('v', y), input));
-      return this.sublayer(index, 'attention', z, context);
+  /** What the first layer reads, with the prefix in the rows where there is one that no earlier pass has seen. */
+  private embedded({ ids, batch, length, cache, starts }: DecoderInput, context: ForwardContext): { x: tf.Tensor2D } & Partial<PrefixedRows> {
+    const { hiddenSize, family } = this.config;
+    const { positions } = this.weights;
+    const past = cache?.length ?? 0;
+    return tf.tidy(() => {
+      const tokens = this.embedding.forward(ids, context);
+      const rows = this.prefix === undefined || past > 0 ? { x: tokens } : placePrefix(tokens, this.prefix.forward(context), { batch, length, starts });
+      const scaled = family.scaledEmbedding ? tf.mul<tf.Tensor2D>(rows.x, Math.sqrt(hiddenSize)) : rows.x;
+      if (positions === undefined) return { ...rows, x: scaled };
+      const place = { batch, length: scaled.shape[0] / batch, past, starts: 'starts' in rows ? rows.starts : starts };
+      return { ...rows, x: tf.add<tf.Tensor2D>(scaled, learnedPositions(positions, place)) };
     });
+  }
+
+  private layer(index: number, x: tf.Tensor2D, input: DecoderInput, context: ForwardContext): tf.Tensor2D {
+    const norms = this.weights.norms[index] as LayerNorms;
+    if (this.config.parallelResidual) {
+      const y = this.norm(x, norms.attention);
+      const attended = this.attentionPart(index, y, norms, input, context);
+      const z = this.mlpPart(index, norms.mlp === undefined ? y : this.norm(x, norms.mlp), context);
+      return tf.add(tf.add(x, attended), z);
+    }
+    const attended = tf.tidy(() => this.attentionPart(index, this.norm(x, norms.attention), norms, input, context));
     const middle = tf.add<tf.Tensor2D>(x, attended);
     attended.dispose();
+    return tf.tidy(() => tf.add(middle, this.mlpPart(index, this.norm(middle, norms.mlp ?? norms.attention), context)));
+  }
+
+  /** y `[tokens, hidden]`, normalised, to what attention adds to the residual stream. */
+  private attentionPart(index: number, y: tf.Tensor2D, norms: LayerNorms, input: DecoderInput, context: ForwardContext): tf.Tensor2D {
     return tf.tidy(() => {
-      const y = rmsNorm(middle, norms.mlp, normEps);
-      const z = apply('down', swiglu(apply('gate', y), apply('up', y), activation));
-      return tf.add(middle, this.sublayer(index, 'mlp', z, context));
+      const projections: Projections = this.has('qkv')
+        ? splitQkv(this.linear(index, 'qkv', y, context), this.config)
+        : [this.linear(index, 'q', y, context), this.linear(index, 'k', y, context), this.linear(index, 'v', y, context)];
+      return this.sublayer(index, 'attention', this.linear(index, 'o', this.attend(index, norms, projections, input), context), context);
     });
+  }
+
+  /** y `[tokens, hidden]`, normalised, to what the MLP adds to the residual stream. */
+  private mlpPart(index: number, y: tf.Tensor2D, context: ForwardContext): tf.Tensor2D {
+    return tf.tidy(() => this.sublayer(index, 'mlp', this.linear(index, 'down', this.activated(index, y, context), context), context));
+  }
+
+  /** What the last layer of the MLP reads, `[tokens, intermediate]`. */
+  private activated(index: number, y: tf.Tensor2D, context: ForwardContext): tf.Tensor2D {
+    const { activation } = this.config;
+    if (this.has('gateUp')) return swiglu(...splitGateUp(this.linear(index, 'gateUp', y, context)), activation);
+    if (this.has('gate')) return swiglu(this.linear(index, 'gate', y, context), this.linear(index, 'up', y, context), activation);
+    return gelu(this.linear(index, 'up', y, context), activation);
+  }
+
+  private has(role: LinearRole): boolean {
+    return this.config.family.modules.linears[role] !== undefined;
+  }
+
+  private linear(index: number, role: LinearRole, y: tf.Tensor2D, context: ForwardContext): tf.Tensor2D {
+    const { modules } = this.config.family;
+    const name = `${modules.layer(index)}.${modules.linears[role] ?? role}`;
+    const slot = this.linears.get(name);
+    if (slot === undefined) throw new Error(`no linear layer ${name}`);
+    return slot.forward(y, context);
+  }
+
+  private norm(x: tf.Tensor2D, weights: NormWeights): tf.Tensor2D {
+    return normalise(x, weights, this.config.normEps);
   }
 
   private sublayer(index: number, part: 'attention' | 'mlp', y: tf.Tensor2D, context: ForwardContext): tf.Tensor2D {
@@ -133,7 +160,7 @@ export class Decoder {
     return this.sublayers.get(`${modules.layer(index)}.${modules.sublayers[part]}`)?.(y, context) ?? y;
   }
 
-  private attend(index: number, norms: LayerNorms, q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D, input: DecoderInput): tf.Tensor2D {
+  private attend(index: number, norms: LayerNorms, [q, k, v]: Projections, input: DecoderInput): tf.Tensor2D {
     const { numHeads, numKvHeads, headDim, windows } = this.config;
     const query = norms.query === undefined ? q : this.normHeads(q, norms.query);
     const key = norms.key === undefined ? k : this.normHeads(k, norms.key);
@@ -147,24 +174,22 @@ export class Decoder {
       numHeads,
       numKvHeads,
       headDim,
-      rotary: this.rope.upTo(keyLength),
+      ...(this.rope === undefined ? {} : { rotary: this.rope.upTo(keyLength) }),
       ...(window === undefined ? {} : { window }),
       ...(input.starts === undefined ? {} : { starts: input.starts }),
     });
   }
 
-  private normHeads(x: tf.Tensor2D, weight: tf.Tensor1D): tf.Tensor2D {
+  private normHeads(x: tf.Tensor2D, weights: NormWeights): tf.Tensor2D {
     const heads = tf.reshape(x, [-1, this.config.headDim]) as tf.Tensor2D;
-    return tf.reshape<tf.Rank.R2>(rmsNorm(heads, weight, this.config.normEps), x.shape);
+    return tf.reshape<tf.Rank.R2>(this.norm(heads, weights), x.shape);
   }
 
   /** Releases the base weights. Adapters are released by their own `dispose`. */
   dispose(): void {
-    const { embedding: table, linears, norms, finalNorm, head } = this.weights;
+    const { linears, floats } = this.weights;
     for (const layer of linears.values()) layer.dispose();
-    for (const { attention: a, mlp, query, key } of norms) tf.dispose([a, mlp, query, key].filter((t) => t !== undefined));
-    tf.dispose([table, finalNorm]);
-    if (head !== undefined) disposeWeight(head);
-    this.rope.dispose();
+    tf.dispose([...floats]);
+    this.rope?.dispose();
   }
 }

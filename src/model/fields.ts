@@ -12,14 +12,16 @@ export class Fields {
     private readonly values: Readonly<Record<string, unknown>>,
     private readonly name: string,
     private readonly prefix = '',
+    /** Other names of fields: read, and named in what is wrong, unless only the usual name is there. */
+    private readonly spellings: Readonly<Record<string, string>> = {},
   ) {}
 
   has(key: string): boolean {
-    return this.values[key] !== undefined && this.values[key] !== null;
+    return this.raw(key) !== undefined && this.raw(key) !== null;
   }
 
   raw(key: string): unknown {
-    return this.values[key];
+    return this.values[this.spelling(key)];
   }
 
   /** A size: an integer from 1 to 2^24. */
@@ -43,9 +45,14 @@ export class Fields {
     return this.take(key, fallback, 'a text', (v) => typeof v === 'string', '');
   }
 
+  /** Notes a problem when the field is there with another value. */
+  fixed(key: string, value: boolean): void {
+    if (this.has(key) && this.raw(key) !== value) this.problem(key, this.raw(key), `only ${value}: nothing else is implemented`);
+  }
+
   /** A token id, several, or none. */
   ids(key: string): number[] {
-    const value = this.values[key];
+    const value = this.raw(key);
     const list = value === undefined || value === null ? [] : Array.isArray(value) ? (value as unknown[]) : [value];
     if (!list.every((v) => Number.isInteger(v) && (v as number) >= 0)) this.problem(key, value, 'a token id, a list of token ids or null');
     return list.filter((v): v is number => Number.isInteger(v));
@@ -53,7 +60,7 @@ export class Fields {
 
   /** A nested object, empty when absent. Its problems are listed with this one's. */
   section(key: string): Fields {
-    const value = this.values[key];
+    const value = this.raw(key);
     if (this.has(key) && !isRecord(value)) this.problem(key, value, 'an object');
     const section = new Fields(isRecord(value) ? value : {}, this.name, `${this.prefix}${key}.`);
     this.sections.push(section);
@@ -62,7 +69,7 @@ export class Fields {
 
   problem(key: string, found: unknown, allowed: string): void {
     const shown = JSON.stringify(found) ?? 'nothing';
-    this.problems.push(`${this.prefix}${key}: found ${shown.length > 60 ? `${shown.slice(0, 57)}…` : shown}, allowed ${allowed}`);
+    this.problems.push(`${this.prefix}${this.spelling(key)}: found ${shown.length > 60 ? `${shown.slice(0, 57)}…` : shown}, allowed ${allowed}`);
   }
 
   /** @throws FormatError listing every problem noted so far. */
@@ -73,8 +80,14 @@ export class Fields {
 
   private readonly sections: Fields[] = [];
 
+  private spelling(key: string): string {
+    const own = this.spellings[key];
+    const given = (name: string): boolean => this.values[name] !== undefined && this.values[name] !== null;
+    return own !== undefined && (given(own) || !given(key)) ? own : key;
+  }
+
   private take<T>(key: string, fallback: T | undefined, allowed: string, valid: (value: unknown) => boolean, substitute: T): T {
-    const value = this.values[key];
+    const value = this.raw(key);
     if ((value === undefined || value === null) && fallback !== undefined) return fallback;
     if (valid(value)) return value as T;
     this.problem(key, value, allowed);

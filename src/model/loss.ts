@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Targets } from '../../kernels/index.js';
+import { ConfigError } from '../errors.js';
 import type { Decoder, DecoderContext } from './decoder.js';
 
 /** Padded rows with labels, as collated: `[batch · seq]` each, labels not shifted, −100 where nothing is learnt. */
@@ -36,6 +37,7 @@ export interface LossOptions extends DecoderContext {
 
 /** Sum of the token losses of a batch, Σ −log p(labels[t + 1] | tokens ≤ t), in nats; scalar. Padding on the right needs no mask: attention is causal. */
 export function batchLossSum(decoder: Decoder, batch: LabelledBatch, options: LossOptions = {}): tf.Scalar {
+  if (batch.starts !== undefined && decoder.prefix !== undefined) throw new ConfigError('a trained prompt takes no packed rows: it would stand before the first text of each only');
   return tf.tidy(() => {
     const ids = tf.tensor1d(batch.inputIds, 'int32');
     const starts = batch.starts === undefined ? {} : { starts: tf.tensor1d(batch.starts, 'int32') };

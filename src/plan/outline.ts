@@ -4,10 +4,11 @@ import { LoraLinear } from '../adapters/lora.js';
 import { definitionOf, type AdapterSettings } from '../adapters/registry.js';
 import { matchTargets } from '../adapters/targets.js';
 import type { ModelConfig } from '../model/config.js';
-import { Decoder, type LayerNorms } from '../model/decoder.js';
-import { LINEAR_ROLES } from '../model/families/family.js';
+import { Decoder } from '../model/decoder.js';
 import { FrozenLinear } from '../model/linear.js';
-import { expectedTensors, linearShapes, type LoadQuantization } from '../model/load.js';
+import type { LoadQuantization } from '../model/load.js';
+import { floatTensors, linearLayers } from '../model/tensors.js';
+import { decoderWeights } from '../model/weights.js';
 
 /** Kinds of base weights, as they are told apart in a plan. */
 export const WEIGHT_TAGS = { quantized: 'weights in 4 bits', dense: 'dense weights', embedding: 'embedding and head', small: 'norms, biases, tables' } as const;
@@ -26,7 +27,7 @@ export function outlineDecoder(backend: DryRunBackend, config: ModelConfig, quan
   };
   const tensor = (shape: readonly number[], dtype: 'float32' | 'int32' = 'float32'): tf.Tensor => tf.keep(backend.tensor(shape, dtype));
   const vector = (size: number): tf.Tensor1D => tagged(WEIGHT_TAGS.small, () => tensor([size]) as tf.Tensor1D);
-  const dense = (tag: string, shape: readonly [number, number]): FrozenWeight => ({ kind: 'dense', shape, values: tagged(tag, () => tensor(shape) as tf.Tensor2D) });
+  const dense = (shape: readonly [number, number]): FrozenWeight => ({ kind: 'dense', shape, values: tagged(WEIGHT_TAGS.dense, () => tensor(shape) as tf.Tensor2D) });
   const packed = (shape: readonly [number, number], { quantType, blockSize = 64, doubleQuant = true }: LoadQuantization): FrozenWeight => {
     const count = shape[0] * shape[1];
     const blocks = Math.ceil(count / blockSize);
@@ -41,31 +42,14 @@ export function outlineDecoder(backend: DryRunBackend, config: ModelConfig, quan
         : { kind: 'plain', values: vectorOf(blocks) },
     }));
   };
-  const { modules, qkNorm } = config.family;
-  const expected = expectedTensors(config);
-  const shapes = linearShapes(config);
-  const linears = new Map<string, FrozenLinear>();
-  const norms: LayerNorms[] = [];
-  for (let i = 0; i < config.numLayers; i++) {
-    for (const role of LINEAR_ROLES) {
-      const name = `${modules.layer(i)}.${modules.linears[role]}`;
-      const weight = quantization === undefined ? dense(WEIGHT_TAGS.dense, shapes[role]) : packed(shapes[role], quantization);
-      linears.set(name, new FrozenLinear(name, weight, expected.has(`${name}.bias`) ? vector(shapes[role][0]) : undefined));
-    }
-    norms.push({
-      attention: vector(config.hiddenSize),
-      mlp: vector(config.hiddenSize),
-      ...(qkNorm ? { query: vector(config.headDim), key: vector(config.headDim) } : {}),
-    });
-  }
-  const table = [config.vocabSize, config.hiddenSize] as const;
-  return new Decoder(config, {
-    embedding: tagged(WEIGHT_TAGS.embedding, () => tensor(table) as tf.Tensor2D),
-    linears,
-    norms,
-    finalNorm: vector(config.hiddenSize),
-    head: config.tiedHead ? undefined : dense(WEIGHT_TAGS.embedding, table),
+  const linears = linearLayers(config).map(({ name, shape, bias }): [string, FrozenLinear] => {
+    const weight = quantization === undefined ? dense(shape) : packed(shape, quantization);
+    return [name, new FrozenLinear(name, weight, bias ? vector(shape[0]) : undefined)];
   });
+  const floats = floatTensors(config).map(({ name, shape: [rows, columns] }): [string, tf.Tensor] => {
+    return [name, columns === undefined ? vector(rows) : tagged(WEIGHT_TAGS.embedding, () => tensor([rows, columns]))];
+  });
+  return new Decoder(config, decoderWeights(config, new Map(linears), new Map(floats)));
 }
 
 /** An adapter's part in a step. */

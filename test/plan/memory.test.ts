@@ -1,10 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
-import { METHODS } from '../../src/adapters/registry.js';
+import { definitionOf } from '../../src/adapters/registry.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import { encodeSafetensors, float32Tensor } from '../../src/io/safetensors.js';
 import { parseModelConfig } from '../../src/model/config.js';
-import { expectedTensors, loadModel, type LoadQuantization } from '../../src/model/load.js';
+import { loadModel, type LoadQuantization } from '../../src/model/load.js';
+import { expectedTensors } from '../../src/model/tensors.js';
 import { planMemory, type PlanSettings } from '../../src/plan/memory.js';
 import { OPTIMIZERS } from '../../src/train/optimizer.js';
 import { trainStep, type MicroBatch } from '../../src/train/step.js';
@@ -54,7 +55,7 @@ async function measuredPeak(json: Record<string, unknown>, settings: PlanSetting
   const resume = executed ? () => undefined : holdGpu();
   const memory = watchMemory();
   const decoder = await loadAnything(json, settings.quantization);
-  const adapter = METHODS.lora.create(decoder, settings.adapter, 1);
+  const adapter = definitionOf(settings.adapter.method).create(decoder, settings.adapter, 1);
   const parameters = adapter.parameters.map((p) => p.variable);
   const options = { adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0 };
   const optimizer = OPTIMIZERS[settings.optim](parameters, options);

@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { encodeSafetensors, float32Tensor, type TensorBytes } from '../../src/io/safetensors.js';
 import { parseModelConfig } from '../../src/model/config.js';
-import { expectedTensors } from '../../src/model/load.js';
+import { expectedTensors } from '../../src/model/tensors.js';
 import { Random } from '../../src/random.js';
 import { normals } from './numeric.js';
 

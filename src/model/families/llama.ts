@@ -1,15 +1,11 @@
-import { LLAMA_MODULES, type Family } from './family.js';
+import { family } from './family.js';
 
 /** Touvron et al. 2023, arXiv:2302.13971; Llama 3 differs by its RoPE scaling, which config.json states. */
-export const llama: Family = {
+export const llama = family({
   modelType: 'llama',
   architecture: 'LlamaForCausalLM',
-  tiedByDefault: false,
-  windowByDefault: false,
-  qkNorm: false,
   bias: (fields) => {
     const attention = fields.flag('attention_bias', false);
     return { qkv: attention, output: attention, mlp: fields.flag('mlp_bias', false) };
   },
-  modules: LLAMA_MODULES,
-};
+});
