@@ -51,12 +51,14 @@ export class LoraLinear implements Linear {
 class LoraAdapter implements Adapter {
   readonly parameters: readonly AdapterParameter[];
   readonly layerParameters: readonly (readonly tf.Tensor[])[];
+  readonly config: PeftConfig;
 
   constructor(
     private readonly decoder: Decoder,
-    readonly config: PeftConfig,
+    config: PeftConfig,
     private readonly layers: readonly LoraLinear[],
   ) {
+    this.config = decoder.config.family.weightLayout === 'conv1d' ? { ...config, fanInFanOut: true } : config;
     this.parameters = layers.flatMap((layer) => [
       { key: loraKey(layer.name, 'A'), variable: layer.a },
       { key: loraKey(layer.name, 'B'), variable: layer.b },

@@ -51,6 +51,8 @@ export interface PeftConfig {
   readonly rankPattern: Readonly<Record<string, number>>;
   readonly alphaPattern: Readonly<Record<string, number>>;
   readonly initLoraWeights: boolean | string;
+  /** The base model stores its linear weights `[in, out]`; off unless given. What a file says of it is not read: the model knows. */
+  readonly fanInFanOut?: boolean;
   /** The norm of each row of the weight is trained by itself; off unless given. */
   readonly useDora?: boolean;
   /** How a base that LoftQ prepared came to be; only with `initLoraWeights: 'loftq'`. */
@@ -151,7 +153,7 @@ export function serializePeftConfig(config: PeftConfig): string {
     base_model_name_or_path: config.baseModel ?? null,
     bias: 'none',
     exclude_modules: config.excludeModules ?? null,
-    fan_in_fan_out: false,
+    fan_in_fan_out: config.fanInFanOut ?? false,
     inference_mode: true,
     init_lora_weights: config.initLoraWeights,
     layers_pattern: config.layersPattern ?? null,
