@@ -8,6 +8,7 @@ import { float32Tensor, toFloat32, type TensorBytes } from '../io/safetensors.js
 /** torch's names of the dtypes a weight may have been stored in. */
 const DTYPES: Readonly<Record<string, FloatDtype>> = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' };
 const QUANT_TYPES: readonly QuantType[] = ['nf4', 'fp4'];
+const PART_SUFFIXES = ['.absmax', '.quant_map', '.nested_absmax', '.nested_quant_map'];
 const stateName = (weight: string, type: QuantType): string => `${weight}.quant_state.bitsandbytes__${type}`;
 
 interface QuantState {
@@ -83,6 +84,29 @@ export async function readQuantized(checkpoint: Checkpoint, weight: string): Pro
   if (problems.length > 0) throw mismatches(where, problems);
   const { shape, blockSize, dtype } = state;
   return { quantType, shape, blockSize, dtype, packed, code, absmax };
+}
+
+/** Shape and original dtype of a 4-bit weight, read from its state alone; undefined when the tensor is none. @throws FormatError */
+export async function quantizedShape(
+  checkpoint: Checkpoint,
+  weight: string,
+): Promise<{ shape: readonly number[]; dtype: FloatDtype } | undefined> {
+  const quantType = QUANT_TYPES.find((type) => checkpoint.has(stateName(weight, type)));
+  return quantType === undefined ? undefined : readState(checkpoint, weight, quantType);
+}
+
+/** Names of all tensors that are scales, tables or states of 4-bit weights. */
+export function quantizedParts(checkpoint: Checkpoint): Set<string> {
+  const parts = new Set<string>();
+  for (const weight of checkpoint.names()) {
+    for (const type of QUANT_TYPES) {
+      const state = stateName(weight, type);
+      if (!checkpoint.has(state)) continue;
+      for (const suffix of PART_SUFFIXES) parts.add(`${weight}${suffix}`);
+      parts.add(state);
+    }
+  }
+  return parts;
 }
 
 /** The tensors that bitsandbytes stores for a weight, byte for byte as its own serialisation writes them. */

@@ -1,0 +1,158 @@
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs-core';
+import { describe, expect, it } from 'vitest';
+import { readPeftAdapter, type PeftAdapter } from '../../src/adapters/peft-document.js';
+import { loraFusion } from '../../src/export/fusion.js';
+import { mergedFiles, type MergeOptions } from '../../src/export/merge.js';
+import { openCheckpoint } from '../../src/io/checkpoint.js';
+import { memoryDirectory, readText, type Directory } from '../../src/io/directory.js';
+import { localDirectory } from '../../src/io/node.js';
+import { encodeSafetensors, float32Tensor } from '../../src/io/safetensors.js';
+import { loadModel } from '../../src/model/load.js';
+import { describeBackends } from '../support/backends.js';
+import { goldenFolder, HAS_SHARED, readTensors } from '../support/goldens.js';
+import { asDirectory } from '../support/outputs.js';
+
+async function merged(base: Directory, adapter: PeftAdapter, options?: MergeOptions): Promise<Directory> {
+  const checkpoint = await openCheckpoint(base);
+  try {
+    return await asDirectory(await mergedFiles(base, checkpoint, loraFusion(adapter), options));
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+const adapterOf = (architecture: string, variant = 'lora'): Promise<PeftAdapter> =>
+  readPeftAdapter(localDirectory(join(goldenFolder(architecture) as string, 'golden', variant, 'adapter')));
+
+function worst(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  expect(actual.length).toBe(expected.length);
+  return Array.from(expected).reduce((error, value, i) => Math.max(error, Math.abs(value - (actual[i] as number))), 0);
+}
+
+describe.skipIf(!HAS_SHARED)('merged weights, as peft merges them', () => {
+  it.each([
+    ['llama', 'lora'],
+    ['llama', 'dora'],
+    ['gpt2', 'lora'],
+  ])('%s %s', async (architecture, variant) => {
+    const folder = goldenFolder(architecture) as string;
+    const golden = await readTensors(join(folder, `golden/${variant}/merged_layer0.safetensors`));
+    const files = await merged(localDirectory(folder), await adapterOf(architecture, variant));
+    const checkpoint = await openCheckpoint(files);
+    for (const [name, { shape, values }] of golden) {
+      expect(checkpoint.info(name).shape, name).toEqual(shape);
+      expect(worst(await checkpoint.readFloat32(name), values), name).toBeLessThan(2e-7);
+    }
+  });
+});
+
+/** Those that a clone alone does not have are left out there. */
+const MERGES = [
+  ['qwen3', 'qwen3', 'lora'],
+  ['llama3_tied', 'llama3_tied', 'lora'],
+  ['llama_qlora', 'llama_qlora/hf4bit', 'lora'],
+  ['llama', 'llama', 'rslora'],
+  ['llama', 'llama', 'dora'],
+  ['gpt2', 'gpt2', 'lora'],
+  ['phi3', 'phi3', 'lora'],
+].filter(([architecture]) => goldenFolder(architecture as string) !== undefined) as [string, string, string][];
+
+describeBackends('the merged model', ['wasm'], () => {
+  it.each(MERGES)('%s has the logits of peft’s merge (%s, %s)', async (architecture, model, variant) => {
+    const folder = goldenFolder(architecture) as string;
+    const files = await merged(localDirectory(goldenFolder(model) as string), await adapterOf(architecture, variant), { maxShardBytes: 3e5 });
+    const inputs = await readTensors(join(folder, 'golden/inputs.safetensors'));
+    const { shape = [], values: ids = [] } = inputs.get('input_ids') ?? {};
+    const mask = inputs.get('attention_mask')?.values as number[];
+    const expected = (await readTensors(join(folder, 'golden', variant, 'outputs.safetensors'))).get('merged_logits')?.values as Float32Array;
+    const decoder = await loadModel(files);
+    const logits = tf.tidy(() => decoder.logits(decoder.hidden({ ids: tf.tensor1d(Int32Array.from(ids), 'int32'), batch: shape[0] as number, length: shape[1] as number })));
+    const actual = await logits.data<'float32'>();
+    logits.dispose();
+    const { vocabSize } = decoder.config;
+    decoder.dispose();
+    const real = (_: number, i: number): boolean => mask[Math.floor(i / vocabSize)] === 1;
+    expect(worst(actual.filter(real), expected.filter(real))).toBeLessThanOrEqual(1e-4);
+  });
+});
+
+const TEXT = { peft_type: 'LORA', r: 1, lora_alpha: 2, target_modules: ['q'] };
+
+function smallAdapter(tensors: Record<string, readonly [number, number]>, fields = {}): Promise<PeftAdapter> {
+  const entries = Object.entries(tensors).map(([key, shape]) => [`base_model.model.${key}`, float32Tensor(shape, new Float32Array(shape[0] * shape[1]).fill(1))] as const);
+  const weights = encodeSafetensors(Object.fromEntries(entries));
+  return readPeftAdapter(memoryDirectory('adapter', { 'adapter_config.json': JSON.stringify({ ...TEXT, ...fields }), 'adapter_model.safetensors': weights }));
+}
+
+function smallBase(config = {}): Directory {
+  const tensor = float32Tensor([2, 3], Float32Array.of(0, 1, 2, 3, 4, 5));
+  const half = { dtype: 'BF16', shape: [1], bytes: Uint8Array.of(0x80, 0x3f) } as const;
+  const weights = encodeSafetensors({ 'q.weight': tensor, 'k.weight': tensor, 'norm.weight': half, 'inv_freq': { dtype: 'I64', shape: [1], bytes: new Uint8Array(8) } });
+  const text = JSON.stringify({ model_type: 'x', torch_dtype: 'float32', ...config }, null, 2);
+  return memoryDirectory('base', { 'config.json': text, 'model.safetensors': weights, 'tokenizer.json': '{}', 'notes.md': 'no' });
+}
+
+describe('mergedFiles', () => {
+  it('adds s·B·A, keeps every other tensor, and copies the tokenizer', async () => {
+    const files = await merged(smallBase({ quantization_config: { a: 1 } }), await smallAdapter({ 'q.lora_A.weight': [1, 3], 'q.lora_B.weight': [2, 1] }));
+    expect(await files.list()).toEqual(['config.json', 'model.safetensors', 'tokenizer.json']);
+    const checkpoint = await openCheckpoint(files);
+    expect([...(await checkpoint.readFloat32('q.weight'))]).toEqual([2, 3, 4, 5, 6, 7]);
+    expect([...(await checkpoint.readFloat32('k.weight'))]).toEqual([0, 1, 2, 3, 4, 5]);
+    expect(checkpoint.info('norm.weight').dtype).toBe('BF16');
+    expect(await readText(files, 'config.json')).toBe('{\n  "model_type": "x",\n  "torch_dtype": "float32"\n}');
+  });
+
+  it('stores all floats as asked for, and says so in config.json', async () => {
+    const adapter = await smallAdapter({ 'q.lora_A.weight': [1, 3], 'q.lora_B.weight': [2, 1] });
+    const files = await merged(smallBase(), adapter, { dtype: 'F16' });
+    const checkpoint = await openCheckpoint(files);
+    expect(['q.weight', 'k.weight', 'norm.weight', 'inv_freq'].map((name) => checkpoint.info(name).dtype)).toEqual(['F16', 'F16', 'F16', 'I64']);
+    expect(await readText(files, 'config.json')).toContain('"torch_dtype": "float16"');
+    await expect(merged(smallBase(), await smallAdapter({ 'q.lora_A.weight': [1, 3], 'q.lora_B.weight': [2, 1] }, { lora_alpha: 1e5 }), { dtype: 'F16' })).rejects.toThrow(
+      'q.weight: element 0 is 100000, which float16 cannot hold',
+    );
+  });
+
+  it('cuts shards and indexes them', async () => {
+    const files = await merged(smallBase(), await smallAdapter({ 'q.lora_A.weight': [1, 3], 'q.lora_B.weight': [2, 1] }), { maxShardBytes: 40 });
+    const shards = (await files.list()).filter((name) => name.includes('-of-'));
+    expect(shards).toEqual(['model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors']);
+    const index = JSON.parse((await readText(files, 'model.safetensors.index.json')) as string) as { metadata: unknown; weight_map: object };
+    expect(index.metadata).toEqual({ total_size: 24 + 24 + 2 + 8 });
+    expect(Object.keys(index.weight_map)).toEqual(['inv_freq', 'k.weight', 'norm.weight', 'q.weight']);
+    expect([...(await (await openCheckpoint(files)).readFloat32('q.weight'))]).toEqual([2, 3, 4, 5, 6, 7]);
+  });
+
+  it('puts modules that were trained whole in the place of the base’s, and updates embeddings', async () => {
+    const adapter = await smallAdapter({ 'q.lora_embedding_A': [1, 2], 'q.lora_embedding_B': [3, 1], 'k.weight': [2, 3] }, { modules_to_save: ['k'] });
+    const checkpoint = await openCheckpoint(await merged(smallBase(), adapter));
+    expect([...(await checkpoint.readFloat32('q.weight'))]).toEqual([2, 3, 4, 5, 6, 7]);
+    expect([...(await checkpoint.readFloat32('k.weight'))]).toEqual([1, 1, 1, 1, 1, 1]);
+  });
+
+  it('lists everything that does not fit', async () => {
+    const adapter = await smallAdapter({ 'q.lora_A.weight': [1, 2], 'q.lora_B.weight': [2, 1], 'lm_head.lora_A.weight': [1, 3], 'lm_head.lora_B.weight': [4, 1] });
+    const error = merged(smallBase(), adapter);
+    await expect(error).rejects.toThrow('q: the adapter is made for [2, 2], the base has [2, 3]');
+    await expect(error).rejects.toThrow('lm_head: the base stores no lm_head.weight (tied to the embedding?)');
+  });
+
+  it('lists every part of an adapter that it does not know', async () => {
+    const tensors = { 'q.lora_A.weight': [1, 2], 'k.lora_A.weight': [3, 2], 'k.lora_B.weight': [2, 3], 'x.lora_magnitude_vector': [1, 1], 'x.lora_B.bias': [1, 1] } as const;
+    const adapter = await smallAdapter(tensors, { bias: 'all', init_lora_weights: 'pissa' });
+    for (const message of [
+      'bias: "all" is not supported',
+      'init_lora_weights: "pissa": the adapter belongs to a base with changed weights',
+      'q: has lora_A without lora_B',
+      'k: found A [3, 2] and B [2, 3], allowed [1, in] and [out, 1] for rank 1',
+      'x: a DoRA magnitude without the low-rank update of a linear layer',
+      'base_model.model.x.lora_B.bias: no part of a LoRA adapter',
+    ]) {
+      expect(() => loraFusion(adapter)).toThrow(message);
+    }
+    const other = { ...adapter, json: { peft_type: 'PROMPT_TUNING' }, config: undefined };
+    expect(() => loraFusion(other)).toThrow('peft_type: found "PROMPT_TUNING", allowed "LORA"');
+  });
+});
