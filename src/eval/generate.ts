@@ -38,7 +38,7 @@ export async function generate(decoder: Decoder, prompts: readonly (readonly num
   const longest = Math.max(...prompts.map((p) => p.length));
   const pads = prompts.map((p) => longest - p.length);
   const batch = prompts.length;
-  const room = Math.min(maxNewTokens, decoder.config.maxPositions - longest);
+  const room = Math.min(maxNewTokens, decoder.maxLength - longest);
   const cache = new KvCache(batch);
   let ids = Int32Array.from(prompts.flatMap((p, row) => [...new Array<number>(pads[row] as number).fill(0), ...p]));
   try {
@@ -89,12 +89,13 @@ function startOf(pads: readonly number[], index: number, keyLength: number): num
 }
 
 function checkPrompts(decoder: Decoder, prompts: readonly (readonly number[])[]): void {
-  const { vocabSize, maxPositions } = decoder.config;
+  const { vocabSize } = decoder.config;
+  const { maxLength } = decoder;
   prompts.forEach((prompt, row) => {
     const where = prompts.length === 1 ? 'the prompt' : `prompt ${row + 1}`;
     if (prompt.length === 0) throw new DataError(`${where} is empty`);
     const wrong = prompt.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
     if (wrong !== undefined) throw new DataError(`${where} holds token ${wrong}; the model has ${vocabSize}`);
-    if (prompt.length >= maxPositions) throw new DataError(`${where} has ${prompt.length} tokens; the model's context is ${maxPositions}`);
+    if (prompt.length >= maxLength) throw new DataError(`${where} has ${prompt.length} tokens; the model's context is ${maxLength}`);
   });
 }

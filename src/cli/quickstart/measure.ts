@@ -1,8 +1,8 @@
 import { loadDataset, loadTextRows, type TextRow } from '../../data/dataset.js';
 import { completePrompts } from '../../eval/complete.js';
 import { evaluateLoss } from '../../eval/loss.js';
-import { meanRouge } from '../../eval/rouge.js';
-import { accuracy, exactMatch, leadingLabel } from '../../eval/scores.js';
+import { meanRouge } from '../../eval/metrics/rouge.js';
+import { accuracy, exactMatch, leadingLabel } from '../../eval/metrics/scores.js';
 import { fileSource } from '../../io/node.js';
 import type { Session } from '../../session.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';

@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { porterStem } from '../../src/eval/porter.js';
-import { meanRouge, rouge, rougeMulti, rougeTokens, type RougeScore, type RougeType } from '../../src/eval/rouge.js';
+import { porterStem } from '../../../src/eval/metrics/porter.js';
+import { meanRouge, rouge, rougeMulti, rougeTokens, type RougeScore, type RougeType } from '../../../src/eval/metrics/rouge.js';
 
 const FILE = path.resolve('../shared/reference/metrics/rouge_score_reference.json');
 const TYPES: readonly RougeType[] = ['rouge1', 'rouge2', 'rouge3', 'rougeL', 'rougeLsum'];

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { accuracy, exactMatch, leadingLabel, mean, normalizeAnswer, tokenF1 } from '../../src/eval/scores.js';
+import { accuracy, exactMatch, leadingLabel, mean, normalizeAnswer, tokenF1 } from '../../../src/eval/metrics/scores.js';
 
 describe('answers', () => {
   it('normalises case, punctuation, articles and space', () => {
