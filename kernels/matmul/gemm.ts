@@ -7,7 +7,7 @@ import { matmulSizes, type MatmulForm } from './form.js';
 import { wasmSource } from './wasm.generated.js';
 
 /** Ranges of rows and columns begin where tiles do. */
-const ROWS_OF_TILE = 6;
+const ROWS_OF_TILE = 5;
 const COLUMNS_OF_TILE = 8;
 /** A side this long makes packing the other one cheap: some 4 % of the work. */
 const FEWEST = 128;

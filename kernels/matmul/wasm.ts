@@ -1,17 +1,17 @@
 // AssemblyScript. Pointers are byte offsets into the tfjs heap. Matrix product over packed panels, in the manner of Goto & van de
-// Geijn 2008: panels of 8 columns and of 6 rows, cut along the summed dimension so that one of each stays in the first-level cache.
+// Geijn 2008: panels of 8 columns and of 5 rows, cut along the summed dimension so that one of each stays in the first-level cache.
 import { decode, setWeight } from '../nf4-dequantize/wasm';
-import { sumLanes } from '../runtime/simd';
+import { madd, sumLanes } from '../runtime/simd';
 export { setWeight };
 
-const MR: i32 = 6;
+const MR: i32 = 5;
 const NR: i32 = 8;
 /** Longest piece of the summed dimension. */
 const KC: i32 = 384;
 /** Up to this many rows, dot products beat panels: generation, one token at a time. */
 const FEW_ROWS: i32 = 4;
 /** Rows, and columns, whose panels are packed at a time. */
-const MC: i32 = 96;
+const MC: i32 = 100;
 const NC: i32 = 384;
 
 /** Bytes of scratch that a thread's part wants, 16-byte aligned. */
@@ -72,12 +72,9 @@ function gemm(
           for (let i = 0; i < mc; i += MR) {
             const panelA = packedA + ((i * kc) << 2);
             const at = c + (((row + i) * ldc + col + j) << 2);
-            if (full && mc - i >= MR) {
-              multiply(panelA, panelB, kc, at, ldc << 2, alpha, add);
-            } else {
-              multiply(panelA, panelB, kc, tile, NR << 2, alpha, 0);
-              merge(tile, at, ldc << 2, min(MR, mc - i), min(NR, nc - j), add);
-            }
+            multiply(panelA, panelB, kc, tile);
+            if (full && mc - i >= MR) putTile(tile, at, ldc << 2, alpha, add);
+            else putCorner(tile, at, ldc << 2, min(MR, mc - i), min(NR, nc - j), alpha, add);
           }
         }
       }
@@ -108,12 +105,12 @@ function dot(x: usize, w: usize, length: i32): f32 {
   let s0 = f32x4.splat(0), s1 = f32x4.splat(0), s2 = f32x4.splat(0), s3 = f32x4.splat(0);
   let i = 0;
   for (; i + 16 <= length; i += 16, x += 64, w += 64) {
-    s0 = f32x4.add(s0, f32x4.mul(v128.load(x), v128.load(w)));
-    s1 = f32x4.add(s1, f32x4.mul(v128.load(x, 16), v128.load(w, 16)));
-    s2 = f32x4.add(s2, f32x4.mul(v128.load(x, 32), v128.load(w, 32)));
-    s3 = f32x4.add(s3, f32x4.mul(v128.load(x, 48), v128.load(w, 48)));
+    s0 = madd(v128.load(x), v128.load(w), s0);
+    s1 = madd(v128.load(x, 16), v128.load(w, 16), s1);
+    s2 = madd(v128.load(x, 32), v128.load(w, 32), s2);
+    s3 = madd(v128.load(x, 48), v128.load(w, 48), s3);
   }
-  for (; i + 4 <= length; i += 4, x += 16, w += 16) s0 = f32x4.add(s0, f32x4.mul(v128.load(x), v128.load(w)));
+  for (; i + 4 <= length; i += 4, x += 16, w += 16) s0 = madd(v128.load(x), v128.load(w), s0);
   let sum = sumLanes(f32x4.add(f32x4.add(s0, s1), f32x4.add(s2, s3)));
   for (; i < length; i++, x += 4, w += 4) sum += load<f32>(x) * load<f32>(w);
   return sum;
@@ -124,18 +121,18 @@ function fillRows(bias: usize, c: usize, ldc: i32, rowBegin: i32, rowEnd: i32, c
   for (let i = rowBegin; i < rowEnd; i++) memory.copy(c + ((i * ldc + colBegin) << 2), bias + (colBegin << 2), (colEnd - colBegin) << 2);
 }
 
-/** The wanted corner of a tile that reaches over an edge. */
-function merge(tile: usize, c: usize, stride: usize, rows: i32, cols: i32, add: i32): void {
+/** putTile where the tile reaches over an edge. */
+function putCorner(tile: usize, c: usize, stride: usize, rows: i32, cols: i32, alpha: f32, add: i32): void {
   for (let i = 0; i < rows; i++) {
     for (let j = 0; j < cols; j++) {
       const to = c + i * stride + (j << 2);
-      const value = load<f32>(tile + ((i * NR + j) << 2));
+      const value = load<f32>(tile + ((i * NR + j) << 2)) * alpha;
       store<f32>(to, add ? load<f32>(to) + value : value);
     }
   }
 }
 
-/** Panels of 6 rows: [panel][p][6]; rows past the end are zero. */
+/** Panels of 5 rows: [panel][p][5]; rows past the end are zero. */
 function packRows(a: usize, lda: i32, aColumns: i32, p: i32, kc: i32, row: i32, mc: i32, to: usize): void {
   const stride = lda << 2;
   for (let i = 0; i < mc; i += MR) {
@@ -148,7 +145,7 @@ function packRows(a: usize, lda: i32, aColumns: i32, p: i32, kc: i32, row: i32, 
       if (count == MR) {
         for (let q = 0; q < kc; q++, from += stride, at += MR << 2) {
           v128.store(at, v128.load(from));
-          store<u64>(at, load<u64>(from, 16), 16);
+          store<f32>(at, load<f32>(from, 16), 16);
         }
       } else {
         for (let q = 0; q < kc; q++, from += stride, at += MR << 2) {
@@ -168,19 +165,18 @@ function packRows(a: usize, lda: i32, aColumns: i32, p: i32, kc: i32, row: i32, 
         const v2 = v128.load((row0 += stride));
         const v3 = v128.load((row0 += stride));
         const v4 = v128.load((row0 += stride));
-        const v5 = v128.load((row0 += stride));
         const a0 = i32x4.shuffle(v0, v1, 0, 4, 1, 5);
         const a1 = i32x4.shuffle(v2, v3, 0, 4, 1, 5);
-        const a2 = i32x4.shuffle(v4, v5, 0, 4, 1, 5);
         const b0 = i32x4.shuffle(v0, v1, 2, 6, 3, 7);
         const b1 = i32x4.shuffle(v2, v3, 2, 6, 3, 7);
-        const b2 = i32x4.shuffle(v4, v5, 2, 6, 3, 7);
         v128.store(at, i64x2.shuffle(a0, a1, 0, 2));
-        v128.store(at, i64x2.shuffle(a2, a0, 0, 3), 16);
-        v128.store(at, i64x2.shuffle(a1, a2, 1, 3), 32);
-        v128.store(at, i64x2.shuffle(b0, b1, 0, 2), 48);
-        v128.store(at, i64x2.shuffle(b2, b0, 0, 3), 64);
-        v128.store(at, i64x2.shuffle(b1, b2, 1, 3), 80);
+        v128.store32_lane(at, v4, 0, 16);
+        v128.store(at, i64x2.shuffle(a0, a1, 1, 3), 20);
+        v128.store32_lane(at, v4, 1, 36);
+        v128.store(at, i64x2.shuffle(b0, b1, 0, 2), 40);
+        v128.store32_lane(at, v4, 2, 56);
+        v128.store(at, i64x2.shuffle(b0, b1, 1, 3), 60);
+        v128.store32_lane(at, v4, 3, 76);
       }
     }
     for (; q < kc; q++) {
@@ -272,52 +268,59 @@ function copyPanels(from: usize, stride: usize, count: i32, nc: i32, kc: i32, to
   }
 }
 
-@inline
-function put(c: usize, left: v128, right: v128, alpha: v128, add: i32): void {
-  left = f32x4.mul(left, alpha);
-  right = f32x4.mul(right, alpha);
-  if (add) {
-    left = f32x4.add(left, v128.load(c));
-    right = f32x4.add(right, v128.load(c, 16));
+/** c = alpha · tile, or that added to c. */
+function putTile(tile: usize, c: usize, stride: usize, alpha: f32, add: i32): void {
+  const s = f32x4.splat(alpha);
+  for (let i = 0; i < MR; i++, c += stride, tile += NR << 2) {
+    let left = f32x4.mul(v128.load(tile), s);
+    let right = f32x4.mul(v128.load(tile, 16), s);
+    if (add) {
+      left = f32x4.add(left, v128.load(c));
+      right = f32x4.add(right, v128.load(c, 16));
+    }
+    v128.store(c, left);
+    v128.store(c, right, 16);
   }
-  v128.store(c, left);
-  v128.store(c, right, 16);
 }
 
-/** A 6x8 tile: 12 accumulators, two vectors of b and one of a fill the 15 registers that an x86 engine has to give. */
-function multiply(a: usize, b: usize, kc: i32, c: usize, stride: usize, alpha: f32, add: i32): void {
+/**
+ * A 5x8 tile, [5, 8] of sums: 10 accumulators, two vectors of b, one of a and one product are as many as fit into the 15 registers
+ * that V8 has to give on x86. It keeps them there only where the function is this simple: a sixth row, a scale or a branch at the end, or
+ * inlining (hence the export) make it spill, and cost a third of the speed.
+ */
+export function multiply(a: usize, b: usize, kc: i32, tile: usize): void {
   let c00 = f32x4.splat(0), c01 = f32x4.splat(0), c10 = f32x4.splat(0), c11 = f32x4.splat(0);
   let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c30 = f32x4.splat(0), c31 = f32x4.splat(0);
-  let c40 = f32x4.splat(0), c41 = f32x4.splat(0), c50 = f32x4.splat(0), c51 = f32x4.splat(0);
+  let c40 = f32x4.splat(0), c41 = f32x4.splat(0);
   for (let q = 0; q < kc; q++) {
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
-    let x = v128.load32_splat(a);
-    c00 = f32x4.add(c00, f32x4.mul(x, b0));
-    c01 = f32x4.add(c01, f32x4.mul(x, b1));
-    x = v128.load32_splat(a, 4);
-    c10 = f32x4.add(c10, f32x4.mul(x, b0));
-    c11 = f32x4.add(c11, f32x4.mul(x, b1));
-    x = v128.load32_splat(a, 8);
-    c20 = f32x4.add(c20, f32x4.mul(x, b0));
-    c21 = f32x4.add(c21, f32x4.mul(x, b1));
-    x = v128.load32_splat(a, 12);
-    c30 = f32x4.add(c30, f32x4.mul(x, b0));
-    c31 = f32x4.add(c31, f32x4.mul(x, b1));
-    x = v128.load32_splat(a, 16);
-    c40 = f32x4.add(c40, f32x4.mul(x, b0));
-    c41 = f32x4.add(c41, f32x4.mul(x, b1));
-    x = v128.load32_splat(a, 20);
-    c50 = f32x4.add(c50, f32x4.mul(x, b0));
-    c51 = f32x4.add(c51, f32x4.mul(x, b1));
+    const x0 = v128.load32_splat(a);
+    c00 = madd(x0, b0, c00);
+    c01 = madd(x0, b1, c01);
+    const x1 = v128.load32_splat(a, 4);
+    c10 = madd(x1, b0, c10);
+    c11 = madd(x1, b1, c11);
+    const x2 = v128.load32_splat(a, 8);
+    c20 = madd(x2, b0, c20);
+    c21 = madd(x2, b1, c21);
+    const x3 = v128.load32_splat(a, 12);
+    c30 = madd(x3, b0, c30);
+    c31 = madd(x3, b1, c31);
+    const x4 = v128.load32_splat(a, 16);
+    c40 = madd(x4, b0, c40);
+    c41 = madd(x4, b1, c41);
     a += MR << 2;
     b += NR << 2;
   }
-  const s = f32x4.splat(alpha);
-  put(c, c00, c01, s, add);
-  put((c += stride), c10, c11, s, add);
-  put((c += stride), c20, c21, s, add);
-  put((c += stride), c30, c31, s, add);
-  put((c += stride), c40, c41, s, add);
-  put(c + stride, c50, c51, s, add);
+  v128.store(tile, c00);
+  v128.store(tile, c01, 16);
+  v128.store(tile, c10, 32);
+  v128.store(tile, c11, 48);
+  v128.store(tile, c20, 64);
+  v128.store(tile, c21, 80);
+  v128.store(tile, c30, 96);
+  v128.store(tile, c31, 112);
+  v128.store(tile, c40, 128);
+  v128.store(tile, c41, 144);
 }

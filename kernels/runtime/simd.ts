@@ -1,5 +1,14 @@
 // AssemblyScript helpers shared by the WASM kernels. Included by import; no static data (see scripts/embed-kernels.mjs).
 
+/**
+ * a · b + c in each lane. Rounded once where the module is compiled with relaxed SIMD and the processor can do it, else twice: the same
+ * on all threads of a process, though not on all machines.
+ */
+@inline
+export function madd(a: v128, b: v128, c: v128): v128 {
+  return ASC_FEATURE_RELAXED_SIMD ? f32x4.relaxed_madd(a, b, c) : f32x4.add(c, f32x4.mul(a, b));
+}
+
 @inline
 export function sumLanes(v: v128): f32 {
   return f32x4.extract_lane(v, 0) + f32x4.extract_lane(v, 1) + (f32x4.extract_lane(v, 2) + f32x4.extract_lane(v, 3));
