@@ -22,10 +22,14 @@ export async function readAdapter(directory: Directory): Promise<AdapterFiles> {
   return { config: parseAdapterConfig(json, `${directory.name}/${ADAPTER_CONFIG}`), tensors, metadata: metadata ?? {} };
 }
 
+/** Puts an adapter that was read on a decoder. @throws FormatError listing everything that does not fit. */
+export async function putAdapter(decoder: Decoder, { config, tensors }: AdapterFiles, name: string, options: { dropout?: number } = {}): Promise<Adapter> {
+  return definitionOf(methodOf(config)).load(decoder, config, tensors, name, options);
+}
+
 /** Puts a saved adapter on a decoder. @throws FormatError listing everything that does not fit. */
 export async function loadAdapter(decoder: Decoder, directory: Directory, options: { dropout?: number } = {}): Promise<Adapter> {
-  const { config, tensors } = await readAdapter(directory);
-  return definitionOf(methodOf(config)).load(decoder, config, tensors, directory.name, options);
+  return putAdapter(decoder, await readAdapter(directory), directory.name, options);
 }
 
 /**
