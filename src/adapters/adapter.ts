@@ -12,6 +12,9 @@ export interface AdapterParameter {
   readonly learningRateScale?: number;
 }
 
+/** Token ids of a text, with the tokens that the tokenizer puts around it. */
+export type EncodeText = (text: string) => Promise<readonly number[]>;
+
 /** What trains on top of a frozen decoder. Made attached: the decoder runs through it until `detach`. */
 export interface Adapter {
   /** As it goes into adapter_config.json. */
@@ -20,8 +23,11 @@ export interface Adapter {
   readonly parameters: readonly AdapterParameter[];
   /** The parameters of each decoder layer, for gradient checkpointing. */
   readonly layerParameters: readonly (readonly tf.Tensor[])[];
-  /** Sets the values of a fresh adapter that come from the base model's. Called once, before the first step; absent where none do. */
-  initialize?(): Promise<void>;
+  /**
+   * Sets the values of a fresh adapter that come from the base model's. Called once, before the first step; absent where none do.
+   * @param encode where the model has a tokenizer
+   */
+  initialize?(encode?: EncodeText): Promise<void>;
   attach(): void;
   /** Puts the base model's own layers back. */
   detach(): void;

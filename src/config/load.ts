@@ -2,6 +2,7 @@ import { stringify } from 'yaml';
 import { ConfigError } from '../errors.js';
 import { contradictions } from './contradictions.js';
 import { parseConfigDocument } from './document.js';
+import { ownOptions } from './methods.js';
 import { parseOverride, withoutNulls, withValue, type Override } from './overrides.js';
 import { folderOf, resolvePaths } from './paths.js';
 import { schemaProblems, type Problem } from './problems.js';
@@ -47,7 +48,8 @@ export function loadConfig(
 
 /** The whole config as YAML: what a run writes beside its results, and what reads back as the same config. */
 export function serializeConfig(config: RunConfig): string {
-  return stringify(config, { lineWidth: 0 });
+  // Options of other methods have only their defaults, and would be refused when it is read back.
+  return stringify({ ...config, adapter: ownOptions(config.adapter) }, { lineWidth: 0 });
 }
 
 function step(value: unknown, key: string): unknown {

@@ -1,0 +1,35 @@
+import { FormatError } from '../errors.js';
+import { toFloat32, type TensorBytes } from '../io/safetensors.js';
+import type { TensorShapes } from './adapter.js';
+
+/** What PEFT puts before the path of a module of the base model. */
+export const MODULE_PREFIX = 'base_model.model.';
+
+/** What tells saved tensors from the expected ones: missing, misshapen and unexpected, one sentence each; empty when they are these. */
+export function shapeMismatches(expected: ReadonlyMap<string, readonly number[]>, tensors: TensorShapes): string[] {
+  const problems: string[] = [];
+  for (const [key, shape] of expected) {
+    const found = tensors.get(key)?.shape;
+    if (found === undefined) problems.push(`${key}: missing, expected [${shape.join(', ')}]`);
+    else if (found.join() !== shape.join()) problems.push(`${key}: found [${found.join(', ')}], expected [${shape.join(', ')}]`);
+  }
+  for (const key of tensors.keys()) if (!expected.has(key)) problems.push(`${key}: unexpected: nothing of this model takes it`);
+  return problems;
+}
+
+/** @throws FormatError with all mismatches, if there are any. */
+export function requireFit(mismatches: readonly string[], name: string): void {
+  if (mismatches.length > 0) throw new FormatError(`${name}: the adapter does not fit the model: ${mismatches.join('; ')}`);
+}
+
+/**
+ * A saved tensor's values.
+ * @throws FormatError at a NaN or an infinity: kernels may let one pass unseen, so it is refused where it comes in.
+ */
+export function tensorValues(tensors: ReadonlyMap<string, TensorBytes>, key: string, name: string): Float32Array {
+  const where = `${name}: ${key}`;
+  const values = toFloat32(tensors.get(key) as TensorBytes, where);
+  const at = values.findIndex((value) => !Number.isFinite(value));
+  if (at >= 0) throw new FormatError(`${where}: element ${at} is ${values[at]}, allowed finite numbers`);
+  return values;
+}
