@@ -1,5 +1,7 @@
+import { methodOfOption } from './methods.js';
+import { allOptions } from './options.js';
 import type { Problem } from './problems.js';
-import { valueAt } from './overrides.js';
+import { isSection, valueAt } from './overrides.js';
 
 /**
  * Options that are right by themselves and wrong together. Works on the values as written, before defaults, so that
@@ -31,6 +33,39 @@ export function contradictions(values: unknown): Problem[] {
   const validated = given('data.validation') || given('data.validation_split');
   for (const option of ['training.eval_steps', 'training.early_stopping_patience']) {
     if (given(option) && !validated) blame(option, 'needs data.validation or data.validation_split');
+  }
+  if (given('training.save_steps') && valueAt(values, ['training', 'save_strategy']) !== 'steps') blame('training.save_steps', 'needs training.save_strategy steps');
+  return [...problems, ...methodProblems(values)];
+}
+
+/** Options of the `adapter` section that its method does not take, or does not take as they are. */
+function methodProblems(values: unknown): Problem[] {
+  const problems: Problem[] = [];
+  const section = valueAt(values, ['adapter']);
+  if (!isSection(section)) return problems;
+  const blame = (option: string, message: string): void => {
+    problems.push({ path: ['adapter', option], message });
+  };
+  const method = section['method'] ?? 'lora';
+  for (const option of Object.keys(section)) {
+    const owner = methodOfOption(option);
+    const known = allOptions.some(({ path }) => path === `adapter.${option}`);
+    if (known && owner !== undefined && owner !== method) blame(option, `belongs to method ${owner}, not ${String(method)}`);
+  }
+  if (method === 'prompt_tuning') {
+    const text = section['prompt_tuning_init_text'];
+    if (section['prompt_tuning_init'] === 'TEXT' && text === undefined) blame('prompt_tuning_init_text', 'is required with prompt_tuning_init TEXT: a string');
+    if (section['prompt_tuning_init'] !== 'TEXT' && text !== undefined) blame('prompt_tuning_init_text', 'needs prompt_tuning_init TEXT');
+    if (valueAt(values, ['data', 'packing']) === true) blame('method', 'prompt_tuning contradicts data.packing: the vectors would stand before the first text of a row only');
+  }
+  if (section['bottleneck_size'] !== undefined && section['reduction_factor'] !== undefined) {
+    blame('reduction_factor', 'contradicts adapter.bottleneck_size: give one of the two');
+  }
+  if (method === 'full' && valueAt(values, ['quantization', 'load_in_4bit']) === true) {
+    blame('method', 'full contradicts quantization.load_in_4bit: a weight held in 4 bits takes no gradient');
+  }
+  if (method === 'layers' && section['num_trainable_layers'] === 0 && section['train_norms'] !== true && section['train_head'] !== true) {
+    blame('num_trainable_layers', 'leaves nothing to train: 0 layers, without adapter.train_norms and adapter.train_head');
   }
   return problems;
 }

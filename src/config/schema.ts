@@ -25,7 +25,13 @@ const quantization = z.strictObject({
 });
 
 const adapter = z.strictObject({
-  method: z.enum(['lora']).default('lora').describe('The kind of adapter that is trained.'),
+  method: z
+    .enum(['lora', 'prompt_tuning', 'bottleneck'])
+    .default('lora')
+    .describe(
+      'What is trained: `lora`: low-rank updates of linear layers; `prompt_tuning`: vectors in front of every text; `bottleneck`: small ' +
+        'networks behind sublayers; `layers`: the last decoder layers themselves; `full`: every weight. The other options belong to one of them.',
+    ),
   r: count().default(8).describe('Rank of the update.'),
   lora_alpha: z
     .number()
@@ -49,6 +55,26 @@ const adapter = z.strictObject({
     .describe('Folder of a PEFT adapter to go on training from, instead of a fresh one.')
     .meta({ path: 'file' }),
   bias: z.enum(['none']).default('none').describe('Which biases are trained.'),
+  num_virtual_tokens: count().default(8).describe('`prompt_tuning`: trained vectors in front of every text; they take up context.'),
+  prompt_tuning_init: z
+    .enum(['RANDOM', 'TEXT', 'SAMPLE_VOCAB'])
+    .default('RANDOM')
+    .describe('`prompt_tuning`: how the vectors start: normal with deviation 1, as the embedded tokens of a text, or as those of tokens drawn at random.'),
+  prompt_tuning_init_text: text().exactOptional().describe('`prompt_tuning`: the text; it is repeated or cut to the number of vectors.'),
+  placement: z
+    .enum(['houlsby', 'pfeiffer'])
+    .default('houlsby')
+    .describe('`bottleneck`: behind attention and feed-forward of every layer, or behind the feed-forward only.'),
+  bottleneck_size: count().exactOptional().describe('`bottleneck`: width of the networks.'),
+  reduction_factor: z.number().gt(0).default(16).describe('`bottleneck`: the width as a part of the hidden size, unless bottleneck_size says it.'),
+  non_linearity: z.enum(['relu', 'gelu', 'gelu_tanh', 'silu']).default('relu').describe('`bottleneck`: what lies between the two projections.'),
+  num_trainable_layers: z.int().min(0).default(1).describe('`layers`: how many of the last decoder layers are trained.'),
+  train_norms: z.boolean().default(false).describe('`layers`: train the norms of all other layers too, and the final one.'),
+  train_head: z.boolean().default(false).describe('`layers`: train the output layer too (with the embedding where they are one).'),
+  save_dtype: z
+    .enum(['auto', 'float32', 'float16', 'bfloat16'])
+    .default('auto')
+    .describe('`full`: how the trained model is stored; `auto` as the base model is.'),
 });
 
 const data = z.strictObject({
