@@ -16,7 +16,7 @@ export interface ParameterCounts {
 
 export function countParameters(decoder: Decoder, adapter?: Adapter): ParameterCounts {
   const { linears, floats } = decoder.weights;
-  const dense = [...floats, ...[...linears.values()].map((l) => l.bias)];
+  const dense = [...floats.values(), ...[...linears.values()].map((l) => l.bias)];
   const weights = [...linears.values()].map((l) => l.weight);
   const trainable = (adapter?.parameters ?? []).reduce((sum, p) => sum + p.variable.size, 0);
   let [total, totalBytes, quantized, quantizedBytes] = [trainable, 4 * trainable, 0, 0];

@@ -189,7 +189,7 @@ export class Decoder {
   dispose(): void {
     const { linears, floats } = this.weights;
     for (const layer of linears.values()) layer.dispose();
-    tf.dispose([...floats]);
+    tf.dispose([...floats.values()]);
     this.rope?.dispose();
   }
 }

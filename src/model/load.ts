@@ -4,10 +4,11 @@ import { FormatError } from '../errors.js';
 import { openCheckpoint, type Checkpoint } from '../io/checkpoint.js';
 import { readJson, type Directory } from '../io/directory.js';
 import { readQuantized } from '../quant/bitsandbytes.js';
-import { quantize4bit } from '../quant/quantize.js';
+import { dequantize4bit, quantize4bit } from '../quant/quantize.js';
 import { parseModelConfig, type ModelConfig } from './config.js';
 import { Decoder } from './decoder.js';
 import { FrozenLinear } from './linear.js';
+import { transposed } from './stored.js';
 import { floatTensors, linearLayers, resolveNames, weightLayout, type LinearLayer } from './tensors.js';
 import { variableFrom } from './variable.js';
 import { decoderWeights } from './weights.js';
@@ -22,8 +23,8 @@ export interface LoadQuantization {
 export interface LoadOptions {
   /** Undefined keeps float32 (or the 4-bit weights of a checkpoint that has them). */
   readonly quantization?: LoadQuantization | undefined;
-  /** Makes every weight a variable, for training all of them. Only without quantisation. */
-  readonly trainable?: boolean;
+  /** Tells by a tensor's name whether it is trained itself: it is then a variable of floats, whatever the others are. Default: none. */
+  readonly trainable?: ((tensor: string) => boolean) | undefined;
   readonly onProgress?: (done: number, total: number) => void;
 }
 
@@ -60,10 +61,11 @@ async function loadDecoder(config: ModelConfig, checkpoint: Checkpoint, options:
     step();
     return values;
   };
-  const tensor = <R extends tf.Rank>(made: tf.Tensor<R>): tf.Tensor<R> => own(options.trainable === true ? variableFrom(made) : made);
-  const dense = (values: Float32Array, shape: DenseWeight['shape']): DenseWeight => {
+  const trained = (name: string): boolean => options.trainable?.(name) ?? false;
+  const tensor = <R extends tf.Rank>(name: string, made: tf.Tensor<R>): tf.Tensor<R> => own(trained(name) ? variableFrom(made) : made);
+  const dense = (name: string, values: Float32Array, shape: DenseWeight['shape']): DenseWeight => {
     const weight = uploadDense(values, shape);
-    return { ...weight, values: tensor(weight.values) };
+    return { ...weight, values: tensor(name, weight.values) };
   };
   const linearWeight = async ({ name, shape }: LinearLayer): Promise<FrozenWeight> => {
     const stored = names.get(`${name}.weight`) as string;
@@ -71,12 +73,12 @@ async function loadDecoder(config: ModelConfig, checkpoint: Checkpoint, options:
     if (packed !== undefined) {
       if (packed.shape.join() !== shape.join()) throw new FormatError(`${checkpoint.name}: ${stored}: found [${packed.shape.join(', ')}], config.json says [${shape.join(', ')}]`);
       step();
-      return uploadQuantized(packed);
+      return trained(`${name}.weight`) ? dense(`${name}.weight`, dequantize4bit(packed), shape) : uploadQuantized(packed);
     }
     const values = await read(`${name}.weight`);
     // bitsandbytes turns a Conv1D's weight as well before it quantises, and stores it so.
-    const rows = weightLayout(config, name) === 'conv1d' ? transposed(values, shape) : values;
-    if (options.quantization === undefined) return dense(rows, shape);
+    const rows = weightLayout(config, name) === 'conv1d' ? transposed(values, shape[1], shape[0]) : values;
+    if (options.quantization === undefined || trained(`${name}.weight`)) return dense(`${name}.weight`, rows, shape);
     const { quantType, doubleQuant = true, blockSize = 64 } = options.quantization;
     const { dtype } = checkpoint.info(stored);
     return uploadQuantized(quantize4bit(rows, shape, { quantType, doubleQuant, blockSize, dtype: dtype === 'F16' || dtype === 'BF16' ? dtype : 'F32' }));
@@ -85,11 +87,11 @@ async function loadDecoder(config: ModelConfig, checkpoint: Checkpoint, options:
     const floats = new Map<string, tf.Tensor>();
     for (const { name, shape, offset } of floatTensors(config)) {
       const values = await read(name);
-      floats.set(name, tensor(tf.tensor(offset === 0 ? values : values.map((value) => value + offset), [...shape])));
+      floats.set(name, tensor(name, tf.tensor(offset === 0 ? values : values.map((value) => value + offset), [...shape])));
     }
     const linears = new Map<string, FrozenLinear>();
     for (const layer of linearLayers(config)) {
-      const bias = layer.bias ? tensor(tf.tensor1d(await read(`${layer.name}.bias`))) : undefined;
+      const bias = layer.bias ? tensor(`${layer.name}.bias`, tf.tensor1d(await read(`${layer.name}.bias`))) : undefined;
       linears.set(layer.name, own(new FrozenLinear(layer.name, await linearWeight(layer), bias)));
     }
     return new Decoder(config, decoderWeights(config, linears, floats));
@@ -97,13 +99,4 @@ async function loadDecoder(config: ModelConfig, checkpoint: Checkpoint, options:
     for (const value of made) value.dispose();
     throw error;
   }
-}
-
-/** `[in, out]` to `[out, in]`. */
-function transposed(values: Float32Array, [out, inner]: readonly [number, number]): Float32Array {
-  const turned = new Float32Array(values.length);
-  for (let i = 0; i < inner; i++) {
-    for (let o = 0; o < out; o++) turned[o * inner + i] = values[i * out + o] as number;
-  }
-  return turned;
 }

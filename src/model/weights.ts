@@ -26,8 +26,8 @@ export interface DecoderWeights {
   readonly head: FrozenWeight | undefined;
   /** `[vocab]` */
   readonly headBias: tf.Tensor1D | undefined;
-  /** All tensors above but those of the linear layers, for release. */
-  readonly floats: readonly tf.Tensor[];
+  /** All tensors above but those of the linear layers, by their names in the checkpoint. */
+  readonly floats: ReadonlyMap<string, tf.Tensor>;
 }
 
 /**
@@ -50,6 +50,6 @@ export function decoderWeights(config: ModelConfig, linears: ReadonlyMap<string,
     finalNorm: norm(modules.finalNorm),
     head: head === undefined ? undefined : { kind: 'dense', shape: head.shape, values: head },
     headBias: floats.get(`${modules.head}.bias`) as tf.Tensor1D | undefined,
-    floats: [...floats.values()],
+    floats,
   };
 }
