@@ -4,8 +4,10 @@ import { ADAPTER_CONFIG, adapterFiles, loadAdapter } from './adapters/peft-files
 import { definitionOf, methodOf, parseAdapterConfig } from './adapters/registry.js';
 import { serializeConfig } from './config/load.js';
 import type { RunConfig } from './config/schema.js';
-import type { DataSource } from './data/dataset.js';
+import { mixOf } from './data/mix.js';
 import type { DataOptions } from './data/options.js';
+import { sourcesOf, type DataPart } from './data/parts.js';
+import type { DataSource } from './data/row.js';
 import { loadSplits, type DataSplits } from './data/split.js';
 import type { Device, Host } from './device/device.js';
 import { openDevice } from './device/open.js';
@@ -17,14 +19,18 @@ import type { Decoder } from './model/decoder.js';
 import { loadModel, readModelConfig, type LoadQuantization } from './model/load.js';
 import { currentLimits } from './plan/limits.js';
 import { planRun, requireFit, type RunMemory } from './plan/run.js';
+import { admitCheckpoint, checkpointName, type CheckpointInfo } from './resume/checkpoint.js';
+import { hashInputs, INPUTS_FILE, serializeInputs, type RunInputs } from './resume/inputs.js';
+import { withManifest } from './resume/manifest.js';
 import { loadTokenizer, TOKENIZER_FILES } from './tokenizer/tokenizer.js';
+import { readTrainState, trainStateFiles, type TrainState } from './train/state.js';
 import { totalStepsOf, train, type EvalMetrics, type StepMetrics, type TrainResult } from './train/trainer.js';
 
 /** The rows of a run, by the part they play. */
 export interface RunData {
-  readonly train: readonly DataSource[];
-  readonly validation?: readonly DataSource[] | undefined;
-  readonly test?: readonly DataSource[] | undefined;
+  readonly train: readonly (DataSource | DataPart)[];
+  readonly validation?: readonly (DataSource | DataPart)[] | undefined;
+  readonly test?: readonly (DataSource | DataPart)[] | undefined;
 }
 
 /** What is known when everything that can be checked has been, and training is about to begin. */
@@ -34,6 +40,8 @@ export interface RunPlan {
   readonly counts: ParameterCounts;
   readonly data: DataSplits;
   readonly totalSteps: number;
+  /** Those that a checkpoint has already; 0 for a new run. */
+  readonly doneSteps: number;
 }
 
 /** What a run tells while it goes on, in this order. */
@@ -54,7 +62,12 @@ export interface FinetuneCallbacks {
   readonly onLog?: (metrics: StepMetrics) => void | Promise<void>;
   readonly onEvaluate?: (metrics: EvalMetrics) => void | Promise<void>;
   readonly onTest?: (result: LossResult) => void | Promise<void>;
-  /** Asked between two steps: true ends the run as if it were complete. */
+  /**
+   * The files of a checkpoint, by name: the adapter as PEFT has it, and what `resume` needs. Comes as `training.save_strategy` has it,
+   * after the last step, and when `shouldStop` ends the run; what was logged before belongs to it.
+   */
+  readonly onCheckpoint?: (files: Readonly<Record<string, Uint8Array | string>>, info: CheckpointInfo) => void | Promise<void>;
+  /** Asked between two micro-batches: true ends the run with the steps so far. */
   readonly shouldStop?: () => boolean;
 }
 
@@ -66,6 +79,10 @@ export interface FinetuneRequest {
   readonly data: RunData;
   /** The adapter that `config.adapter.init_from` names. */
   readonly initFrom?: Directory | undefined;
+  /** A checkpoint to go on from; everything else as it was for the run that made it. */
+  readonly resume?: Directory | undefined;
+  /** Goes on from `resume` even where something else has changed. */
+  readonly force?: boolean | undefined;
   readonly host: Host;
   readonly callbacks?: FinetuneCallbacks;
 }
@@ -130,8 +147,8 @@ export async function planFor(request: {
 /**
  * A whole run: opens the device, reads model and data, trains an adapter, evaluates it on the test rows, and returns the files of
  * the result. Writes nothing itself. Settings, model, data and adapter are all checked before the first step.
- * @throws ConfigError, FormatError, DataError for what is wrong with the inputs; DeviceError; TrainingError at a loss that is not
- * finite.
+ * @throws ConfigError, FormatError, DataError for what is wrong with the inputs, or has changed since the checkpoint to go on from;
+ * DeviceError; TrainingError at a loss that is not finite.
  */
 export async function finetune(request: FinetuneRequest): Promise<FinetuneResult> {
   const { config, host, callbacks = {} } = request;
@@ -159,6 +176,8 @@ class FinetuneRun {
     const model = await readModelConfig(directory);
     this.callbacks.onModel?.(model);
     await this.planMemory(model);
+    const inputs = await this.hashInputs();
+    const doneSteps = inputs === undefined ? 0 : await this.admit(inputs);
     // Data before weights: what is wrong with it shows before the slow part.
     const data = await this.loadData(model);
     this.callbacks.onData?.(data);
@@ -169,8 +188,8 @@ class FinetuneRun {
       adapter = await this.openAdapter(decoder);
       const counts = countParameters(decoder, adapter);
       const totalSteps = totalStepsOf(data.train.examples.length, config.training);
-      await this.callbacks.onReady?.({ device: this.device, model, counts, data, totalSteps });
-      const training = await this.train(decoder, adapter, data);
+      await this.callbacks.onReady?.({ device: this.device, model, counts, data, totalSteps, doneSteps });
+      const training = await this.train(decoder, adapter, data, inputs);
       const test = await this.test(decoder, data);
       return { training, counts, test, files: await this.files(adapter) };
     } finally {
@@ -223,17 +242,46 @@ class FinetuneRun {
     return adapter;
   }
 
-  private train(decoder: Decoder, adapter: Adapter, data: DataSplits): Promise<TrainResult> {
+  /** Undefined where nobody asks for checkpoints. */
+  private async hashInputs(): Promise<RunInputs | undefined> {
+    const { config, model, data, initFrom, resume } = this.request;
+    if (this.callbacks.onCheckpoint === undefined && resume === undefined) return undefined;
+    const files = { train: sourcesOf(data.train), validation: data.validation === undefined ? undefined : sourcesOf(data.validation) };
+    return hashInputs({ config, model, data: files, initFrom, backend: this.device.backend });
+  }
+
+  private async admit(inputs: RunInputs): Promise<number> {
+    const { config, resume, force = false } = this.request;
+    if (resume === undefined) return 0;
+    return admitCheckpoint(resume, inputs, { config, force, note: (text) => this.callbacks.onNote?.(text) });
+  }
+
+  private async save(state: TrainState, adapter: Adapter, inputs: RunInputs): Promise<void> {
     const { config } = this.request;
+    const files = await withManifest({
+      ...(await adapterFiles(adapter, baseOf(config))),
+      ...trainStateFiles(state, adapter.parameters),
+      [CONFIG_FILE]: serializeConfig(config),
+      [INPUTS_FILE]: serializeInputs(inputs),
+    });
+    const { step, totalSteps, best } = state;
+    await this.callbacks.onCheckpoint?.(files, { name: checkpointName(step), step, totalSteps, best: best.best?.metrics });
+  }
+
+  private async train(decoder: Decoder, adapter: Adapter, data: DataSplits, inputs: RunInputs | undefined): Promise<TrainResult> {
+    const { config, resume } = this.request;
     const { onStep, onLog, onEvaluate, shouldStop } = this.callbacks;
     const { validation } = data;
     return train({
       decoder,
       adapter,
       examples: data.train.examples,
+      mix: mixOf(data.train.parts),
       options: config.training,
       shuffle: config.data.shuffle,
+      resume: resume === undefined ? undefined : await readTrainState(resume, adapter.parameters),
       callbacks: {
+        ...(this.callbacks.onCheckpoint === undefined || inputs === undefined ? {} : { onCheckpoint: (state) => this.save(state, adapter, inputs) }),
         ...(onStep === undefined ? {} : { onStep }),
         ...(onLog === undefined ? {} : { onLog }),
         ...(onEvaluate === undefined ? {} : { onEvaluate }),

@@ -32,7 +32,10 @@ export { encodeSafetensors, float32Tensor, SafetensorsFile, type SafetensorsDtyp
 export { loadTokenizer, TOKENIZER_FILES, type Tokenizer } from './tokenizer/tokenizer.js';
 export type { ChatMessage } from './tokenizer/chat-template.js';
 export { collate, type Batch } from './data/collate.js';
-export { loadDataset, loadTextRows, type Dataset, type DataSource, type DatasetStats, type LoadRequest } from './data/dataset.js';
+export { loadDataset, loadTextRows, openDataset, type Dataset, type LoadedDataset } from './data/dataset.js';
+export type { DataPart, DatasetPart, DatasetStats, RowOptions } from './data/parts.js';
+export type { DataSource } from './data/row.js';
+export type { LoadRequest } from './data/walk.js';
 export type { Example, ExampleList, Examples } from './data/examples.js';
 export type { DataFormat, DataOptions } from './data/options.js';
 export { loadSplits, type DataSplits } from './data/split.js';

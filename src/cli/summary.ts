@@ -1,5 +1,7 @@
 import type { ParameterCounts } from '../adapters/counts.js';
-import type { DroppedRow, Dataset } from '../data/dataset.js';
+import type { Dataset } from '../data/dataset.js';
+import { sharesOf, mixOf } from '../data/mix.js';
+import type { DatasetPart, DroppedRow } from '../data/parts.js';
 import type { DataSplits } from '../data/split.js';
 import type { ModelConfig } from '../model/config.js';
 import type { RunMemory } from '../plan/run.js';
@@ -41,15 +43,26 @@ export function describeData(data: DataSplits): string {
   return lines.join('\n');
 }
 
-export function describeDataset(name: string, { stats, dropped, format, examples }: Dataset): string {
-  const parts = [
-    `${stats.rows} rows (${format})`,
-    `${formatCount(stats.tokens)} tokens`,
-    `${formatCount(stats.supervisedTokens)} supervised`,
-    `longest ${stats.longest}`,
-  ];
-  if (examples.length < stats.rows) parts.push(`packed into ${examples.length}`);
-  if (stats.truncated > 0) parts.push(`${stats.truncated} truncated`);
+export function describeDataset(name: string, set: Dataset): string {
+  const packed = set.examples.length < set.stats.rows ? ` packed into ${set.examples.length}` : '';
+  const lines = [describeRows(name, set, packed)];
+  if (set.parts.length > 1) {
+    const mix = mixOf(set.parts);
+    const shares = mix === undefined ? undefined : sharesOf(mix);
+    set.parts.forEach((part, i) => {
+      const share = shares?.[i];
+      lines.push(describeRows(`  ${part.name}`, part, share === undefined ? '' : `, ${share} drawn an epoch`));
+    });
+  }
+  return lines.join('\n');
+}
+
+function describeRows(name: string, { stats, dropped, format }: Pick<DatasetPart, 'stats' | 'dropped' | 'format'>, more: string): string {
+  const { rows, tokens, supervisedTokens, truncated, longest } = stats;
+  const parts = [`${rows} rows (${format})${more}`];
+  if (tokens === undefined) parts.push('encoded as they are drawn');
+  else parts.push(`${formatCount(tokens)} tokens`, `${formatCount(supervisedTokens ?? 0)} supervised`, `longest ${longest}`);
+  if (truncated !== undefined && truncated > 0) parts.push(`${truncated} truncated`);
   if (dropped.length > 0) parts.push(`${dropped.length} dropped`);
   return `${name}: ${parts.join(', ')}`;
 }

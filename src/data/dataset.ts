@@ -1,54 +1,29 @@
 import { ConfigError, DataError } from '../errors.js';
-import type { ByteSource } from '../io/source.js';
-import { Random } from '../random.js';
-import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import { encodeRow, type EncodedRow } from './encode.js';
-import { countTargets, type Example, type ExampleList } from './examples.js';
-import { detectFormat } from './formats.js';
-import { listRows, readJsonl, type Row, type RowSource } from './jsonl.js';
-import { checkDataOptions, type DataOptions, type RowFormat } from './options.js';
-import { planRows, type RowPlan } from './plan.js';
-import { RowProblems } from './problems.js';
+import { countTargets, isExampleList, type Example, type ExampleList, type Examples } from './examples.js';
+import type { RowFormat } from './options.js';
+import type { DatasetPart, DatasetStats, DroppedRow } from './parts.js';
+import { checkRowOf, drawOf, prepareRow } from './prepare.js';
 import { renderRow, type RenderedRow } from './render.js';
-import { readTokens, vocabularyProblem } from './tokens.js';
+import { ExampleStore } from './store.js';
+import { StreamedExamples } from './stream.js';
+import { walkRows, type LoadRequest, type WalkedPart } from './walk.js';
 
-/** A row that was left out. */
-export interface DroppedRow {
-  readonly source: string;
-  readonly row: number;
-  readonly reason: string;
-}
-
-export interface DatasetStats {
-  /** Examples kept. */
-  readonly rows: number;
-  readonly tokens: number;
-  /** Tokens that are predicted and enter the loss (the first of a row never does). */
-  readonly supervisedTokens: number;
-  /** Examples cut at max_length. */
-  readonly truncated: number;
-  /** Tokens of the longest example. */
-  readonly longest: number;
-}
+export type { DataSource } from './row.js';
 
 export interface Dataset {
-  readonly examples: ExampleList;
+  readonly examples: Examples;
+  /** The data sets that it is made of, in the order of their examples. */
+  readonly parts: readonly DatasetPart[];
   readonly dropped: readonly DroppedRow[];
   readonly stats: DatasetStats;
   /** Format of the first source. */
   readonly format: RowFormat;
 }
 
-/** A file, or rows that are already parsed. */
-export type DataSource = ByteSource | { readonly name: string; readonly rows: readonly unknown[] };
-
-export interface LoadRequest {
-  readonly source: DataSource | readonly DataSource[];
-  /** Not needed for pretokenised rows. */
-  readonly tokenizer?: Tokenizer | undefined;
-  readonly options?: DataOptions | undefined;
-  /** Size of the model's vocabulary: every id is checked against it. Default: the tokenizer's. */
-  readonly vocabSize?: number | undefined;
+/** A data set in memory. */
+export interface LoadedDataset extends Dataset {
+  readonly examples: ExampleList;
+  readonly stats: Required<DatasetStats>;
 }
 
 /** A row as text, for looking at and for generation. */
@@ -59,39 +34,46 @@ export interface TextRow extends RenderedRow {
 }
 
 /**
- * Reads data files into examples.
+ * Reads data files into examples, piece by piece.
  * @throws ConfigError for contradicting options; DataError listing the bad rows of all files together, or when no row is left.
  */
-export async function loadDataset(request: LoadRequest): Promise<Dataset> {
-  const { tokenizer, options = {} } = request;
-  const { max_length: maxLength = Infinity, train_on: trainOn = 'completion' } = options;
-  const vocabSize = request.vocabSize ?? tokenizer?.vocabSize ?? Infinity;
-  const examples: Example[] = [];
-  const dropped: DroppedRow[] = [];
-  const format = await eachRow(request, (row, source, plan, draw) => {
-    const drop = (reason: string): undefined => void dropped.push({ source: source.name, row: row.line, reason });
-    let encoded: EncodedRow | { problem: string };
-    if (plan.format === 'tokens') {
-      encoded = readTokens(row.value);
-    } else {
-      if (tokenizer === undefined) throw new ConfigError(`data: rows of format ${plan.format} need a tokenizer, and this model has none`);
-      const outcome = renderRow(row.value, { plan, options, tokenizer, draw });
-      if ('problem' in outcome) return outcome.problem;
-      if ('empty' in outcome) return drop(outcome.empty);
-      encoded = encodeRow(outcome.rendered, tokenizer, trainOn);
-    }
-    if ('problem' in encoded) return encoded.problem;
-    const problem = vocabularyProblem(encoded, vocabSize);
-    if (problem !== undefined) return problem;
-    const inputIds = Int32Array.from(encoded.ids.slice(0, maxLength));
-    const labels = Int32Array.from(encoded.labels.slice(0, maxLength));
-    const cut = inputIds.length < encoded.ids.length;
-    if (countTargets(labels) === 0) return drop(cut ? `nothing to learn within max_length ${maxLength}` : 'nothing to learn');
-    examples.push({ inputIds, labels, row: row.line, source: source.name, truncated: cut });
-    return undefined;
-  });
-  if (examples.length === 0) throw new DataError(nothingLeft(dropped));
-  return { examples, dropped, format, stats: countExamples(examples) };
+export async function loadDataset(request: LoadRequest): Promise<LoadedDataset> {
+  const examples = new ExampleStore(request.vocabSize ?? request.tokenizer?.vocabSize ?? Infinity);
+  const starts: number[] = [];
+  const visited = await walkRows(
+    request,
+    ({ value, line, file, context }) => {
+      const prepared = prepareRow(value, line, context);
+      if (!('encoded' in prepared)) return prepared;
+      const { encoded, truncated } = prepared;
+      examples.push({ ...encoded, row: line, source: file.name, truncated });
+      return undefined;
+    },
+    () => starts.push(examples.length),
+  );
+  return assemble(examples, visited, starts) as LoadedDataset;
+}
+
+/**
+ * A data set as `options.streaming` says: in memory, or with its rows left in their files until they are drawn. Those are read and
+ * checked once all the same, but not tokenised.
+ * @throws as loadDataset.
+ */
+export async function openDataset(request: LoadRequest): Promise<Dataset> {
+  if (request.options?.streaming !== true) return loadDataset(request);
+  const examples = new StreamedExamples();
+  const starts: number[] = [];
+  const visited = await walkRows(
+    request,
+    (row) => {
+      const checked = checkRowOf(row.value, row.line, row.context);
+      if ('problem' in checked || 'empty' in checked) return checked;
+      examples.push(row);
+      return undefined;
+    },
+    () => starts.push(examples.length),
+  );
+  return assemble(examples, visited, starts);
 }
 
 /**
@@ -99,23 +81,19 @@ export async function loadDataset(request: LoadRequest): Promise<Dataset> {
  * @throws as loadDataset; ConfigError for pretokenised rows.
  */
 export async function loadTextRows(request: LoadRequest): Promise<TextRow[]> {
-  const { tokenizer, options = {} } = request;
   const rows: TextRow[] = [];
-  await eachRow(request, (row, source, plan, draw) => {
-    const outcome = renderRow(row.value, { plan, options, tokenizer, draw });
-    if ('problem' in outcome) return outcome.problem;
-    if ('rendered' in outcome) rows.push({ ...outcome.rendered, source: source.name, row: row.line, fields: row.value });
+  await walkRows(request, ({ value, line, file, context }) => {
+    const outcome = renderRow(value, { ...context, draw: drawOf(context, line) });
+    if (!('rendered' in outcome)) return outcome;
+    rows.push({ ...outcome.rendered, source: file.name, row: line, fields: value });
     return undefined;
   });
   return rows;
 }
 
 /** Sums over examples. */
-export function countExamples(examples: ExampleList): DatasetStats {
-  let tokens = 0;
-  let truncated = 0;
-  let supervisedTokens = 0;
-  let [rows, longest] = [0, 0];
+function countExamples(examples: Iterable<Example>): Required<DatasetStats> {
+  let [rows, tokens, supervisedTokens, truncated, longest] = [0, 0, 0, 0, 0];
   for (const { inputIds, labels, truncated: cut } of examples) {
     rows++;
     if (cut === true) truncated++;
@@ -126,36 +104,42 @@ export function countExamples(examples: ExampleList): DatasetStats {
   return { rows, tokens, supervisedTokens, truncated, longest };
 }
 
-type Visit = (row: Row, source: RowSource, plan: RowPlan, draw: Random) => string | undefined;
+function assemble(examples: Examples, walked: readonly WalkedPart[], starts: readonly number[]): Dataset {
+  const dropped = walked.flatMap((part) => part.dropped);
+  if (examples.length === 0) throw new DataError(nothingLeft(dropped));
+  return datasetOf(
+    examples,
+    walked.map(({ part, name, format, dropped: left }, i) => {
+      const count = (starts[i + 1] ?? examples.length) - (starts[i] ?? 0);
+      if (count === 0 && part.weight !== undefined) throw new ConfigError(`data: ${name}: has a weight, but no row to learn from`);
+      return { name, format, dropped: left, weight: part.weight, count };
+    }),
+  );
+}
 
-/** Walks all rows; what `visit` returns is wrong with the row. */
-async function eachRow({ source, options = {} }: LoadRequest, visit: Visit): Promise<RowFormat> {
-  checkDataOptions(options);
-  const sources = Array.isArray(source) ? (source as readonly DataSource[]) : [source as DataSource];
-  const problems = new RowProblems();
-  const draw = new Random(options.seed ?? 0, 'templates');
-  let format: RowFormat | undefined;
-  for (const each of sources) {
-    const file = 'rows' in each ? listRows(each.rows, each.name, problems) : await readJsonl(each, problems);
-    const first = file.rows[0];
-    if (first === undefined) continue; // every line is among the problems
-    const plan = planRows(options, first.value, `${file.name}, ${file.unit} ${first.line}`);
-    format ??= plan.format;
-    const mixable = plan.format === 'template' || (options.format ?? 'auto') !== 'auto';
-    for (const row of file.rows) {
-      const place = `${file.unit} ${row.line}`;
-      const found = mixable ? plan.format : detectFormat(row.value);
-      if (found !== undefined && found !== plan.format) {
-        problems.add(file.name, place, `mixed formats: this row is ${found}, ${file.unit} ${first.line} is ${plan.format}`);
-        continue;
-      }
-      const problem = visit(row, file, plan, draw);
-      if (problem !== undefined) problems.add(file.name, place, problem);
-    }
-  }
-  problems.throwIfAny();
-  if (format === undefined) throw new ConfigError('data: no files are given'); // no problem and no row: no source
-  return format;
+/** A data set of parts that follow each other, with what there is to count. */
+export function datasetOf(examples: Examples, parts: readonly Omit<DatasetPart, 'stats'>[]): Dataset {
+  let begin = 0;
+  const counted = parts.map((part): DatasetPart => {
+    const from = begin;
+    begin += part.count;
+    return { ...part, stats: isExampleList(examples) ? countExamples(slice(examples, from, begin)) : { rows: part.count } };
+  });
+  const [first] = counted;
+  if (first === undefined) throw new ConfigError('data: no files are given');
+  return { examples, parts: counted, dropped: counted.flatMap((part) => part.dropped), stats: sumStats(counted.map((part) => part.stats)), format: first.format };
+}
+
+function* slice(examples: ExampleList, begin: number, end: number): Generator<Example> {
+  for (let i = begin; i < end; i++) yield examples.at(i) as Example;
+}
+
+function sumStats(all: readonly DatasetStats[]): DatasetStats {
+  const rows = all.reduce((sum, stats) => sum + stats.rows, 0);
+  const known = all.filter((stats): stats is Required<DatasetStats> => stats.tokens !== undefined);
+  if (known.length < all.length) return { rows };
+  const sum = (key: 'tokens' | 'supervisedTokens' | 'truncated'): number => known.reduce((total, stats) => total + stats[key], 0);
+  return { rows, tokens: sum('tokens'), supervisedTokens: sum('supervisedTokens'), truncated: sum('truncated'), longest: Math.max(...known.map((stats) => stats.longest)) };
 }
 
 function nothingLeft(dropped: readonly DroppedRow[]): string {

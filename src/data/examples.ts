@@ -39,6 +39,11 @@ export function takeExamples(examples: Examples, indices: ArrayLike<number>): Pr
   );
 }
 
+/** All examples, for sets that fit into memory. */
+export function allExamples(examples: Examples): Promise<Example[]> {
+  return takeExamples(examples, Array.from({ length: examples.length }, (_, i) => i));
+}
+
 /** A part of other examples. */
 export function selectExamples(examples: ExampleList, indices: Int32Array): ExampleList;
 export function selectExamples(examples: Examples, indices: Int32Array): Examples;
@@ -62,8 +67,13 @@ export function* iterate(length: number, at: ExampleList['at']): Generator<Examp
   for (let i = 0; i < length; i++) yield at(i) as Example;
 }
 
+/** Indices from the longest to the shortest; equal lengths in their order. */
+export function longestFirst(lengths: ArrayLike<number>): Int32Array {
+  return Int32Array.from(lengths, (_, i) => i).sort((a, b) => (lengths[b] as number) - (lengths[a] as number) || a - b);
+}
+
 /** Positions whose label is predicted: all but the first that are not −100. */
-export function countTargets(labels: Int32Array): number {
+export function countTargets(labels: ArrayLike<number>): number {
   let count = 0;
   for (let i = 1; i < labels.length; i++) if (labels[i] !== IGNORED) count++;
   return count;

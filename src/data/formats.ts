@@ -1,4 +1,4 @@
-import { describeValue, type JsonRow } from './jsonl.js';
+import { describeValue, type JsonRow } from './row.js';
 import type { RowFormat } from './options.js';
 
 type PlainFormat = Exclude<RowFormat, 'template'>;

@@ -33,6 +33,8 @@ export interface DataOptions {
   readonly max_length?: number | undefined;
   /** Put several examples into one row of max_length tokens, each seeing only itself (training rows only). Default false. */
   readonly packing?: boolean | undefined;
+  /** Leave rows in their files and encode them when they are drawn. Default false. */
+  readonly streaming?: boolean | undefined;
   /** Shuffle anew every epoch (read by the sampler). Default true. */
   readonly shuffle?: boolean | undefined;
   /** Part of the rows kept for validation: a fraction below 1 or a count. */
@@ -59,6 +61,7 @@ export function checkDataOptions(options: DataOptions): void {
   if (options.completion_template !== undefined && options.completion_field !== undefined) {
     wrong.push('completion_template and completion_field exclude each other');
   }
+  if (options.packing === true && options.streaming === true) wrong.push('packing needs the lengths of all rows, which streaming does not read: give one of the two');
   const ownText = template ?? options.prompt_field ?? options.completion_template ?? options.completion_field ?? options.text_field;
   if ((format === 'tokens' || format === 'messages') && ownText !== undefined) {
     wrong.push(`format ${format} takes neither templates nor fields${format === 'messages' ? ' (chat_template changes the wording)' : ''}`);

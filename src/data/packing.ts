@@ -1,6 +1,7 @@
 import { ConfigError } from '../errors.js';
 import { IGNORED } from './encode.js';
-import { iterate, type Example, type ExampleList } from './examples.js';
+import type { Dataset } from './dataset.js';
+import { isExampleList, iterate, longestFirst, type Example, type ExampleList } from './examples.js';
 
 /** Which examples share a row: row r holds `order[offsets[r]] … order[offsets[r + 1] − 1]`. */
 export interface Packing {
@@ -23,7 +24,7 @@ export function packLengths(lengths: ArrayLike<number>, capacity: number): Packi
   const newest = new Int32Array(capacity + 1).fill(-1);
   const older = new Int32Array(lengths.length);
   let rows = 0;
-  for (const index of byLength(lengths)) {
+  for (const index of longestFirst(lengths)) {
     const length = lengths[index] as number;
     if (length > capacity) throw new ConfigError(`data: example ${index + 1} has ${length} tokens, a packed row holds ${capacity}`);
     let room = length;
@@ -43,9 +44,35 @@ export function packLengths(lengths: ArrayLike<number>, capacity: number): Packi
   return groupByRow(rowOf, rows);
 }
 
-/** Indices from the longest to the shortest; equal lengths in their order. */
-function byLength(lengths: ArrayLike<number>): Int32Array {
-  return Int32Array.from(lengths, (_, i) => i).sort((a, b) => (lengths[b] as number) - (lengths[a] as number) || a - b);
+/**
+ * A data set in rows of at most `maxLength` tokens (default: the longest example). Where its parts have weights, each is packed for
+ * itself, so that every row belongs to one of them. What is counted stays what the files hold.
+ * @throws ConfigError when the examples are not in memory.
+ */
+export function packDataset(set: Dataset, maxLength = set.stats.longest): Dataset {
+  const { examples, parts } = set;
+  if (!isExampleList(examples) || maxLength === undefined) throw new ConfigError('data: packing needs the lengths of all rows, which streaming does not read: leave one of them out');
+  const lengths = Int32Array.from(examples, (example) => example.inputIds.length);
+  const counts = parts.some((part) => part.weight !== undefined) ? parts.map((part) => part.count) : [lengths.length];
+  let begin = 0;
+  const packings = counts.map((count) => {
+    const { order, offsets } = packLengths(lengths.subarray(begin, begin + count), maxLength);
+    const shift = begin;
+    begin += count;
+    return { order: order.map((i) => i + shift), offsets: offsets.map((at) => at + shift) };
+  });
+  const packing = { order: concatenated(packings.map((p) => p.order)), offsets: concatenated([Int32Array.of(0), ...packings.map((p) => p.offsets.subarray(1))]) };
+  return { ...set, examples: new PackedExamples(examples, packing), parts: parts.map((part, i) => ({ ...part, count: packings.length === parts.length ? (packings[i] as Packing).offsets.length - 1 : part.count })) };
+}
+
+function concatenated(arrays: readonly Int32Array[]): Int32Array {
+  const whole = new Int32Array(arrays.reduce((sum, array) => sum + array.length, 0));
+  let at = 0;
+  for (const array of arrays) {
+    whole.set(array, at);
+    at += array.length;
+  }
+  return whole;
 }
 
 function groupByRow(rowOf: Int32Array, rows: number): Packing {

@@ -1,7 +1,7 @@
 import { ConfigError, DataError } from '../errors.js';
 import { compileTemplate, type CompiledTemplate } from '../tokenizer/template.js';
 import { describeFormats, detectFormat } from './formats.js';
-import type { JsonRow } from './jsonl.js';
+import type { JsonRow } from './row.js';
 import { templateName, templatesOf, type DataOptions, type RowFormat } from './options.js';
 
 /** Where a piece of text comes from: a field as it is, or one of several templates. */

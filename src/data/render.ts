@@ -4,7 +4,7 @@ import type { ChatMessage } from '../tokenizer/chat-template.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { writeChat, type TextSpan } from './chat.js';
 import { checkRow, stringProblem } from './formats.js';
-import { describeValue, type JsonRow } from './jsonl.js';
+import { describeValue, type JsonRow } from './row.js';
 import type { DataOptions } from './options.js';
 import type { RowPlan, TextPart } from './plan.js';
 

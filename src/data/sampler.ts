@@ -1,5 +1,6 @@
 import { ConfigError } from '../errors.js';
 import { Random } from '../random.js';
+import { mixedOrder, type MixPart } from './mix.js';
 
 export interface SamplerOptions {
   /** Number of examples to draw from. */
@@ -8,6 +9,8 @@ export interface SamplerOptions {
   readonly seed: number;
   /** A new order every epoch; else the order of the data set. Default true. */
   readonly shuffle?: boolean | undefined;
+  /** Parts that the examples consist of, drawn by weight. Without it every example is drawn once an epoch. */
+  readonly mix?: readonly MixPart[] | undefined;
 }
 
 /** Where a sampler stands, and what it must be the state of. */
@@ -19,29 +22,37 @@ export interface SamplerState {
   readonly count: number;
   readonly seed: number;
   readonly shuffle: boolean;
+  /** Sizes and weights of the parts, where they are mixed. */
+  readonly mix?: string;
 }
 
 /**
- * Gives out the indices of batches, epoch after epoch without end. Every epoch visits every example once, in an order
- * that depends on seed and epoch alone, so (epoch, position) is the whole state. The last batch of an epoch may be smaller.
+ * Gives out the indices of batches, epoch after epoch without end. Every epoch visits every example once, or as often as the mix
+ * says, in an order that depends on seed and epoch alone, so (epoch, position) is the whole state. The last batch of an epoch may be smaller.
  */
 export class BatchSampler {
   readonly count: number;
   readonly batchSize: number;
   private readonly seed: number;
   private readonly shuffle: boolean;
+  private readonly parts: readonly MixPart[] | undefined;
+  private readonly mix: string | undefined;
   private currentEpoch = 0;
   private currentPosition = 0;
   private order: Int32Array;
 
-  /** @throws ConfigError unless count and batch size are positive integers. */
-  constructor({ count, batchSize, seed, shuffle = true }: SamplerOptions) {
+  /** @throws ConfigError unless count and batch size are positive integers, and the parts of a mix add up to the count. */
+  constructor({ count, batchSize, seed, shuffle = true, mix }: SamplerOptions) {
     if (!Number.isInteger(count) || count < 1) throw new ConfigError(`there must be examples to draw from, found ${count}`);
     if (!Number.isInteger(batchSize) || batchSize < 1) throw new ConfigError(`the batch size must be a positive integer, found ${batchSize}`);
+    const mixed = mix?.reduce((sum, part) => sum + part.count, 0) ?? count;
+    if (mixed !== count) throw new ConfigError(`the parts of the data hold ${mixed} examples of ${count}`);
     this.count = count;
     this.batchSize = batchSize;
     this.seed = seed;
     this.shuffle = shuffle;
+    this.parts = mix;
+    this.mix = mix?.map((part) => `${part.count}:${part.weight}`).join();
     this.order = this.orderOf(0);
   }
 
@@ -68,8 +79,8 @@ export class BatchSampler {
   }
 
   state(): SamplerState {
-    const { currentEpoch: epoch, currentPosition: position, count, seed, shuffle } = this;
-    return { epoch, position, count, seed, shuffle };
+    const { currentEpoch: epoch, currentPosition: position, count, seed, shuffle, mix } = this;
+    return { epoch, position, count, seed, shuffle, ...(mix === undefined ? {} : { mix }) };
   }
 
   /**
@@ -77,7 +88,7 @@ export class BatchSampler {
    * @throws ConfigError when the state belongs to other data, another seed or order.
    */
   restore(state: SamplerState): void {
-    const differing = (['count', 'seed', 'shuffle'] as const).filter((key) => state[key] !== this[key]);
+    const differing = (['count', 'seed', 'shuffle', 'mix'] as const).filter((key) => state[key] !== this[key]);
     if (differing.length > 0) {
       const list = differing.map((key) => `${key} was ${state[key]} and is ${this[key]}`).join(', ');
       throw new ConfigError(`the saved place in the data belongs to another run: ${list}`);
@@ -96,6 +107,7 @@ export class BatchSampler {
   }
 
   private orderOf(epoch: number): Int32Array {
+    if (this.parts !== undefined) return mixedOrder(this.parts, this.seed, epoch, this.shuffle);
     if (!this.shuffle) return Int32Array.from({ length: this.count }, (_, i) => i);
     return new Random(this.seed, `shuffle/${epoch}`).permutation(this.count);
   }

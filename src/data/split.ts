@@ -1,15 +1,14 @@
 import { ConfigError, DataError } from '../errors.js';
 import { Random } from '../random.js';
-import { countExamples, loadDataset, type Dataset, type DataSource, type LoadRequest } from './dataset.js';
-import { selectExamples, type ExampleList } from './examples.js';
-import { PackedExamples, packLengths } from './packing.js';
-
-type Sources = DataSource | readonly DataSource[];
+import { datasetOf, openDataset, type Dataset } from './dataset.js';
+import { selectExamples } from './examples.js';
+import { packDataset } from './packing.js';
+import type { LoadRequest } from './walk.js';
 
 export interface SplitRequest extends Omit<LoadRequest, 'source'> {
-  readonly train: Sources;
-  readonly validation?: Sources | undefined;
-  readonly test?: Sources | undefined;
+  readonly train: LoadRequest['source'];
+  readonly validation?: LoadRequest['source'] | undefined;
+  readonly test?: LoadRequest['source'] | undefined;
 }
 
 export interface DataSplits {
@@ -19,9 +18,9 @@ export interface DataSplits {
 }
 
 /**
- * Loads the training file and, where given, files for validation and test. Without a validation file,
- * `validation_split` takes that part from the training rows. Only training rows are packed.
- * @throws as loadDataset; ConfigError when both a validation file and validation_split are given.
+ * Loads the training data and, where given, data for validation and test. Without validation data, `validation_split` takes that
+ * part from the training rows. Only training rows are packed.
+ * @throws as loadDataset; ConfigError when both validation data and validation_split are given.
  */
 export async function loadSplits({ train, validation, test, ...rest }: SplitRequest): Promise<DataSplits> {
   const { validation_split: part, packing = false, max_length: maxLength, seed = 0 } = rest.options ?? {};
@@ -29,23 +28,24 @@ export async function loadSplits({ train, validation, test, ...rest }: SplitRequ
     throw new ConfigError('data: a validation file and validation_split exclude each other');
   }
   const packed = (set: Dataset): Dataset => (packing ? packDataset(set, maxLength) : set);
-  const whole = await loadDataset({ ...rest, source: train });
-  const tested = test === undefined ? {} : { test: await loadDataset({ ...rest, source: test }) };
-  if (validation !== undefined) return { train: packed(whole), validation: await loadDataset({ ...rest, source: validation }), ...tested };
+  const whole = await openDataset({ ...rest, source: train });
+  const tested = test === undefined ? {} : { test: await openDataset({ ...rest, source: test }) };
+  if (validation !== undefined) return { train: packed(whole), validation: await openDataset({ ...rest, source: validation }), ...tested };
   if (part === undefined) return { train: packed(whole), ...tested };
   const halves = splitIndices(whole.examples.length, part, seed);
-  const keep = (indices: Int32Array): Dataset => {
-    const examples = selectExamples(whole.examples, indices);
-    return { ...whole, examples, stats: countExamples(examples) };
-  };
-  return { train: packed(keep(halves.train)), validation: { ...keep(halves.validation), dropped: [] }, ...tested };
+  return { train: packed(selectRows(whole, halves.train)), validation: { ...selectRows(whole, halves.validation), dropped: [] }, ...tested };
 }
 
-/** Examples packed into rows of at most `maxLength` tokens (default: the longest example). `stats` still count the rows of the files. */
-function packDataset(set: Dataset, maxLength = set.stats.longest): Dataset {
-  const examples: ExampleList = set.examples;
-  const lengths = Int32Array.from(examples, (example) => example.inputIds.length);
-  return { ...set, examples: new PackedExamples(examples, packLengths(lengths, maxLength)) };
+/** The data set of these examples alone; the indices ascend. */
+function selectRows(whole: Dataset, indices: Int32Array): Dataset {
+  let [begin, taken] = [0, 0];
+  const parts = whole.parts.map((part) => {
+    begin += part.count;
+    const before = taken;
+    while (taken < indices.length && (indices[taken] as number) < begin) taken++;
+    return { ...part, count: taken - before };
+  });
+  return datasetOf(selectExamples(whole.examples, indices), parts);
 }
 
 /**

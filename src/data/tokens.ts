@@ -1,7 +1,7 @@
 import type { EncodedRow } from './encode.js';
 import { IGNORED } from './encode.js';
 import { checkRow } from './formats.js';
-import type { JsonRow } from './jsonl.js';
+import type { JsonRow } from './row.js';
 
 /**
  * A pretokenised row, taken as it is: no special token is added, labels default to the ids. Trailing zeros of the

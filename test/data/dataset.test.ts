@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 
-import { loadDataset, loadTextRows, type Dataset } from '../../src/data/dataset.js';
+import { loadDataset, loadTextRows, type LoadedDataset } from '../../src/data/dataset.js';
 import type { Example } from '../../src/data/examples.js';
 import { IGNORED } from '../../src/data/encode.js';
 import type { DataOptions } from '../../src/data/options.js';
@@ -20,7 +20,7 @@ beforeAll(async () => {
   tokenizer = await smallTokenizer();
 });
 
-const load = (rows: readonly unknown[], options: DataOptions = {}): Promise<Dataset> =>
+const load = (rows: readonly unknown[], options: DataOptions = {}): Promise<LoadedDataset> =>
   loadDataset({ source: { name: 'rows', rows }, tokenizer, options });
 
 async function shown(row: unknown, options: DataOptions = {}): Promise<string> {

@@ -4,7 +4,7 @@ import { describeFormat, describeFormats, detectFormat } from '../../src/data/fo
 import { loadSplits, splitIndices } from '../../src/data/split.js';
 import { renderExample } from '../../src/data/show.js';
 import { loadTextRows } from '../../src/data/dataset.js';
-import type { Example } from '../../src/data/examples.js';
+import { allExamples, type Example } from '../../src/data/examples.js';
 import { ConfigError } from '../../src/errors.js';
 import { smallTokenizer } from '../tokenizer/fixture.js';
 
@@ -54,10 +54,10 @@ describe('loadSplits', () => {
   it('takes files or a part', async () => {
     const files = await loadSplits({ train: [source('a', 3), source('b', 2)], validation: source('v', 4), test: source('t', 1) });
     expect([files.train, files.validation, files.test].map((set) => set?.stats.rows)).toEqual([5, 4, 1]);
-    expect([...files.train.examples].map(({ source: name, row }) => `${name}${row}`)).toEqual(['a1', 'a2', 'a3', 'b1', 'b2']);
+    expect((await allExamples(files.train.examples)).map(({ source: name, row }) => `${name}${row}`)).toEqual(['a1', 'a2', 'a3', 'b1', 'b2']);
     const part = await loadSplits({ train: source('a', 10), options: { validation_split: 3, seed: 5 } });
     expect([part.train.stats.tokens, part.validation?.stats.tokens, part.test]).toEqual([14, 6, undefined]);
-    expect([...(part.validation?.examples ?? [])].map(({ row }) => row)).toEqual([...splitIndices(10, 3, 5).validation].map((i) => i + 1));
+    expect((await allExamples(part.validation?.examples ?? [])).map(({ row }) => row)).toEqual([...splitIndices(10, 3, 5).validation].map((i) => i + 1));
     const both = loadSplits({ train: source('a', 3), validation: source('v', 1), options: { validation_split: 1 } });
     await expect(both).rejects.toThrow(ConfigError);
   });

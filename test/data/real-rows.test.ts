@@ -5,8 +5,9 @@ import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 
 import { loadDataset, loadTextRows, type Dataset } from '../../src/data/dataset.js';
-import type { Example } from '../../src/data/examples.js';
-import { parseJsonl } from '../../src/data/jsonl.js';
+import { allExamples, type Example } from '../../src/data/examples.js';
+import { memorySource } from '../../src/io/source.js';
+import { listSourceRows } from '../support/data.js';
 import type { DataOptions } from '../../src/data/options.js';
 import { loadSplits } from '../../src/data/split.js';
 import { DataError } from '../../src/errors.js';
@@ -85,7 +86,7 @@ describe.skipIf(!existsSync(path.join(SHARED, 'datasets')))('rows of real data s
   }
 
   it.each(CASES)('$file as $format', { timeout: 120_000 }, async ({ file, options, rows, format, begins }) => {
-    const all = parseJsonl(await readFile(path.join(SHARED, 'datasets', file)), file).rows.map((row) => row.value);
+    const all = (await listSourceRows(memorySource(file, await readFile(path.join(SHARED, 'datasets', file))))).map((row) => ('value' in row ? row.value : row.problem));
     expect(all).toHaveLength(rows);
     const some = all.slice(0, 300); // enough of each kind, and quick
     const dataset = await loadDataset({ source: { name: file, rows: some }, tokenizer: stories, options });
@@ -135,7 +136,7 @@ describe.skipIf(!existsSync(path.join(SHARED, 'datasets')))('rows of real data s
     expect(splits.train.stats.rows).toBe(900);
     expect(splits.validation?.stats.rows).toBe(100);
     expect(splits.test?.stats.rows).toBe(100);
-    const rows = new Set([...splits.train.examples, ...(splits.validation?.examples ?? [])].map((example) => example.row));
+    const rows = new Set([...(await allExamples(splits.train.examples)), ...(await allExamples(splits.validation?.examples ?? []))].map((example) => example.row));
     expect(rows.size).toBe(1000);
     await Promise.all([train.close(), test.close()]);
   });

@@ -1,0 +1,103 @@
+import { DataError } from '../errors.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { detectFormat } from './formats.js';
+import { checkDataOptions, type DataOptions, type RowFormat } from './options.js';
+import { partName, partOptions, partsOf, type DataPart, type DroppedRow } from './parts.js';
+import { planRows } from './plan.js';
+import { RowProblems } from './problems.js';
+import type { RowContext } from './prepare.js';
+import type { ByteRange, DataSource, JsonRow, RowFile } from './row.js';
+import { openRows } from './rows.js';
+
+export interface LoadRequest {
+  readonly source: DataSource | DataPart | readonly (DataSource | DataPart)[];
+  /** Not needed for pretokenised rows. */
+  readonly tokenizer?: Tokenizer | undefined;
+  readonly options?: DataOptions | undefined;
+  /** Size of the model's vocabulary: every id is checked against it. Default: the tokenizer's. */
+  readonly vocabSize?: number | undefined;
+}
+
+/** A row on the way. */
+export interface VisitedRow {
+  readonly value: JsonRow;
+  readonly line: number;
+  readonly at?: ByteRange | undefined;
+  readonly file: RowFile;
+  readonly context: RowContext;
+}
+
+/** What was walked of one part. */
+export interface WalkedPart {
+  readonly part: DataPart;
+  readonly name: string;
+  readonly format: RowFormat;
+  readonly dropped: readonly DroppedRow[];
+}
+
+/** What is wrong with the row, or why it is left out; undefined when it is taken. */
+type Visit = (row: VisitedRow) => { readonly problem: string } | { readonly empty: string } | undefined;
+
+/**
+ * Walks all rows of all parts in order.
+ * @param onPart called before the rows of each part.
+ * @throws ConfigError for contradicting options; DataError listing the bad rows of all files together.
+ */
+export async function walkRows(request: LoadRequest, visit: Visit, onPart: () => void = () => undefined): Promise<WalkedPart[]> {
+  const { tokenizer, options = {} } = request;
+  const vocabSize = request.vocabSize ?? tokenizer?.vocabSize ?? Infinity;
+  const parts = partsOf(request.source).map((part) => ({ part, own: partOptions(options, part.options) }));
+  for (const { own } of parts) checkDataOptions(own);
+  const problems = new RowProblems();
+  const walked: WalkedPart[] = [];
+  let files = 0;
+  for (const { part, own } of parts) {
+    onPart();
+    const dropped: DroppedRow[] = [];
+    let format: RowFormat | undefined;
+    for (const source of part.sources) {
+      const file = await openRows(source);
+      const settled = await walkFile(file, { options: own, tokenizer, vocabSize, file: files++ }, { visit, problems, dropped });
+      format ??= settled;
+    }
+    // Without a row in order there are problems, which are thrown below.
+    if (format !== undefined) walked.push({ part, name: partName(part), format, dropped });
+  }
+  problems.throwIfAny();
+  if (walked.length < parts.length) throw new DataError('data: a data set names no files');
+  return walked;
+}
+
+interface Outcomes {
+  readonly visit: Visit;
+  readonly problems: RowProblems;
+  readonly dropped: DroppedRow[];
+}
+
+async function walkFile(file: RowFile, settings: Omit<RowContext, 'plan'>, { visit, problems, dropped }: Outcomes): Promise<RowFormat | undefined> {
+  const { options } = settings;
+  let first: { context: RowContext; line: number; mixable: boolean } | undefined;
+  for await (const row of file.rows) {
+    const { line } = row;
+    const place = `${file.unit} ${line}`;
+    if ('problem' in row) {
+      problems.add(file.name, place, row.problem);
+      continue;
+    }
+    if (first === undefined) {
+      const plan = planRows(options, row.value, `${file.name}, ${place}`);
+      first = { context: { ...settings, plan }, line, mixable: plan.format === 'template' || (options.format ?? 'auto') !== 'auto' };
+    }
+    const { format } = first.context.plan;
+    const found = first.mixable ? format : detectFormat(row.value);
+    if (found !== undefined && found !== format) {
+      problems.add(file.name, place, `mixed formats: this row is ${found}, ${file.unit} ${first.line} is ${format}`);
+      continue;
+    }
+    const refused = visit({ value: row.value, line, at: row.at, file, context: first.context });
+    if (refused === undefined) continue;
+    if ('problem' in refused) problems.add(file.name, place, refused.problem);
+    else dropped.push({ source: file.name, row: line, reason: refused.empty });
+  }
+  return first?.context.plan.format;
+}

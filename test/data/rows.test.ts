@@ -1,0 +1,189 @@
+import fc from 'fast-check';
+import { parquetWriteBuffer } from 'hyparquet-writer';
+import Papa from 'papaparse';
+import { describe, expect, it } from 'vitest';
+
+import { allExamples } from '../../src/data/examples.js';
+import { loadDataset, openDataset } from '../../src/data/dataset.js';
+import { openRows } from '../../src/data/rows.js';
+import { DataError } from '../../src/errors.js';
+import { memorySource, type ByteSource } from '../../src/io/source.js';
+import { smallTokenizer } from '../tokenizer/fixture.js';
+import { listSourceRows, textSource } from '../support/data.js';
+
+describe('JSONL', () => {
+  it('gives back any rows with their lines, and each again by its place', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.dictionary(fc.string(), fc.jsonValue()), { minLength: 1 }), fc.constantFrom('\n', '\r\n', '\n\n'), async (rows, end) => {
+        const plain = rows.map((row) => JSON.parse(JSON.stringify(row)) as unknown);
+        const file = await openRows(textSource('x.jsonl', plain.map((row) => JSON.stringify(row)).join(end)));
+        const [values, lines]: [unknown[], number[]] = [[], []];
+        for await (const row of file.rows) {
+          values.push('value' in row ? row.value : row.problem);
+          lines.push(row.line);
+          expect(await file.reread?.(row.at ?? { offset: 0, length: 0 })).toEqual({ value: values.at(-1) });
+        }
+        expect(values).toEqual(plain);
+        const step = end === '\n\n' ? 2 : 1;
+        expect(lines).toEqual(plain.map((_, i) => i * step + 1));
+      }),
+    );
+  });
+
+  it('takes a byte-order mark, and a JSON array', async () => {
+    expect(await listSourceRows(textSource('x', '\ufeff{"a":1}\n'))).toEqual([{ line: 1, value: { a: 1 } }]);
+    expect(await listSourceRows(textSource('x', ' [{"a":1},\n{"a":2}, 3]'))).toEqual([
+      { line: 1, value: { a: 1 } },
+      { line: 2, value: { a: 2 } },
+      { line: 3, problem: 'expected an object, found a number' },
+    ]);
+  });
+
+  it('reads lines that reach over the pieces a file is read in', async () => {
+    const long = 'x'.repeat(2 ** 20 - 20);
+    const values = ['a', long, 'b', long + long + long, long, '', 'c'];
+    const text = values.map((text) => `${JSON.stringify({ text })}\n`).join('');
+    expect(await listSourceRows(textSource('x.jsonl', text))).toEqual(values.map((text, i) => ({ line: i + 1, value: { text } })));
+    expect(await listSourceRows(textSource('x.jsonl', text.slice(0, -1)))).toHaveLength(values.length);
+  });
+
+  it.each(['', '\n \r\n', '[]'])('refuses an empty file %j', async (text) => {
+    await expect(openRows(textSource('empty.jsonl', text))).rejects.toThrow(DataError);
+    await expect(openRows(textSource('empty.jsonl', text))).rejects.toThrow('empty.jsonl');
+  });
+
+  it('names every bad line', async () => {
+    const bytes = new TextEncoder().encode('{"input_ids":[1,2]}\n{"a":\n7\n{"a":"?"}\n');
+    bytes[bytes.indexOf(0x3f)] = 0xff;
+    const loading = loadDataset({ source: memorySource('x.jsonl', bytes) });
+    await expect(loading).rejects.toThrow(DataError);
+    for (const told of ['3 bad rows', 'line 2: invalid JSON', 'line 3: expected a JSON object, found a number', 'line 4: not valid UTF-8']) {
+      await expect(loading).rejects.toThrow(told);
+    }
+  });
+
+  it('lists ten of many', async () => {
+    const loading = loadDataset({ source: textSource('x.jsonl', '1\n'.repeat(25)) });
+    await expect(loading).rejects.toThrow(/25 bad rows[^]*line 10:[^]*and 15 more/);
+    await expect(loading).rejects.not.toThrow('line 11:');
+  });
+
+  it('refuses a row without an end', async () => {
+    const endless: ByteSource = { name: 'x.jsonl', size: 2 ** 40, read: async (_offset, length) => new Uint8Array(length).fill(0x61), close: async () => undefined };
+    await expect(listSourceRows(endless)).rejects.toThrow('x.jsonl, line 1: a row of more than 64 MiB');
+  });
+});
+
+describe('CSV', () => {
+  const cell = fc.string({ unit: fc.constantFrom('a', 'é', '😀', '"', ',', ';', '\n', '\t', ' ', "'") });
+
+  it('gives back any values that are quoted by the rules, in file order', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.tuple(cell, cell), { minLength: 1 }), fc.constantFrom(',', ';', '\t'), fc.constantFrom('\n', '\r\n'), async (values, delimiter, newline) => {
+        const rows = values.map(([a, b], i) => ({ id: String(i), a, b }));
+        const text = Papa.unparse(rows, { delimiter, newline });
+        const file = await openRows(textSource('x.csv', text));
+        const found: unknown[] = [];
+        for await (const row of file.rows) {
+          expect(row).toHaveProperty('value');
+          found.push('value' in row ? row.value : row.problem);
+          expect(await file.reread?.(row.at ?? { offset: 0, length: 0 })).toEqual({ value: found.at(-1) });
+        }
+        expect(found).toEqual(rows);
+      }),
+    );
+  });
+
+  it('counts the lines of the file, and names what is wrong with a row', async () => {
+    const text = 'prompt,completion\n"two\nlines",a\n\nb\nc,d,e\n"f" g,h\n5" pipe,i\n';
+    expect(await listSourceRows(textSource('x.csv', text))).toEqual([
+      { line: 2, value: { prompt: 'two\nlines', completion: 'a' } },
+      { line: 5, problem: '1 values, but the first line names 2 fields' },
+      { line: 6, problem: '3 values, but the first line names 2 fields' },
+      { line: 7, problem: expect.stringContaining('invalid CSV') as string },
+      { line: 8, value: { prompt: '5" pipe', completion: 'i' } },
+    ]);
+    expect(await listSourceRows(textSource('x.csv', 'text\n"never closed\nb\n'))).toEqual([{ line: 2, problem: expect.stringContaining('invalid CSV') as string }]);
+    expect(await listSourceRows(textSource('x.tsv', 'text\tmore\na, b\tc\n'))).toEqual([{ line: 2, value: { text: 'a, b', more: 'c' } }]);
+    expect(await listSourceRows(textSource('x.csv', '\ufefftext\na\n'))).toEqual([{ line: 2, value: { text: 'a' } }]);
+  });
+
+  it('wants names in the first line', async () => {
+    await expect(openRows(textSource('x.csv', 'a,a\n1,2\n'))).rejects.toThrow('x.csv, line 1: the first line must name the fields: "a" stands there twice');
+    await expect(openRows(textSource('x.csv', 'a,\n1,2\n'))).rejects.toThrow('a name is empty');
+    await expect(openRows(textSource('x.csv', '\n'))).rejects.toThrow('the file is empty');
+  });
+});
+
+describe('text', () => {
+  it('makes every line a row', async () => {
+    expect(await listSourceRows(textSource('x.txt', 'one\r\n\n  two \n'))).toEqual([
+      { line: 1, value: { text: 'one' } },
+      { line: 3, value: { text: '  two ' } },
+    ]);
+  });
+});
+
+describe('Parquet', () => {
+  const messages = [{ role: 'user', content: 'q' }, { role: 'assistant', content: 'a' }];
+
+  function parquet(rowGroupSize: number, codec: 'SNAPPY' | 'UNCOMPRESSED' = 'SNAPPY'): ByteSource {
+    const columnData = [
+      { name: 'text', data: ['a', 'bé', 'c', 'd', 'e'], type: 'STRING' as const },
+      { name: 'count', data: [1n, 2n, 3n, 4n, 9007199254740993n], type: 'INT64' as const },
+      { name: 'maybe', data: ['x', null, 'y', null, 'z'], type: 'STRING' as const },
+      { name: 'messages', data: Array.from({ length: 5 }, () => messages), type: 'JSON' as const },
+    ];
+    return memorySource('rows.parquet', new Uint8Array(parquetWriteBuffer({ columnData, rowGroupSize, codec })));
+  }
+
+  it.each([2, 100])('reads rows of any number of groups (%i rows each)', async (size) => {
+    for (const codec of ['SNAPPY', 'UNCOMPRESSED'] as const) {
+      const rows = await listSourceRows(parquet(size, codec));
+      expect(rows.map((row) => row.line)).toEqual([1, 2, 3, 4, 5]);
+      expect(rows[1]).toEqual({ line: 2, value: { text: 'bé', count: 2, messages } });
+      expect(rows[4]).toEqual({ line: 5, value: { text: 'e', count: '9007199254740993', maybe: 'z', messages } });
+    }
+  });
+
+  it('refuses what is none', async () => {
+    await expect(openRows(textSource('x.parquet', 'no parquet at all'))).rejects.toThrow(/x\.parquet: cannot be read as Parquet: /);
+    const bytes = await parquet(100).read(0, parquet(100).size);
+    const broken = memorySource('x.parquet', bytes.slice().fill(0xff, 4, 60));
+    await expect(listSourceRows(broken)).rejects.toThrow(DataError);
+  });
+});
+
+describe('formats of files', () => {
+  it('make the same examples', async () => {
+    const tokenizer = await smallTokenizer();
+    const rows = [{ prompt: 'the, "end"', completion: ' of\nit' }, { prompt: 'to', completion: ' be' }];
+    const columnData = (['prompt', 'completion'] as const).map((name) => ({ name, data: rows.map((row) => row[name]), type: 'STRING' as const }));
+    const sources = [
+      textSource('x.jsonl', rows.map((row) => JSON.stringify(row)).join('\n')),
+      textSource('x.json', JSON.stringify(rows)),
+      textSource('x.csv', Papa.unparse(rows)),
+      textSource('x.tsv', Papa.unparse(rows, { delimiter: '\t' })),
+      memorySource('x.parquet', new Uint8Array(parquetWriteBuffer({ columnData }))),
+    ];
+    const [first, ...others] = await Promise.all(sources.map(async (source) => [...(await loadDataset({ source, tokenizer })).examples].map(({ inputIds, labels }) => ({ inputIds, labels }))));
+    for (const other of others) expect(other).toEqual(first);
+    expect(first).toHaveLength(2);
+  });
+
+  it('stream where rows can be read alone', async () => {
+    const tokenizer = await smallTokenizer();
+    const options = { streaming: true, max_length: 6 };
+    const text = '{"prompt":"a","completion":"b"}\n{"prompt":"a","completion":" "}\n{"prompt":"too long a prompt","completion":"b"}\n{"prompt":"c","completion":"d"}\n';
+    const [streamed, loaded] = await Promise.all([{ ...options }, { ...options, streaming: false }].map((each) => openDataset({ source: textSource('x.jsonl', text), tokenizer, options: each })));
+    expect(streamed?.dropped).toEqual([{ source: 'x.jsonl', row: 2, reason: 'the completion is empty' }]);
+    expect(streamed?.stats).toEqual({ rows: 3 });
+    const [a, empty, b] = await allExamples(streamed?.examples ?? []);
+    expect([a, b]).toEqual(await allExamples(loaded?.examples ?? []));
+    expect([...(empty?.labels ?? [])]).toEqual([-100]);
+    for (const source of [textSource('x.json', '[{"text":"a"}]'), { name: 'rows', rows: [{ text: 'a' }] }]) {
+      await expect(openDataset({ source, tokenizer, options })).rejects.toThrow('streaming reads JSONL, CSV and text');
+    }
+    await expect(openDataset({ source: textSource('x.jsonl', `${text}7\n`), tokenizer, options })).rejects.toThrow('line 5: expected a JSON object');
+  });
+});
