@@ -111,7 +111,7 @@ function readRope(fields: Fields, headDim: number, maxPositions: number, partial
   const theta = parameters.has('rope_theta') ? parameters.positive('rope_theta') : fields.positive('rope_theta', 10000);
   const partial = parameters.has('partial_rotary_factor') ? parameters.positive('partial_rotary_factor') : fields.positive('partial_rotary_factor', partialByDefault);
   const rotaryDim = Math.floor(headDim * partial);
-  if (rotaryDim % 2 !== 0 || rotaryDim > headDim) fields.problem('head_dim', headDim, 'a size whose rotated part is even and no larger');
+  if (rotaryDim % 2 !== 0 || rotaryDim < 2 || rotaryDim > headDim) fields.problem('head_dim', headDim, 'a size whose rotated part is even, at least 2 and no larger');
   const types = ['default', 'linear', 'llama3'] as const;
   const type = scaling.has('rope_type') || !scaling.has('type') ? scaling.oneOf('rope_type', types, 'default') : scaling.oneOf('type', types);
   if (type === 'default') return { theta, rotaryDim, scaling: { type } };

@@ -7,11 +7,47 @@ import { HAS_SHARED, SHARED } from '../support/goldens.js';
 import { TINY_CONFIG } from '../support/tiny-model.js';
 
 describe('parseModelConfig', () => {
-  it.skipIf(!HAS_SHARED).each(['llama', 'llama3_tied', 'mistral', 'qwen2', 'qwen3'])('reads %s alike in the spelling of transformers 4 and 5', (name) => {
+  it.skipIf(!HAS_SHARED).each(['llama', 'llama3_tied', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'gpt_neox', 'phi', 'phi3', 'gemma'])('reads %s alike in the spelling of transformers 4 and 5', (name) => {
     const read = (file: string): unknown => JSON.parse(readFileSync(join(SHARED, 'reference/transformers-peft', name, file), 'utf8'));
     expect(existsSync(join(SHARED, 'reference/transformers-peft', name, 'config.v4.json'))).toBe(true);
     const [five, four] = [parseModelConfig(read('config.json')), parseModelConfig(read('config.v4.json'))];
     expect({ ...four, family: four.family.modelType }).toEqual({ ...five, family: five.family.modelType });
+  });
+
+  it('reads the files of the first releases, which leave out what is usual', () => {
+    const gpt2 = parseModelConfig({
+      ...{ model_type: 'gpt2', activation_function: 'gelu_new', n_ctx: 1024, n_embd: 768, n_head: 12, n_layer: 12, n_positions: 1024 },
+      ...{ layer_norm_epsilon: 1e-5, bos_token_id: 50256, eos_token_id: 50256, vocab_size: 50257, summary_type: 'cls_index' },
+    });
+    expect(gpt2).toMatchObject({ hiddenSize: 768, intermediateSize: 3072, numKvHeads: 12, headDim: 64, maxPositions: 1024, activation: 'gelu_tanh', tiedHead: true, rope: undefined });
+    const pythia = parseModelConfig({
+      ...{ model_type: 'gpt_neox', hidden_act: 'gelu', hidden_size: 512, intermediate_size: 2048, layer_norm_eps: 1e-5, max_position_embeddings: 2048 },
+      ...{ num_attention_heads: 8, num_hidden_layers: 6, rotary_emb_base: 20000, rotary_pct: 0.5, use_parallel_residual: false, vocab_size: 50304 },
+    });
+    expect(pythia).toMatchObject({ rope: { theta: 20000, rotaryDim: 32 }, parallelResidual: false, tiedHead: false, activation: 'gelu', bias: { qkv: true, output: true, mlp: true } });
+    const gemma = parseModelConfig({
+      ...{ model_type: 'gemma', hidden_act: 'gelu', hidden_activation: null, hidden_size: 2048, head_dim: 256, intermediate_size: 16384 },
+      ...{ num_attention_heads: 8, num_hidden_layers: 18, num_key_value_heads: 1, rms_norm_eps: 1e-6, max_position_embeddings: 8192, vocab_size: 256000 },
+    });
+    expect(gemma).toMatchObject({ activation: 'gelu_tanh', tiedHead: true, headDim: 256 });
+    const phi3 = { ...TINY_CONFIG, model_type: 'phi3', sliding_window: 16 };
+    expect(parseModelConfig(phi3)).toMatchObject({ windows: [16, 16], tiedHead: false });
+  });
+
+  it('names a setting that is not implemented rather than computing something else', () => {
+    const gpt2 = { model_type: 'gpt2', n_embd: 32, n_head: 4, n_layer: 2, n_positions: 64, vocab_size: 32 };
+    const tried: [Record<string, unknown>, string][] = [
+      [{ ...gpt2, scale_attn_by_inverse_layer_idx: true }, 'scale_attn_by_inverse_layer_idx: found true, allowed only false'],
+      [{ ...gpt2, scale_attn_weights: false }, 'scale_attn_weights: found false, allowed only true'],
+      [{ ...gpt2, add_cross_attention: true }, 'add_cross_attention: found true'],
+      [{ ...gpt2, n_embd: 'wide' }, 'n_embd: found "wide"'],
+      [{ ...gpt2, activation_function: 'quick_gelu' }, 'activation_function: found "quick_gelu"'],
+      [{ ...TINY_CONFIG, model_type: 'phi', qk_layernorm: true }, 'qk_layernorm: found true, allowed only false'],
+      [{ ...TINY_CONFIG, model_type: 'phi3', rope_scaling: { type: 'longrope', short_factor: [1], long_factor: [1] } }, 'rope_scaling.type: found "longrope"'],
+      [{ ...TINY_CONFIG, model_type: 'gemma', use_bidirectional_attention: true }, 'use_bidirectional_attention: found true'],
+      [{ ...TINY_CONFIG, model_type: 'gpt_neox', rotary_pct: 0.1 }, 'head_dim: found 8, allowed a size whose rotated part is even, at least 2'],
+    ];
+    for (const [json, message] of tried) expect(() => parseModelConfig(json)).toThrow(message);
   });
 
   it('takes what older files leave out from the architecture', () => {
@@ -39,7 +75,7 @@ describe('parseModelConfig', () => {
   });
 
   it('names the families it knows', () => {
-    expect(() => parseModelConfig({ ...TINY_CONFIG, model_type: 'bert' })).toThrow(/model_type: found "bert", allowed one of llama, mistral, qwen2, qwen3/);
+    expect(() => parseModelConfig({ ...TINY_CONFIG, model_type: 'bert' })).toThrow(/model_type: found "bert", allowed one of llama, mistral, qwen2, qwen3, gpt2, gpt_neox, phi, phi3, gemma/);
     expect(() => parseModelConfig([])).toThrow('must be a JSON object');
   });
 
