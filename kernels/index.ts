@@ -15,7 +15,7 @@ import { dequantizeOp } from './nf4-dequantize/kernel.js';
 import { quantizedMatmulOp } from './nf4-matmul/kernel.js';
 import { handWrittenKernel, registerOp, type Op } from './runtime/op.js';
 import { shareClonesOnWasm } from './runtime/share-clones.js';
-import { rmsNormGradOp, rmsNormOp } from './rms-norm/kernel.js';
+import { rmsNormGradOp, rmsNormOp, rmsNormWeightGradOp } from './rms-norm/kernel.js';
 import { activationGradOp, activationOp } from './swiglu/activation.js';
 import { swigluGradOp, swigluOp } from './swiglu/kernel.js';
 
@@ -24,6 +24,7 @@ const OPS: readonly Op[] = [
   attentionGradOp,
   rmsNormOp,
   rmsNormGradOp,
+  rmsNormWeightGradOp,
   layerNormOp,
   layerNormGradOp,
   layerNormWeightsGradOp,
@@ -65,10 +66,10 @@ export { linear, type LinearOptions } from './linear/kernel.js';
 export { matmul } from './matmul/kernel.js';
 export type { MatmulForm } from './matmul/form.js';
 export { dequantize } from './nf4-dequantize/kernel.js';
-export { disposeWeight, uploadDense, uploadQuantized, weightBytes } from './nf4-dequantize/weight.js';
+export { disposeWeight, downloadQuantized, uploadDense, uploadQuantized, weightBytes } from './nf4-dequantize/weight.js';
 export { quantizedMatmul } from './nf4-matmul/kernel.js';
 export { kernelMode, setKernelMode, withKernelMode, type KernelMode } from './runtime/op.js';
-export { checkpointed, pullback, valueAndGradients, type Pullback } from './runtime/gradients.js';
+export { checkpointed, pullback, untracked, valueAndGradients, type Pullback } from './runtime/gradients.js';
 export { withGpuClock, type GpuTimes } from './runtime/gpu-clock.js';
 export { gpuDispatchCount } from './runtime/webgpu.js';
 export type * from './types.js';

@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { chunks, forEach, itemsPerDispatch } from '../runtime/each.js';
 import { handWrittenKernel, kernelMode, runOpMulti, type Attrs, type Op } from '../runtime/op.js';
 import { parallelFor } from '../runtime/threads.js';
 import { wasmOffset } from '../runtime/wasm.js';
 import { gpuDispatch, gpuInPlace, gpuUniform, gpuWorkgroups, type GpuParams } from '../runtime/webgpu.js';
-import { chunks, forEach, itemsPerDispatch } from './each.js';
 import { adamwReference, type Hyper, type ItemHyper } from './reference.js';
 import { wasmSource } from './wasm.generated.js';
 import * as wgsl from './wgsl.generated.js';
@@ -120,7 +120,7 @@ export const adamwOp: Op = {
     const scale = gpuUniform(backend, 'adamw/scale', inputs['scale'] as tf.TensorInfo);
     for (const group of chunks(numbered, itemsPerDispatch(backend, 4, 0))) {
       for (const { tensors: [p, , m, v] } of group) for (const written of [p, m, v] as tf.TensorInfo[]) gpuInPlace(backend, written);
-      const program = { name: `adamw/step ${group.length}`, code: () => forEach(wgsl.step, group.length), transientParams: true };
+      const program = { name: `adamw/step ${group.length}`, code: () => forEach(wgsl.step, { n: group.length }), transientParams: true };
       const common = [hyper.oneMinusBeta1, hyper.beta2, hyper.oneMinusBeta2, hyper.rootCorrection2, hyper.epsilon, 0, 0, 0].map((value) => ['f', value] as const);
       const each = group.flatMap(({ count, decay, stepSize }): GpuParams => [['u', count], ['f', decay], ['f', stepSize], ['u', 0]]);
       const [x, y] = gpuWorkgroups(Math.max(...group.map(({ count }) => count)), 256);

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { chunks, forEach, itemsPerDispatch } from '../runtime/each.js';
 import { runOp, type Op } from '../runtime/op.js';
 import { wasmExports, wasmOffset, wasmOutput } from '../runtime/wasm.js';
 import { gpuDispatch, gpuOutput, gpuRelease } from '../runtime/webgpu.js';
-import { chunks, forEach, itemsPerDispatch } from './each.js';
 import { globalNormReference } from './reference.js';
 import { wasmSource } from './wasm.generated.js';
 import * as wgsl from './wgsl.generated.js';
@@ -49,7 +49,7 @@ export const globalNormOp: Op = {
       const first = k * perDispatch;
       const counts = sizes.slice(first, first + perDispatch);
       const params = [first, 0, 0, 0, ...counts].map((value) => ['u', value] as const);
-      const program = { name: `adamw/squares ${batch.length}`, code: () => forEach(wgsl.squares, batch.length) };
+      const program = { name: `adamw/squares ${batch.length}`, code: () => forEach(wgsl.squares, { n: batch.length }) };
       gpuDispatch(backend, program, [...batch, partials], params, [parts, batch.length, 1]);
     });
     const norm = gpuOutput(backend, []);

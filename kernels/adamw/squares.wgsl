@@ -1,7 +1,7 @@
 // Partial sums of squares of $n tensors in one dispatch: workgroup (x, t) takes every groups.x-th stretch of tensor t and writes
-// partials[(first + t) · groups.x + x]. See each.ts.
+// partials[(first + t) · groups.x + x]. See ../runtime/each.ts.
 struct Params { first: u32, u0: u32, u1: u32, u2: u32, counts: array<vec4u, ($n + 3) / 4> }
-@group(0) @binding($i) var<storage, read> t$i: array<f32>; // #each
+@group(0) @binding($i) var<storage, read> t$i: array<f32>; // #each n
 @group(0) @binding($n) var<storage, read_write> partials: array<f32>;
 @group(0) @binding($n + 1) var<uniform> params: Params;
 
@@ -9,7 +9,7 @@ struct Params { first: u32, u0: u32, u1: u32, u2: u32, counts: array<vec4u, ($n 
 
 fn value(t: u32, i: u32) -> f32 {
   switch t {
-    case $i: { return t$i[i]; } // #each
+    case $i: { return t$i[i]; } // #each n
     default: { return 0.0; }
   }
 }

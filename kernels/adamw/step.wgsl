@@ -1,10 +1,10 @@
-// One AdamW step in place on $n tensors, one element an invocation; group.z is the tensor. `scale` is a factor for all gradients. See each.ts.
+// One AdamW step in place on $n tensors, one element an invocation; group.z is the tensor. `scale` is a factor for all gradients. See ../runtime/each.ts.
 struct Item { count: u32, decay: f32, stepSize: f32, unused: u32 }
 struct Params { oneMinusBeta1: f32, beta2: f32, oneMinusBeta2: f32, rootCorrection2: f32, epsilon: f32, u0: u32, u1: u32, u2: u32, items: array<Item, $n> }
-@group(0) @binding(4 * $i) var<storage, read_write> p$i: array<f32>; // #each
-@group(0) @binding(4 * $i + 1) var<storage, read> g$i: array<f32>; // #each
-@group(0) @binding(4 * $i + 2) var<storage, read_write> m$i: array<f32>; // #each
-@group(0) @binding(4 * $i + 3) var<storage, read_write> v$i: array<f32>; // #each
+@group(0) @binding(4 * $i) var<storage, read_write> p$i: array<f32>; // #each n
+@group(0) @binding(4 * $i + 1) var<storage, read> g$i: array<f32>; // #each n
+@group(0) @binding(4 * $i + 2) var<storage, read_write> m$i: array<f32>; // #each n
+@group(0) @binding(4 * $i + 3) var<storage, read_write> v$i: array<f32>; // #each n
 @group(0) @binding(4 * $n) var<uniform> params: Params;
 @group(0) @binding(4 * $n + 1) var<uniform> scale: f32;
 
@@ -23,7 +23,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let item = params.items[group.z];
   if (i >= item.count) { return; }
   switch group.z {
-    case $i: { let next = adamw(item, p$i[i], g$i[i], m$i[i], v$i[i]); p$i[i] = next.x; m$i[i] = next.y; v$i[i] = next.z; } // #each
+    case $i: { let next = adamw(item, p$i[i], g$i[i], m$i[i], v$i[i]); p$i[i] = next.x; m$i[i] = next.y; v$i[i] = next.z; } // #each n
     default: {}
   }
 }

@@ -30,9 +30,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
 }
 `;
 export const squares = `// Partial sums of squares of $n tensors in one dispatch: workgroup (x, t) takes every groups.x-th stretch of tensor t and writes
-// partials[(first + t) · groups.x + x]. See each.ts.
+// partials[(first + t) · groups.x + x]. See ../runtime/each.ts.
 struct Params { first: u32, u0: u32, u1: u32, u2: u32, counts: array<vec4u, ($n + 3) / 4> }
-@group(0) @binding($i) var<storage, read> t$i: array<f32>; // #each
+@group(0) @binding($i) var<storage, read> t$i: array<f32>; // #each n
 @group(0) @binding($n) var<storage, read_write> partials: array<f32>;
 @group(0) @binding($n + 1) var<uniform> params: Params;
 
@@ -54,7 +54,7 @@ fn reduce_add(value: f32, lane: u32) -> f32 {
 
 fn value(t: u32, i: u32) -> f32 {
   switch t {
-    case $i: { return t$i[i]; } // #each
+    case $i: { return t$i[i]; } // #each n
     default: { return 0.0; }
   }
 }
@@ -72,13 +72,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   if (lane == 0u) { partials[(params.first + t) * groups.x + group.x] = total; }
 }
 `;
-export const step = `// One AdamW step in place on $n tensors, one element an invocation; group.z is the tensor. \`scale\` is a factor for all gradients. See each.ts.
+export const step = `// One AdamW step in place on $n tensors, one element an invocation; group.z is the tensor. \`scale\` is a factor for all gradients. See ../runtime/each.ts.
 struct Item { count: u32, decay: f32, stepSize: f32, unused: u32 }
 struct Params { oneMinusBeta1: f32, beta2: f32, oneMinusBeta2: f32, rootCorrection2: f32, epsilon: f32, u0: u32, u1: u32, u2: u32, items: array<Item, $n> }
-@group(0) @binding(4 * $i) var<storage, read_write> p$i: array<f32>; // #each
-@group(0) @binding(4 * $i + 1) var<storage, read> g$i: array<f32>; // #each
-@group(0) @binding(4 * $i + 2) var<storage, read_write> m$i: array<f32>; // #each
-@group(0) @binding(4 * $i + 3) var<storage, read_write> v$i: array<f32>; // #each
+@group(0) @binding(4 * $i) var<storage, read_write> p$i: array<f32>; // #each n
+@group(0) @binding(4 * $i + 1) var<storage, read> g$i: array<f32>; // #each n
+@group(0) @binding(4 * $i + 2) var<storage, read_write> m$i: array<f32>; // #each n
+@group(0) @binding(4 * $i + 3) var<storage, read_write> v$i: array<f32>; // #each n
 @group(0) @binding(4 * $n) var<uniform> params: Params;
 @group(0) @binding(4 * $n + 1) var<uniform> scale: f32;
 
@@ -97,7 +97,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let item = params.items[group.z];
   if (i >= item.count) { return; }
   switch group.z {
-    case $i: { let next = adamw(item, p$i[i], g$i[i], m$i[i], v$i[i]); p$i[i] = next.x; m$i[i] = next.y; v$i[i] = next.z; } // #each
+    case $i: { let next = adamw(item, p$i[i], g$i[i], m$i[i], v$i[i]); p$i[i] = next.x; m$i[i] = next.y; v$i[i] = next.z; } // #each n
     default: {}
   }
 }

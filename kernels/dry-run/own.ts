@@ -39,6 +39,7 @@ export const OWN: Readonly<Record<string, DryKernel>> = {
   LowrankEmbeddingGrad: ({ dy }, attrs, backend) => backend.output([attrs['vocab'] as number, dy?.shape[1] as number]),
   LowrankRmsNorm: ({ x }, _attrs, backend) => [backend.output(x?.shape as number[]), backend.output([x?.shape[0] as number])],
   LowrankRmsNormGrad: like('x'),
+  LowrankRmsNormWeightGrad: ({ x }, _attrs, backend) => backend.output([x?.shape[1] as number]),
   LowrankLayerNorm: ({ x }, _attrs, backend) => [backend.output(x?.shape as number[]), backend.output([x?.shape[0] as number, 2])],
   LowrankLayerNormGrad: like('x'),
   LowrankLayerNormWeightsGrad: ({ x }, _attrs, backend) => [1, 2].map(() => backend.output([x?.shape[1] as number])),

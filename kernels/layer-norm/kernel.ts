@@ -1,5 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { forEach } from '../runtime/each.js';
 import { runOp, runOpMulti, sharedMany, type Op } from '../runtime/op.js';
+import { gradientParts, namedParts, partPointers, partsIn, sumParts } from '../runtime/parts.js';
 import { parallelFor } from '../runtime/threads.js';
 import { wasmOffset, wasmOutput } from '../runtime/wasm.js';
 import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
@@ -51,31 +53,45 @@ export const layerNormOp: Op = {
     inputsToSave: ['x', 'w'],
     outputsToSave: [false, true],
     gradFunc: (dys, saved) => {
-      const dy = (dys as tf.Tensor[])[0] as tf.Tensor;
+      const parts = namedParts(gradientParts(dys));
       const [x, w, stats] = saved as [tf.Tensor, tf.Tensor, tf.Tensor];
-      const weights = sharedMany(() => runOpMulti(layerNormWeightsGradOp, { dy, x, stats }));
-      return { x: () => runOp(layerNormGradOp, { dy, x, w, stats }), w: () => weights(0), b: () => weights(1) };
+      const weights = sharedMany(() => runOpMulti(layerNormWeightsGradOp, { ...parts, x, stats }));
+      return {
+        x: (added?: tf.Tensor) => runOp(layerNormGradOp, { ...parts, x, w, stats, added }),
+        w: () => weights(0),
+        b: () => weights(1),
+      };
     },
   },
+  sumsInto: ['x'],
 };
 
+/** dx for dy = dy0 + dy1 + …, plus `added` where that is given. */
 export const layerNormGradOp: Op = {
   name: 'LowrankLayerNormGrad',
-  reference: ({ dy, x, w, stats }) => layerNormGradReference(dy as tf.Tensor2D, x as tf.Tensor2D, w as tf.Tensor1D, stats as tf.Tensor2D),
+  reference: (inputs) => {
+    const { x, w, stats, added } = inputs as Record<string, tf.Tensor>;
+    const dx = layerNormGradReference(sumParts(inputs), x as tf.Tensor2D, w as tf.Tensor1D, stats as tf.Tensor2D);
+    return added === undefined ? dx : tf.add(dx, added);
+  },
   wasm: ({ inputs, backend }) => {
-    const { dy, x, w, stats } = inputs as Record<'dy' | 'x' | 'w' | 'stats', tf.TensorInfo>;
+    const { x, w, stats, added } = inputs as Record<'x' | 'w' | 'stats', tf.TensorInfo> & { added?: tf.TensorInfo };
     const [rows, dim] = x.shape as [number, number];
     const dx = wasmOutput(backend, [rows, dim]);
-    const pointers = [dy, x, w, stats, dx].map((t) => wasmOffset(backend, t));
-    parallelFor(backend, wasmSource, 'backward', [...pointers, dim], { count: rows, cost: 0.7 * dim });
+    const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
+    const args = [...partPointers(backend, inputs as Record<string, tf.TensorInfo>), at(x), at(w), at(stats), added === undefined ? 0 : at(added), at(dx), dim];
+    parallelFor(backend, wasmSource, 'backward', args, { count: rows, cost: 0.8 * dim });
     return dx;
   },
   webgpu: ({ inputs, backend }) => {
-    const { dy, x, w, stats } = inputs as Record<'dy' | 'x' | 'w' | 'stats', tf.TensorInfo>;
+    const { x, w, stats, added } = inputs as Record<'x' | 'w' | 'stats', tf.TensorInfo> & { added?: tf.TensorInfo };
     const [rows, dim] = x.shape as [number, number];
+    const parts = partsIn(inputs as Record<string, tf.TensorInfo>);
     const dx = gpuOutput(backend, [rows, dim]);
-    const program = { name: 'layer-norm/backward', code: wgsl.backward };
-    gpuDispatch(backend, program, [dy, x, w, stats, dx], [['u', rows], ['u', dim]], gpuWorkgroups(rows, 1));
+    const others = added === undefined ? [] : [added];
+    const counts = { n: parts.length, a: others.length };
+    const program = { name: `layer-norm/backward ${counts.n} ${counts.a}`, code: () => forEach(wgsl.backward, counts) };
+    gpuDispatch(backend, program, [...parts, x, w, stats, ...others, dx], [['u', rows], ['u', dim]], gpuWorkgroups(rows, 1));
     return dx;
   },
   gradient: null,
@@ -84,21 +100,23 @@ export const layerNormGradOp: Op = {
 /** [dw, db]; runs only where a weight or bias is trained. */
 export const layerNormWeightsGradOp: Op = {
   name: 'LowrankLayerNormWeightsGrad',
-  reference: ({ dy, x, stats }) => layerNormWeightsGradReference(dy as tf.Tensor2D, x as tf.Tensor2D, stats as tf.Tensor2D),
+  reference: (inputs) => layerNormWeightsGradReference(sumParts(inputs), inputs['x'] as tf.Tensor2D, inputs['stats'] as tf.Tensor2D),
   wasm: ({ inputs, backend }) => {
-    const { dy, x, stats } = inputs as Record<'dy' | 'x' | 'stats', tf.TensorInfo>;
+    const { x, stats } = inputs as Record<'x' | 'stats', tf.TensorInfo>;
     const [rows, dim] = x.shape as [number, number];
     const [dw, db] = [wasmOutput(backend, [dim]), wasmOutput(backend, [dim])];
-    const pointers = [dy, x, stats, dw, db].map((t) => wasmOffset(backend, t));
-    parallelFor(backend, wasmSource, 'weights', [...pointers, rows, dim], { count: dim, cost: 0.5 * rows, align: 16 });
+    const pointers = [x, stats, dw, db].map((t) => wasmOffset(backend, t));
+    const args = [...partPointers(backend, inputs as Record<string, tf.TensorInfo>), ...pointers, rows, dim];
+    parallelFor(backend, wasmSource, 'weights', args, { count: dim, cost: 0.5 * rows, align: 16 });
     return [dw, db];
   },
   webgpu: ({ inputs, backend }) => {
-    const { dy, x, stats } = inputs as Record<'dy' | 'x' | 'stats', tf.TensorInfo>;
+    const { x, stats } = inputs as Record<'x' | 'stats', tf.TensorInfo>;
     const [rows, dim] = x.shape as [number, number];
+    const parts = partsIn(inputs as Record<string, tf.TensorInfo>);
     const [dw, db] = [gpuOutput(backend, [dim]), gpuOutput(backend, [dim])];
-    const program = { name: 'layer-norm/weights', code: wgsl.weights };
-    gpuDispatch(backend, program, [dy, x, stats, dw, db], [['u', rows], ['u', dim]], [Math.ceil(dim / COLUMNS), 1, 1]);
+    const program = { name: `layer-norm/weights ${parts.length}`, code: () => forEach(wgsl.weights, { n: parts.length }) };
+    gpuDispatch(backend, program, [...parts, x, stats, dw, db], [['u', rows], ['u', dim]], [Math.ceil(dim / COLUMNS), 1, 1]);
     return [dw, db];
   },
   gradient: null,

@@ -1,4 +1,5 @@
 // AssemblyScript. Pointers are byte offsets into the tfjs heap; rows are contiguous, and [begin, end) is a range of them.
+import { sumOfPart, sumOfParts } from '../runtime/parts/wasm';
 import { sumLanes } from '../runtime/simd';
 
 /** y = (x − mean) · rstd · w + b, rstd = 1 / √(variance + eps). Writes (mean, rstd) a row. */
@@ -40,8 +41,8 @@ export function forward(x: usize, w: usize, b: usize, y: usize, stats: usize, di
   }
 }
 
-/** dx = rstd · (g − mean(g) − n · mean(g·n)), g = dy·w, n = (x − mean) · rstd. */
-export function backward(dy: usize, x: usize, w: usize, stats: usize, dx: usize, dim: i32, begin: i32, end: i32): void {
+/** dx = rstd · (g − mean(g) − n · mean(g·n)), + added where that is not 0; g = dy·w, n = (x − mean) · rstd, dy = d0 + d1 + d2. */
+export function backward(d0: usize, d1: usize, d2: usize, x: usize, w: usize, stats: usize, added: usize, dx: usize, dim: i32, begin: i32, end: i32): void {
   const vector = dim & ~3;
   for (let row = begin; row < end; row++) {
     const offset = (<usize>row * dim) << 2;
@@ -52,7 +53,7 @@ export function backward(dy: usize, x: usize, w: usize, stats: usize, dx: usize,
     let dots = f32x4.splat(0);
     for (let i = 0; i < vector; i += 4) {
       const at = i << 2;
-      const g = f32x4.mul(v128.load(dy + offset + at), v128.load(w + at));
+      const g = f32x4.mul(sumOfParts(d0, d1, d2, offset + at), v128.load(w + at));
       sums = f32x4.add(sums, g);
       dots = f32x4.add(dots, f32x4.mul(g, f32x4.sub(v128.load(x + offset + at), centre)));
     }
@@ -60,7 +61,7 @@ export function backward(dy: usize, x: usize, w: usize, stats: usize, dx: usize,
     let dot = sumLanes(dots);
     for (let i = vector; i < dim; i++) {
       const at = i << 2;
-      const g = load<f32>(dy + offset + at) * load<f32>(w + at);
+      const g = sumOfPart(d0, d1, d2, offset + at) * load<f32>(w + at);
       sum += g;
       dot += g * (load<f32>(x + offset + at) - mean);
     }
@@ -71,20 +72,24 @@ export function backward(dy: usize, x: usize, w: usize, stats: usize, dx: usize,
     const kv = f32x4.splat(k);
     for (let i = 0; i < vector; i += 4) {
       const at = i << 2;
-      const g = f32x4.sub(f32x4.mul(v128.load(dy + offset + at), v128.load(w + at)), mv);
+      const g = f32x4.sub(f32x4.mul(sumOfParts(d0, d1, d2, offset + at), v128.load(w + at)), mv);
       const part = f32x4.mul(f32x4.sub(v128.load(x + offset + at), centre), kv);
-      v128.store(dx + offset + at, f32x4.mul(rv, f32x4.sub(g, part)));
+      let value = f32x4.mul(rv, f32x4.sub(g, part));
+      if (added != 0) value = f32x4.add(value, v128.load(added + offset + at));
+      v128.store(dx + offset + at, value);
     }
     for (let i = vector; i < dim; i++) {
       const at = i << 2;
-      const g = load<f32>(dy + offset + at) * load<f32>(w + at) - m;
-      store<f32>(dx + offset + at, r * (g - (load<f32>(x + offset + at) - mean) * k));
+      const g = sumOfPart(d0, d1, d2, offset + at) * load<f32>(w + at) - m;
+      let value = r * (g - (load<f32>(x + offset + at) - mean) * k);
+      if (added != 0) value += load<f32>(added + offset + at);
+      store<f32>(dx + offset + at, value);
     }
   }
 }
 
 /** dw = Σ over rows of dy·n, db = Σ dy, for the columns [begin, end): begin is a multiple of 4. */
-export function weights(dy: usize, x: usize, stats: usize, dw: usize, db: usize, rows: i32, dim: i32, begin: i32, end: i32): void {
+export function weights(d0: usize, d1: usize, d2: usize, x: usize, stats: usize, dw: usize, db: usize, rows: i32, dim: i32, begin: i32, end: i32): void {
   const bytes = (<usize>(end - begin)) << 2;
   memory.fill(dw + (begin << 2), 0, bytes);
   memory.fill(db + (begin << 2), 0, bytes);
@@ -95,14 +100,14 @@ export function weights(dy: usize, x: usize, stats: usize, dw: usize, db: usize,
     const r = load<f32>(stats + (row << 3), 4);
     for (let i = begin; i < vector; i += 4) {
       const at = i << 2;
-      const d = v128.load(dy + offset + at);
+      const d = sumOfParts(d0, d1, d2, offset + at);
       const normal = f32x4.mul(f32x4.sub(v128.load(x + offset + at), f32x4.splat(mean)), f32x4.splat(r));
       v128.store(dw + at, f32x4.add(v128.load(dw + at), f32x4.mul(d, normal)));
       v128.store(db + at, f32x4.add(v128.load(db + at), d));
     }
     for (let i = vector; i < end; i++) {
       const at = i << 2;
-      const d = load<f32>(dy + offset + at);
+      const d = sumOfPart(d0, d1, d2, offset + at);
       store<f32>(dw + at, load<f32>(dw + at) + d * ((load<f32>(x + offset + at) - mean) * r));
       store<f32>(db + at, load<f32>(db + at) + d);
     }

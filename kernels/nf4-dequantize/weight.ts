@@ -54,6 +54,30 @@ export function uploadQuantized(host: Packed4bit): QuantizedWeight {
   return weight;
 }
 
+/** A 4-bit weight as `uploadQuantized` took it. */
+export async function downloadQuantized(weight: QuantizedWeight): Promise<Packed4bit> {
+  const { shape, quantType, blockSize, dtype, absmax } = weight;
+  const count = shape[0] * shape[1];
+  const bytes = async (tensor: tf.Tensor1D, length: number): Promise<Uint8Array> => new Uint8Array((await tensor.data<'int32'>()).slice().buffer, 0, length);
+  const floats = async (tensor: tf.Tensor1D): Promise<Float32Array> => (await tensor.data<'float32'>()).slice();
+  return {
+    ...{ quantType, shape: [...shape], blockSize, dtype },
+    packed: await bytes(weight.packed, Math.ceil(count / 2)),
+    code: await floats(weight.code),
+    absmax:
+      absmax.kind === 'plain'
+        ? { kind: 'plain', values: await floats(absmax.values) }
+        : {
+            kind: 'nested',
+            codes: await bytes(absmax.codes, Math.ceil(count / blockSize)),
+            map: await floats(absmax.map),
+            nestedAbsmax: await floats(absmax.nestedAbsmax),
+            nestedBlockSize: absmax.nestedBlockSize,
+            offset: absmax.offset,
+          },
+  };
+}
+
 /** Puts a float weight `[out, in]`, row-major, on the current backend. */
 export function uploadDense(values: Float32Array, shape: readonly [out: number, inner: number]): DenseWeight {
   return { kind: 'dense', shape, values: tf.keep(tf.tensor2d(values, [...shape])) };

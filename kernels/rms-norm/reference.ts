@@ -13,3 +13,8 @@ export function rmsNormGradReference(dy: tf.Tensor2D, x: tf.Tensor2D, w: tf.Tens
   const dot = tf.mean(tf.mul(g, x), 1, true);
   return tf.mul(r, tf.sub(g, tf.mul(x, tf.mul(dot, tf.square(r)))));
 }
+
+/** dw of RMSNorm in stock ops. */
+export function rmsNormWeightGradReference(dy: tf.Tensor2D, x: tf.Tensor2D, rstd: tf.Tensor1D): tf.Tensor1D {
+  return tf.sum(tf.mul(tf.mul(dy, x), tf.expandDims(rstd, 1)), 0);
+}

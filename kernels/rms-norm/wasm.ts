@@ -1,4 +1,5 @@
 // AssemblyScript. Pointers are byte offsets into the tfjs heap; rows are contiguous, and [begin, end) is a range of them.
+import { sumOfPart, sumOfParts } from '../runtime/parts/wasm';
 import { sumLanes } from '../runtime/simd';
 
 /** y[i] = x[i] · rstd · w, rstd = 1 / √(mean(x²) + eps). Writes rstd a row. */
@@ -31,20 +32,21 @@ export function forward(x: usize, w: usize, y: usize, rstd: usize, dim: i32, eps
   }
 }
 
-/** dx = rstd · (dy·w − x · rstd² · mean(dy·w·x)). */
-export function backward(dy: usize, x: usize, w: usize, rstd: usize, dx: usize, dim: i32, begin: i32, end: i32): void {
+/** dx = rstd · (dy·w − x · rstd² · mean(dy·w·x)), + added where that is not 0; dy = d0 + d1 + d2. */
+export function backward(d0: usize, d1: usize, d2: usize, x: usize, w: usize, rstd: usize, added: usize, dx: usize, dim: i32, begin: i32, end: i32): void {
   const vector = dim & ~3;
   for (let row = begin; row < end; row++) {
-    const offset = (row * dim) << 2;
+    const offset = (<usize>row * dim) << 2;
     let acc = f32x4.splat(0);
     for (let i = 0; i < vector; i += 4) {
       const at = i << 2;
-      acc = f32x4.add(acc, f32x4.mul(f32x4.mul(v128.load(dy + offset + at), v128.load(w + at)), v128.load(x + offset + at)));
+      const d = sumOfParts(d0, d1, d2, offset + at);
+      acc = f32x4.add(acc, f32x4.mul(f32x4.mul(d, v128.load(w + at)), v128.load(x + offset + at)));
     }
     let dot = sumLanes(acc);
     for (let i = vector; i < dim; i++) {
       const at = i << 2;
-      dot += load<f32>(dy + offset + at) * load<f32>(w + at) * load<f32>(x + offset + at);
+      dot += sumOfPart(d0, d1, d2, offset + at) * load<f32>(w + at) * load<f32>(x + offset + at);
     }
     const r = load<f32>(rstd + (row << 2));
     const k: f32 = (dot * r * r) / <f32>dim;
@@ -52,12 +54,35 @@ export function backward(dy: usize, x: usize, w: usize, rstd: usize, dx: usize, 
     const kv = f32x4.splat(k);
     for (let i = 0; i < vector; i += 4) {
       const at = i << 2;
-      const g = f32x4.mul(v128.load(dy + offset + at), v128.load(w + at));
-      v128.store(dx + offset + at, f32x4.mul(rv, f32x4.sub(g, f32x4.mul(v128.load(x + offset + at), kv))));
+      const g = f32x4.mul(sumOfParts(d0, d1, d2, offset + at), v128.load(w + at));
+      let value = f32x4.mul(rv, f32x4.sub(g, f32x4.mul(v128.load(x + offset + at), kv)));
+      if (added != 0) value = f32x4.add(value, v128.load(added + offset + at));
+      v128.store(dx + offset + at, value);
     }
     for (let i = vector; i < dim; i++) {
       const at = i << 2;
-      store<f32>(dx + offset + at, r * (load<f32>(dy + offset + at) * load<f32>(w + at) - load<f32>(x + offset + at) * k));
+      let value = r * (sumOfPart(d0, d1, d2, offset + at) * load<f32>(w + at) - load<f32>(x + offset + at) * k);
+      if (added != 0) value += load<f32>(added + offset + at);
+      store<f32>(dx + offset + at, value);
+    }
+  }
+}
+
+/** dw = Σ over rows of dy·x·rstd, for the columns [begin, end): begin is a multiple of 4. */
+export function weights(d0: usize, d1: usize, d2: usize, x: usize, rstd: usize, dw: usize, rows: i32, dim: i32, begin: i32, end: i32): void {
+  memory.fill(dw + (begin << 2), 0, (<usize>(end - begin)) << 2);
+  const vector = begin + ((end - begin) & ~3);
+  for (let row = 0; row < rows; row++) {
+    const offset = (<usize>row * dim) << 2;
+    const r = load<f32>(rstd + (row << 2));
+    for (let i = begin; i < vector; i += 4) {
+      const at = i << 2;
+      const normal = f32x4.mul(v128.load(x + offset + at), f32x4.splat(r));
+      v128.store(dw + at, f32x4.add(v128.load(dw + at), f32x4.mul(sumOfParts(d0, d1, d2, offset + at), normal)));
+    }
+    for (let i = vector; i < end; i++) {
+      const at = i << 2;
+      store<f32>(dw + at, load<f32>(dw + at) + sumOfPart(d0, d1, d2, offset + at) * (load<f32>(x + offset + at) * r));
     }
   }
 }

@@ -1,14 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-
-/** A step of the recorded forward pass, as tfjs's engine keeps it. */
-interface TapeNode {
-  readonly id: number;
-  readonly kernelName: string;
-  readonly inputs: tf.NamedTensorMap;
-  readonly outputs: tf.Tensor[];
-  saved?: tf.Tensor[];
-  gradient?: (dys: (tf.Tensor | null)[]) => Record<string, () => tf.Tensor>;
-}
+import { backward, release, type TapeNode } from './backward.js';
 
 /** The part of tfjs's engine state that holds the tape. This file is the only one that touches it. */
 interface TapeState {
@@ -34,7 +25,7 @@ export function valueAndGradients(forward: () => tf.Scalar, parameters: readonly
   const { value, tape } = record(forward);
   try {
     const seed = tf.onesLike(value);
-    const gradients = backward(tape, new Map([[value.id, seed]]), parameters);
+    const gradients = backward(tape, value, seed, parameters);
     return { value: value as tf.Scalar, gradients };
   } catch (error) {
     value.dispose();
@@ -64,7 +55,7 @@ export function checkpointed(
       const [again, ...kept] = saved as [tf.Tensor, ...tf.Tensor[]];
       const recorded = record(() => forward(again, ...kept));
       try {
-        return backward(recorded.tape, new Map([[recorded.value.id, dy.clone()]]), [again, ...parameters]);
+        return backward(recorded.tape, recorded.value, dy.clone(), [again, ...parameters]);
       } finally {
         recorded.value.dispose();
         for (const node of recorded.tape) release(node);
@@ -88,12 +79,24 @@ export function pullback(forward: () => tf.Tensor, parameters: readonly tf.Tenso
   const { value, tape } = record(forward);
   return {
     value,
-    pull: (dy) => backward(tape, new Map([[value.id, dy.clone()]]), parameters, true),
+    pull: (dy) => backward(tape, value, dy.clone(), parameters, true),
     dispose() {
       value.dispose();
       for (const node of tape) release(node);
     },
   };
+}
+
+/** Runs `body` without a tape: what comes out is a constant to every gradient. */
+export function untracked<T extends tf.TensorContainer>(body: () => T): T {
+  const state = tapeState();
+  const { gradientDepth } = state;
+  state.gradientDepth = 0;
+  try {
+    return tf.tidy(body);
+  } finally {
+    state.gradientDepth = gradientDepth;
+  }
 }
 
 /** Runs `body` with a tape of its own, whatever tape is active around it. */
@@ -112,64 +115,4 @@ function record(body: () => tf.Tensor): { value: tf.Tensor; tape: TapeNode[] } {
   } finally {
     Object.assign(state, outer);
   }
-}
-
-function release(node: TapeNode): void {
-  for (const tensor of node.saved ?? []) tensor.dispose();
-  delete node.saved;
-}
-
-/** Walks the tape backwards. `incoming` holds the gradients of the outputs by tensor id and is consumed; so is the tape, unless it is kept. */
-function backward(tape: readonly TapeNode[], incoming: Map<number, tf.Tensor>, parameters: readonly tf.Tensor[], keep = false): tf.Tensor[] {
-  const reached = new Set(parameters.map((p) => p.id));
-  const wanted = tape.map((node) => {
-    const names = Object.keys(node.inputs).filter((name) => reached.has((node.inputs[name] as tf.Tensor).id));
-    if (names.length > 0) for (const output of node.outputs) reached.add(output.id);
-    return names;
-  });
-  const isParameter = new Set(parameters.map((p) => p.id));
-  for (let i = tape.length - 1; i >= 0; i--) {
-    const node = tape[i] as TapeNode;
-    const names = wanted[i] as string[];
-    const dys = node.outputs.map((output) => incoming.get(output.id) ?? null);
-    if (names.length > 0 && dys.some((dy) => dy !== null)) accumulate(incoming, node, names, dys);
-    for (const output of node.outputs) {
-      if (isParameter.has(output.id)) continue;
-      incoming.get(output.id)?.dispose();
-      incoming.delete(output.id);
-    }
-    if (!keep) release(node);
-  }
-  const gradients = parameters.map((p) => incoming.get(p.id) ?? tf.zerosLike(p));
-  for (const [id, tensor] of incoming) if (!isParameter.has(id)) tensor.dispose();
-  return gradients;
-}
-
-function accumulate(incoming: Map<number, tf.Tensor>, node: TapeNode, names: readonly string[], dys: (tf.Tensor | null)[]): void {
-  if (node.gradient === undefined) throw new Error(`no gradient is registered for '${node.kernelName}'`);
-  const gradient = node.gradient;
-  const made = tf.tidy(() => {
-    const closures = gradient(dys);
-    return names.map((name) => {
-      const closure = closures[name];
-      if (closure === undefined) throw new Error(`'${node.kernelName}' has no gradient for its input '${name}'`);
-      return closure();
-    });
-  });
-  const taken = new Set<tf.Tensor | null>(dys);
-  names.forEach((name, k) => {
-    const input = node.inputs[name] as tf.Tensor;
-    const gradientOfInput = made[k] as tf.Tensor;
-    const before = incoming.get(input.id);
-    // A gradient function may hand its own input back, or one tensor for two inputs: each entry needs a tensor of its own.
-    const own = taken.has(gradientOfInput) ? gradientOfInput.clone() : gradientOfInput;
-    taken.add(own);
-    if (before === undefined) {
-      incoming.set(input.id, own);
-    } else {
-      incoming.set(input.id, tf.add(before, own));
-      before.dispose();
-      own.dispose();
-    }
-  });
 }

@@ -22,6 +22,11 @@ export interface Op {
   readonly webgpu?: KernelFunction<unknown>;
   readonly tensorflow?: KernelFunction<unknown>;
   readonly gradient: Omit<tf.GradConfig, 'kernelName'> | null;
+  /**
+   * Given where the backward pass does sums of gradients on its way: it takes the gradient of its first output in parts (see parts.ts), and
+   * the gradient functions of these inputs take a tensor which they add theirs to.
+   */
+  readonly sumsInto?: readonly string[];
 }
 
 export type KernelMode = 'auto' | 'reference';
@@ -54,8 +59,16 @@ export function handWrittenKernel(op: Op, backend: string): KernelFunction<unkno
   return name === undefined ? undefined : op[name];
 }
 
+const ops = new Map<string, Op>();
+
+/** An op of this package by its name. */
+export function registeredOp(name: string): Op | undefined {
+  return ops.get(name);
+}
+
 /** Tells tfjs about an op on each of the backends this package can run on. */
 export function registerOp(op: Op, backends: readonly string[]): void {
+  ops.set(op.name, op);
   for (const backendName of backends) {
     const own = handWrittenKernel(op, backendName);
     tf.registerKernel({

@@ -1,15 +1,20 @@
-import { gpuLimits } from '../runtime/webgpu.js';
+import { gpuLimits } from './webgpu.js';
 
 /** Storage buffers that a packed dispatch binds at most: past some thirty a shader's switch grows and its dispatches hardly get fewer. */
 const MOST_BUFFERS = 32;
 
 /**
- * WGSL for one dispatch over `count` tensors: a line that ends in `// #each` is repeated with 0, 1, … in place of `$i`, and `$n` becomes
- * the count. WGSL has no arrays of bindings.
+ * WGSL for one dispatch over lists of tensors, of which it has none: a line that ends in `// #each n` is repeated `counts.n` times with 0, 1, …
+ * in place of `$i`, and `$n` becomes the count.
  */
-export function forEach(code: string, count: number): string {
-  const repeated = code.replace(/^(.*) \/\/ #each$/gm, (_, line: string) => Array.from({ length: count }, (_, i) => line.replaceAll('$i', `${i}`)).join('\n'));
-  return repeated.replaceAll('$n', `${count}`);
+export function forEach(code: string, counts: Readonly<Record<string, number>>): string {
+  let out = code;
+  for (const [name, count] of Object.entries(counts)) {
+    const line = new RegExp(`^(.*) // #each ${name}\\n`, 'gm');
+    out = out.replace(line, (_, text: string) => Array.from({ length: count }, (_value, i) => `${text.replaceAll('$i', `${i}`)}\n`).join(''));
+    out = out.replaceAll(`$${name}`, `${count}`);
+  }
+  return out;
 }
 
 /** How many items one dispatch can bind, each `buffers` storage buffers, besides `others`. */
