@@ -106,6 +106,15 @@ describeBackends('the plan of a step', ['wasm', 'webgpu'], () => {
     await expectPlanned(SMOL, { quantization: NF4 }, false);
   });
 
+  it('is what fused projections, LayerNorm and learned positions take', async () => {
+    const sizes = { vocab_size: 2048, num_hidden_layers: 4, hidden_size: 192, num_attention_heads: 6, max_position_embeddings: 128 };
+    const gpt2 = { model_type: 'gpt2', n_embd: 192, n_head: 6, n_layer: 4, n_positions: 128, vocab_size: 2048 };
+    await expectPlanned(gpt2, { batch: 4, seq: 96 }, false);
+    await expectPlanned(gpt2, { batch: 4, seq: 96, quantization: NF4, checkpointing: true }, false);
+    await expectPlanned({ ...sizes, model_type: 'gpt_neox', intermediate_size: 768 }, { batch: 4, seq: 96 }, false);
+    await expectPlanned({ ...sizes, model_type: 'phi3', intermediate_size: 512, rms_norm_eps: 1e-5 }, { batch: 4, seq: 96 }, false);
+  });
+
   const small = { ...TINY, vocab_size: 256, hidden_size: 96, num_key_value_heads: 2, intermediate_size: 160, num_hidden_layers: 4, tie_word_embeddings: true };
 
   it('follows checkpointing, accumulation, dropout and paging', async () => {
