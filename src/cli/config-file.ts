@@ -12,9 +12,9 @@ export interface ConfigFlags {
 }
 
 /** Lets a command take `<config>` and `--set option=value`, with every option of the schema in its help. */
-export function takesConfig(command: Command): Command {
+export function takesConfig(command: Command, argument: '<config>' | '[config]' = '<config>'): Command {
   return command
-    .argument('<config>', 'YAML or JSON file that describes the run')
+    .argument(argument, 'YAML or JSON file that describes the run')
     .option('--set <option=value>', 'replace an option of the config (repeatable)', collect, [])
     .addHelpText('after', renderConfigHelp);
 }

@@ -1,46 +1,81 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { access, appendFile, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { access, appendFile, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { ADAPTER_CONFIG } from '../adapters/peft-files.js';
 import { ConfigError } from '../errors.js';
-import { isDirectory, isFile, writeFileAtomic } from '../node.js';
+import { isDirectory, isFile, syncFile, writeError, writeFileAtomic } from '../io/node.js';
+import type { CheckpointInfo } from '../resume/checkpoint.js';
+import { MANIFEST_FILE } from '../resume/manifest.js';
+import { listCheckpoints, newestCheckpoint, pruneCheckpoints, removeLater, removeLeftovers, writeCheckpoint } from './checkpoints.js';
 
 export const METRICS_FILE = 'metrics.jsonl';
+
+type Files = Readonly<Record<string, Uint8Array | string>>;
 
 /** The folder that a run writes to. Nothing is touched before `begin`. */
 export interface OutputFolder {
   readonly path: string;
-  /** Makes the folder, with an empty log. */
-  begin(): Promise<void>;
+  /** The checkpoint to go on from; undefined starts from the beginning. */
+  readonly resume: string | undefined;
+  /**
+   * Makes the folder. A new run gets an empty log and no checkpoints; one that goes on keeps the log and the checkpoints up to
+   * `step`.
+   */
+  begin(step: number): Promise<void>;
   /** Adds one line to metrics.jsonl. */
   append(metrics: object): Promise<void>;
+  /** Writes a checkpoint, with the log so far flushed to disk before it. @returns its path. */
+  save(files: Files, info: CheckpointInfo, limit: number | undefined): Promise<string>;
   /** Puts the files of the result in place, all written before the first of them appears. */
-  finish(files: Readonly<Record<string, Uint8Array | string>>): Promise<void>;
+  finish(files: Files): Promise<void>;
+}
+
+export interface OutputRequest {
+  readonly overwrite: boolean;
+  /** `true` goes on from the newest whole checkpoint in the folder, if there is one; a path from that one. */
+  readonly resume: boolean | string;
+  readonly note: (text: string) => void;
 }
 
 /**
- * Checks that a run may write to the folder.
- * @throws ConfigError when it holds files and `overwrite` is false, is a file itself, or cannot be written to.
+ * Checks that a run may write to the folder, and finds the checkpoint that it goes on from.
+ * @throws ConfigError when it holds an earlier run that is neither gone on from nor overwritten, is a file, or cannot be written to.
  */
-export async function planOutput(path: string, overwrite: boolean): Promise<OutputFolder> {
+export async function planOutput(path: string, { overwrite, resume: wanted, note }: OutputRequest): Promise<OutputFolder> {
   const folder = resolve(path);
   if (await isFile(folder)) throw new ConfigError(`training.output_dir: ${path} is a file`);
+  const resume = wanted === false ? undefined : await findCheckpoint(folder, wanted, note);
+  const own = wanted === true || (resume !== undefined && dirname(resume) === folder);
   const present = (await isDirectory(folder)) ? await readdir(folder) : [];
-  if (present.length > 0 && !overwrite) {
-    throw new ConfigError(`training.output_dir: ${path} holds files already; --set training.overwrite_output_dir=true replaces those of an earlier run`);
-  }
+  // A run that was stopped before its first checkpoint leaves a log alone.
+  const foreign = own ? resume === undefined && present.some((name) => name !== METRICS_FILE && !name.startsWith('.')) : present.length > 0;
+  if (foreign && !overwrite) throw new ConfigError(`training.output_dir: ${path} holds ${await describePresent(folder, own)}`);
   await checkWritable(folder, path);
   const log = join(folder, METRICS_FILE);
   return {
     path: folder,
-    async begin() {
+    resume,
+    async begin(step) {
       await mkdir(folder, { recursive: true });
-      await writeFileAtomic(log, '');
+      await removeLeftovers(folder);
+      // Those of another run are none of this one's past.
+      await removeLater(folder, resume !== undefined && dirname(resume) === folder ? step : 0);
+      await writeFileAtomic(log, resume === undefined ? '' : await logUntil(join(dirname(resume), METRICS_FILE), step));
     },
     async append(metrics) {
-      // One write a line: a reader never sees half of one.
-      await appendFile(log, `${JSON.stringify(metrics)}\n`);
+      try {
+        // One write a line: a reader never sees half of one.
+        await appendFile(log, `${JSON.stringify(metrics)}\n`);
+      } catch (error) {
+        throw writeError(error, log);
+      }
+    },
+    async save(files, info, limit) {
+      await syncFile(log);
+      const written = await writeCheckpoint(folder, files, info);
+      if (limit !== undefined) await pruneCheckpoints(folder, limit, info.best?.step);
+      return written;
     },
     async finish(files) {
       await placeTogether(folder, files);
@@ -48,11 +83,48 @@ export async function planOutput(path: string, overwrite: boolean): Promise<Outp
   };
 }
 
+async function findCheckpoint(folder: string, wanted: true | string, note: (text: string) => void): Promise<string | undefined> {
+  if (wanted !== true) {
+    const path = resolve(wanted);
+    if (!(await isFile(join(path, MANIFEST_FILE)))) throw new ConfigError(`--resume: ${wanted} is no checkpoint`);
+    return path;
+  }
+  const found = await newestCheckpoint(folder, note);
+  if (found === undefined && (await listCheckpoints(folder)).length === 0) note(`no checkpoint in ${folder} yet: starting from the beginning`);
+  return found;
+}
+
+async function describePresent(folder: string, resuming: boolean): Promise<string> {
+  const replace = '--set training.overwrite_output_dir=true replaces an earlier run';
+  const checkpoints = await listCheckpoints(folder);
+  if (resuming) return `${checkpoints.length > 0 ? 'no whole checkpoint' : 'files, but no checkpoint'} to go on from; ${replace}`;
+  return checkpoints.length > 0 ? `a run already; --resume goes on with it, ${replace}` : `files already, and no checkpoint that --resume could go on from; ${replace}`;
+}
+
+/** The lines of a log up to a step, without those that a crash cut short. */
+async function logUntil(log: string, step: number): Promise<string> {
+  const text = (await isFile(log)) ? await readFile(log, 'utf8') : '';
+  const lines = text.split('\n').filter((line) => {
+    const at = stepOf(line);
+    return at !== undefined && at <= step;
+  });
+  return lines.map((line) => `${line}\n`).join('');
+}
+
+function stepOf(line: string): number | undefined {
+  try {
+    const { step } = JSON.parse(line) as { step?: unknown };
+    return typeof step === 'number' ? step : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * A crash leaves either the earlier adapter, or a folder without adapter_config.json, which nothing takes for an adapter: never
  * the weights of one run beside the settings of another.
  */
-async function placeTogether(folder: string, files: Readonly<Record<string, Uint8Array | string>>): Promise<void> {
+async function placeTogether(folder: string, files: Files): Promise<void> {
   const stage = join(folder, `.${randomBytes(6).toString('hex')}.new`);
   try {
     for (const [name, content] of Object.entries(files)) await writeFileAtomic(join(stage, name), content);

@@ -26,7 +26,7 @@ const quantization = z.strictObject({
 
 const adapter = z.strictObject({
   method: z
-    .enum(['lora', 'prompt_tuning', 'bottleneck'])
+    .enum(['lora', 'prompt_tuning', 'bottleneck', 'layers', 'full'])
     .default('lora')
     .describe(
       'What is trained: `lora`: low-rank updates of linear layers; `prompt_tuning`: vectors in front of every text; `bottleneck`: small ' +
@@ -159,6 +159,25 @@ const training = z.strictObject({
   eval_steps: count()
     .exactOptional()
     .describe('Optimiser steps between two evaluations on the validation rows; once an epoch where absent.'),
+  save_strategy: z
+    .enum(['no', 'epoch', 'steps'])
+    .default('epoch')
+    .describe(
+      'When a checkpoint is written that a run can go on from: after each epoch, every save_steps, or never; with the first two also ' +
+        'after the last step. A run that is stopped by Ctrl-C or SIGTERM writes one in any case.',
+    ),
+  save_steps: count().exactOptional().describe('Optimiser steps between two checkpoints with `save_strategy: steps`; 500 where absent.'),
+  save_total_limit: count()
+    .exactOptional()
+    .describe('Checkpoints that are kept: the newest, and that of the best evaluation; all where absent.'),
+  resume_from_checkpoint: z
+    .union([z.boolean(), text()])
+    .default(false)
+    .describe(
+      '`true` goes on from the newest checkpoint in output_dir that is whole, or starts a run where there is none yet; a folder names ' +
+        'the checkpoint. As --resume.',
+    )
+    .meta({ path: 'file' }),
   early_stopping_patience: count()
     .exactOptional()
     .describe('Stop after this many evaluations in a row without a better validation loss.'),

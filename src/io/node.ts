@@ -142,11 +142,14 @@ export async function stageDirectory(path: string): Promise<StagedDirectory> {
   };
 }
 
-/** A full disk as one sentence; everything else unchanged. */
+/** A full disk, or a file larger than the system lets it be, as one sentence; everything else unchanged. */
 export function writeError(error: unknown, path: string): unknown {
   const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     return new LowrankError(`${path}: no space left on the disk; nothing was changed`, { cause: error });
+  }
+  if (code === 'EFBIG') {
+    return new LowrankError(`${path}: larger than the system lets a file be (ulimit -f); nothing was changed`, { cause: error });
   }
   return error;
 }
@@ -165,7 +168,7 @@ async function syncTree(path: string): Promise<void> {
   for (const entry of await readdir(path, { withFileTypes: true })) {
     const child = join(path, entry.name);
     if (entry.isDirectory()) await syncTree(child);
-    else if (entry.isFile()) await syncPath(child, 'r+');
+    else if (entry.isFile()) await syncFile(child);
   }
   await syncDirectory(path);
 }
@@ -173,6 +176,11 @@ async function syncTree(path: string): Promise<void> {
 async function syncDirectory(path: string): Promise<void> {
   // Windows cannot open folders; its renames need no flush of the folder.
   if (process.platform !== 'win32') await syncPath(path, 'r');
+}
+
+/** Flushes what was written to a file to disk. */
+export function syncFile(path: string): Promise<void> {
+  return syncPath(path, 'r+');
 }
 
 async function syncPath(path: string, flags: string): Promise<void> {

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { adamwUpdate, type AdamwItem } from '../../kernels/index.js';
 import type { RunConfig } from '../config/schema.js';
-import { variableFrom } from '../model/variable.js';
+import { assignValues, valuesOf, variableFrom } from '../model/variable.js';
 
 /** Settings that stay the same over a run. Names as in the configuration. */
 export interface AdamWOptions {
@@ -18,7 +18,25 @@ export interface Optimizer {
    * A promise is returned only where values have to come back from the device first.
    */
   step(gradients: readonly tf.Tensor[], learningRate: number, gradientScale: number | tf.Scalar): void | Promise<void>;
+  /** What it has gathered so far, on the host. */
+  state(): Promise<OptimizerState>;
+  /** Goes on from a state; sizes are those of the parameters. */
+  restore(state: OptimizerState): void;
   dispose(): void;
+}
+
+/** First and second moment of one parameter, in its order of values. */
+export interface Moments {
+  readonly m: Float32Array;
+  readonly v: Float32Array;
+}
+
+/** The same for all optimisers here, so that a run may go on with its moments elsewhere. */
+export interface OptimizerState {
+  /** Updates made: what the correction of the moments' bias depends on. */
+  readonly steps: number;
+  /** In the order of the parameters. */
+  readonly moments: readonly Moments[];
 }
 
 export type OptimizerType = RunConfig['training']['optim'];
@@ -49,6 +67,19 @@ export class AdamW implements Optimizer {
     update(items, this.options, learningRate, ++this.steps, gradientScale);
   }
 
+  async state(): Promise<OptimizerState> {
+    return { steps: this.steps, moments: await Promise.all(this.moments.map(async ({ m, v }) => ({ m: await valuesOf(m), v: await valuesOf(v) }))) };
+  }
+
+  restore({ steps, moments }: OptimizerState): void {
+    this.steps = steps;
+    this.moments.forEach(({ m, v }, i) => {
+      const saved = moments[i] as Moments;
+      assignValues(m, saved.m);
+      assignValues(v, saved.v);
+    });
+  }
+
   dispose(): void {
     for (const { m, v } of this.moments) tf.dispose([m, v]);
   }
@@ -63,7 +94,7 @@ export const PAGE_BYTES = 4 * 2 ** 20;
  * which leave the paging to CUDA.
  */
 export class PagedAdamW implements Optimizer {
-  private readonly moments: { m: Float32Array; v: Float32Array }[];
+  private readonly moments: Moments[];
   private steps = 0;
 
   constructor(
@@ -81,16 +112,25 @@ export class PagedAdamW implements Optimizer {
   private async stepPage(page: readonly number[], gradients: readonly tf.Tensor[], learningRate: number, gradientScale: number | tf.Scalar): Promise<void> {
     const items = page.map((i) => {
       const parameter = this.parameters[i] as tf.Variable;
-      const { m, v } = this.moments[i] as { m: Float32Array; v: Float32Array };
+      const { m, v } = this.moments[i] as Moments;
       return { parameter, gradient: gradients[i] as tf.Tensor, m: variableOf(m, parameter.shape), v: variableOf(v, parameter.shape) };
     });
     try {
       update(items, this.options, learningRate, this.steps, gradientScale);
       const read = await Promise.all(items.map(async ({ m, v }) => ({ m: await m.data<'float32'>(), v: await v.data<'float32'>() })));
-      page.forEach((i, k) => (this.moments[i] = read[k] as { m: Float32Array; v: Float32Array }));
+      page.forEach((i, k) => (this.moments[i] = read[k] as Moments));
     } finally {
       for (const { m, v } of items) tf.dispose([m, v]);
     }
+  }
+
+  async state(): Promise<OptimizerState> {
+    return { steps: this.steps, moments: this.moments.map(({ m, v }) => ({ m: m.slice(), v: v.slice() })) };
+  }
+
+  restore({ steps, moments }: OptimizerState): void {
+    this.steps = steps;
+    moments.forEach(({ m, v }, i) => (this.moments[i] = { m: m.slice(), v: v.slice() }));
   }
 
   dispose(): void {

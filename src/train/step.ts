@@ -17,25 +17,52 @@ export interface StepOptions {
   readonly lossOptions?: (k: number) => LossOptions;
 }
 
+/** Loss (scalar) and one gradient a parameter, the holder's to dispose. */
+export interface LossAndGradients {
+  readonly loss: tf.Scalar;
+  readonly gradients: tf.Tensor[];
+}
+
 /**
  * Loss and gradients of one optimiser step over its micro-batches: L = Σ token losses of all / N, N the number of supervised tokens in
  * all of them together, so that how rows are spread over micro-batches does not matter.
- * @returns loss (scalar) and one gradient a parameter, the caller's to dispose.
  */
 export function lossAndGradients(
   decoder: Decoder,
   parameters: readonly tf.Tensor[],
   batches: readonly MicroBatch[],
   lossOptions: (k: number) => LossOptions = () => ({}),
-): { loss: tf.Scalar; gradients: tf.Tensor[] } {
-  const itemCount = batches.reduce((sum, b) => sum + b.supervisedCount, 0);
-  let sum: { loss: tf.Scalar; gradients: tf.Tensor[] } | undefined;
-  batches.forEach((batch, k) => {
-    const { value, gradients } = valueAndGradients(() => tf.mul(batchLossSum(decoder, batch, lossOptions(k)), 1 / itemCount), parameters);
-    sum = sum === undefined ? { loss: value, gradients } : add(sum, value, gradients);
-  });
-  if (sum === undefined) throw new Error('a step needs at least one micro-batch');
-  return sum;
+): LossAndGradients {
+  const add = summing(decoder, parameters, batches, lossOptions);
+  let sum: LossAndGradients | undefined;
+  batches.forEach((_, k) => (sum = add(sum, k)));
+  return required(sum);
+}
+
+/**
+ * The same with a pause between two micro-batches, in which signals and timers are heard; a step of many may take minutes.
+ * @returns undefined when `shouldStop` then says so: the step has not been.
+ */
+export async function lossAndGradientsUnless(
+  shouldStop: () => boolean,
+  decoder: Decoder,
+  parameters: readonly tf.Tensor[],
+  batches: readonly MicroBatch[],
+  lossOptions: (k: number) => LossOptions = () => ({}),
+): Promise<LossAndGradients | undefined> {
+  const add = summing(decoder, parameters, batches, lossOptions);
+  let sum: LossAndGradients | undefined;
+  for (const k of batches.keys()) {
+    if (sum !== undefined) {
+      await macrotask();
+      if (shouldStop()) {
+        tf.dispose([sum.loss, sum.gradients]);
+        return undefined;
+      }
+    }
+    sum = add(sum, k);
+  }
+  return required(sum);
 }
 
 /** One optimiser step. @returns `[2]`: the loss, and the global norm of the gradients before clipping; not read back here. */
@@ -46,7 +73,11 @@ export async function trainStep(
   batches: readonly MicroBatch[],
   options: StepOptions,
 ): Promise<tf.Tensor1D> {
-  const { loss, gradients } = lossAndGradients(decoder, parameters, batches, options.lossOptions);
+  return applyGradients(optimizer, lossAndGradients(decoder, parameters, batches, options.lossOptions), options);
+}
+
+/** The second half of a step: clips, updates, and disposes of loss and gradients. @returns as {@link trainStep}. */
+export async function applyGradients(optimizer: Optimizer, { loss, gradients }: LossAndGradients, options: StepOptions): Promise<tf.Tensor1D> {
   const norm = globalNorm(gradients);
   const scale = options.maxGradNorm > 0 ? clipScale(norm, options.maxGradNorm) : 1;
   const paging = optimizer.step(gradients, options.learningRate, scale);
@@ -58,8 +89,27 @@ export async function trainStep(
   return report;
 }
 
-function add(sum: { loss: tf.Scalar; gradients: tf.Tensor[] }, value: tf.Scalar, gradients: readonly tf.Tensor[]): { loss: tf.Scalar; gradients: tf.Tensor[] } {
-  const next = { loss: tf.add(sum.loss, value) as tf.Scalar, gradients: sum.gradients.map((g, i) => tf.add(g, gradients[i] as tf.Tensor)) };
-  tf.dispose([sum.loss, sum.gradients, value, gradients as tf.Tensor[]]);
-  return next;
+/** Lets everything run that waits for the event loop. */
+export function macrotask(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+type AddBatch = (sum: LossAndGradients | undefined, k: number) => LossAndGradients;
+
+/** Adds micro-batch k to a sum, which it disposes of. */
+function summing(decoder: Decoder, parameters: readonly tf.Tensor[], batches: readonly MicroBatch[], lossOptions: (k: number) => LossOptions): AddBatch {
+  const itemCount = batches.reduce((sum, b) => sum + b.supervisedCount, 0);
+  return (sum, k) => {
+    const batch = batches[k] as MicroBatch;
+    const { value, gradients } = valueAndGradients(() => tf.mul(batchLossSum(decoder, batch, lossOptions(k)), 1 / itemCount), parameters);
+    if (sum === undefined) return { loss: value, gradients };
+    const next = { loss: tf.add(sum.loss, value) as tf.Scalar, gradients: sum.gradients.map((g, i) => tf.add(g, gradients[i] as tf.Tensor)) };
+    tf.dispose([sum.loss, sum.gradients, value, gradients]);
+    return next;
+  };
+}
+
+function required(sum: LossAndGradients | undefined): LossAndGradients {
+  if (sum === undefined) throw new Error('a step needs at least one micro-batch');
+  return sum;
 }

@@ -3,40 +3,21 @@ import type { Adapter } from '../adapters/adapter.js';
 import type { RunConfig } from '../config/schema.js';
 import { collate, type Batch } from '../data/collate.js';
 import { takeExamples, type Examples } from '../data/examples.js';
+import type { MixPart } from '../data/mix.js';
 import { BatchSampler } from '../data/sampler.js';
 import { ConfigError, TrainingError } from '../errors.js';
 import type { Decoder } from '../model/decoder.js';
+import type { LossOptions } from '../model/loss.js';
+import { assignValues, valuesOf } from '../model/variable.js';
 import { Random } from '../random.js';
+import { Best } from './best.js';
+import { round, Tally, type EvalMetrics, type StepMetrics, type StepReport } from './metrics.js';
 import { OPTIMIZERS, type Optimizer } from './optimizer.js';
 import { learningRateFactor, warmupStepsOf } from './schedule.js';
-import { trainStep } from './step.js';
+import type { TrainState } from './state.js';
+import { applyGradients, lossAndGradients, lossAndGradientsUnless, macrotask, type LossAndGradients } from './step.js';
 
-/** A logged optimiser step, as one line of metrics.jsonl. */
-export interface StepMetrics {
-  /** Counted from 1. */
-  readonly step: number;
-  /** Passes over the data so far, with fractions. */
-  readonly epoch: number;
-  /** Mean loss per supervised token since the last logged step, in nats. */
-  readonly loss: number;
-  /** Rate this step was made with. */
-  readonly learning_rate: number;
-  /** Global norm of the gradients before clipping. */
-  readonly grad_norm: number;
-  /** Tokens seen so far, padding left out. */
-  readonly tokens: number;
-  readonly tokens_per_second: number;
-  /** Bytes of tensors on the device between two steps. */
-  readonly memory_bytes: number;
-}
-
-/** A validation, as one line of metrics.jsonl. */
-export interface EvalMetrics {
-  readonly step: number;
-  readonly epoch: number;
-  readonly eval_loss: number;
-  readonly perplexity: number;
-}
+export type { EvalMetrics, StepMetrics } from './metrics.js';
 
 export interface TrainCallbacks {
   /** Mean loss on the validation rows. Without it there is no validation. */
@@ -45,11 +26,17 @@ export interface TrainCallbacks {
   /** Every `logging_steps` steps, and at the last. */
   readonly onLog?: (metrics: StepMetrics) => void | Promise<void>;
   readonly onEvaluate?: (metrics: EvalMetrics) => void | Promise<void>;
-  /** Asked between two steps: true ends the run as if it were complete. */
+  /**
+   * Takes the state of the run, for going on from it: as `save_strategy` has it, after the last step, and when `shouldStop` ends the run.
+   * Comes after the log and the validation of its step. The arrays are the callee's.
+   */
+  readonly onCheckpoint?: (state: TrainState) => void | Promise<void>;
+  /** Asked between two micro-batches: true ends the run with the steps so far. */
   readonly shouldStop?: () => boolean;
 }
 
 export interface TrainResult {
+  /** Those before the checkpoint that a run went on from are counted in, as in all other sums. */
   readonly steps: number;
   readonly totalSteps: number;
   /** Mean training loss over all steps. */
@@ -64,10 +51,17 @@ export interface TrainRequest {
   readonly decoder: Decoder;
   readonly adapter: Pick<Adapter, 'parameters'> & Partial<Pick<Adapter, 'layerParameters'>>;
   readonly examples: Examples;
+  /** Parts of the examples that are drawn by weight. */
+  readonly mix?: readonly MixPart[] | undefined;
   readonly options: RunConfig['training'];
   readonly shuffle?: boolean;
+  /** Goes on from here, with the numbers of a run that was never interrupted. */
+  readonly resume?: TrainState | undefined;
   readonly callbacks?: TrainCallbacks;
 }
+
+/** As in Hugging Face's TrainingArguments. */
+const DEFAULT_SAVE_STEPS = 500;
 
 /** Optimiser steps of one epoch: micro-batches are grouped within the epoch, and its last group may be smaller. */
 export function stepsPerEpoch(exampleCount: number, batchSize: number, accumulation: number): number {
@@ -81,18 +75,15 @@ export function totalStepsOf(exampleCount: number, options: RunConfig['training'
   return Math.max(1, Math.ceil(perEpoch * options.num_train_epochs));
 }
 
-interface Pending {
-  readonly step: number;
-  readonly epoch: number;
-  readonly learningRate: number;
+interface Pending extends Omit<StepReport, 'loss' | 'gradNorm'> {
   readonly rows: readonly number[];
-  readonly tokens: number;
   readonly report: tf.Tensor1D;
 }
 
 /**
  * Trains the adapter's parameters with AdamW; nothing else of the decoder changes.
- * @throws TrainingError at a loss or gradient that is not finite, naming the step and the rows of its batch.
+ * @throws TrainingError at a loss or gradient that is not finite, naming the step and the rows of its batch; ConfigError for a state of
+ * other data.
  */
 export async function train(request: TrainRequest): Promise<TrainResult> {
   const run = new Run(request);
@@ -113,12 +104,14 @@ class Run {
   private readonly checkpointParameters: readonly (readonly tf.Tensor[])[] | undefined;
   /** Reading a result back stalls a GPU: there the reports of several steps are read together. */
   private readonly readEvery: number;
+  private readonly tally = new Tally();
+  private readonly best: Best;
   private pending: Pending[] = [];
+  private step = 0;
   private tokens = 0;
-  private lossTotal = 0;
-  private sinceLog = { loss: 0, steps: 0, tokens: 0, from: performance.now() };
-  private best: { metrics: EvalMetrics; values: Float32Array[] } | undefined;
-  private evaluationsWithoutGain = 0;
+  private stoppedEarly = false;
+  /** The last step that a checkpoint was made of. */
+  private saved: number | undefined;
 
   constructor(private readonly request: TrainRequest) {
     const { examples, options, adapter } = request;
@@ -129,6 +122,7 @@ class Run {
       batchSize: options.per_device_train_batch_size,
       seed: options.seed,
       shuffle: request.shuffle ?? true,
+      mix: request.mix,
     });
     this.variables = adapter.parameters.map((p) => p.variable);
     if (options.gradient_checkpointing) {
@@ -138,50 +132,76 @@ class Run {
     }
     this.optimizer = OPTIMIZERS[options.optim](this.variables, options);
     this.readEvery = tf.getBackend() === 'webgpu' ? options.logging_steps : 1;
+    this.best = new Best(options);
   }
 
   async complete(): Promise<TrainResult> {
-    const { options, callbacks } = this.request;
-    const started = performance.now();
+    const { options, callbacks, resume } = this.request;
+    if (resume !== undefined) this.restore(resume);
     const perEpoch = stepsPerEpoch(this.request.examples.length, options.per_device_train_batch_size, options.gradient_accumulation_steps);
     const evalEvery = options.eval_steps ?? perEpoch;
-    let step = 0;
-    let stoppedEarly = false;
-    while (step < this.totalSteps && !stoppedEarly && callbacks?.shouldStop?.() !== true) {
-      await this.runStep(++step);
+    const evaluates = callbacks?.evaluate !== undefined;
+    while (this.step < this.totalSteps && !this.stoppedEarly && !this.shouldStop()) {
+      if (!(await this.runStep(this.step + 1))) break;
+      const step = ++this.step;
       const last = step === this.totalSteps;
-      if (step % this.readEvery === 0 || step % evalEvery === 0 || last) await this.settle();
-      if (callbacks?.evaluate !== undefined && (step % evalEvery === 0 || last)) stoppedEarly = await this.validate(step);
+      const saves = this.savesAt(step);
+      if (step % this.readEvery === 0 || step % evalEvery === 0 || last || saves) await this.settle();
+      if (evaluates && (step % evalEvery === 0 || last)) this.stoppedEarly = await this.validate(step);
+      if (saves || (this.stoppedEarly && options.save_strategy !== 'no')) await this.save();
       // A macrotask between steps lets signals and timers in.
-      await new Promise((resolve) => setTimeout(resolve, 0));
+      await macrotask();
     }
     await this.settle();
-    if (this.best !== undefined && options.load_best_model_at_end) this.restore(this.best.values);
+    // Whoever stops a run may want to go on with it.
+    if (this.shouldStop() && this.step > 0) await this.save();
+    const { best } = this.best;
+    if (best !== undefined && options.load_best_model_at_end) this.assign(best.values);
     return {
-      steps: step,
+      steps: this.step,
       totalSteps: this.totalSteps,
-      trainLoss: this.lossTotal / Math.max(1, step),
+      trainLoss: this.tally.meanLoss(this.step),
       tokens: this.tokens,
-      seconds: (performance.now() - started) / 1000,
-      best: this.best?.metrics,
-      stoppedEarly,
+      seconds: this.tally.seconds,
+      best: best?.metrics,
+      stoppedEarly: this.stoppedEarly,
     };
   }
 
-  private async runStep(step: number): Promise<void> {
-    const { decoder, options } = this.request;
+  private shouldStop(): boolean {
+    return this.request.callbacks?.shouldStop?.() === true;
+  }
+
+  /** Whether the schedule wants a checkpoint after this step, which has just been made. */
+  private savesAt(step: number): boolean {
+    const { options, callbacks } = this.request;
+    if (callbacks?.onCheckpoint === undefined || options.save_strategy === 'no') return false;
+    if (step === this.totalSteps) return true;
+    return options.save_strategy === 'epoch' ? this.sampler.position === 0 : step % (options.save_steps ?? DEFAULT_SAVE_STEPS) === 0;
+  }
+
+  /** @returns false when the step was given up on, with everything as it was before. */
+  private async runStep(step: number): Promise<boolean> {
+    const { decoder, options, callbacks } = this.request;
+    const place = this.sampler.state();
     const batches = await this.nextBatches();
     const learningRate = options.learning_rate * learningRateFactor(options.lr_scheduler_type, step - 1, this.warmupSteps, this.totalSteps);
-    const report = await trainStep(decoder, this.optimizer, this.variables, batches, {
-      learningRate,
-      maxGradNorm: options.max_grad_norm,
-      lossOptions: (k) => ({
-        dropoutSeed: new Random(options.seed, `dropout/${step}/${k}`).uint32(),
-        ...(this.checkpointParameters === undefined ? {} : { checkpointParameters: this.checkpointParameters }),
-      }),
+    const lossOptions = (k: number): LossOptions => ({
+      dropoutSeed: new Random(options.seed, `dropout/${step}/${k}`).uint32(),
+      ...(this.checkpointParameters === undefined ? {} : { checkpointParameters: this.checkpointParameters }),
     });
-    this.tokens += batches.reduce((sum, b) => sum + b.tokenCount, 0);
+    const sum: LossAndGradients | undefined =
+      callbacks?.shouldStop === undefined
+        ? lossAndGradients(decoder, this.variables, batches, lossOptions)
+        : await lossAndGradientsUnless(() => this.shouldStop(), decoder, this.variables, batches, lossOptions);
+    if (sum === undefined) {
+      this.sampler.restore(place);
+      return false;
+    }
+    const report = await applyGradients(this.optimizer, sum, { learningRate, maxGradNorm: options.max_grad_norm });
+    this.tokens += batches.reduce((total, b) => total + b.tokenCount, 0);
     this.pending.push({ step, epoch: this.epoch(), learningRate, rows: batches.flatMap((b) => b.rows), tokens: this.tokens, report });
+    return true;
   }
 
   /** The micro-batches of the next step. A group never reaches over the end of an epoch. */
@@ -211,55 +231,63 @@ class Run {
     for (const [i, entry] of pending.entries()) await this.reportStep(entry, values[2 * i] as number, values[2 * i + 1] as number);
   }
 
-  private async reportStep(entry: Pending, loss: number, gradNorm: number): Promise<void> {
+  private async reportStep({ report: _, rows, ...entry }: Pending, loss: number, gradNorm: number): Promise<void> {
     const { options, callbacks } = this.request;
+    const { step, tokens } = entry;
     if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
       const what = Number.isFinite(loss) ? `the gradient norm is ${gradNorm}` : `the loss is ${loss}`;
-      throw new TrainingError(`step ${entry.step}: ${what}; the batch holds the rows ${entry.rows.join(', ')}. Nothing was saved. A lower learning_rate or max_grad_norm may help.`);
+      const kept = this.saved === undefined ? 'Nothing was saved' : `The checkpoint of step ${this.saved} remains`;
+      throw new TrainingError(`step ${step}: ${what}; the batch holds the rows ${rows.join(', ')}. ${kept}. A lower learning_rate or max_grad_norm may help.`);
     }
-    this.lossTotal += loss;
-    this.sinceLog.loss += loss;
-    this.sinceLog.steps++;
-    const seconds = (performance.now() - this.sinceLog.from) / 1000;
-    const metrics: StepMetrics = {
-      step: entry.step,
-      epoch: round(entry.epoch, 4),
-      loss: this.sinceLog.loss / this.sinceLog.steps,
-      learning_rate: entry.learningRate,
-      grad_norm: gradNorm,
-      tokens: entry.tokens,
-      tokens_per_second: round((entry.tokens - this.sinceLog.tokens) / Math.max(seconds, 1e-6), 1),
-      memory_bytes: tf.memory().numBytes,
-    };
+    const metrics = this.tally.add({ ...entry, loss, gradNorm }, tf.memory().numBytes);
     callbacks?.onStep?.(metrics);
-    if (entry.step % options.logging_steps === 0 || entry.step === this.totalSteps) {
+    if (step % options.logging_steps === 0 || step === this.totalSteps) {
       await callbacks?.onLog?.(metrics);
-      this.sinceLog = { loss: 0, steps: 0, tokens: entry.tokens, from: performance.now() };
+      this.tally.logged(tokens);
     }
   }
 
   /** @returns whether the run shall stop. */
   private async validate(step: number): Promise<boolean> {
-    const { options, callbacks } = this.request;
-    const before = performance.now();
-    const { loss, perplexity } = await (callbacks?.evaluate as NonNullable<TrainCallbacks['evaluate']>)();
-    this.sinceLog.from += performance.now() - before;
+    const { callbacks } = this.request;
+    const { loss, perplexity } = await this.tally.pausing(callbacks?.evaluate as NonNullable<TrainCallbacks['evaluate']>);
     const metrics: EvalMetrics = { step, epoch: round(this.epoch(), 4), eval_loss: loss, perplexity };
     await callbacks?.onEvaluate?.(metrics);
-    const bar = this.best?.metrics.eval_loss ?? Infinity;
-    // The threshold is for giving up; the best adapter is the best, by however little.
-    this.evaluationsWithoutGain = loss < bar - options.early_stopping_threshold ? 0 : this.evaluationsWithoutGain + 1;
-    if (loss < bar) {
-      this.best = { metrics, values: await Promise.all(this.variables.map((v) => v.data<'float32'>())).then((all) => all.map((v) => v.slice())) };
-    }
-    return options.early_stopping_patience !== undefined && this.evaluationsWithoutGain >= options.early_stopping_patience;
+    await this.best.consider(metrics, () => this.values());
+    return this.best.givesUp;
   }
 
-  private restore(values: readonly Float32Array[]): void {
+  /** Hands the state out, unless that of this step already was. Everything is settled by now. */
+  private async save(): Promise<void> {
+    const { callbacks, options } = this.request;
+    if (callbacks?.onCheckpoint === undefined || this.saved === this.step) return;
+    const { step, totalSteps, tokens } = this;
+    const { best, evaluationsWithoutGain } = this.best;
+    const run = { step, totalSteps, seed: options.seed, tokens, sampler: this.sampler.state(), tally: this.tally.state() };
+    const state = { ...run, best: { best, evaluationsWithoutGain }, optimizer: await this.optimizer.state(), values: await this.values() };
+    await this.tally.pausing(async () => callbacks.onCheckpoint?.(state));
+    this.saved = step;
+  }
+
+  private restore(state: TrainState): void {
+    this.sampler.restore(state.sampler);
+    this.optimizer.restore(state.optimizer);
+    this.assign(state.values);
+    this.best.restore(state.best);
+    this.tally.restore(state.tally);
+    this.step = state.step;
+    this.saved = state.step;
+    this.tokens = state.tokens;
+    this.stoppedEarly = this.best.givesUp;
+  }
+
+  private values(): Promise<Float32Array[]> {
+    return Promise.all(this.variables.map(valuesOf));
+  }
+
+  private assign(values: readonly Float32Array[]): void {
     this.variables.forEach((variable, i) => {
-      const tensor = tf.tensor(values[i] as Float32Array, variable.shape);
-      variable.assign(tensor);
-      tensor.dispose();
+      assignValues(variable, values[i] as Float32Array);
     });
   }
 
@@ -267,8 +295,4 @@ class Run {
     tf.dispose(this.pending.map((p) => p.report));
     this.optimizer.dispose();
   }
-}
-
-function round(value: number, digits: number): number {
-  return Number(value.toFixed(digits));
 }

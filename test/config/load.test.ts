@@ -58,6 +58,8 @@ describe('loadConfig', () => {
         max_grad_norm: 1,
         seed: 42,
         logging_steps: 10,
+        save_strategy: 'epoch',
+        resume_from_checkpoint: false,
         early_stopping_threshold: 0,
         load_best_model_at_end: true,
       },

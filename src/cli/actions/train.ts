@@ -1,6 +1,6 @@
 import type { RunConfig } from '../../config/schema.js';
 import { finetune, type FinetuneResult } from '../../finetune.js';
-import { nodeHost, openDirectory } from '../../node.js';
+import { localDirectory, nodeHost, openDirectory } from '../../node.js';
 import { openDataFiles } from '../data-files.js';
 import { formatCount, formatDuration, formatNumber } from '../format.js';
 import { InterruptedError, watchInterrupts } from '../interrupt.js';
@@ -9,12 +9,25 @@ import { planOutput, type OutputFolder } from '../output.js';
 import { createProgress } from '../progress.js';
 import { describeCounts, describeData, describeMemory, describeModel } from '../summary.js';
 
+export { isDirectory } from '../../node.js';
+
+export interface TrainingRequest {
+  /** Goes on from a checkpoint although something else has changed. */
+  readonly force?: boolean;
+  /** The command that goes on with the run, for people. */
+  readonly again?: string;
+}
+
 /**
  * Trains and writes the results to `training.output_dir`. Nothing is written before settings, model, data and adapter are checked.
- * @throws InterruptedError after a signal, when the adapter of the steps so far is written.
+ * An error that ends the training names the last checkpoint.
+ * @throws InterruptedError after a signal, when a checkpoint of the steps so far is written.
  */
-export async function runTraining(config: RunConfig): Promise<FinetuneResult> {
-  const output = await planOutput(config.training.output_dir, config.training.overwrite_output_dir);
+export async function runTraining(asked: RunConfig, { force = false, again }: TrainingRequest = {}): Promise<FinetuneResult> {
+  const { output_dir: outputDir, overwrite_output_dir: overwrite, resume_from_checkpoint: resume, save_total_limit: limit } = asked.training;
+  const output = await planOutput(outputDir, { overwrite, resume, note: tell });
+  // How a run was begun is no setting of it.
+  const config: RunConfig = { ...asked, training: { ...asked.training, resume_from_checkpoint: false } };
   const model = await openDirectory(config.model, { revision: config.model_revision, onMessage: tell });
   const { init_from: initFrom } = config.adapter;
   const initial = initFrom === undefined ? undefined : await openDirectory(initFrom);
@@ -22,8 +35,11 @@ export async function runTraining(config: RunConfig): Promise<FinetuneResult> {
   const files = await openDataFiles({ 'data.train': train, 'data.validation': validation, 'data.test': test });
   const progress = createProgress({ every: config.training.logging_steps });
   const interrupts = watchInterrupts(() => {
-    progress.log('stopping after this step; once more to stop at once');
+    progress.log('stopping after this micro-batch; once more to stop at once');
   });
+  let checkpoint = output.resume;
+  let begun = false;
+  const remains = (): string => (checkpoint === undefined ? 'nothing was written' : `${checkpoint} is whole${again === undefined ? '' : `; go on with: ${again}`}`);
   try {
     const result = await finetune({
       config,
@@ -34,6 +50,8 @@ export async function runTraining(config: RunConfig): Promise<FinetuneResult> {
         test: test === undefined ? undefined : files.sources['data.test'],
       },
       initFrom: initial,
+      resume: output.resume === undefined ? undefined : localDirectory(output.resume),
+      force,
       host: nodeHost,
       callbacks: {
         onDevice: (device) => {
@@ -49,10 +67,12 @@ export async function runTraining(config: RunConfig): Promise<FinetuneResult> {
         onData: (data) => {
           tell(describeData(data));
         },
-        onReady: async ({ counts, totalSteps }) => {
+        onReady: async ({ counts, totalSteps, doneSteps }) => {
           tell(describeCounts(counts));
-          await output.begin();
-          progress.start(totalSteps);
+          await output.begin(doneSteps);
+          begun = true;
+          if (checkpoint !== undefined) tell(`going on from ${checkpoint}`);
+          progress.start(totalSteps, doneSteps);
         },
         onStep: ({ step, loss, learning_rate: learningRate, tokens_per_second: tokensPerSecond }) => {
           progress.step({ step, loss, learningRate, tokensPerSecond });
@@ -66,17 +86,24 @@ export async function runTraining(config: RunConfig): Promise<FinetuneResult> {
           progress.log(`test loss ${formatNumber(loss)}  perplexity ${formatNumber(perplexity)}  (${rows} rows, ${tokens} tokens)`);
           await output.append({ test_loss: loss, test_perplexity: perplexity, test_tokens: tokens, test_rows: rows });
         },
+        onCheckpoint: async (saved, info) => {
+          checkpoint = await output.save(saved, info, limit);
+          progress.log(`step ${info.step}  checkpoint ${checkpoint}`);
+        },
         shouldStop: () => interrupts.signal !== undefined,
       },
     });
     progress.stop();
-    await save(result, output);
     const { signal } = interrupts;
     if (signal !== undefined) {
       const { steps, totalSteps } = result.training;
-      throw new InterruptedError(signal, `stopped at step ${steps} of ${totalSteps}; ${steps === 0 ? 'nothing was written' : `the adapter is in ${output.path}`}`);
+      throw new InterruptedError(signal, `stopped at step ${steps} of ${totalSteps}; ${remains()}`);
     }
+    await save(result, output);
     return result;
+  } catch (error) {
+    if (error instanceof Error && !(error instanceof InterruptedError) && begun && checkpoint !== undefined) error.message += `\n${remains()}`;
+    throw error;
   } finally {
     progress.stop();
     interrupts.stop();
@@ -85,7 +112,6 @@ export async function runTraining(config: RunConfig): Promise<FinetuneResult> {
 }
 
 async function save({ training, files }: FinetuneResult, output: OutputFolder): Promise<void> {
-  if (training.steps === 0) return;
   await output.finish(files);
   const { steps, seconds, tokens, trainLoss, best, stoppedEarly } = training;
   const parts = [

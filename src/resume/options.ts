@@ -1,0 +1,58 @@
+import type { RunConfig } from '../config/schema.js';
+
+/** Schedules whose rate at a step does not depend on how many steps there are. */
+const OPEN_ENDED = new Set(['constant', 'constant_with_warmup']);
+
+const always = (): boolean => true;
+/** More steps at the end change nothing before. */
+const withOpenEnd = ({ training }: RunConfig): boolean => OPEN_ENDED.has(training.lr_scheduler_type) && training.warmup_ratio === 0;
+
+/**
+ * The options that may differ between a run and its continuation, because they change no number of it; every other option that
+ * differs is named and refused. The files that some of them name are compared by what they hold.
+ */
+export const MAY_CHANGE: Readonly<Record<string, (config: RunConfig) => boolean>> = {
+  // Where things lie.
+  model: always,
+  model_revision: always,
+  'adapter.init_from': always,
+  'data.train': always,
+  'data.validation': always,
+  'data.test': always,
+  'training.output_dir': always,
+  'training.overwrite_output_dir': always,
+  // What computes is compared by what was taken.
+  device: always,
+  // What is told and kept of the run.
+  'training.logging_steps': always,
+  'training.save_strategy': always,
+  'training.save_steps': always,
+  'training.save_total_limit': always,
+  'training.resume_from_checkpoint': always,
+  // Looked at after the last step.
+  'training.load_best_model_at_end': always,
+  // How long it is: a cosine or a line that has to end elsewhere would have run otherwise from the start.
+  'training.max_steps': withOpenEnd,
+  'training.num_train_epochs': withOpenEnd,
+};
+
+/** Options that differ and may not, one sentence each. `before` is a config as JSON gives it back. */
+export function optionDifferences(before: unknown, now: RunConfig): string[] {
+  const [old, current] = [leaves(before), leaves(JSON.parse(JSON.stringify(now)))];
+  return [...new Set([...old.keys(), ...current.keys()])].flatMap((path) => {
+    const [was, is] = [old.get(path), current.get(path)];
+    if (was === is || MAY_CHANGE[path]?.(now) === true) return [];
+    return [`${path} was ${was ?? 'absent'} and is ${is ?? 'absent'}`];
+  });
+}
+
+/** `section.option` to its value as JSON. */
+function leaves(config: unknown): Map<string, string> {
+  const found = new Map<string, string>();
+  const isSection = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
+  for (const [name, value] of Object.entries(isSection(config) ? config : {})) {
+    if (!isSection(value)) found.set(name, JSON.stringify(value));
+    else for (const [option, leaf] of Object.entries(value)) found.set(`${name}.${option}`, JSON.stringify(leaf));
+  }
+  return found;
+}
