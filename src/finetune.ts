@@ -1,7 +1,8 @@
 import type { Adapter } from './adapters/adapter.js';
 import { countParameters, type ParameterCounts } from './adapters/counts.js';
-import { ADAPTER_CONFIG, adapterFiles, loadAdapter } from './adapters/peft-files.js';
-import { definitionOf, methodOf, parseAdapterConfig } from './adapters/registry.js';
+import { adapterFiles, loadAdapter, readAdapterConfig } from './adapters/peft-files.js';
+import { definitionOf, type AdapterSettings } from './adapters/registry.js';
+import { adapterSettings, contextOf, trainedBase } from './adapters/settings.js';
 import { serializeConfig } from './config/load.js';
 import type { RunConfig } from './config/schema.js';
 import { mixOf } from './data/mix.js';
@@ -12,8 +13,10 @@ import { loadSplits, type DataSplits } from './data/split.js';
 import type { Device, Host } from './device/device.js';
 import { openDevice } from './device/open.js';
 import { ConfigError, LowrankError } from './errors.js';
+import { FLOAT_NAMES } from './export/floats.js';
+import { trainedModelFiles } from './export/trained-model.js';
 import { evaluateLoss, type LossResult } from './eval/loss.js';
-import { readJson, type Directory } from './io/directory.js';
+import type { Directory } from './io/directory.js';
 import type { ModelConfig } from './model/config.js';
 import type { Decoder } from './model/decoder.js';
 import { loadModel, readModelConfig, type LoadQuantization } from './model/load.js';
@@ -113,10 +116,10 @@ function baseOf({ model, model_revision: given }: Pick<RunConfig, 'model' | 'mod
 }
 
 /** Longest example: `max_length`, or the model's context where that is shorter. */
-export function effectiveMaxLength(maxLength: number, model: ModelConfig, note?: (text: string) => void): number {
-  if (maxLength <= model.maxPositions) return maxLength;
-  note?.(`data.max_length ${maxLength} is more than the model's context: ${model.maxPositions} is taken`);
-  return model.maxPositions;
+export function effectiveMaxLength(maxLength: number, context: number, note?: (text: string) => void): number {
+  if (maxLength <= context) return maxLength;
+  note?.(`data.max_length ${maxLength} is more than the model's context: ${context} is taken`);
+  return context;
 }
 
 /**
@@ -131,15 +134,14 @@ export async function planFor(request: {
   readonly host: Host;
 }): Promise<RunMemory> {
   const { config, model, initFrom, device, host } = request;
-  const json = initFrom === undefined ? undefined : await readJson(initFrom, ADAPTER_CONFIG);
-  const saved = json === undefined ? undefined : parseAdapterConfig(json, ADAPTER_CONFIG);
+  const adapter = adapterSettings(config.adapter, initFrom === undefined ? undefined : await readAdapterConfig(initFrom));
   return planRun({
     config,
     model,
     backend: device.backend,
     quantization: quantizationOf(config),
-    maxLength: effectiveMaxLength(config.data.max_length, model),
-    ...(saved === undefined ? {} : { adapter: definitionOf(methodOf(saved)).optionsOf(saved) }),
+    maxLength: effectiveMaxLength(config.data.max_length, contextOf(model, adapter)),
+    adapter,
     limits: currentLimits(device, host.memory?.()),
   });
 }
@@ -182,7 +184,11 @@ class FinetuneRun {
     const data = await this.loadData(model);
     this.callbacks.onData?.(data);
     const { onLoad } = this.callbacks;
-    const decoder = await loadModel(directory, { quantization: quantizationOf(config), ...(onLoad === undefined ? {} : { onProgress: onLoad }) });
+    const decoder = await loadModel(directory, {
+      quantization: quantizationOf(config),
+      trainable: trainedBase(model, await this.settings()),
+      ...(onLoad === undefined ? {} : { onProgress: onLoad }),
+    });
     let adapter: Adapter | undefined;
     try {
       adapter = await this.openAdapter(decoder);
@@ -220,25 +226,33 @@ class FinetuneRun {
     const { train: _train, validation: _validation, test: _test, ...options } = config.data;
     const rows: DataOptions = {
       ...options,
-      max_length: effectiveMaxLength(config.data.max_length, model, this.callbacks.onNote),
+      max_length: effectiveMaxLength(config.data.max_length, contextOf(model, await this.settings()), this.callbacks.onNote),
       seed: config.training.seed,
     };
     const tokenizer = await loadTokenizer(directory);
     return loadSplits({ ...data, tokenizer, options: rows, vocabSize: model.vocabSize });
   }
 
-  private async openAdapter(decoder: Decoder): Promise<Adapter> {
+  /** What is trained. @throws ConfigError when it does not go with the adapter to go on from. */
+  private async settings(): Promise<AdapterSettings> {
     const { config, initFrom } = this.request;
-    const { method, init_from: named, ...options } = config.adapter;
+    return adapterSettings(config.adapter, initFrom === undefined ? undefined : await readAdapterConfig(initFrom));
+  }
+
+  private async openAdapter(decoder: Decoder): Promise<Adapter> {
+    const { config, initFrom, model } = this.request;
+    const { init_from: named } = config.adapter;
+    const settings = await this.settings();
+    const definition = definitionOf(settings.method);
     if ((named === undefined) !== (initFrom === undefined)) throw new ConfigError('adapter.init_from names a folder that was not handed over, or the other way round');
     if (initFrom === undefined) {
-      const fresh: Adapter = definitionOf(method).create(decoder, options, config.training.seed);
-      await fresh.initialize?.();
+      const fresh = definition.create(decoder, settings, config.training.seed);
+      const tokenizer = await loadTokenizer(model);
+      await fresh.initialize?.(tokenizer === undefined ? undefined : (text) => Promise.resolve(tokenizer.encode(text)));
       return fresh;
     }
-    const adapter = await loadAdapter(decoder, initFrom, { dropout: options.lora_dropout });
-    const definition = definitionOf(methodOf(adapter.config));
-    this.callbacks.onNote?.(`going on from ${initFrom.name}: ${definition.describe({ ...options, ...definition.optionsOf(adapter.config) })}, as that adapter has it`);
+    const adapter = await loadAdapter(decoder, initFrom, { dropout: config.adapter.lora_dropout });
+    this.callbacks.onNote?.(`going on from ${initFrom.name}: ${definition.describe(settings)}, as that adapter has it`);
     return adapter;
   }
 
@@ -303,7 +317,9 @@ class FinetuneRun {
 
   private async files(adapter: Adapter): Promise<Record<string, Uint8Array | string>> {
     const { config, model } = this.request;
-    const files: Record<string, Uint8Array | string> = { ...(await adapterFiles(adapter, baseOf(config))), [CONFIG_FILE]: serializeConfig(config) };
+    const { method, save_dtype: dtype } = config.adapter;
+    const trained = method === 'full' ? await trainedModelFiles(model, adapter, dtype === 'auto' ? undefined : FLOAT_NAMES[dtype]) : await adapterFiles(adapter, baseOf(config));
+    const files: Record<string, Uint8Array | string> = { ...trained, [CONFIG_FILE]: serializeConfig(config) };
     for (const name of TOKENIZER_FILES) {
       const source = await model.open(name);
       if (source === undefined) continue;

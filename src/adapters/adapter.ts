@@ -10,6 +10,8 @@ export interface AdapterParameter {
   readonly variable: tf.Variable;
   /** Factor on the learning rate; 1 unless given. */
   readonly learningRateScale?: number;
+  /** Its form in the file, where that is not the variable's own. */
+  readonly stored?: (values: Float32Array) => TensorBytes;
 }
 
 /** Token ids of a text, with the tokens that the tokenizer puts around it. */
@@ -29,7 +31,7 @@ export interface Adapter {
    */
   initialize?(encode?: EncodeText): Promise<void>;
   attach(): void;
-  /** Puts the base model's own layers back. */
+  /** Puts the base model's own layers, or their values, back. */
   detach(): void;
   /** Detaches and releases the parameters. */
   dispose(): void;
@@ -48,6 +50,8 @@ export interface AdapterMethodDefinition<C extends AdapterConfig = AdapterConfig
   readonly notExportable?: string;
   /** Which of the base's own tensors are trained, and so must be loaded as float variables. Absent: none. */
   trainable?(model: ModelConfig, options: O): (tensor: string) => boolean;
+  /** Positions of the model's context that it takes up. Absent: none. */
+  virtualTokens?(options: O): number;
   /** Reads no value of the decoder, so that the memory planner can make one on a decoder of sizes alone. */
   create(decoder: Decoder, options: O, seed: number): Adapter;
   /** @throws FormatError listing every missing, unexpected and misshapen tensor. */

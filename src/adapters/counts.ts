@@ -1,5 +1,7 @@
+import type * as tf from '@tensorflow/tfjs-core';
 import { weightBytes } from '../../kernels/index.js';
 import type { Decoder } from '../model/decoder.js';
+import { trainedTensors } from '../model/trained.js';
 import type { Adapter } from './adapter.js';
 
 /** Parameters and bytes of a decoder with its adapter, as printed before training. */
@@ -18,8 +20,13 @@ export function countParameters(decoder: Decoder, adapter?: Adapter): ParameterC
   const { linears, floats } = decoder.weights;
   const dense = [...floats.values(), ...[...linears.values()].map((l) => l.bias)];
   const weights = [...linears.values()].map((l) => l.weight);
-  const trainable = (adapter?.parameters ?? []).reduce((sum, p) => sum + p.variable.size, 0);
-  let [total, totalBytes, quantized, quantizedBytes] = [trainable, 4 * trainable, 0, 0];
+  const sizeOf = (tensors: readonly tf.Tensor[]): number => tensors.reduce((sum, tensor) => sum + tensor.size, 0);
+  const variables = (adapter?.parameters ?? []).map((p) => p.variable);
+  const trainable = sizeOf(variables);
+  // Trained tensors of the base itself are among its own.
+  const own = new Set<tf.Variable>(trainedTensors(decoder).values());
+  const added = sizeOf(variables.filter((variable) => !own.has(variable)));
+  let [total, totalBytes, quantized, quantizedBytes] = [added, 4 * added, 0, 0];
   for (const tensor of dense) {
     total += tensor?.size ?? 0;
     totalBytes += 4 * (tensor?.size ?? 0);

@@ -1,11 +1,12 @@
 import { FormatError } from '../errors.js';
-import type { Directory } from '../io/directory.js';
-import { encodeSafetensors, float32Tensor, type TensorBytes } from '../io/safetensors.js';
+import { readJson, type Directory } from '../io/directory.js';
+import { encodeSafetensors, type TensorBytes } from '../io/safetensors.js';
 import type { Decoder } from '../model/decoder.js';
 import type { Adapter } from './adapter.js';
 import type { AdapterConfig } from './config.js';
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, readPeftAdapter } from './peft-document.js';
 import { definitionOf, methodOf, parseAdapterConfig } from './registry.js';
+import { trainedValues } from './tensors.js';
 
 export { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from './peft-document.js';
 
@@ -20,6 +21,13 @@ export interface AdapterFiles {
 export async function readAdapter(directory: Directory): Promise<AdapterFiles> {
   const { json, tensors, metadata } = await readPeftAdapter(directory);
   return { config: parseAdapterConfig(json, `${directory.name}/${ADAPTER_CONFIG}`), tensors, metadata: metadata ?? {} };
+}
+
+/** What a saved adapter is, without its tensors. @throws FormatError as reading all of it does. */
+export async function readAdapterConfig(directory: Directory): Promise<AdapterConfig> {
+  const json = await readJson(directory, ADAPTER_CONFIG);
+  if (json === undefined) throw new FormatError(`${directory.name}: no ${ADAPTER_CONFIG}: not a PEFT adapter directory`);
+  return parseAdapterConfig(json, `${directory.name}/${ADAPTER_CONFIG}`);
 }
 
 /** Puts an adapter that was read on a decoder. @throws FormatError listing everything that does not fit. */
@@ -37,12 +45,7 @@ export async function loadAdapter(decoder: Decoder, directory: Directory, option
  * @throws FormatError when a value is NaN or infinite: such an adapter is never written.
  */
 export async function adapterFiles(adapter: Adapter, base: { model?: string; revision?: string } = {}): Promise<Record<string, Uint8Array | string>> {
-  const tensors = new Map<string, TensorBytes>();
-  for (const { key, variable } of adapter.parameters) {
-    const values = await variable.data<'float32'>();
-    if (!values.every(Number.isFinite)) throw new FormatError(`${key} holds a value that is not finite; the adapter is not saved`);
-    tensors.set(key, float32Tensor(variable.shape, values));
-  }
+  const tensors = await trainedValues(adapter);
   const config: AdapterConfig = { ...adapter.config, baseModel: base.model ?? adapter.config.baseModel, revision: base.revision ?? adapter.config.revision };
   return { [ADAPTER_CONFIG]: definitionOf(methodOf(config)).serializeConfig(config), [ADAPTER_WEIGHTS]: encodeSafetensors(tensors, { format: 'pt' }) };
 }

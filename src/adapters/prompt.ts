@@ -90,6 +90,7 @@ export const promptTuning = {
   parseConfig: parsePromptConfig,
   serializeConfig: serializePromptConfig,
   optionsOf: (config) => ({ num_virtual_tokens: config.numVirtualTokens }),
+  virtualTokens: (options) => options.num_virtual_tokens,
   describe: (options) => `${options.num_virtual_tokens} virtual tokens`,
   mismatches: (model, config, tensors) => shapeMismatches(expected(model, config), tensors),
 

@@ -3,22 +3,27 @@ import { isRecord } from '../io/json.js';
 import type { AdapterMethodDefinition } from './adapter.js';
 import { bottleneck, type BottleneckOptions } from './bottleneck.js';
 import type { AdapterConfig, PeftType } from './config.js';
+import { full, type FullOptions } from './full.js';
+import { layers } from './layers.js';
+import type { LayersOptions } from './layers-config.js';
 import { lora } from './lora.js';
 import type { AdapterOptions } from './options.js';
 import { promptTuning, type PromptOptions } from './prompt.js';
 
 /** Every way of training that can be asked for as `adapter.method`. */
-export const METHODS = { lora, prompt_tuning: promptTuning, bottleneck } as const satisfies Record<string, AdapterMethodDefinition>;
+export const METHODS = { lora, prompt_tuning: promptTuning, bottleneck, layers, full } as const satisfies Record<string, AdapterMethodDefinition>;
 export type AdapterMethod = keyof typeof METHODS;
 
 /** A method with its options. */
 export type AdapterSettings =
   | ({ readonly method: 'lora' } & AdapterOptions)
   | ({ readonly method: 'prompt_tuning' } & PromptOptions)
-  | ({ readonly method: 'bottleneck' } & BottleneckOptions);
+  | ({ readonly method: 'bottleneck' } & BottleneckOptions)
+  | ({ readonly method: 'layers' } & LayersOptions)
+  | ({ readonly method: 'full' } & FullOptions);
 
 /** The method whose adapters have a `peft_type`. Exhaustive: a kind of adapter without a method does not compile. */
-const METHOD_OF = { LORA: 'lora', PROMPT_TUNING: 'prompt_tuning', BOTTLENECK: 'bottleneck' } as const satisfies Record<PeftType, AdapterMethod>;
+const METHOD_OF = { LORA: 'lora', PROMPT_TUNING: 'prompt_tuning', BOTTLENECK: 'bottleneck', LAYERS: 'layers', FULL: 'full' } as const satisfies Record<PeftType, AdapterMethod>;
 
 /** A method by its name; its options are those that a config has for it. */
 export function definitionOf(method: AdapterMethod): AdapterMethodDefinition {

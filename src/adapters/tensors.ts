@@ -1,6 +1,6 @@
 import { FormatError } from '../errors.js';
-import { toFloat32, type TensorBytes } from '../io/safetensors.js';
-import type { TensorShapes } from './adapter.js';
+import { float32Tensor, toFloat32, type TensorBytes } from '../io/safetensors.js';
+import type { Adapter, TensorShapes } from './adapter.js';
 
 /** What PEFT puts before the path of a module of the base model. */
 export const MODULE_PREFIX = 'base_model.model.';
@@ -32,4 +32,18 @@ export function tensorValues(tensors: ReadonlyMap<string, TensorBytes>, key: str
   const at = values.findIndex((value) => !Number.isFinite(value));
   if (at >= 0) throw new FormatError(`${where}: element ${at} is ${values[at]}, allowed finite numbers`);
   return values;
+}
+
+/**
+ * What an adapter has learnt, as it goes into a file, by key.
+ * @throws FormatError when a value is NaN or infinite: such an adapter is never written.
+ */
+export async function trainedValues(adapter: Pick<Adapter, 'parameters'>): Promise<Map<string, TensorBytes>> {
+  const tensors = new Map<string, TensorBytes>();
+  for (const { key, variable, stored } of adapter.parameters) {
+    const values = await variable.data<'float32'>();
+    if (!values.every(Number.isFinite)) throw new FormatError(`${key} holds a value that is not finite; the adapter is not saved`);
+    tensors.set(key, stored?.(values) ?? float32Tensor(variable.shape, values));
+  }
+  return tensors;
 }

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { clipScale, globalNorm, headChunkRows, pullback, valueAndGradients, withDryRun, type DryPeak, type DryRunBackend, type FrozenWeight } from '../../kernels/index.js';
-import type { AdapterSettings } from '../adapters/registry.js';
+import { definitionOf, type AdapterSettings } from '../adapters/registry.js';
 import type { RunConfig } from '../config/schema.js';
 import type { ModelConfig } from '../model/config.js';
 import type { Decoder } from '../model/decoder.js';
@@ -75,7 +75,7 @@ export function planMemory(settings: PlanSettings): MemoryPlan {
     const made: { dispose(): void }[] = [];
     const own = <T extends { dispose(): void }>(value: T): T => (made.push(value), value);
     try {
-      const decoder = own(outlineDecoder(backend, model, storedQuantization(model, settings.quantization)));
+      const decoder = own(outlineDecoder(backend, model, storedQuantization(model, settings.quantization), definitionOf(options.method).trainable?.(model, options)));
       const largestWeight = largestWeightOf(decoder);
       backend.tag = TAGS.adapters;
       const adapter = own(outlineAdapter(backend, decoder, options));
@@ -126,7 +126,7 @@ function stepPeak(
   parameters: readonly tf.Variable[],
   batches: readonly MicroBatch[],
   lossOptions: () => LossOptions,
-  optimizer: Optimizer,
+  optimizer: Stepper,
 ): { peak: DryPeak; largest: number } {
   backend.restart();
   backend.resetPeak();
@@ -155,8 +155,11 @@ function partsOf({ byTag }: DryPeak): MemoryParts {
 
 const ADAMW = { adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0 };
 
+/** The part of an optimiser that takes memory. */
+type Stepper = Pick<Optimizer, 'step' | 'dispose'>;
+
 /** What PagedAdamW has on the device, one page after another. */
-function pagedOutline(backend: DryRunBackend, moments: readonly number[]): Optimizer {
+function pagedOutline(backend: DryRunBackend, moments: readonly number[]): Stepper {
   return {
     step() {
       for (const page of pagesOf(moments)) backend.scratch(page.reduce((sum, i) => sum + (moments[i] as number), 0));

@@ -7,6 +7,7 @@ import type { ModelConfig } from '../model/config.js';
 import { Decoder } from '../model/decoder.js';
 import { FrozenLinear } from '../model/linear.js';
 import type { LoadQuantization } from '../model/load.js';
+import { variableFrom } from '../model/variable.js';
 import { floatTensors, linearLayers } from '../model/tensors.js';
 import { decoderWeights } from '../model/weights.js';
 
@@ -20,14 +21,15 @@ export function storedQuantization(model: ModelConfig, asked: LoadQuantization |
 }
 
 /** The decoder that a model directory would load as, with sizes and no values. */
-export function outlineDecoder(backend: DryRunBackend, config: ModelConfig, quantization: LoadQuantization | undefined): Decoder {
+export function outlineDecoder(backend: DryRunBackend, config: ModelConfig, quantization: LoadQuantization | undefined, trained: (tensor: string) => boolean = () => false): Decoder {
   const tagged = <T>(tag: string, make: () => T): T => {
     backend.tag = tag;
     return make();
   };
   const tensor = (shape: readonly number[], dtype: 'float32' | 'int32' = 'float32'): tf.Tensor => tf.keep(backend.tensor(shape, dtype));
-  const vector = (size: number): tf.Tensor1D => tagged(WEIGHT_TAGS.small, () => tensor([size]) as tf.Tensor1D);
-  const dense = (shape: readonly [number, number]): FrozenWeight => ({ kind: 'dense', shape, values: tagged(WEIGHT_TAGS.dense, () => tensor(shape) as tf.Tensor2D) });
+  const float = (tag: string, name: string, shape: readonly number[]): tf.Tensor => tagged(tag, () => (trained(name) ? variableFrom(backend.tensor(shape)) : tensor(shape)));
+  const vector = (name: string, size: number): tf.Tensor1D => float(WEIGHT_TAGS.small, name, [size]) as tf.Tensor1D;
+  const dense = (name: string, shape: readonly [number, number]): FrozenWeight => ({ kind: 'dense', shape, values: float(WEIGHT_TAGS.dense, name, shape) as tf.Tensor2D });
   const packed = (shape: readonly [number, number], { quantType, blockSize = 64, doubleQuant = true }: LoadQuantization): FrozenWeight => {
     const count = shape[0] * shape[1];
     const blocks = Math.ceil(count / blockSize);
@@ -43,11 +45,11 @@ export function outlineDecoder(backend: DryRunBackend, config: ModelConfig, quan
     }));
   };
   const linears = linearLayers(config).map(({ name, shape, bias }): [string, FrozenLinear] => {
-    const weight = quantization === undefined ? dense(shape) : packed(shape, quantization);
-    return [name, new FrozenLinear(name, weight, bias ? vector(shape[0]) : undefined)];
+    const weight = quantization === undefined || trained(`${name}.weight`) ? dense(`${name}.weight`, shape) : packed(shape, quantization);
+    return [name, new FrozenLinear(name, weight, bias ? vector(`${name}.bias`, shape[0]) : undefined)];
   });
   const floats = floatTensors(config).map(({ name, shape: [rows, columns] }): [string, tf.Tensor] => {
-    return [name, columns === undefined ? vector(rows) : tagged(WEIGHT_TAGS.embedding, () => tensor([rows, columns]))];
+    return [name, columns === undefined ? vector(name, rows) : float(WEIGHT_TAGS.embedding, name, [rows, columns])];
   });
   return new Decoder(config, decoderWeights(config, new Map(linears), new Map(floats)));
 }

@@ -15,8 +15,8 @@ export interface RunPlanRequest {
   readonly quantization: LoadQuantization | undefined;
   /** Longest row that a batch can have. */
   readonly maxLength: number;
-  /** What an adapter that is gone on from says about itself. */
-  readonly adapter?: Partial<AdapterSettings>;
+  /** `config.adapter`, with the sizes of an adapter that is gone on from. */
+  readonly adapter: AdapterSettings;
   readonly limits: DeviceLimits;
 }
 
@@ -32,13 +32,12 @@ export interface RunMemory {
   readonly remedies: readonly Remedy[];
 }
 
-export function planSettings({ config, model, backend, quantization, maxLength, adapter = {} }: Omit<RunPlanRequest, 'limits'>): PlanSettings {
-  const { init_from: _initFrom, bias: _bias, ...options } = config.adapter;
+export function planSettings({ config, model, backend, quantization, maxLength, adapter }: Omit<RunPlanRequest, 'limits'>): PlanSettings {
   return {
     model,
     backend,
     quantization,
-    adapter: { ...options, ...adapter },
+    adapter,
     batch: config.training.per_device_train_batch_size,
     seq: maxLength,
     accumulation: config.training.gradient_accumulation_steps,
