@@ -28,8 +28,8 @@ export async function runEval(flags: EvalFlags): Promise<void> {
   try {
     const session = await openFlaggedSession(flags);
     try {
-      const { decoder, tokenizer, device } = session;
-      const options = dataOptions(flags, effectiveMaxLength(flags.maxLength, decoder.config, tell));
+      const { decoder, tokenizer, device, adapters } = session;
+      const options = dataOptions(flags, effectiveMaxLength(flags.maxLength, decoder.maxLength, tell));
       const data = await loadDataset({ source: files.sources['--data'], tokenizer, options, vocabSize: decoder.config.vocabSize });
       tell([describeDataset('data', data), ...describeDropped(data.dropped)].join('\n'));
       const result = await device.guard(evaluateLoss(decoder, data.examples, flags.batchSize));
