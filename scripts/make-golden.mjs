@@ -38,10 +38,10 @@ const PARTS = [
     ],
     copy: (path) =>
       path === 'generate.py' ||
-      /^(llama3_tied|qwen3|llama_qlora\/hf4bit)\/(config|model)\.[a-z]+$/.test(path) ||
-      (/^(llama3_tied|qwen3|llama_qlora)\/golden\/(base|inputs|lora\/)/.test(path) && !/micro_mean|bnb_merge|check_against/.test(path)),
+      /^(gpt2|qwen3|llama_qlora\/hf4bit)\/(config|model)\.[a-z]+$/.test(path) ||
+      (/^(gpt2|qwen3|llama_qlora)\/golden\/(base\.json|inputs|lora\/)/.test(path) && !/micro_mean|unshifted|noclip|merged_layer0|bnb_merge|check_against/.test(path)),
     digest: () => false,
-    keep: { 'base.safetensors': ['logits'], 'outputs.safetensors': ['logits'] },
+    keep: { 'outputs.safetensors': ['logits'] },
   },
 ];
 

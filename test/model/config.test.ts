@@ -87,5 +87,8 @@ describe('parseModelConfig', () => {
     expect(ratios[0]).toBe(1);
     expect(ratios.at(-1)).toBeCloseTo(8, 5);
     expect(ratios.every((ratio, i) => ratio >= 1 && ratio <= 8.00001 && (i === 0 || ratio >= (ratios[i - 1] as number) - 1e-6))).toBe(true);
+    // The formula in NumPy, in float32.
+    const expected = [1, 0.07940301299095154, 0.004700753837823868, 0.0009115831344388425, 0.00017677668074611574, 3.428102354519069e-5, 6.647870577580761e-6, 1.289173155782919e-6];
+    scaled.forEach((frequency, i) => expect(Math.abs(frequency / (expected[i] as number) - 1)).toBeLessThan(1e-6));
   });
 });
