@@ -8,14 +8,16 @@ import { softmaxLossOp } from './cross-entropy/softmax-loss.js';
 import { registerDryRun } from './dry-run/register.js';
 import { dropoutOp } from './dropout/kernel.js';
 import { embeddingGradOp, embeddingOp } from './embedding/kernel.js';
-import { layerNormGradOp, layerNormOp, layerNormWeightsGradOp } from './layer-norm/kernel.js';
+import { layerNormGradOp, layerNormWeightsGradOp } from './layer-norm/backward.js';
+import { layerNormOp } from './layer-norm/kernel.js';
 import { linearGradOp, linearOp } from './linear/kernel.js';
 import { matmulOp } from './matmul/kernel.js';
 import { dequantizeOp } from './nf4-dequantize/kernel.js';
 import { quantizedMatmulOp } from './nf4-matmul/kernel.js';
 import { handWrittenKernel, registerOp, type Op } from './runtime/op.js';
 import { shareClonesOnWasm } from './runtime/share-clones.js';
-import { rmsNormGradOp, rmsNormOp, rmsNormWeightGradOp } from './rms-norm/kernel.js';
+import { rmsNormGradOp, rmsNormWeightGradOp } from './rms-norm/backward.js';
+import { addRmsNormOp, rmsNormOp } from './rms-norm/kernel.js';
 import { activationGradOp, activationOp } from './swiglu/activation.js';
 import { swigluGradOp, swigluOp } from './swiglu/kernel.js';
 
@@ -23,6 +25,7 @@ const OPS: readonly Op[] = [
   attentionOp,
   attentionGradOp,
   rmsNormOp,
+  addRmsNormOp,
   rmsNormGradOp,
   rmsNormWeightGradOp,
   layerNormOp,
@@ -61,7 +64,7 @@ export { embedding } from './embedding/kernel.js';
 export { gelu, type Activation } from './swiglu/activation.js';
 export { swiglu } from './swiglu/kernel.js';
 export { layerNorm } from './layer-norm/kernel.js';
-export { rmsNorm } from './rms-norm/kernel.js';
+export { addRmsNorm, rmsNorm } from './rms-norm/kernel.js';
 export { linear, type LinearOptions } from './linear/kernel.js';
 export { matmul } from './matmul/kernel.js';
 export type { MatmulForm } from './matmul/form.js';

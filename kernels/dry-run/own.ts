@@ -38,6 +38,7 @@ export const OWN: Readonly<Record<string, DryKernel>> = {
   LowrankEmbedding: ({ table, ids }, _attrs, backend) => backend.output([ids?.shape[0] as number, table?.shape[1] as number]),
   LowrankEmbeddingGrad: ({ dy }, attrs, backend) => backend.output([attrs['vocab'] as number, dy?.shape[1] as number]),
   LowrankRmsNorm: ({ x }, _attrs, backend) => [backend.output(x?.shape as number[]), backend.output([x?.shape[0] as number])],
+  LowrankAddRmsNorm: ({ x }, _attrs, backend) => [...[1, 2].map(() => backend.output(x?.shape as number[])), backend.output([x?.shape[0] as number])],
   LowrankRmsNormGrad: like('x'),
   LowrankRmsNormWeightGrad: ({ x }, _attrs, backend) => backend.output([x?.shape[1] as number]),
   LowrankLayerNorm: ({ x }, _attrs, backend) => [backend.output(x?.shape as number[]), backend.output([x?.shape[0] as number, 2])],

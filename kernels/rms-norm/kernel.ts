@@ -1,16 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { forEach } from '../runtime/each.js';
-import { runOp, runOpMulti, type Op } from '../runtime/op.js';
-import { gradientParts, namedParts, partPointers, partsIn, sumParts } from '../runtime/parts.js';
+import { runOp, runOpMulti, shared, type Op } from '../runtime/op.js';
+import { gradientParts, namedParts } from '../runtime/parts.js';
 import { parallelFor } from '../runtime/threads.js';
 import { wasmOffset, wasmOutput } from '../runtime/wasm.js';
 import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
-import { rmsNormGradReference, rmsNormReference, rmsNormWeightGradReference } from './reference.js';
+import { rmsNormGradOp, rmsNormWeightGradOp } from './backward.js';
+import { rmsNormReference } from './reference.js';
 import { wasmSource } from './wasm.generated.js';
 import * as wgsl from './wgsl.generated.js';
-
-/** Columns that a workgroup of weights.wgsl sums. */
-const COLUMNS = 16;
 
 /**
  * Root-mean-square normalisation: y = x / √(mean(x²) + eps) · w, the mean over the last axis.
@@ -25,6 +23,21 @@ export function rmsNorm(x: tf.Tensor2D, w: tf.Tensor1D, eps: number): tf.Tensor2
   const [y, rstd] = runOpMulti(rmsNormOp, { x, w }, { eps }) as [tf.Tensor2D, tf.Tensor1D];
   rstd.dispose();
   return y;
+}
+
+/**
+ * A residual connection and the normalisation behind it, in one pass: sum = x + added, y as rmsNorm gives it for the sum.
+ *
+ * @param x, added `[rows, dim]` float32
+ * @param w `[dim]` float32
+ * @returns [sum, y], both `[rows, dim]`
+ */
+export function addRmsNorm(x: tf.Tensor2D, added: tf.Tensor2D, w: tf.Tensor1D, eps: number): [sum: tf.Tensor2D, y: tf.Tensor2D] {
+  const fits = tf.util.arraysEqual(x.shape, added.shape) && w.shape[0] === x.shape[1];
+  tf.util.assert(fits, () => `addRmsNorm: x is [${x.shape.join(', ')}], added is [${added.shape.join(', ')}], w is [${w.shape.join(', ')}]`);
+  const [y, sum, rstd] = runOpMulti(addRmsNormOp, { x, added, w }, { eps }) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor1D];
+  rstd.dispose();
+  return [sum, y];
 }
 
 export const rmsNormOp: Op = {
@@ -44,7 +57,7 @@ export const rmsNormOp: Op = {
     const [rows, dim] = x.shape as [number, number];
     const y = gpuOutput(backend, [rows, dim]);
     const rstd = gpuOutput(backend, [rows]);
-    const program = { name: 'rms-norm/forward', code: wgsl.forward };
+    const program = { name: 'rms-norm/forward', code: () => forEach(wgsl.forward, { a: 0 }) };
     gpuDispatch(backend, program, [x, w, y, rstd], [['u', rows], ['u', dim], ['f', attrs['eps'] as number]], gpuWorkgroups(rows, 1));
     return [y, rstd];
   },
@@ -63,58 +76,41 @@ export const rmsNormOp: Op = {
   sumsInto: ['x'],
 };
 
-/** dx for dy = dy0 + dy1 + …, plus `added` where that is given. */
-export const rmsNormGradOp: Op = {
-  name: 'LowrankRmsNormGrad',
-  reference: (inputs) => {
-    const { x, w, rstd, added } = inputs as Record<string, tf.Tensor>;
-    const dx = rmsNormGradReference(sumParts(inputs), x as tf.Tensor2D, w as tf.Tensor1D, rstd as tf.Tensor1D);
-    return added === undefined ? dx : tf.add(dx, added);
+/** Outputs y, the sum, and rstd. */
+export const addRmsNormOp: Op = {
+  name: 'LowrankAddRmsNorm',
+  reference: (inputs, attrs) => {
+    const { x, added, w } = inputs as Record<'x' | 'added' | 'w', tf.Tensor>;
+    const sum = tf.add<tf.Tensor2D>(x, added);
+    const [y, rstd] = rmsNormReference(sum, w as tf.Tensor1D, attrs['eps'] as number);
+    return [y, sum, rstd];
   },
-  wasm: ({ inputs, backend }) => {
-    const { x, w, rstd, added } = inputs as Record<'x' | 'w' | 'rstd', tf.TensorInfo> & { added?: tf.TensorInfo };
+  wasm: ({ inputs, attrs, backend }) => {
+    const { x, added, w } = inputs as Record<'x' | 'added' | 'w', tf.TensorInfo>;
     const [rows, dim] = x.shape as [number, number];
-    const dx = wasmOutput(backend, [rows, dim]);
-    const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
-    const args = [...partPointers(backend, inputs as Record<string, tf.TensorInfo>), at(x), at(w), at(rstd), added === undefined ? 0 : at(added), at(dx), dim];
-    parallelFor(backend, wasmSource, 'backward', args, { count: rows, cost: 0.7 * dim });
-    return dx;
+    const [y, sum, rstd] = [wasmOutput(backend, [rows, dim]), wasmOutput(backend, [rows, dim]), wasmOutput(backend, [rows])];
+    const pointers = [x, added, w, sum, y, rstd].map((t) => wasmOffset(backend, t));
+    parallelFor(backend, wasmSource, 'addForward', [...pointers, dim, attrs['eps'] as number], { count: rows, cost: 0.6 * dim });
+    return [y, sum, rstd];
   },
-  webgpu: ({ inputs, backend }) => {
-    const { x, w, rstd, added } = inputs as Record<'x' | 'w' | 'rstd', tf.TensorInfo> & { added?: tf.TensorInfo };
+  webgpu: ({ inputs, attrs, backend }) => {
+    const { x, added, w } = inputs as Record<'x' | 'added' | 'w', tf.TensorInfo>;
     const [rows, dim] = x.shape as [number, number];
-    const parts = partsIn(inputs as Record<string, tf.TensorInfo>);
-    const dx = gpuOutput(backend, [rows, dim]);
-    const others = added === undefined ? [] : [added];
-    const counts = { n: parts.length, a: others.length };
-    const program = { name: `rms-norm/backward ${counts.n} ${counts.a}`, code: () => forEach(wgsl.backward, counts) };
-    gpuDispatch(backend, program, [...parts, x, w, rstd, ...others, dx], [['u', rows], ['u', dim]], gpuWorkgroups(rows, 1));
-    return dx;
+    const [y, sum, rstd] = [gpuOutput(backend, [rows, dim]), gpuOutput(backend, [rows, dim]), gpuOutput(backend, [rows])];
+    const program = { name: 'rms-norm/add-forward', code: () => forEach(wgsl.forward, { a: 1 }) };
+    gpuDispatch(backend, program, [x, w, y, rstd, added, sum], [['u', rows], ['u', dim], ['f', attrs['eps'] as number]], gpuWorkgroups(rows, 1));
+    return [y, sum, rstd];
   },
-  gradient: null,
-};
-
-/** dw; runs only where the weight is trained. */
-export const rmsNormWeightGradOp: Op = {
-  name: 'LowrankRmsNormWeightGrad',
-  reference: (inputs) => rmsNormWeightGradReference(sumParts(inputs), inputs['x'] as tf.Tensor2D, inputs['rstd'] as tf.Tensor1D),
-  wasm: ({ inputs, backend }) => {
-    const { x, rstd } = inputs as Record<'x' | 'rstd', tf.TensorInfo>;
-    const [rows, dim] = x.shape as [number, number];
-    const dw = wasmOutput(backend, [dim]);
-    const pointers = [x, rstd, dw].map((t) => wasmOffset(backend, t));
-    const args = [...partPointers(backend, inputs as Record<string, tf.TensorInfo>), ...pointers, rows, dim];
-    parallelFor(backend, wasmSource, 'weights', args, { count: dim, cost: 0.4 * rows, align: 16 });
-    return dw;
+  gradient: {
+    inputsToSave: ['w'],
+    outputsToSave: [false, true, true],
+    gradFunc: (dys, saved) => {
+      const parts = namedParts(gradientParts(dys));
+      const dsum = (dys as tf.Tensor[])[1] as tf.Tensor;
+      const [w, x, rstd] = saved as [tf.Tensor1D, tf.Tensor2D, tf.Tensor1D];
+      const dx = shared(() => runOp(rmsNormGradOp, { ...parts, x, w, rstd, added: dsum }));
+      return { x: dx, added: dx, w: () => runOp(rmsNormWeightGradOp, { ...parts, x, rstd }) };
+    },
   },
-  webgpu: ({ inputs, backend }) => {
-    const { x, rstd } = inputs as Record<'x' | 'rstd', tf.TensorInfo>;
-    const [rows, dim] = x.shape as [number, number];
-    const parts = partsIn(inputs as Record<string, tf.TensorInfo>);
-    const dw = gpuOutput(backend, [dim]);
-    const program = { name: `rms-norm/weights ${parts.length}`, code: () => forEach(wgsl.weights, { n: parts.length }) };
-    gpuDispatch(backend, program, [...parts, x, rstd, dw], [['u', rows], ['u', dim]], [Math.ceil(dim / COLUMNS), 1, 1]);
-    return dw;
-  },
-  gradient: null,
+  sumsInto: [],
 };

@@ -32,6 +32,23 @@ export function forward(x: usize, w: usize, y: usize, rstd: usize, dim: i32, eps
   }
 }
 
+/** The same of v = x + added, which is written to total; `total` may not be x. */
+export function addForward(x: usize, added: usize, w: usize, total: usize, y: usize, rstd: usize, dim: i32, eps: f32, begin: i32, end: i32): void {
+  const vector = dim & ~3;
+  for (let row = begin; row < end; row++) {
+    const offset = (<usize>row * dim) << 2;
+    for (let i = 0; i < vector; i += 4) {
+      const at = offset + (i << 2);
+      v128.store(total + at, f32x4.add(v128.load(x + at), v128.load(added + at)));
+    }
+    for (let i = vector; i < dim; i++) {
+      const at = offset + (i << 2);
+      store<f32>(total + at, load<f32>(x + at) + load<f32>(added + at));
+    }
+    forward(total, w, y, rstd, dim, eps, row, row + 1);
+  }
+}
+
 /** dx = rstd · (dy·w − x · rstd² · mean(dy·w·x)), + added where that is not 0; dy = d0 + d1 + d2. */
 export function backward(d0: usize, d1: usize, d2: usize, x: usize, w: usize, rstd: usize, added: usize, dx: usize, dim: i32, begin: i32, end: i32): void {
   const vector = dim & ~3;

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, it } from 'vitest';
-import { rmsNorm, valueAndGradients, withKernelMode } from '../../kernels/index.js';
+import { addRmsNorm, rmsNorm, valueAndGradients, withKernelMode } from '../../kernels/index.js';
 import { Random } from '../../src/random.js';
 import { describeBackends } from '../support/backends.js';
 import { centralDifferences, expectClose, expectNoLeak, normals } from '../support/numeric.js';
@@ -45,5 +45,41 @@ describeBackends('rmsNorm', ['cpu', 'wasm', 'webgpu'], () => {
     };
     expectClose(coordinates.map((i) => dx[i] as number), await centralDifferences(f, x0, coordinates), 2e-3, 'dx');
     expect(dx.length).toBe(rows * dim);
+  });
+});
+
+describeBackends('addRmsNorm', ['cpu', 'wasm', 'webgpu'], () => {
+  // The sum is used twice: as the next residual, and where only the norm is, not at all.
+  it.each(SHAPES.flatMap(([rows, dim]) => [true, false].map((sumUsed) => [rows, dim, sumUsed] as const)))(
+    'equals an addition and rmsNorm, forward and backward, at [%i, %i], the sum used: %s',
+    async (rows, dim, sumUsed) => {
+      const random = new Random(rows * 1000 + dim);
+      const data = [normals(random, rows * dim), normals(random, rows * dim), normals(random, dim), normals(random, rows * dim)] as const;
+      await expectNoLeak(async () => {
+        const [x, r, c] = [data[0], data[1], data[3]].map((d) => tf.tensor2d(d, [rows, dim])) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
+        const w = tf.tensor1d(data[2]);
+        const apart = (): [tf.Tensor2D, tf.Tensor2D] => {
+          const sum = tf.add<tf.Tensor2D>(x, r);
+          return [sum, rmsNorm(sum, w, 1e-5)];
+        };
+        const runs = [() => addRmsNorm(x, r, w, 1e-5), () => withKernelMode('reference', apart)].map((both) => {
+          const loss = (): tf.Scalar => {
+            const [sum, y] = both();
+            return tf.sum(tf.mul(sumUsed ? tf.add(y, tf.square(sum)) : y, c));
+          };
+          const { value, gradients } = valueAndGradients(loss, [x, r, w]);
+          return [...tf.tidy(both), value, ...gradients];
+        }) as [tf.Tensor[], tf.Tensor[]];
+        const [actual, expected] = await Promise.all(runs.map((run) => Promise.all(run.map((t) => t.data<'float32'>()))));
+        ['sum', 'y', 'loss', 'dx', 'dr', 'dw'].forEach((what, i) => expectClose(actual?.[i] as Float32Array, expected?.[i] as Float32Array, 2e-5, what));
+        tf.dispose([x, r, c, w, ...runs.flat()]);
+      });
+    },
+  );
+
+  it('refuses operands of different shapes', () => {
+    const [x, r, w] = [tf.zeros([2, 3]) as tf.Tensor2D, tf.zeros([2, 4]) as tf.Tensor2D, tf.zeros([3]) as tf.Tensor1D];
+    expect(() => addRmsNorm(x, r, w, 1e-5)).toThrow('x is [2, 3], added is [2, 4], w is [3]');
+    tf.dispose([x, r, w]);
   });
 });
