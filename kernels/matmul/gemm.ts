@@ -11,8 +11,10 @@ const ROWS_OF_TILE = 5;
 const COLUMNS_OF_TILE = 8;
 /** A side this long makes packing the other one cheap: some 4 % of the work. */
 const FEWEST = 128;
+/** Decoding and packing a value of a 4-bit weight takes about as long as packing this many floats. */
+const DECODING = 2;
 /** Nanoseconds: a product with both operands in the cache; a value of a weight read from memory. */
-const PRODUCT_NS = 0.08;
+const PRODUCT_NS = 0.05;
 const VALUE_NS = 0.2;
 
 /** A 4-bit right operand: the tensors of the weight by input name, and its attributes. */
@@ -45,7 +47,7 @@ export function wasmGemm(backend: unknown, x: TensorInfo, w: TensorInfo | Quanti
     scratchBytes: module.scratchBytes(),
     ...(quantized === undefined ? {} : { prepare: { name: 'setWeight', args: weightArgs(backend, quantized.inputs, quantized.attrs) } }),
   };
-  // Every part packs (or decodes) the whole other operand: the longer side is the one to cut.
-  if (n > m) parallelFor(backend, wasmSource, 'gemmRows', args, { count: n, cost: inner * m * PRODUCT_NS, align: ROWS_OF_TILE, fewest: FEWEST, ...shared });
+  // Every part packs (or decodes) the whole other operand: the side that is dearer to pack is the one to cut.
+  if (n > (quantized === undefined ? m : DECODING * m)) parallelFor(backend, wasmSource, 'gemmRows', args, { count: n, cost: inner * m * PRODUCT_NS, align: ROWS_OF_TILE, fewest: FEWEST, ...shared });
   else parallelFor(backend, wasmSource, 'gemmColumns', args, { count: m, cost: inner * Math.max(n * PRODUCT_NS, VALUE_NS), align: COLUMNS_OF_TILE, fewest: FEWEST, ...shared });
 }

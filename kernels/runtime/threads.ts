@@ -18,7 +18,11 @@ const SHORTEST_PART_NS = 30_000;
 const PARTS_PER_THREAD = 3;
 const LONGEST_PART_NS = 2_000_000;
 const MOST_PARTS = 255;
-const SPIN_MS = 0.05;
+/**
+ * How long a thread without work watches for more before it sleeps. Longer than the gaps between the kernels of a step: being woken takes
+ * tens of microseconds, and a scheduler that has seen threads sleep may wake all of them on one core.
+ */
+const SPIN_MS = 1;
 
 export interface ParallelOptions {
   /** Items: rows, columns, heads, elements. */

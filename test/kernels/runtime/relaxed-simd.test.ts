@@ -1,0 +1,73 @@
+import { setFlagsFromString } from 'node:v8';
+import * as tf from '@tensorflow/tfjs-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { dequantize, disposeWeight, linear, matmul, uploadQuantized, valueAndGradients, withKernelMode, type MatmulForm } from '../../../kernels/index.js';
+import { wasmSource } from '../../../kernels/matmul/wasm.generated.js';
+import { withoutThreads } from '../../../kernels/runtime/threads.js';
+import { hasRelaxedSimd, wasmBinary } from '../../../kernels/runtime/wasm.js';
+import type { Device } from '../../../src/device/device.js';
+import { nodeHost } from '../../../src/device/node.js';
+import { openWasm } from '../../../src/device/wasm.js';
+import { quantize4bit } from '../../../src/quant/quantize.js';
+import { Random } from '../../../src/random.js';
+import { expectClose, normals } from '../../support/numeric.js';
+
+// Node 20's engine has relaxed SIMD behind this flag, later ones without.
+setFlagsFromString('--experimental-wasm-relaxed-simd');
+
+// Sums of up to 400 products in another order and with fewer roundings than the reference's.
+const TOLERANCE = 2e-5;
+
+describe.skipIf(!hasRelaxedSimd())('products with fused multiply-add', () => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await openWasm('asked for by name', nodeHost, { threads: 2 });
+  });
+  afterAll(async () => {
+    await device.close();
+  });
+
+  it('are what a new engine runs', () => {
+    const plain = wasmBinary(tf.backend(), { name: wasmSource.name, base64: wasmSource.base64 });
+    expect(Buffer.compare(wasmBinary(tf.backend(), wasmSource), plain)).not.toBe(0);
+  });
+
+  /** Every output with the own kernels on two threads and on one, and with stock ops. */
+  async function check(run: () => tf.Tensor[]): Promise<void> {
+    const read = async (body: () => tf.Tensor[]): Promise<Float32Array[]> => {
+      const tensors = tf.tidy(body);
+      const values = await Promise.all(tensors.map((t) => t.data<'float32'>()));
+      tf.dispose(tensors);
+      return values;
+    };
+    const expected = await read(() => withKernelMode('reference', run));
+    const together = await read(run);
+    const alone = await read(() => withoutThreads(tf.backend(), run));
+    expected.forEach((values, i) => {
+      expectClose(together[i] as Float32Array, values, TOLERANCE, `output ${i}`);
+      expect(together[i]).toEqual(alone[i]);
+    });
+  }
+
+  it.each<MatmulForm>(['nt', 'nn', 'tn'])("'%s' equals stock ops, bit for bit on any number of threads", async (form) => {
+    const random = new Random(3);
+    const matrix = (rows: number, cols: number): tf.Tensor2D => tf.tensor2d(normals(random, rows * cols), [rows, cols]);
+    for (const [n, k, m] of [[1, 130, 65], [3, 301, 300], [197, 400, 311], [500, 8, 301], [8, 400, 301]] as const) {
+      const [x, w] = [form === 'tn' ? matrix(k, n) : matrix(n, k), form === 'nt' ? matrix(m, k) : matrix(k, m)];
+      await check(() => [matmul(x, w, form, 0.5)]);
+      tf.dispose([x, w]);
+    }
+  });
+
+  it('and so does a 4-bit layer with LoRA, whose weight still decodes to the same bits', async () => {
+    const random = new Random(4);
+    const weight = uploadQuantized(quantize4bit(normals(random, 187 * 251), [187, 251], { quantType: 'nf4', doubleQuant: true, dtype: 'BF16' }));
+    const [x, a, b] = ([[131, 251], [8, 251], [187, 8]] as const).map(([rows, cols]) => tf.tensor2d(normals(random, rows * cols, 0.1), [rows, cols])) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
+    const y = (): tf.Tensor2D => linear(x, weight, { lora: { a, b, scale: 2 } });
+    await check(() => [y(), ...valueAndGradients(() => tf.mean(tf.square(y())), [x, a, b]).gradients]);
+    const [own, stock] = await Promise.all((['auto', 'reference'] as const).map((mode) => withKernelMode(mode, () => dequantize(weight)).data<'float32'>()));
+    expect(own).toEqual(stock);
+    disposeWeight(weight);
+    tf.dispose([x, a, b]);
+  });
+});
