@@ -2,6 +2,7 @@ import { Option, type Command } from 'commander';
 import { allOptions } from '../config/options.js';
 import { DEVICE_NAMES, type Device, type DeviceChoice } from '../device/device.js';
 import { ConfigError } from '../errors.js';
+import type { Directory } from '../io/directory.js';
 import type { LoadQuantization } from '../model/load.js';
 import type { Session } from '../session.js';
 
@@ -9,7 +10,7 @@ import type { Session } from '../session.js';
 export interface ModelFlags {
   readonly model: string;
   readonly revision?: string;
-  readonly adapter?: string;
+  readonly adapter?: readonly string[];
   readonly quantize: 'nf4' | 'fp4' | 'none';
   readonly device: DeviceChoice;
 }
@@ -19,7 +20,7 @@ export function takesModel(command: Command): Command {
   return command
     .requiredOption('--model <folder or id>', 'Hugging Face model directory, or org/name[@revision] of the Hub')
     .option('--revision <name>', 'branch, tag or commit of a Hub model')
-    .option('--adapter <folder or id>', 'PEFT adapter to put on the model')
+    .option('--adapter <[name=]folder or id...>', 'PEFT adapter or adapters to put on the model')
     .addOption(new Option('--quantize <type>', 'hold the linear layers in 4 bits').choices(['nf4', 'fp4', 'none']).default('none'))
     .addOption(deviceOption());
 }
@@ -34,10 +35,15 @@ export async function openFlaggedSession(flags: ModelFlags): Promise<Session> {
   const [{ nodeHost, openDirectory }, { openSession }] = await Promise.all([import('../node.js'), import('../session.js')]);
   const onMessage = tell;
   const model = await openDirectory(flags.model, { revision: flags.revision, onMessage });
-  const adapter = flags.adapter === undefined ? undefined : await openDirectory(flags.adapter, { onMessage });
-  return openSession({
+  const adapters: Record<string, Directory> = {};
+  for (const given of flags.adapter ?? []) {
+    const { name, path } = namedAdapter(given);
+    if (Object.hasOwn(adapters, name)) throw new ConfigError(`--adapter: two are called ${name}; name them apart with name=folder`);
+    adapters[name] = await openDirectory(path, { onMessage });
+  }
+  const session = await openSession({
     model,
-    adapter,
+    adapters,
     device: flags.device,
     host: nodeHost,
     quantization: quantizationFlag(flags.quantize),
@@ -45,6 +51,16 @@ export async function openFlaggedSession(flags: ModelFlags): Promise<Session> {
       tell(describeDevice(device));
     },
   });
+  // A single one is meant to be used.
+  if (session.adapters.names.length === 1) session.adapters.use(session.adapters.names[0]);
+  return session;
+}
+
+/** `name=folder`; without a name the folder's own. */
+export function namedAdapter(given: string): { name: string; path: string } {
+  const [, name, path] = /^([\w.-]+)=(.+)$/.exec(given) ?? [];
+  if (name !== undefined && path !== undefined) return { name, path };
+  return { name: given.replace(/[\\/]+$/, '').split(/[\\/]/).at(-1) ?? given, path: given };
 }
 
 /** `device: wasm, WebAssembly SIMD on the CPU (asked for by name)`. */

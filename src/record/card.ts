@@ -42,17 +42,18 @@ export function modelCard(record: TrainingRecord, config: RunConfig, method: Car
   return `---\n${stringify(front)}---\n${sections.join('\n\n').replaceAll('```yaml\n\n', '```yaml\n').replaceAll('\n\n```\n', '\n```\n')}\n`;
 }
 
-function usage(base: string, quantization: string | null, method: CardMethod): string[] {
-  const quantize = quantization === null ? '' : `, quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="${quantization}", bnb_4bit_use_double_quant=True)`;
+function usage(base: string, quantization: TrainingRecord['base']['quantization'], method: CardMethod): string[] {
+  const { bnb_4bit_quant_type: type, bnb_4bit_use_double_quant: double = false } = quantization ?? {};
+  const quantize = type === undefined ? '' : `, quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="${type}", bnb_4bit_use_double_quant=${double ? 'True' : 'False'})`;
   const python = [
     '```python',
     'from peft import PeftModel',
-    `from transformers import AutoModelForCausalLM${quantization === null ? '' : ', BitsAndBytesConfig'}`,
+    `from transformers import AutoModelForCausalLM${type === undefined ? '' : ', BitsAndBytesConfig'}`,
     `base = AutoModelForCausalLM.from_pretrained("${base}"${quantize})`,
     'model = PeftModel.from_pretrained(base, "path/to/this/folder")',
     '```',
   ].join('\n');
-  const quantized = quantization === null ? '' : `, quantization: { quantType: '${quantization}' }`;
+  const quantized = type === undefined ? '' : `, quantization: { quantType: '${type}', doubleQuant: ${double} }`;
   const typescript = [
     '```ts',
     "import { openSession } from 'lowrank';",

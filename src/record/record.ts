@@ -18,8 +18,10 @@ const schema = z.object({
     model_type: z.string(),
     /** SHA-256 of the files that hold the weights. */
     files: hashes,
-    /** How the linear layers were held in training: `nf4`, `fp4`, or null for floats. */
-    quantization: z.string().nullable(),
+    /** How the linear layers were held in training; null for floats. Names as in a run's config. */
+    quantization: z
+      .object({ bnb_4bit_quant_type: z.enum(['nf4', 'fp4']), bnb_4bit_use_double_quant: z.boolean(), bnb_4bit_blocksize: z.int().min(1) })
+      .nullable(),
   }),
   /** SHA-256 of the tokenizer's files, the chat template among them. */
   tokenizer: hashes,

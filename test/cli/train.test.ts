@@ -2,6 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Adapter } from '../../src/adapters/adapter.js';
 import { adapterFiles } from '../../src/adapters/peft-files.js';
 import { loadConfig } from '../../src/config/load.js';
 import { localDirectory, nodeHost } from '../../src/node.js';
@@ -100,8 +101,8 @@ describeBackends('lowrank train', ['wasm', 'webgpu'], (backend) => {
   it('gives an adapter that is the same to the byte when it is saved again', async () => {
     const session = await openSession({ model: localDirectory(join(folder, 'model')), adapter: localDirectory(out), device: backend, host: nodeHost });
     try {
-      expect(session.adapter).toBeDefined();
-      const files = await adapterFiles(session.adapter as NonNullable<typeof session.adapter>);
+      expect(session.adapters.adapter).toBeDefined();
+      const files = await adapterFiles(session.adapters.adapter as Adapter);
       expect(Object.keys(files).sort()).toEqual(['adapter_config.json', 'adapter_model.safetensors']);
       for (const [name, content] of Object.entries(files)) expect(Buffer.from(content).equals(await readFile(join(out, name))), name).toBe(true);
     } finally {

@@ -32,10 +32,15 @@ export async function runEval(flags: EvalFlags): Promise<void> {
       const options = dataOptions(flags, effectiveMaxLength(flags.maxLength, decoder.maxLength, tell));
       const data = await loadDataset({ source: files.sources['--data'], tokenizer, options, vocabSize: decoder.config.vocabSize });
       tell([describeDataset('data', data), ...describeDropped(data.dropped)].join('\n'));
-      const result = await device.guard(evaluateLoss(decoder, data.examples, flags.batchSize));
-      const { loss, perplexity, tokens, rows } = result;
-      const text = `loss ${formatNumber(loss)}  perplexity ${formatNumber(perplexity)}  (${rows} rows, ${tokens} supervised tokens)`;
-      process.stdout.write(`${flags.json === true ? JSON.stringify({ loss, perplexity, tokens, rows }) : text}\n`);
+      // One adapter, or the base, is what is asked for; of several each, beside the base.
+      const names = adapters.names.length > 1 ? [undefined, ...adapters.names] : [adapters.active];
+      for (const name of names) {
+        adapters.use(name);
+        const { loss, perplexity, tokens, rows } = await device.guard(evaluateLoss(decoder, data.examples, flags.batchSize));
+        const which = names.length > 1 ? (name ?? 'base') : undefined;
+        const text = `${which === undefined ? '' : `${which}: `}loss ${formatNumber(loss)}  perplexity ${formatNumber(perplexity)}  (${rows} rows, ${tokens} supervised tokens)`;
+        process.stdout.write(`${flags.json === true ? JSON.stringify({ ...(which === undefined ? {} : { adapter: which }), loss, perplexity, tokens, rows }) : text}\n`);
+      }
     } finally {
       await session.dispose();
     }

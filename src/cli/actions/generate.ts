@@ -1,19 +1,22 @@
 import { readFile } from 'node:fs/promises';
 import { ConfigError, FormatError } from '../../errors.js';
-import { generate } from '../../eval/generate.js';
+import { generate, type Generated, type GenerateOptions } from '../../eval/generate.js';
 import { encodePrompt, stopTokensOf, type Prompt } from '../../eval/prompt.js';
 import { decodeContinuation, TextStream } from '../../eval/stream.js';
 import { isRecord, parseJson } from '../../io/json.js';
 import { isFile } from '../../node.js';
-import type { ChatMessage } from '../../tokenizer/chat-template.js';
+import type { Session } from '../../session.js';
 import { formatCount } from '../format.js';
 import { openFlaggedSession, tell, type ModelFlags } from '../options.js';
+import { parseMessages, readRequests, type GenerateRequest } from '../requests.js';
 
 /** What commander gives the action. */
 export interface GenerateFlags extends ModelFlags {
   readonly prompt?: string;
   readonly messages?: string;
   readonly promptTokens?: readonly number[];
+  readonly requests?: string;
+  readonly batchSize: number;
   readonly maxNewTokens: number;
   readonly temperature: number;
   readonly topK: number;
@@ -22,61 +25,95 @@ export interface GenerateFlags extends ModelFlags {
   readonly json?: true;
 }
 
-/** Prints what the model writes, as it comes. */
+/** Prints what the model writes, as it comes; of several adapters one after the other; of a file of requests a line each. */
 export async function runGenerate(flags: GenerateFlags): Promise<void> {
-  const prompt = await readPrompt(flags);
+  const given = [flags.prompt, flags.messages, flags.promptTokens, flags.requests].filter((value) => value !== undefined);
+  if (given.length !== 1) throw new ConfigError('give one of --prompt, --messages, --prompt-tokens and --requests');
+  const requests = flags.requests === undefined ? undefined : await readRequestFile(flags.requests);
+  const prompt = requests === undefined ? await readPrompt(flags) : undefined;
   const session = await openFlaggedSession(flags);
   try {
-    const { decoder, tokenizer, device } = session;
-    const ids = encodePrompt(prompt, tokenizer);
-    const { maxNewTokens, temperature, topK, topP, seed } = flags;
-    const stream = tokenizer === undefined ? undefined : new TextStream(tokenizer, ids);
-    const write = (text: string): void => {
-      if (flags.json !== true) process.stdout.write(text);
-    };
-    const started = performance.now();
-    let count = 0;
-    const results = await device.guard(
-      generate(decoder, [ids], {
-        maxNewTokens,
-        temperature,
-        topK,
-        topP,
-        seed,
-        stopTokens: stopTokensOf(decoder.config.eosTokenIds, tokenizer),
-        onToken: (_row, token) => {
-          write(stream === undefined ? `${count++ === 0 ? '' : ','}${token}` : stream.push(token));
-        },
-      }),
-    );
-    write(`${stream?.end() ?? ''}\n`);
-    const seconds = (performance.now() - started) / 1000;
-    const [{ tokens, reason } = { tokens: [], reason: 'length' }] = results;
-    const speed = tokens.length / seconds;
-    if (flags.json === true) {
-      const text = tokenizer === undefined ? null : decodeContinuation(tokenizer, ids, tokens);
-      const object = { text, tokens, prompt_tokens: ids.length, new_tokens: tokens.length, reason, tokens_per_second: Number(speed.toFixed(1)) };
-      process.stdout.write(`${JSON.stringify(object)}\n`);
-    } else {
-      tell(`${tokens.length} tokens (${reason === 'stop' ? 'the model ended the text' : 'no more were allowed'}), ${formatCount(speed)} tokens/s`);
+    if (requests !== undefined) return await answerRequests(session, requests, flags);
+    const { names } = session.adapters;
+    if (names.length < 2) return await answer(session, prompt as Prompt, flags);
+    for (const name of names) {
+      session.adapters.use(name);
+      await answer(session, prompt as Prompt, flags, name);
     }
   } finally {
     await session.dispose();
   }
 }
 
+/** @param name of the adapter, where there are several to tell apart */
+async function answer(session: Session, prompt: Prompt, flags: GenerateFlags, name?: string): Promise<void> {
+  const { decoder, tokenizer, device } = session;
+  const ids = encodePrompt(prompt, tokenizer);
+  const stream = tokenizer === undefined ? undefined : new TextStream(tokenizer, ids);
+  const write = (text: string): void => {
+    if (flags.json !== true) process.stdout.write(text);
+  };
+  if (name !== undefined) write(`── ${name}\n`);
+  const started = performance.now();
+  let count = 0;
+  const [result = { tokens: [], reason: 'length' }] = await device.guard(
+    generate(decoder, [ids], {
+      ...settingsOf(session, flags),
+      onToken: (_row, token) => {
+        write(stream === undefined ? `${count++ === 0 ? '' : ','}${token}` : stream.push(token));
+      },
+    }),
+  );
+  write(`${stream?.end() ?? ''}\n`);
+  const speed = (1000 * result.tokens.length) / (performance.now() - started);
+  if (flags.json === true) writeJson(session, ids, result, { ...(name === undefined ? {} : { adapter: name }), tokens_per_second: Number(speed.toFixed(1)) });
+  else tell(`${result.tokens.length} tokens (${result.reason === 'stop' ? 'the model ended the text' : 'no more were allowed'}), ${formatCount(speed)} tokens/s`);
+}
+
+/** Answers in the order of the file; requests to the same adapter share batches, and no weight is loaded between. */
+async function answerRequests(session: Session, requests: readonly GenerateRequest[], flags: GenerateFlags): Promise<void> {
+  const { adapters, decoder, tokenizer, device } = session;
+  const standard = adapters.active ?? null;
+  const prompts = requests.map(({ prompt }) => encodePrompt(prompt, tokenizer));
+  const names = requests.map(({ adapter }) => (adapter === undefined ? standard : adapter));
+  const unknown = names.filter((name) => name !== null && !adapters.names.includes(name));
+  if (unknown.length > 0) throw new ConfigError(`${flags.requests}: no --adapter is called ${[...new Set(unknown)].join(', ')}`);
+  const results = new Array<Generated>(requests.length);
+  for (const name of new Set(names)) {
+    adapters.use(name ?? undefined);
+    const rows = names.flatMap((other, row) => (other === name ? [row] : []));
+    for (let i = 0; i < rows.length; i += flags.batchSize) {
+      const batch = rows.slice(i, i + flags.batchSize);
+      const made = await device.guard(generate(decoder, batch.map((row) => prompts[row] as number[]), settingsOf(session, flags)));
+      batch.forEach((row, k) => (results[row] = made[k] as Generated));
+    }
+  }
+  results.forEach((result, row) => {
+    writeJson(session, prompts[row] as number[], result, { adapter: names[row] ?? null });
+  });
+}
+
+function settingsOf({ decoder, tokenizer }: Session, { maxNewTokens, temperature, topK, topP, seed }: GenerateFlags): GenerateOptions {
+  return { maxNewTokens, temperature, topK, topP, seed, stopTokens: stopTokensOf(decoder.config.eosTokenIds, tokenizer) };
+}
+
+function writeJson({ tokenizer }: Session, ids: readonly number[], { tokens, reason }: Generated, more: object): void {
+  const text = tokenizer === undefined ? null : decodeContinuation(tokenizer, ids, tokens);
+  process.stdout.write(`${JSON.stringify({ text, tokens, prompt_tokens: ids.length, new_tokens: tokens.length, reason, ...more })}\n`);
+}
+
+async function readRequestFile(file: string): Promise<GenerateRequest[]> {
+  if (!(await isFile(file))) throw new ConfigError(`--requests: ${file}: no such file`);
+  return readRequests(file);
+}
+
 async function readPrompt({ prompt, messages, promptTokens }: GenerateFlags): Promise<Prompt> {
-  const given = [prompt, messages, promptTokens].filter((value) => value !== undefined);
-  if (given.length !== 1) throw new ConfigError('give one of --prompt, --messages and --prompt-tokens');
   if (prompt !== undefined) return { text: prompt };
   if (promptTokens !== undefined) return { tokens: promptTokens };
   const file = messages as string;
   if (!(await isFile(file))) throw new ConfigError(`--messages: ${file}: no such file`);
   const json = parseJson(await readFile(file, 'utf8'), file);
-  const list = isRecord(json) ? json['messages'] : json;
-  const isMessage = (value: unknown): value is ChatMessage => isRecord(value) && typeof value['role'] === 'string';
-  if (!Array.isArray(list) || list.length === 0 || !list.every(isMessage)) {
-    throw new FormatError(`${file}: messages: expected a list of objects with a role and a content`);
-  }
+  const list = parseMessages(isRecord(json) ? json['messages'] : json);
+  if (list === undefined) throw new FormatError(`${file}: messages: expected a list of objects with a role and a content`);
   return { messages: list };
 }

@@ -7,6 +7,8 @@ export function registerGenerate(program: Command): void {
     .option('--prompt <text>', 'text to continue')
     .option('--messages <file>', 'JSON file of a conversation: a list of {role, content}, or an object with it as `messages`')
     .option('--prompt-tokens <ids>', 'token ids to continue, separated by commas', tokenList)
+    .option('--requests <file>', 'JSONL file of prompts (prompt, messages or prompt_tokens), each with the name of its adapter (adapter; null for none); answers come as JSONL')
+    .option('--batch-size <rows>', 'requests that are answered together', numberOption('batch-size', { min: 1, integer: true }), 8)
     .option('--max-new-tokens <count>', 'tokens at most', numberOption('max-new-tokens', { min: 1, integer: true }), 128)
     .option('--temperature <value>', '0 takes the likeliest token', numberOption('temperature', { min: 0 }), 0)
     .option('--top-k <count>', 'draw among so many likeliest tokens; 0 means all', numberOption('top-k', { min: 0, integer: true }), 0)

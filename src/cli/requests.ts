@@ -1,0 +1,50 @@
+import { readFile } from 'node:fs/promises';
+import { FormatError } from '../errors.js';
+import type { Prompt } from '../eval/prompt.js';
+import { isRecord, parseJson } from '../io/json.js';
+import type { ChatMessage } from '../tokenizer/chat-template.js';
+
+/** One line of a file of requests. */
+export interface GenerateRequest {
+  readonly prompt: Prompt;
+  /** The adapter to answer with: undefined is the one in force, null the base alone. */
+  readonly adapter: string | null | undefined;
+}
+
+const FORM = 'expected one of prompt (a text), messages (a list of {role, content}) and prompt_tokens (a list of ids), and optionally adapter (a name or null)';
+
+/** JSONL file of prompts, each with the adapter that shall answer it. @throws FormatError listing every bad line. */
+export async function readRequests(file: string): Promise<GenerateRequest[]> {
+  const lines = (await readFile(file, 'utf8')).split('\n');
+  const requests: GenerateRequest[] = [];
+  const problems: string[] = [];
+  lines.forEach((line, i) => {
+    if (line.trim() === '') return;
+    const request = parseRequest(parseJson(line, `${file}, line ${i + 1}`));
+    if (request === undefined) problems.push(`line ${i + 1}`);
+    else requests.push(request);
+  });
+  if (problems.length > 0) throw new FormatError(`${file}: ${problems.join(', ')}: ${FORM}`);
+  if (requests.length === 0) throw new FormatError(`${file}: holds no request`);
+  return requests;
+}
+
+function parseRequest(json: unknown): GenerateRequest | undefined {
+  if (!isRecord(json)) return undefined;
+  const { adapter } = json;
+  if (adapter !== undefined && adapter !== null && typeof adapter !== 'string') return undefined;
+  const prompts: Prompt[] = [];
+  const { prompt, messages, prompt_tokens: tokens } = json;
+  if (typeof prompt === 'string') prompts.push({ text: prompt });
+  const conversation = parseMessages(messages);
+  if (conversation !== undefined) prompts.push({ messages: conversation });
+  if (Array.isArray(tokens) && tokens.every(Number.isInteger)) prompts.push({ tokens: tokens as number[] });
+  const [only] = prompts;
+  return prompts.length === 1 && only !== undefined ? { prompt: only, adapter } : undefined;
+}
+
+/** A conversation, or undefined when it is none. */
+export function parseMessages(json: unknown): ChatMessage[] | undefined {
+  const isMessage = (value: unknown): value is ChatMessage => isRecord(value) && typeof value['role'] === 'string';
+  return Array.isArray(json) && json.length > 0 && json.every(isMessage) ? json : undefined;
+}
