@@ -14,6 +14,8 @@ export interface StepBenchOptions {
   readonly rank: number;
   readonly quantize: Quantize;
   readonly kernels: KernelMode;
+  /** Recomputes a layer's activations in the backward pass instead of keeping them. Default false. */
+  readonly gradientCheckpointing?: boolean;
   readonly steps: number;
   readonly warmup: number;
   /** What the device can do at most, in GFLOP/s. */
@@ -40,6 +42,7 @@ export interface StepMeasurement {
   readonly rank: number;
   readonly quant: Quantize;
   readonly kernels: KernelMode;
+  readonly gradient_checkpointing: boolean;
   readonly steps: number;
   readonly warmup: number;
   /** null where the reference itself is timed. */
@@ -82,11 +85,11 @@ const SHOWN_KERNELS = 12;
  * @throws DeviceError when the two differ: wrong kernels are not timed.
  */
 export async function benchStep(device: Device, options: StepBenchOptions): Promise<StepMeasurement> {
-  const { dims, rank, quantize, kernels, onPhase } = options;
+  const { dims, rank, quantize, kernels, gradientCheckpointing = false, onPhase } = options;
   let check: StepCheck | null = null;
   if (kernels === 'auto') {
     onPhase?.('checking the step against stock ops');
-    check = await checkStep(reducedDims(dims), rank, quantize);
+    check = await checkStep(reducedDims(dims), rank, quantize, gradientCheckpointing);
     if (!(check.loss_difference <= LOSS_TOLERANCE && check.gradient_difference <= GRADIENT_TOLERANCE)) {
       throw new DeviceError(
         `the step on ${device.name} is not timed: it differs from stock ops by ${check.loss_difference.toExponential(1)} in the loss (allowed ${LOSS_TOLERANCE}) and by ${check.gradient_difference.toExponential(1)} in a gradient (allowed ${GRADIENT_TOLERANCE})`,
@@ -94,18 +97,19 @@ export async function benchStep(device: Device, options: StepBenchOptions): Prom
     }
   }
   onPhase?.('making the model');
-  const step = withKernelMode(kernels, () => BenchStep.create(dims, rank, quantize));
+  const step = withKernelMode(kernels, () => BenchStep.create(dims, rank, quantize, gradientCheckpointing));
   try {
     await settle();
-    return { dims: dimsList(dims), rank, quant: quantize, kernels, steps: options.steps, warmup: options.warmup, check, ...(await timeStep(step, options)) };
+    const asked = { dims: dimsList(dims), rank, quant: quantize, kernels, gradient_checkpointing: gradientCheckpointing, steps: options.steps, warmup: options.warmup };
+    return { ...asked, check, ...(await timeStep(step, options)) };
   } finally {
     step.dispose();
   }
 }
 
 /** One step at these sizes with the kernels in force and with stock ops. */
-export async function checkStep(dims: Dims, rank: number, quantize: Quantize): Promise<StepCheck> {
-  const step = BenchStep.create(dims, rank, quantize);
+export async function checkStep(dims: Dims, rank: number, quantize: Quantize, gradientCheckpointing = false): Promise<StepCheck> {
+  const step = BenchStep.create(dims, rank, quantize, gradientCheckpointing);
   try {
     const own = await readGradients(step, kernelMode());
     const stock = await readGradients(step, 'reference');
@@ -128,7 +132,7 @@ async function readGradients(step: BenchStep, mode: KernelMode): Promise<{ loss:
   return { loss: value, gradients: values };
 }
 
-type Timings = Omit<StepMeasurement, 'dims' | 'rank' | 'quant' | 'kernels' | 'steps' | 'warmup' | 'check'>;
+type Timings = Omit<StepMeasurement, 'dims' | 'rank' | 'quant' | 'kernels' | 'gradient_checkpointing' | 'steps' | 'warmup' | 'check'>;
 
 async function timeStep(step: BenchStep, options: StepBenchOptions): Promise<Timings> {
   const { dims, kernels, steps, warmup, peakGflops, onPhase } = options;

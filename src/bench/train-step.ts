@@ -24,6 +24,7 @@ export class BenchStep {
     readonly decoder: Decoder,
     readonly adapter: Adapter,
     private readonly dims: Dims,
+    private readonly checkpointing: boolean,
   ) {
     const tokens = dims.batch * dims.seq;
     this.ids = tf.keep(tf.tensor1d(tokenValues(tokens, dims.vocab, 1), 'int32'));
@@ -31,7 +32,7 @@ export class BenchStep {
     this.optimizer = new AdamW(this.parameters, ADAMW);
   }
 
-  static create(dims: Dims, rank: number, quantize: Quantize): BenchStep {
+  static create(dims: Dims, rank: number, quantize: Quantize, checkpointing = false): BenchStep {
     const decoder = randomDecoder(dims, quantize);
     const options = { r: rank, lora_alpha: 2 * rank, lora_dropout: 0, target_modules: 'all-linear', use_rslora: false, init_lora_weights: true } as const;
     const adapter = METHODS.lora.create(decoder, options, 0);
@@ -41,7 +42,7 @@ export class BenchStep {
       variable.assign(values);
       values.dispose();
     });
-    return new BenchStep(decoder, adapter, dims);
+    return new BenchStep(decoder, adapter, dims, checkpointing);
   }
 
   get parameters(): tf.Variable[] {
@@ -56,7 +57,8 @@ export class BenchStep {
   gradients(): { loss: tf.Scalar; gradients: tf.Tensor[] } {
     const { batch, seq } = this.dims;
     const mean = (): tf.Scalar => {
-      const hidden = this.decoder.hidden({ ids: this.ids, batch, length: seq });
+      const context = this.checkpointing ? { checkpointParameters: this.adapter.layerParameters } : {};
+      const hidden = this.decoder.hidden({ ids: this.ids, batch, length: seq }, context);
       return tf.mul(this.decoder.head.lossSum(hidden, this.targets, true), 1 / this.tokens);
     };
     const { value, gradients } = valueAndGradients(mean, this.parameters);

@@ -26,7 +26,7 @@ export function renderStep(report: BenchHeading & StepMeasurement): string {
     ['shape', `${report.shape} (${report.dims.map((size, i) => `${DIM_NAMES[i] ?? ''} ${size}`).join(', ')})`],
     ['base, rank', `${report.quant === 'none' ? 'float32' : report.quant}, ${report.rank}`],
     ['device', `${report.device}, ${report.description}${report.software ? ' (emulated in software)' : ''}`],
-    ['kernels', report.kernels === 'auto' ? 'own' : 'TensorFlow.js ops throughout'],
+    ['kernels', `${report.kernels === 'auto' ? 'own' : 'TensorFlow.js ops throughout'}${report.gradient_checkpointing ? ', with gradient checkpointing' : ''}`],
   ];
   if (report.check !== null) {
     fields.push(['checked', `loss within ${report.check.loss_difference.toExponential(1)}, gradients within ${report.check.gradient_difference.toExponential(1)} of stock ops`]);

@@ -78,6 +78,16 @@ for (const backend of ['wasm', 'webgpu'] as const) {
       });
     });
 
+    it.skipIf(slow)('keeps less of a step with gradient checkpointing, for the same loss and gradients', async () => {
+      const deep = { ...STEP, dims: { ...DIMS, layers: 6, batch: 8, seq: 32 } };
+      const [kept, recomputed] = [await benchStep(device(backend), deep), await benchStep(device(backend), { ...deep, gradientCheckpointing: true })];
+      expect([kept.gradient_checkpointing, recomputed.gradient_checkpointing]).toEqual([false, true]);
+      expect(recomputed.check?.gradient_difference).toBeLessThan(1e-4);
+      expect(recomputed.loss).toBe(kept.loss);
+      expect(recomputed.kernel_runs).toBeGreaterThan(kept.kernel_runs);
+      expect(recomputed.peak_tensor_bytes).toBeLessThan(kept.peak_tensor_bytes);
+    });
+
     it.skipIf(slow)('times stock ops too, without a check', async () => {
       expect(await benchStep(device(backend), { ...STEP, kernels: 'reference' })).toMatchObject({ check: null, kernels: 'reference' });
     });

@@ -26,6 +26,7 @@ export interface BenchFlags {
 export interface StepFlags extends BenchFlags {
   readonly quantize: Quantize;
   readonly kernels: KernelMode;
+  readonly gradientCheckpointing?: true;
   readonly steps: number;
   readonly warmup: number;
   readonly peak?: number;
@@ -43,6 +44,7 @@ export async function runStepBench(flags: StepFlags): Promise<void> {
     const { quantize, kernels, steps, warmup, rank, peak } = flags;
     const measured = await benchStep(device, {
       ...{ dims: dimsOf(flags), rank, quantize, kernels, steps, warmup, peakGflops: peak },
+      gradientCheckpointing: flags.gradientCheckpointing === true,
       processPeakBytes: () => 1024 * process.resourceUsage().maxRSS,
       processCpuMs: () => {
         const { user, system } = process.cpuUsage();

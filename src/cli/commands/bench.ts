@@ -21,6 +21,7 @@ export function registerBench(program: Command): void {
     .description('time whole steps: forward, backward and AdamW of LoRA on all linear layers, checked against TensorFlow.js ops first')
     .addOption(new Option('--quantize <type>', 'hold the linear layers in 4 bits').choices(['none', 'nf4', 'fp4']).default('none'))
     .addOption(new Option('--kernels <mode>', 'own kernels, or TensorFlow.js ops throughout').choices(['auto', 'reference']).default('auto'))
+    .option('--gradient-checkpointing', 'compute activations again in the backward pass instead of keeping them')
     .option('--steps <count>', 'steps that are timed', whole('steps'), 10)
     .option('--warmup <count>', 'steps before them', whole('warmup'), 3)
     .option('--peak <GFLOP/s>', 'what the device can do at most: adds the share of it', numberOption('peak', { min: 0.001 }))
