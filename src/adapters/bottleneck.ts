@@ -84,8 +84,7 @@ class BottleneckAdapter implements Adapter {
 
   attach(): void {
     for (const { path, forward } of this.networks) {
-      const present = this.decoder.sublayers.get(path);
-      if (present !== undefined && present !== forward) throw new Error(`${path} already carries an adapter: detach it first`);
+      if (this.decoder.sublayers.get(path) !== forward) requireFree(this.decoder, path);
       this.decoder.sublayers.set(path, forward);
     }
   }
@@ -122,7 +121,7 @@ export const bottleneck = {
       revision: undefined,
     };
     // The values come with `initialize`: a plan of sizes has no use for random numbers.
-    return networks(decoder, config, seed, (shape) => tf.zeros([...shape]));
+    return networks(decoder, config, seed ?? 0, (shape) => tf.zeros([...shape]));
   },
 
   load(decoder, config, tensors, name) {
@@ -134,12 +133,18 @@ export const bottleneck = {
 } satisfies AdapterMethodDefinition<BottleneckConfig, BottleneckOptions>;
 
 function networks(decoder: Decoder, config: BottleneckConfig, seed: number, make: (shape: readonly number[], key: string) => tf.Tensor): BottleneckAdapter {
-  const made = sublayers(decoder.config, config.placement).map(({ path, layer }) => {
+  const places = sublayers(decoder.config, config.placement);
+  for (const { path } of places) requireFree(decoder, path);
+  const made = places.map(({ path, layer }) => {
     const shapes = Object.entries(partShapes(decoder.config.hiddenSize, config.size));
     const parts = new Map(shapes.map(([part, shape]) => [part, variableFrom(make(shape, `${MODULE_PREFIX}${path}.${part}`))]));
     return new Bottleneck(path, layer, config.nonLinearity, parts);
   });
   return new BottleneckAdapter(decoder, config, made, seed);
+}
+
+function requireFree(decoder: Decoder, path: string): void {
+  if (decoder.sublayers.has(path)) throw new Error(`${path} already carries an adapter: detach it first`);
 }
 
 function sublayers(model: ModelConfig, placement: Placement): { path: string; layer: number }[] {

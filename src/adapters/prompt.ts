@@ -69,7 +69,7 @@ class PromptAdapter implements Adapter, Prefix {
   }
 
   attach(): void {
-    if (this.decoder.prefix !== undefined && this.decoder.prefix !== this) throw new Error('the model already has a prompt: detach it first');
+    if (this.decoder.prefix !== this) requireFree(this.decoder);
     this.decoder.prefix = this;
   }
 
@@ -95,6 +95,7 @@ export const promptTuning = {
   mismatches: (model, config, tensors) => shapeMismatches(expected(model, config), tensors),
 
   create(decoder, options, seed) {
+    requireFree(decoder);
     const { hiddenSize, numLayers, numHeads, maxPositions } = decoder.config;
     const n = options.num_virtual_tokens;
     if (n >= maxPositions) throw new ConfigError(`adapter.num_virtual_tokens: ${n} leave no room for text in the model's context of ${maxPositions}`);
@@ -114,11 +115,16 @@ export const promptTuning = {
   },
 
   load(decoder, config, tensors, name) {
+    requireFree(decoder);
     requireFit(shapeMismatches(expected(decoder.config, config), tensors), name);
     const values = tensorValues(tensors, KEY, name);
     return new PromptAdapter(decoder, config, variableFrom(tf.tensor2d(values, [config.numVirtualTokens, decoder.config.hiddenSize])), undefined);
   },
 } satisfies AdapterMethodDefinition<PromptConfig, PromptOptions>;
+
+function requireFree({ prefix }: Decoder): void {
+  if (prefix !== undefined) throw new Error('the model already has a prompt: detach it first');
+}
 
 function expected(model: ModelConfig, config: PromptConfig): Map<string, readonly number[]> {
   return new Map([[KEY, [config.numVirtualTokens, model.hiddenSize]]]);

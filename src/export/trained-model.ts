@@ -16,7 +16,7 @@ export async function trainedModelFiles(base: Directory, adapter: Adapter, dtype
     const replacements = new Map([...(await trainedValues(adapter))].map(([key, tensor]) => [key.slice(MODULE_PREFIX.length), tensor]));
     const fusion = { modules: new Map<string, readonly [number, number]>(), replacements, fuseWeight: (_module: string, weight: Float32Array) => weight };
     const files: Record<string, Uint8Array | string> = {};
-    for (const { path, content } of await mergedFiles(base, checkpoint, fusion, { dtype, maxShardBytes: Infinity })) {
+    for (const { path, content } of await mergedFiles(base, checkpoint, fusion, { dtype, maxShardBytes: Number.MAX_SAFE_INTEGER })) {
       files[path] = typeof content === 'string' || content instanceof Uint8Array ? content : await joined(content);
     }
     return files;
