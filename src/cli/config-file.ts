@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { loadConfig } from '../config/load.js';
+import { isAbsolute } from '../config/paths.js';
 import { renderConfigHelp } from '../config/reference.js';
 import type { RunConfig } from '../config/schema.js';
 import { ConfigError } from '../errors.js';
@@ -31,7 +32,29 @@ export async function readConfig(file: string, overrides: readonly string[] = []
     const reason = error instanceof Error ? error.message.replace(/, .*$/, '') : String(error);
     throw new ConfigError(`cannot read the config ${file}: ${reason}`, { cause: error });
   }
-  return loadConfig(text, file, overrides, { file: dirname(resolve(file)), overrides: process.cwd() });
+  return withTemplates(loadConfig(text, file, overrides, { file: dirname(resolve(file)), overrides: process.cwd() }));
+}
+
+/** Puts the text of chat templates in the place of their files, so that the config says all. */
+async function withTemplates(config: RunConfig): Promise<RunConfig> {
+  const read = async <T>(value: T): Promise<T> => {
+    if (typeof value !== 'object' || value === null) return value;
+    const { chat_template: template } = value as { chat_template?: string };
+    if (template === undefined || !isAbsolute(template)) return value;
+    try {
+      return { ...value, chat_template: await readFile(template, 'utf8') };
+    } catch (error) {
+      throw new ConfigError(`chat_template: cannot read ${template}`, { cause: error });
+    }
+  };
+  const data = await read(config.data);
+  const own = await Promise.all(
+    (['train', 'validation', 'test'] as const).map(async (part) => {
+      const value = data[part];
+      return value === undefined ? [] : [[part, Array.isArray(value) ? await Promise.all(value.map(read)) : await read(value)] as const];
+    }),
+  );
+  return { ...config, data: { ...data, ...(Object.fromEntries(own.flat()) as Pick<RunConfig['data'], 'train' | 'validation' | 'test'>) } };
 }
 
 function collect(value: string, previous: readonly string[]): string[] {

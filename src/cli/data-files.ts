@@ -1,33 +1,74 @@
+import { hubDataset } from '../config/paths.js';
+import type { RunConfig } from '../config/schema.js';
+import type { DataPart } from '../data/parts.js';
+import { selectDataFiles, type FileSelection } from '../data/select.js';
 import { ConfigError } from '../errors.js';
 import type { ByteSource } from '../io/source.js';
-import { fileSource, isFile } from '../node.js';
+import { fileSource, isDirectory, isFile, localDirectory, openDirectory } from '../node.js';
+import { tell } from './options.js';
 
-/** Data files by the option that names them. */
-export type DataPaths = Readonly<Record<string, string | readonly string[] | undefined>>;
+/** What an option of data may hold. */
+export type DataValue = RunConfig['data']['train'] | readonly string[];
+
+/** Data by the option that names it. */
+export type DataPaths = Readonly<Record<string, DataValue | undefined>>;
+
+type Entry = Exclude<RunConfig['data']['train'], string | readonly unknown[]>;
 
 /**
- * Opens the files of several options at once.
+ * Opens the data of several options at once: files, folders, data sets of the Hub. The last word of an option tells the split that
+ * is meant where none is named.
  * @throws ConfigError listing every file that is not there.
  */
-export async function openDataFiles<const P extends DataPaths>(paths: P): Promise<{ sources: { [K in keyof P]: ByteSource[] }; close(): Promise<void> }> {
+export async function openDataFiles<const P extends DataPaths>(paths: P): Promise<{ sources: { [K in keyof P]: DataPart[] }; close(): Promise<void> }> {
   const missing: string[] = [];
   const opened: ByteSource[] = [];
-  const sources: Record<string, ByteSource[]> = {};
-  for (const [option, value] of Object.entries(paths)) {
-    const list: ByteSource[] = [];
-    for (const path of value === undefined ? [] : typeof value === 'string' ? [value] : value) {
-      if (await isFile(path)) list.push(await fileSource(path));
-      else missing.push(`${option}: ${path}: no such file`);
-    }
-    opened.push(...list);
-    sources[option] = list;
-  }
+  const parts: Record<string, DataPart[]> = {};
   const close = async (): Promise<void> => {
     for (const source of opened) await source.close();
   };
-  if (missing.length > 0) {
+  try {
+    for (const [option, value] of Object.entries(paths)) {
+      const list: DataPart[] = [];
+      parts[option] = list;
+      for (const entry of entriesOf(value)) {
+        const { path, split, data_files: files, name = path, weight, ...options } = entry;
+        const word = /(train|validation)$/.exec(option)?.[1] ?? 'test';
+        const sources = await openEntry(path, { split, files, defaultSplit: word });
+        if (sources === undefined) missing.push(`${option}: ${path}: no such file`);
+        else opened.push(...sources);
+        list.push({ name, sources: sources ?? [], options, weight });
+      }
+    }
+    if (missing.length > 0) throw new ConfigError(missing.join('\n'));
+  } catch (error) {
     await close();
-    throw new ConfigError(missing.join('\n'));
+    throw error;
   }
-  return { sources: sources as { [K in keyof P]: ByteSource[] }, close };
+  return { sources: parts as { [K in keyof P]: DataPart[] }, close };
+}
+
+function entriesOf(value: DataValue | undefined): Entry[] {
+  const list = value === undefined ? [] : Array.isArray(value) ? (value as readonly (string | Entry)[]) : [value as string | Entry];
+  return list.map((entry) => (typeof entry === 'string' ? { path: entry } : entry));
+}
+
+/** Undefined where there is no such file. */
+async function openEntry(path: string, selection: FileSelection): Promise<ByteSource[] | undefined> {
+  const select = (files: readonly string[]): string[] => selectDataFiles(files, selection, path);
+  if (await isDirectory(path)) return openFolder(path, path, select);
+  const id = hubDataset(path);
+  if (id !== undefined) {
+    const { name } = await openDirectory(id, { kind: 'dataset', select, onMessage: tell });
+    return openFolder(name, id, select);
+  }
+  if (!(await isFile(path))) return undefined;
+  if (selection.split !== undefined || selection.files !== undefined) throw new ConfigError(`${path}: is a file: split and data_files choose among those of a folder or of the Hub`);
+  return [await fileSource(path)];
+}
+
+async function openFolder(folder: string, name: string, select: (files: readonly string[]) => string[]): Promise<ByteSource[]> {
+  const sources: ByteSource[] = [];
+  for (const file of select(await localDirectory(folder).list())) sources.push(await fileSource(`${folder}/${file}`, `${name}/${file}`));
+  return sources;
 }

@@ -16,8 +16,11 @@ export interface TypeNode {
   readonly exclusiveMaximum?: number;
   readonly default?: unknown;
   readonly description?: string;
-  readonly path?: 'file' | 'reference';
+  readonly path?: PathKind;
 }
+
+/** What is resolved against the folder of the config; see schema.ts. */
+export type PathKind = 'file' | 'reference' | 'data';
 
 /** One option as the help, the reference page and the error messages show it. */
 export interface Option {
@@ -29,7 +32,8 @@ export interface Option {
   /** Absent where the option is required or off unless given. */
   readonly default?: unknown;
   readonly description: string;
-  readonly resolves?: 'file' | 'reference';
+  /** Keys of a value that is a section. */
+  readonly entries?: readonly Option[];
 }
 
 export interface OptionSection {
@@ -64,21 +68,29 @@ function listSections(): OptionSection[] {
 }
 
 function optionOf(path: string, node: TypeNode, required: boolean): Option {
+  const entry = alternative(node, 'section');
   return {
     path,
     type: describeType(node),
     required,
     description: node.description ?? '',
     ...(node.default === undefined ? {} : { default: node.default }),
-    ...(node.path === undefined ? {} : { resolves: node.path }),
+    ...(entry?.properties === undefined
+      ? {}
+      : { entries: Object.entries(entry.properties).map(([name, leaf]) => optionOf(`${path}[].${name}`, leaf, entry.required?.includes(name) ?? false)) }),
   };
+}
+
+/** The form of a node that is a section with keys of its own, or a list. */
+export function alternative(node: TypeNode, form: 'section' | 'list'): TypeNode | undefined {
+  return [node, ...(node.anyOf ?? [])].find((each) => (form === 'section' ? each.properties : each.items) !== undefined);
 }
 
 /** What a value must be, in words that fit after "must be". */
 export function describeType(node: TypeNode): string {
   if (node.enum !== undefined) return alternatives(node.enum.map(String));
   if (node.const !== undefined) return String(node.const);
-  if (node.anyOf !== undefined) return alternatives(node.anyOf.map(describeType));
+  if (node.anyOf !== undefined) return alternatives(node.anyOf.map((each) => (each.properties === undefined ? describeType(each) : 'an entry')));
   switch (node.type) {
     case 'boolean':
       return 'true or false';
@@ -87,9 +99,9 @@ export function describeType(node: TypeNode): string {
     case 'number':
       return `a number${describeRange(node)}`;
     case 'array':
-      return `a list of ${describeType(node.items ?? {}).replace(/^an? /, '')}s`;
+      return node.items?.anyOf !== undefined ? 'a list of these' : `a list of ${describeType(node.items ?? {}).replace(/^an? /, '')}s`;
     case 'object':
-      return `a section with the keys ${Object.keys(node.properties ?? {}).join(', ')}`;
+      return node.properties === undefined ? 'a section' : `a section with the keys ${Object.keys(node.properties).join(', ')}`;
     default:
       return 'a string';
   }

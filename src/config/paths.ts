@@ -1,5 +1,4 @@
-import { allOptions } from './options.js';
-import { valueAt, withValue } from './overrides.js';
+import { alternative, schemaTree, type PathKind, type TypeNode } from './options.js';
 
 /** `..` of a path is kept where it leads above the start, so that relative folders stay relative. */
 export function joinPath(folder: string, path: string): string {
@@ -21,23 +20,42 @@ export function folderOf(fileName: string): string {
   return end < 0 ? '' : fileName.slice(0, Math.max(end, 1));
 }
 
-/** Resolves every path option of raw values against `folder`. Values of a wrong type are left for the schema to refuse. */
-export function resolvePaths(values: unknown, folder: string): unknown {
-  let resolved = values;
-  for (const option of allOptions) {
-    if (option.resolves === undefined) continue;
-    const keys = option.path.split('.');
-    const value = valueAt(values, keys);
-    if (value === undefined) continue;
-    const resolve = (path: unknown): unknown =>
-      typeof path === 'string' && path !== '' && (option.resolves === 'file' || /^\.{1,2}(?:[\\/]|$)/.test(path))
-        ? joinPath(folder, path)
-        : path;
-    resolved = withValue(resolved, keys, Array.isArray(value) ? value.map(resolve) : resolve(value));
-  }
-  return resolved;
+/** Data files by their endings. */
+const DATA_FILE = /\.(?:jsonl|json|csv|tsv|parquet|txt)$/i;
+
+/** `org/name[@revision]` where a path to data reads like a data set of the Hub: `hub:…`, or two bare names without the ending of a data file. */
+export function hubDataset(path: string): string | undefined {
+  if (path.startsWith('hub:')) return path.slice('hub:'.length);
+  return /^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*(?:@[\w./-]+)?$/.test(path) && !DATA_FILE.test(path) ? path : undefined;
 }
 
-function isAbsolute(path: string): boolean {
+/** Resolves every path option of raw values against `folder`. Values of a wrong type are left for the schema to refuse. */
+export function resolvePaths(values: unknown, folder: string): unknown {
+  return resolveNode(values, schemaTree, folder);
+}
+
+function resolveNode(value: unknown, node: TypeNode, folder: string, kind = node.path): unknown {
+  if (typeof value === 'string') return kind === undefined ? value : resolvePath(value, kind, folder);
+  if (Array.isArray(value)) {
+    const items = alternative(node, 'list')?.items;
+    return items === undefined ? value : value.map((item) => resolveNode(item, items, folder, items.path ?? kind));
+  }
+  const { properties } = alternative(node, 'section') ?? {};
+  if (properties === undefined || typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => {
+      const child = Object.hasOwn(properties, key) ? properties[key] : undefined;
+      return [key, child === undefined ? (item as unknown) : resolveNode(item, child, folder)];
+    }),
+  );
+}
+
+function resolvePath(path: string, kind: PathKind, folder: string): string {
+  const written = /^\.{1,2}(?:[\\/]|$)/.test(path);
+  if (path === '' || (kind === 'reference' && !written) || (kind === 'data' && hubDataset(path) !== undefined)) return path;
+  return joinPath(folder, path);
+}
+
+export function isAbsolute(path: string): boolean {
   return /^(?:[\\/]|[A-Za-z]:[\\/])/.test(path);
 }

@@ -1,5 +1,5 @@
 import type * as z from 'zod';
-import { allOptions, describeType, schemaTree, type TypeNode } from './options.js';
+import { allOptions, alternative, describeType, schemaTree, type TypeNode } from './options.js';
 import { valueAt } from './overrides.js';
 
 /** One thing wrong with a config. `path` leads to the key that is to blame. */
@@ -17,6 +17,11 @@ export function schemaProblems(issues: readonly z.core.$ZodIssue[], values: unkn
       for (const key of issue.keys) problems.push({ path: [...path, key], message: unknownKey(path, key) });
       continue;
     }
+    const inner = issue.code === 'invalid_union' && alternative(nodeAt(path), 'section') !== undefined ? innerIssues(issue) : undefined;
+    if (inner !== undefined) {
+      problems.push(...schemaProblems(inner, values));
+      continue;
+    }
     const found = valueAt(values, path);
     const expected = describeType(nodeAt(path));
     problems.push({
@@ -27,11 +32,17 @@ export function schemaProblems(issues: readonly z.core.$ZodIssue[], values: unkn
   return problems;
 }
 
+/** What is wrong with a value that is an entry or a list of them. */
+function innerIssues({ errors, path }: z.core.$ZodIssueInvalidUnion): z.core.$ZodIssue[] | undefined {
+  const branch = errors.find((issues) => issues.length > 0 && issues.every((issue) => issue.path.length > 0 || issue.code === 'unrecognized_keys'));
+  return branch?.map((issue) => ({ ...issue, path: [...path, ...issue.path] }));
+}
+
 /** "unknown key" and the most helpful thing to add: the same key in its section, the nearest key, or all keys. */
 function unknownKey(section: readonly (string | number)[], key: string): string {
   const elsewhere = allOptions.find((option) => option.path.split('.').at(-1) === key);
   if (elsewhere !== undefined) return `unknown key here: it belongs at ${elsewhere.path}`;
-  const siblings = Object.keys(nodeAt(section).properties ?? {});
+  const siblings = Object.keys(alternative(nodeAt(section), 'section')?.properties ?? {});
   const sibling = nearest(key, siblings);
   if (sibling !== undefined) return `unknown key: did you mean ${sibling}?`;
   const leaves = new Map(allOptions.map((option) => [option.path.split('.').at(-1) ?? '', option.path]));
@@ -40,11 +51,12 @@ function unknownKey(section: readonly (string | number)[], key: string): string 
   return `unknown key: the keys here are ${siblings.join(', ')}`;
 }
 
-/** The schema node of the innermost option or section on the path (an element of a list belongs to its option). */
+/** The schema node of the innermost option or section on the path (an element of a list that is no section belongs to its option). */
 function nodeAt(path: readonly (string | number)[]): TypeNode {
   let node = schemaTree;
   for (const key of path) {
-    const next = node.properties?.[String(key)];
+    const items = alternative(node, 'list')?.items;
+    const next = typeof key === 'string' ? alternative(node, 'section')?.properties?.[key] : items !== undefined && alternative(items, 'section') !== undefined ? items : undefined;
     if (next === undefined) return node;
     node = next;
   }

@@ -7,7 +7,8 @@ A run is described by one YAML or JSON file. An unknown key is an error; a key t
 - \`--set option=value\` on the command line replaces an option of the file; the value is YAML
   (\`--set training.learning_rate=1e-4\`, \`--set 'adapter.target_modules=[q_proj, v_proj]'\`).
 - A relative path is relative to where it is written: in a file, to the folder of that file; in \`--set\`, to the current
-  folder. \`model\` is a path only when it starts with \`./\`, \`../\` or is absolute; otherwise it is an id on the Hub.
+  folder. \`model\` is a path only when it starts with \`./\`, \`../\` or is absolute; otherwise it is an id on the Hub. Data is a path
+  unless it reads \`org/name\`, without the ending of a data file, or \`hub:…\`.
 
 This page is printed by \`lowrank config-reference\`.
 `;
@@ -15,14 +16,21 @@ This page is printed by \`lowrank config-reference\`.
 /** The reference page in Markdown: every option with its type, default and meaning. */
 export function renderConfigReference(): string {
   const sections = optionSections.map(({ name, description, options }) => {
-    const rows = options.map((option) => {
-      const cells = [`\`${option.path}\``, option.type, defaultOf(option), option.description];
-      return `| ${cells.map(escapeCell).join(' | ')} |`;
-    });
     const title = name === '' ? 'Top level' : `\`${name}\``;
-    return `\n## ${title}\n\n${description}\n\n| option | type | default | meaning |\n|---|---|---|---|\n${rows.join('\n')}\n`;
+    // Options that take entries take nearly the same: one table serves them.
+    const [first] = options.filter((option) => option.entries !== undefined);
+    const entries = first?.entries === undefined ? '' : `\nKeys of an entry of \`${first.path}\`:\n\n${table(first.entries)}`;
+    return `\n## ${title}\n\n${description}\n\n${table(options)}${entries}`;
   });
   return INTRODUCTION + sections.join('');
+}
+
+function table(options: readonly Option[]): string {
+  const rows = options.map((option) => {
+    const cells = [`\`${option.path}\``, option.type, defaultOf(option), option.description];
+    return `| ${cells.map(escapeCell).join(' | ')} |`;
+  });
+  return `| option | type | default | meaning |\n|---|---|---|---|\n${rows.join('\n')}\n`;
 }
 
 /** The options as aligned plain text, for `--help` of the commands that take a config. */

@@ -6,7 +6,8 @@ import * as z from 'zod';
  * LoraConfig and BitsAndBytesConfig where these have the option; every option has a consumer.
  *
  * The metadata key `path` marks what is resolved against the folder of the config file (see paths.ts): `file` always,
- * `reference` only where the value is written as a path (`./…`, `../…`), because it may be a Hub id instead.
+ * `reference` only where the value is written as a path (`./…`, `../…`), because it may be a Hub id instead, `data` unless it reads
+ * like a data set of the Hub.
  */
 
 const text = () => z.string().min(1);
@@ -77,26 +78,11 @@ const adapter = z.strictObject({
     .describe('`full`: how the trained model is stored; `auto` as the base model is.'),
 });
 
-const data = z.strictObject({
-  train: textOrList().describe('JSONL or text file of training rows, or a list of them.').meta({ path: 'file' }),
-  validation: textOrList()
-    .exactOptional()
-    .describe('File or files of rows that the loss is evaluated on during training.')
-    .meta({ path: 'file' }),
-  test: textOrList()
-    .exactOptional()
-    .describe('File or files of rows that are evaluated once, after training.')
-    .meta({ path: 'file' }),
-  validation_split: z
-    .number()
-    .gt(0)
-    .lt(1)
-    .exactOptional()
-    .describe('Part of the training rows that is held out for validation.'),
-  format: z
-    .enum(['auto', 'text', 'completion', 'messages', 'alpaca', 'tokens'])
-    .default('auto')
-    .describe('What a row holds; `auto` tells by the field names.'),
+const format = () => z.enum(['auto', 'text', 'completion', 'messages', 'alpaca', 'tokens']).describe('What a row holds; `auto` tells by the field names.');
+const trainOn = () => z.enum(['completion', 'all']).describe('Which tokens the loss counts: those of the completion, or all.');
+
+/** How the text of a row is made; an entry of `data.train` may have its own. */
+const textOptions = {
   template: textOrList()
     .exactOptional()
     .describe(
@@ -108,6 +94,67 @@ const data = z.strictObject({
   completion_template: text()
     .exactOptional()
     .describe('Jinja template of the completion, with the fields of the row as its variables.'),
+  text_field: text().exactOptional().describe('Field of a row that holds a whole text, all of which is learnt.'),
+  chat_template: text()
+    .exactOptional()
+    .describe('Jinja chat template in place of that of the tokenizer: the text itself, or a file (written `./…`, `../…` or absolute).')
+    .meta({ path: 'reference' }),
+  chat_template_kwargs: z.record(z.string(), z.unknown()).exactOptional().describe('Further variables of the chat template.'),
+};
+
+const entryOptions = {
+  path: text().describe('File, folder of data files, or data set of the Hub, as in the short form.').meta({ path: 'data' }),
+  split: text()
+    .exactOptional()
+    .describe('Of a folder or a Hub data set, the files whose path names this split; where absent train, validation or test, as the option is called.'),
+  data_files: textOrList().exactOptional().describe('Of a folder or a Hub data set, the files that match one of these patterns (`*`, `**`, `?`), whatever their split.'),
+  name: text().exactOptional().describe('What the data set is called in reports.'),
+  format: format().exactOptional(),
+  ...textOptions,
+  train_on: trainOn().exactOptional(),
+};
+
+const entry = z.strictObject(entryOptions);
+const weightedEntry = z.strictObject({
+  ...entryOptions,
+  weight: z
+    .number()
+    .gt(0)
+    .exactOptional()
+    .describe(
+      'Share of the rows of an epoch that is drawn from here, in proportion to the weights of all entries; all of them have one or none. ' +
+        'Without weights each row is drawn once an epoch. With them an epoch has as many rows as all entries together, exactly so many ' +
+        'of each entry as its share says, and every row of an entry is drawn as often as any other of it, give or take one. With ' +
+        'packing, rows are packed rows.',
+    ),
+});
+
+const data = z.strictObject({
+  train: z
+    .union([text(), weightedEntry, z.array(z.union([text(), weightedEntry])).min(1)])
+    .describe(
+      'Training rows: a file (`.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet`, `.txt`), a folder, or a data set of the Hub, written ' +
+        '`org/name[@revision]` or `hub:name[@revision]`; or entries of these with options of their own; or a list.',
+    )
+    .meta({ path: 'data' }),
+  validation: z
+    .union([text(), entry, z.array(z.union([text(), entry])).min(1)])
+    .exactOptional()
+    .describe('Rows that the loss is evaluated on during training, given like data.train, without weights.')
+    .meta({ path: 'data' }),
+  test: z
+    .union([text(), entry, z.array(z.union([text(), entry])).min(1)])
+    .exactOptional()
+    .describe('Rows that are evaluated once, after training, given like data.validation.')
+    .meta({ path: 'data' }),
+  validation_split: z
+    .number()
+    .gt(0)
+    .lt(1)
+    .exactOptional()
+    .describe('Part of the training rows that is held out for validation.'),
+  format: format().default('auto'),
+  ...textOptions,
   max_length: z.int().min(2).default(512).describe('Tokens of an example at most; longer ones are cut.'),
   packing: z
     .boolean()
@@ -116,10 +163,14 @@ const data = z.strictObject({
       'Put several training examples into one row of max_length tokens, so that little is padding. Each sees only itself, at its own ' +
         'positions: a batch of packed rows has the loss and the gradients of the same examples unpacked. Batch sizes count packed rows.',
     ),
-  train_on: z
-    .enum(['completion', 'all'])
-    .default('completion')
-    .describe('Which tokens the loss counts: those of the completion, or all.'),
+  streaming: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Leave the rows in their files and encode each when it is drawn: for data larger than memory. JSONL, CSV and text only; rows are ' +
+        'checked before training, their tokens are not counted, and what max_length leaves nothing to learn of adds nothing to a loss.',
+    ),
+  train_on: trainOn().default('completion'),
   shuffle: z.boolean().default(true).describe('Draw a new order of the training rows for each epoch.'),
 });
 

@@ -25,6 +25,8 @@ export interface ResolveOptions {
   /** Default: HF_TOKEN. */
   readonly accessToken?: string;
   readonly onMessage?: (message: string) => void;
+  /** Of a data set, the files that are wanted, of those that it has; all data files where absent. May throw where they are not there. */
+  readonly select?: ((paths: readonly string[]) => readonly string[]) | undefined;
 }
 
 interface Repo {
@@ -50,7 +52,7 @@ const MODEL_FILES = new Set([
   'chat_template.json',
   'chat_template.jinja',
 ]);
-const DATASET_FILES = /\.(?:jsonl|json|txt)$/;
+const DATASET_FILES = /\.(?:jsonl|json|txt|csv|tsv|parquet)$/;
 const ADAPTER_FILE = 'adapter_model.safetensors';
 
 /**
@@ -71,7 +73,7 @@ export async function resolveDirectory(pathOrId: string, options: ResolveOptions
   }
   const repo: Repo = { kind, name, revision };
   const root = join(options.cacheDir ?? getHFHubCachePath(), getRepoFolderName({ type: kind, name }));
-  const cached = await findSnapshot(root, repo);
+  const cached = await findSnapshot(root, repo, options.select);
   if (options.offline ?? isSet(process.env['HF_HUB_OFFLINE'])) {
     if (cached.missing === undefined) return cached.path;
     throw new ConfigError(
@@ -121,9 +123,9 @@ async function download(repo: Repo, root: string, options: ResolveOptions): Prom
     }
     return pointer;
   };
-  for (const path of sizes.keys()) {
-    if (repo.kind === 'model' ? MODEL_FILES.has(path) : DATASET_FILES.test(path)) await fetchFile(path);
-  }
+  const { select = (paths: readonly string[]) => paths.filter((path) => DATASET_FILES.test(path)) } = options;
+  const wanted = repo.kind === 'model' ? [...sizes.keys()].filter((path) => MODEL_FILES.has(path)) : select([...sizes.keys()]);
+  for (const path of wanted) await fetchFile(path);
   if (repo.kind === 'model') await fetchWeights(repo, sizes, fetchFile);
   const snapshot = join(root, 'snapshots', sha);
   if (!(await isDirectory(snapshot)))
@@ -153,13 +155,13 @@ async function fetchWeights(
 }
 
 /** The cached folder of a revision, and the first thing that it lacks. */
-async function findSnapshot(root: string, { kind, revision }: Repo): Promise<{ path: string; missing?: string }> {
+async function findSnapshot(root: string, { kind, revision }: Repo, select: ResolveOptions['select']): Promise<{ path: string; missing?: string }> {
   const ref = join(root, 'refs', revision);
   const sha = COMMIT.test(revision) ? revision : (await isFile(ref)) ? (await readFile(ref, 'utf8')).trim() : '';
   const path = join(root, 'snapshots', sha);
   if (!COMMIT.test(sha)) return { path, missing: ref };
   if (!(await isDirectory(path))) return { path, missing: path };
-  const lacking = kind === 'model' ? await lackingModelFile(path) : await lackingDatasetFile(path);
+  const lacking = kind === 'model' ? await lackingModelFile(path) : await lackingDatasetFile(path, select);
   return lacking === undefined ? { path } : { path, missing: join(path, lacking) };
 }
 
@@ -176,8 +178,31 @@ async function lackingModelFile(path: string): Promise<string | undefined> {
   return undefined;
 }
 
-async function lackingDatasetFile(path: string): Promise<string | undefined> {
-  return (await localDirectory(path).list()).some((file) => DATASET_FILES.test(file)) ? undefined : '*.jsonl';
+async function lackingDatasetFile(path: string, select: ResolveOptions['select']): Promise<string | undefined> {
+  const files = await localDirectory(path).list();
+  if (select === undefined) return files.some((file) => DATASET_FILES.test(file)) ? undefined : '*.jsonl';
+  let chosen: readonly string[];
+  try {
+    chosen = select(files);
+  } catch (error) {
+    if (error instanceof ConfigError) return 'what is asked for';
+    throw error;
+  }
+  const shard = missingShard(chosen);
+  return shard !== undefined && select([...files, shard]).includes(shard) ? shard : undefined;
+}
+
+/** A file of a series `…-00000-of-00005…` that is not among these: the cache may hold a part of what the repository has. */
+function missingShard(files: readonly string[]): string | undefined {
+  const present = new Set(files);
+  for (const file of files) {
+    const [, head = '', number = '', total = '', tail = ''] = /^(.*-)(\d{5})(-of-\d{5})(.*)$/.exec(file) ?? [];
+    for (let i = 0; i < Number(total.slice(4)); i++) {
+      const shard = `${head}${String(i).padStart(number.length, '0')}${total}${tail}`;
+      if (!present.has(shard)) return shard;
+    }
+  }
+  return undefined;
 }
 
 /** The library reports each download with console.debug, which Node sends to stdout, where results are printed. */

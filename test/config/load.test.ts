@@ -36,7 +36,7 @@ describe('loadConfig', () => {
         init_lora_weights: true,
         bias: 'none',
       },
-      data: { train: 'rows.jsonl', format: 'auto', max_length: 512, packing: false, train_on: 'completion', shuffle: true },
+      data: { train: 'rows.jsonl', format: 'auto', max_length: 512, packing: false, streaming: false, train_on: 'completion', shuffle: true },
       training: {
         output_dir: 'out',
         overwrite_output_dir: false,
@@ -149,6 +149,20 @@ describe('paths', () => {
     expect(loadConfig(minimal, '/configs/run.yaml').model).toBe('org/tiny');
   });
 
+  it('of data sets are paths unless they read like ids of the Hub', () => {
+    const data = (train: string): unknown => loadConfig(`model: a/b\ndata: {train: ${train}, chat_template: ./chat.jinja}\ntraining: {output_dir: o}\n`, '/c/run.yaml').data;
+    expect(data('[org/name, org/name@v1, hub:name, ./org/name, org/rows.jsonl, one/two/three]')).toMatchObject({
+      train: ['org/name', 'org/name@v1', 'hub:name', '/c/org/name', '/c/org/rows.jsonl', '/c/one/two/three'],
+      chat_template: '/c/chat.jinja',
+    });
+    expect(data("{path: rows.csv, weight: 2, chat_template: '{{ messages }}'}")).toMatchObject({ train: { path: '/c/rows.csv', weight: 2, chat_template: '{{ messages }}' } });
+    expect(data('[{path: org/name, split: test}, {path: x.csv, chat_template: ../t.jinja}]')).toMatchObject({
+      train: [{ path: 'org/name', split: 'test' }, { path: '/c/x.csv', chat_template: '/t.jinja' }],
+    });
+    const override = loadConfig(minimal, '/c/run.yaml', ['data.train=[{path: a.csv}]'], { overrides: '/here' });
+    expect(override.data.train).toEqual([{ path: '/here/a.csv' }]);
+  });
+
   it('of the command line are relative to the current folder', () => {
     const overrides = ['training.output_dir=out/b', 'model=./tiny'];
     const config = loadConfig(minimal, 'configs/run.yaml', overrides);
@@ -178,7 +192,12 @@ describe('problems', () => {
     [`${minimal}adapter: {target_modules: [q, 3]}\n`, 'adapter.target_modules must be a string or a list of strings'],
     [`${minimal}adapter: {init_lora_weights: pissa}\n`, 'must be true or gaussian, not "pissa"'],
     [`${minimal}adapter: lora\n`, 'run.yaml:6:1: adapter must be a section with the keys method, r,'],
-    ['model: a/b\ntraining: {output_dir: o}\n', 'run.yaml: data.train is required: a string or a list of strings'],
+    [minimal.replace('rows.jsonl', '[{path: a.csv, wieght: 1}]'), 'data.train[0].wieght unknown key: did you mean weight?'],
+    [minimal.replace('rows.jsonl', '[{path: a.csv}, {path: a.csv, weight: 0}]'), 'data.train[1].weight must be a number > 0, not 0'],
+    [minimal.replace('rows.jsonl', '{weight: 1}'), 'data.train.path is required: a string'],
+    [minimal.replace('rows.jsonl', '[]'), 'data.train must be a string, an entry or a list of these, not []'],
+    [minimal.replace('rows.jsonl', '7'), 'data.train must be a string, an entry or a list of these, not 7'],
+    ['model: a/b\ntraining: {output_dir: o}\n', 'run.yaml: data.train is required: a string, an entry or a list of these'],
     ['model: a/b\ndata: {}\ntraining: {output_dir: o}\n', 'run.yaml:2:1: data.train is required'],
     ['- a\n', 'run.yaml: the config must be a section'],
     ['model: [a\n', 'run.yaml:2:1:'],

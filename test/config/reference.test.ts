@@ -19,7 +19,9 @@ describe('the reference page', () => {
   it('shows ranges, choices and defaults', () => {
     expect(page).toContain('| `training.learning_rate` | a number > 0 | `0.0002` |');
     expect(page).toContain('| `quantization.bnb_4bit_quant_type` | nf4 or fp4 | `nf4` |');
-    expect(page).toContain('| `data.train` | a string or a list of strings | *required* |');
+    expect(page).toContain('| `data.train` | a string, an entry or a list of these | *required* |');
+    expect(page).toContain('| `data.train[].weight` | a number > 0 |  | Share of the rows');
+    expect(page).toContain('| `adapter.target_modules` | a string or a list of strings | `all-linear` |');
     expect(page).toContain('| `training.eval_steps` | an integer ≥ 1 |  |');
   });
 
