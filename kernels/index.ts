@@ -1,6 +1,7 @@
 /** The only place that registers kernels and gradients with tfjs. */
 // Brings the gradients of the stock ops; tfjs-core alone registers none.
 import '@tensorflow/tfjs';
+import { accumulateOp } from './adamw/accumulate.js';
 import { adamwOp } from './adamw/kernel.js';
 import { globalNormOp } from './adamw/norm.js';
 import { attentionGradOp, attentionOp } from './attention/kernel.js';
@@ -39,6 +40,7 @@ const OPS: readonly Op[] = [
   embeddingGradOp,
   softmaxLossOp,
   adamwOp,
+  accumulateOp,
   globalNormOp,
   dropoutOp,
   dequantizeOp,
@@ -54,6 +56,7 @@ registerDryRun(OPS);
 shareClonesOnWasm();
 
 export { attention, type AttentionOptions } from './attention/kernel.js';
+export { accumulate } from './adamw/accumulate.js';
 export { adamwUpdate, type AdamwItem, type AdamwOptions } from './adamw/kernel.js';
 export { clipScale, globalNorm } from './adamw/norm.js';
 export { crossEntropySum, crossEntropyThrough, headChunkRows, tokenLosses, type CrossEntropyOptions, type HeadFunction, type HeadOptions } from './cross-entropy/kernel.js';

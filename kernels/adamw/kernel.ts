@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { chunks, forEach, itemsPerDispatch } from '../runtime/each.js';
-import { handWrittenKernel, kernelMode, runOpMulti, type Attrs, type Op } from '../runtime/op.js';
+import { runOpMulti, writesInPlace, type Attrs, type Op } from '../runtime/op.js';
 import { parallelFor } from '../runtime/threads.js';
 import { wasmOffset } from '../runtime/wasm.js';
 import { gpuDispatch, gpuInPlace, gpuUniform, gpuWorkgroups, type GpuParams } from '../runtime/webgpu.js';
@@ -56,8 +56,7 @@ export function adamwUpdate(items: readonly AdamwItem[], options: AdamwOptions, 
   const hyper: Hyper = { oneMinusBeta1: 1 - beta1, beta2, oneMinusBeta2: 1 - beta2, rootCorrection2: Math.sqrt(1 - beta2 ** step), epsilon };
   const scale = typeof gradientScale === 'number' ? tf.scalar(gradientScale) : gradientScale;
   // The reference makes new tensors, of one item at a time.
-  const inPlace = kernelMode() === 'auto' && handWrittenKernel(adamwOp, tf.getBackend()) !== undefined;
-  for (const together of chunks(items, inPlace ? Math.max(1, items.length) : 1)) {
+  for (const together of chunks(items, writesInPlace(adamwOp) ? Math.max(1, items.length) : 1)) {
     const inputs: Record<string, tf.Tensor> = { scale };
     const variables = together.flatMap(({ parameter, gradient, m, v }, i) => {
       for (const variable of [parameter, m, v]) own(variable);

@@ -44,6 +44,19 @@ export function step(
   }
 }
 
+/** s += t. */
+export function accumulate(s: usize, t: usize, begin: i32, end: i32): void {
+  let i = begin;
+  for (; i + 4 <= end; i += 4) {
+    const at = (<usize>i) << 2;
+    v128.store(s + at, f32x4.add(v128.load(s + at), v128.load(t + at)));
+  }
+  for (; i < end; i++) {
+    const at = (<usize>i) << 2;
+    store<f32>(s + at, load<f32>(s + at) + load<f32>(t + at));
+  }
+}
+
 /** Σ t² in float64. */
 export function sumOfSquares(t: usize, begin: i32, end: i32): f64 {
   let low = f64x2.splat(0);

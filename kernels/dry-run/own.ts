@@ -50,6 +50,7 @@ export const OWN: Readonly<Record<string, DryKernel>> = {
   LowrankActivationGrad: like('x'),
   LowrankDropout: like('x'),
   LowrankAdamW: () => [],
+  LowrankAccumulate: () => [],
   LowrankGlobalNorm: (_inputs, _attrs, backend) => backend.output([]),
   LowrankSoftmaxLoss: ({ logits }, attrs, backend) => {
     const losses = backend.output([logits?.shape[0] as number]);

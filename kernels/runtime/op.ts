@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { targetBackend } from '../dry-run/backend.js';
 
 /** Backends that may carry a hand-written kernel. Every other backend runs the reference. */
 export const HAND_WRITTEN_BACKENDS = ['wasm', 'webgpu', 'tensorflow'] as const;
@@ -57,6 +58,11 @@ export function withKernelMode<T>(next: KernelMode, body: () => T): T {
 export function handWrittenKernel(op: Op, backend: string): KernelFunction<unknown> | undefined {
   const name = HAND_WRITTEN_BACKENDS.find((known) => known === backend);
   return name === undefined ? undefined : op[name];
+}
+
+/** Whether an op that updates tensors writes over them on the current backend, as its kernels do and its reference does not. */
+export function writesInPlace(op: Op): boolean {
+  return mode === 'auto' && handWrittenKernel(op, targetBackend()) !== undefined;
 }
 
 const ops = new Map<string, Op>();

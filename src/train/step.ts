@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { clipScale, globalNorm, valueAndGradients } from '../../kernels/index.js';
+import { accumulate, clipScale, globalNorm, valueAndGradients } from '../../kernels/index.js';
 import type { Decoder } from '../model/decoder.js';
 import { batchLossSum, type LabelledBatch, type LossOptions } from '../model/loss.js';
 import type { Optimizer } from './optimizer.js';
@@ -103,9 +103,9 @@ function summing(decoder: Decoder, parameters: readonly tf.Tensor[], batches: re
     const batch = batches[k] as MicroBatch;
     const { value, gradients } = valueAndGradients(() => tf.mul(batchLossSum(decoder, batch, lossOptions(k)), 1 / itemCount), parameters);
     if (sum === undefined) return { loss: value, gradients };
-    const next = { loss: tf.add(sum.loss, value) as tf.Scalar, gradients: sum.gradients.map((g, i) => tf.add(g, gradients[i] as tf.Tensor)) };
-    tf.dispose([sum.loss, sum.gradients, value, gradients]);
-    return next;
+    const loss = tf.add(sum.loss, value) as tf.Scalar;
+    tf.dispose([sum.loss, value]);
+    return { loss, gradients: accumulate(sum.gradients, gradients) };
   };
 }
 

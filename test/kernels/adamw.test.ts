@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, it } from 'vitest';
-import { adamwUpdate, clipScale, globalNorm, gpuDispatchCount, withKernelMode, type AdamwOptions } from '../../kernels/index.js';
+import { accumulate, adamwUpdate, clipScale, globalNorm, gpuDispatchCount, withKernelMode, type AdamwOptions } from '../../kernels/index.js';
 import { Random } from '../../src/random.js';
 import { describeBackends } from '../support/backends.js';
 import { expectClose, expectNoLeak, normals } from '../support/numeric.js';
@@ -151,5 +151,31 @@ describeBackends('globalNorm', ['cpu', 'wasm', 'webgpu'], () => {
     expect(await run(() => tf.tidy(() => globalNorm([tf.tensor1d([1, 2]), tf.tensor1d([NaN])])))).toBeNaN();
     expect(await run(() => tf.tidy(() => clipScale(tf.scalar(0.5), 1)))).toBe(1);
     expectClose([await run(() => tf.tidy(() => clipScale(tf.scalar(4), 1)))], [1 / 4.000001], 1e-7);
+  });
+});
+
+describeBackends('accumulate', ['cpu', 'wasm', 'webgpu'], (backend) => {
+  it('adds lists of tensors up, and spares what shares memory with another', async () => {
+    const random = new Random(9);
+    const sizes = [5, 1, 700, 257, 256, 9, 3, 1025, 2, 64];
+    const data = sizes.map((size) => [normals(random, size), normals(random, size)] as const);
+    await expectNoLeak(async () => {
+      for (const mode of ['auto', 'reference'] as const) {
+        const [sums, addends] = [data.map(([s]) => tf.tensor1d(s)), data.map(([, t]) => tf.tensor1d(t))];
+        const kept = tf.clone(sums[2] as tf.Tensor);
+        const before = backend === 'webgpu' ? gpuDispatchCount(tf.backend()) : 0;
+        const totals = withKernelMode(mode, () => accumulate(sums, addends));
+        if (backend === 'webgpu' && mode === 'auto') expect(gpuDispatchCount(tf.backend()) - before).toBeLessThanOrEqual(3);
+        for (const [i, [s, t]] of data.entries()) expectClose(await (totals[i] as tf.Tensor).data(), s.map((v, k) => v + (t[k] as number)), 1e-6, `${mode} ${i}`);
+        expectClose(await kept.data(), data[2]?.[0] as Float32Array, 0, 'the clone');
+        tf.dispose([kept, totals]);
+      }
+    });
+  });
+
+  it('refuses shapes that differ', () => {
+    const [a, b] = [tf.zeros([2, 3]), tf.zeros([3, 2])];
+    expect(() => accumulate([a], [b])).toThrow('[[2,3]] and [[3,2]] differ');
+    tf.dispose([a, b]);
   });
 });
