@@ -1,5 +1,6 @@
 import type { PeftAdapter } from '../adapters/peft-document.js';
 import { toFloat32, type TensorBytes } from '../io/safetensors.js';
+import { transposed } from '../model/stored.js';
 import { adapterParts, type LoraPair } from './adapter-parts.js';
 
 /** What an adapter makes of the weights of its base model. A method that can be merged gives one of these. */
@@ -32,7 +33,7 @@ export function loraFusion(adapter: PeftAdapter): Fusion {
     replacements: saved,
     fuseWeight(module, weight) {
       const table = tables.get(module);
-      if (table !== undefined) return addProduct(weight, transposed(table.a, module), transposed(table.b, module), table);
+      if (table !== undefined) return addProduct(weight, turned(table.a, module), turned(table.b, module), table);
       const pair = linears.get(module);
       if (pair === undefined) throw new Error(`${module}: the adapter does not change it`);
       addProduct(weight, toFloat32(pair.b, module), toFloat32(pair.a, module), pair);
@@ -69,16 +70,7 @@ function rescaleRows(weight: Float32Array, magnitude: Float32Array): Float32Arra
   return weight;
 }
 
-function transposed(tensor: TensorBytes, where: string): Float32Array {
+function turned(tensor: TensorBytes, where: string): Float32Array {
   const [rows = 0, columns = 0] = tensor.shape;
-  return transpose(toFloat32(tensor, where), rows, columns);
-}
-
-/** `[rows, columns]` to `[columns, rows]`. */
-export function transpose(values: Float32Array, rows: number, columns: number): Float32Array {
-  const out = new Float32Array(values.length);
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) out[column * rows + row] = values[row * columns + column] as number;
-  }
-  return out;
+  return transposed(toFloat32(tensor, where), rows, columns);
 }

@@ -6,10 +6,11 @@ import { editJson } from '../io/json-edit.js';
 import { isRecord, parseJson } from '../io/json.js';
 import { byteLength, mismatches, type SafetensorsDtype } from '../io/safetensors-header.js';
 import { toFloat32 } from '../io/safetensors.js';
+import { transposed } from '../model/stored.js';
 import { quantizedParts, quantizedShape, readQuantized } from '../quant/bitsandbytes.js';
 import { dequantize4bit } from '../quant/quantize.js';
 import { copiedFiles } from './copied-files.js';
-import { transpose, type Fusion } from './fusion.js';
+import type { Fusion } from './fusion.js';
 import { encodeFloats, floatName } from './floats.js';
 import type { OutputFile } from './output.js';
 import { checkpointFiles, DEFAULT_SHARD_BYTES, type TensorGroup } from './shards.js';
@@ -102,9 +103,9 @@ async function planTensors(checkpoint: Checkpoint, fusion: Fusion, isConv1D: boo
       }
       const [rows = 0, columns = 0] = shape;
       // Here [out, in] whatever the base has.
-      const values = q === undefined ? transpose(await checkpoint.readFloat32(name), rows, columns) : dequantize4bit(q);
+      const values = q === undefined ? transposed(await checkpoint.readFloat32(name), rows, columns) : dequantize4bit(q);
       const fused = module === undefined ? values : fusion.fuseWeight(module, values);
-      return conv1D ? transpose(fused, columns, rows) : fused;
+      return conv1D ? transposed(fused, columns, rows) : fused;
     };
     const untouched = packed === undefined && module === undefined && replacement === undefined && dtype === info.dtype;
     const read = async (): Promise<Uint8Array> => (untouched ? (await checkpoint.read(name)).bytes : encodeFloats(await floats(), dtype as FloatDtype, name));

@@ -30,9 +30,7 @@ const LEAST_SCALE = Math.fround(1e-38);
  */
 export function quantize4bit(values: Float32Array, shape: readonly number[], options: QuantizeOptions): Packed4bit {
   const { quantType, blockSize = 64, doubleQuant, dtype = 'F32' } = options;
-  if (!Number.isSafeInteger(blockSize) || blockSize < 2 || blockSize % 2 !== 0) {
-    throw new ConfigError(`block size: found ${blockSize}, allowed an even whole number from 2`);
-  }
+  checkBlockSize(blockSize);
   if (shape.reduce((a, b) => a * b, 1) !== values.length) {
     throw new FormatError(`found ${values.length} values for the shape [${shape.join(', ')}]`);
   }
@@ -67,8 +65,24 @@ export function quantize4bit(values: Float32Array, shape: readonly number[], opt
     dtype,
     packed,
     code: CODES[quantType],
-    absmax: doubleQuant ? nestAbsmax(absmax) : { kind: 'plain', values: absmax },
+    absmax: packAbsmax(absmax, doubleQuant),
   };
+}
+
+/** The scales alone, as {@link quantize4bit} makes them. @throws ConfigError, FormatError as there. */
+export function quantizeScales(values: Float32Array, { blockSize = 64, doubleQuant }: QuantizeOptions): PackedAbsmax {
+  checkBlockSize(blockSize);
+  return packAbsmax(blockAbsmax(values, blockSize), doubleQuant);
+}
+
+function checkBlockSize(blockSize: number): void {
+  if (!Number.isSafeInteger(blockSize) || blockSize < 2 || blockSize % 2 !== 0) {
+    throw new ConfigError(`block size: found ${blockSize}, allowed an even whole number from 2`);
+  }
+}
+
+function packAbsmax(absmax: Float32Array, doubleQuant: boolean): PackedAbsmax {
+  return doubleQuant ? nestAbsmax(absmax) : { kind: 'plain', values: absmax };
 }
 
 /** The weight, row-major: code[nibble] · absmax in float32, then rounded to the stored dtype. */
