@@ -13,7 +13,7 @@ export interface Chunk {
   /** `[n, vocab]`; the loss takes it over. */
   readonly logits: tf.Tensor2D;
   /** Gradients of the rows and of each parameter, for those of the logits. */
-  pull(dlogits: tf.Tensor2D): tf.Tensor[];
+  readonly pull: (dlogits: tf.Tensor2D) => tf.Tensor[];
 }
 
 /** Rows `[n, dim]` and the chunk's number, from 0. */

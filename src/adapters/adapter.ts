@@ -52,8 +52,11 @@ export interface AdapterMethodDefinition<C extends AdapterConfig = AdapterConfig
   trainable?(model: ModelConfig, options: O): (tensor: string) => boolean;
   /** Positions of the model's context that it takes up. Absent: none. */
   virtualTokens?(options: O): number;
-  /** Reads no value of the decoder, so that the memory planner can make one on a decoder of sizes alone. */
-  create(decoder: Decoder, options: O, seed: number): Adapter;
+  /**
+   * Reads no value of the decoder, so that the memory planner can make one on a decoder of sizes alone.
+   * @param seed undefined: only sizes are wanted, and nothing is drawn
+   */
+  create(decoder: Decoder, options: O, seed: number | undefined): Adapter;
   /** @throws FormatError listing every missing, unexpected and misshapen tensor. */
   load(decoder: Decoder, config: C, tensors: ReadonlyMap<string, TensorBytes>, name: string, options?: { dropout?: number }): Adapter | Promise<Adapter>;
   /** @throws FormatError naming the file and each wrong or unsupported field. */

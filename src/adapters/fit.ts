@@ -1,7 +1,9 @@
 import type { ModelConfig } from '../model/config.js';
 import { linearLayers } from '../model/tensors.js';
-import { patternValue, type PeftConfig } from './peft-config.js';
-import { matchTargets } from './targets.js';
+import type { TensorShapes } from './adapter.js';
+import { loraLayout, type LoraUpdate } from './lora-layout.js';
+import type { PeftConfig } from './peft-config.js';
+import { shapeMismatches } from './tensors.js';
 
 const PREFIX = 'base_model.model.';
 
@@ -11,9 +13,24 @@ export interface LinearSize {
   readonly outFeatures: number;
 }
 
-/** `base_model.model.<module>.lora_A.weight`, as PEFT spells it. */
-export function loraKey(module: string, part: 'A' | 'B'): string {
-  return `${PREFIX}${module}.lora_${part}.weight`;
+/** `base_model.model.<module>.lora_A.weight`, as PEFT spells it; an embedding's is `….lora_embedding_A`. */
+export function loraKey(module: string, part: 'A' | 'B', kind: LoraUpdate['kind'] = 'linear'): string {
+  return kind === 'embedding' ? `${PREFIX}${module}.lora_embedding_${part}` : `${PREFIX}${module}.lora_${part}.weight`;
+}
+
+/** Key of DoRA's magnitudes, `[out]`. */
+export function magnitudeKey(module: string): string {
+  return `${PREFIX}${module}.lora_magnitude_vector`;
+}
+
+/** Key of a tensor of a module that is trained as a whole. */
+export function copyKey(module: string, tensor: string): string {
+  return `${PREFIX}${module}.${tensor}`;
+}
+
+/** Key of the trained rows of an embedding or output layer, `[rows, hidden]`. */
+export function rowsKey(module: string): string {
+  return `${PREFIX}${module}.token_adapter.trainable_tokens_delta`;
 }
 
 /** Every linear layer of a model by its module path, in the decoder's order; known from config.json alone. */
@@ -21,29 +38,36 @@ export function linearSizes(config: ModelConfig): Map<string, LinearSize> {
   return new Map(linearLayers(config).map(({ name, shape: [outFeatures, inFeatures] }) => [name, { inFeatures, outFeatures }]));
 }
 
-/**
- * Everything that keeps saved LoRA tensors from being used on these layers: missing, misshapen and unexpected tensors, one
- * sentence each; empty when they fit.
- * @throws ConfigError when target_modules matches no layer.
- */
-export function loraMismatches(
-  linears: ReadonlyMap<string, LinearSize>,
-  config: PeftConfig,
-  tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>,
-): string[] {
+/** The tensors that an adapter's file holds, with their shapes. @throws ConfigError when its settings do not fit the model. */
+export function loraTensors(model: ModelConfig, config: PeftConfig): Map<string, readonly number[]> {
+  const { updates, copies, rows } = loraLayout(model, config);
   const expected = new Map<string, readonly number[]>();
-  for (const target of matchTargets([...linears.keys()], config.targetModules)) {
-    const { inFeatures, outFeatures } = linears.get(target) as LinearSize;
-    const rank = patternValue(config.rankPattern, target, config.r);
-    expected.set(loraKey(target, 'A'), [rank, inFeatures]);
-    expected.set(loraKey(target, 'B'), [outFeatures, rank]);
+  for (const { module, kind, rank, inFeatures, outFeatures, magnitude } of updates) {
+    expected.set(loraKey(module, 'A', kind), [rank, inFeatures]);
+    expected.set(loraKey(module, 'B', kind), [outFeatures, rank]);
+    if (magnitude) expected.set(magnitudeKey(module), [outFeatures]);
   }
-  const problems: string[] = [];
-  for (const [key, shape] of expected) {
-    const found = tensors.get(key)?.shape;
-    if (found === undefined) problems.push(`${key}: missing, expected [${shape.join(', ')}]`);
-    else if (found.join() !== shape.join()) problems.push(`${key}: found [${found.join(', ')}], expected [${shape.join(', ')}]`);
+  for (const { module, shapes } of copies) for (const [name, shape] of Object.entries(shapes)) expected.set(copyKey(module, name), shape);
+  for (const { module, kind, indices } of rows) {
+    // A tied head's rows are the embedding's.
+    if (!(kind === 'head' && model.tiedHead && rows.length === 2)) expected.set(rowsKey(module), [indices.length, model.hiddenSize]);
   }
-  for (const key of tensors.keys()) if (!expected.has(key)) problems.push(`${key}: unexpected: no target module of this model takes it`);
-  return problems;
+  return expected;
+}
+
+/**
+ * Everything that keeps saved LoRA tensors from being used on a model: missing, misshapen and unexpected tensors, one sentence each;
+ * empty when they fit.
+ * @throws ConfigError when the settings match no layer.
+ */
+export function loraMismatches(model: ModelConfig, config: PeftConfig, tensors: TensorShapes): string[] {
+  const own = new Map([...tensors].filter(([key]) => !isBaseCopy(model, config, key)));
+  return shapeMismatches(loraTensors(model, config), own);
+}
+
+/** PEFT puts the untouched weights of embedding and output layer beside an adapter on one of them. */
+function isBaseCopy(model: ModelConfig, config: PeftConfig, key: string): boolean {
+  const { embedding, head } = model.family.modules;
+  const module = [embedding, head].find((name) => key === `${PREFIX}${name}.base_layer.weight` || key === copyKey(name, 'weight'));
+  return module !== undefined && !loraLayout(model, config).copies.some((copy) => copy.module === module);
 }

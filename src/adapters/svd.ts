@@ -1,19 +1,19 @@
 import { Random } from '../random.js';
 
-/** The leading part of M ≈ U·diag(σ)·V, in float64. */
+/** The leading part of M ≈ U·diag(σ)·Vᵀ, in float64. */
 export interface Svd {
   /** `[rows, k]`, orthonormal columns, row-major. */
   readonly u: Float64Array;
   /** σ₁ ≥ σ₂ ≥ …, k of them. */
   readonly s: Float64Array;
   /** `[k, cols]`, orthonormal rows. */
-  readonly v: Float64Array;
+  readonly vt: Float64Array;
 }
 
 export interface SvdOptions {
   /** Steps from the random vectors; each costs two products with the matrix. */
   readonly steps?: number | undefined;
-  readonly seed: number;
+  readonly seed?: number;
 }
 
 /** A matrix whose shorter side is at most this is taken apart as a whole. */
@@ -28,7 +28,7 @@ const SPARE = 8;
  * part of that difference, and their vectors mixed. The same numbers for the same seed, wherever it runs.
  * Source: Musco & Musco 2015, arXiv:1504.05477, algorithm 2; Hestenes 1958 for the rotations.
  */
-export function truncatedSvd(matrix: Float32Array, rows: number, cols: number, k: number, { steps = STEPS, seed }: SvdOptions): Svd {
+export function truncatedSvd(matrix: Float32Array, rows: number, cols: number, k: number, { steps = STEPS, seed = 0 }: SvdOptions = {}): Svd {
   const shorter = Math.min(rows, cols);
   const rank = Math.min(k, shorter);
   const block = rank + SPARE;
@@ -49,13 +49,13 @@ export function truncatedSvd(matrix: Float32Array, rows: number, cols: number, k
   const { rotations } = jacobi(gram(projected, width, cols), width, width);
   const turned = combine(rotations, projected, width, cols);
   const small = leading({ rows: turned, rotations }, width, cols, width, rank);
-  return { u: combineColumns(small.u, basis, width, rows, rank), s: small.s, v: small.v };
+  return { u: combineColumns(small.u, basis, width, rows, rank), s: small.s, vt: small.vt };
 }
 
 function exact(matrix: Float32Array, rows: number, cols: number, rank: number): Svd {
   if (rows <= cols) return leading(jacobi(Float64Array.from(matrix), rows, cols), rows, cols, rows, rank);
   const turned = leading(jacobi(transpose(matrix, rows, cols), cols, rows), cols, rows, cols, rank);
-  return { u: transpose(turned.v, rank, rows), s: turned.s, v: transpose(turned.u, cols, rank) };
+  return { u: transpose(turned.vt, rank, rows), s: turned.s, vt: transpose(turned.u, cols, rank) };
 }
 
 /** `m` rows of `n` values made orthogonal by rotations, and the product of these, `[m, m]`: rotations · matrix = rows. */
@@ -107,15 +107,15 @@ function rotate(matrix: Float64Array, p: number, q: number, n: number, cos: numb
 function leading({ rows, rotations }: { rows: Float64Array; rotations: Float64Array }, m: number, n: number, height: number, k: number): Svd {
   const lengths = norms(rows, m, n);
   const order = Array.from({ length: m }, (_, i) => i).sort((a, b) => (lengths[b] as number) - (lengths[a] as number));
-  const [u, s, v] = [new Float64Array(height * k), new Float64Array(k), new Float64Array(k * n)];
+  const [u, s, vt] = [new Float64Array(height * k), new Float64Array(k), new Float64Array(k * n)];
   for (let c = 0; c < k; c++) {
     const row = order[c] as number;
     const sigma = lengths[row] as number;
     s[c] = sigma;
     for (let i = 0; i < height; i++) u[i * k + c] = rotations[row * m + i] as number;
-    if (sigma > 0) for (let i = 0; i < n; i++) v[c * n + i] = (rows[row * n + i] as number) / sigma;
+    if (sigma > 0) for (let i = 0; i < n; i++) vt[c * n + i] = (rows[row * n + i] as number) / sigma;
   }
-  return { u, s, v };
+  return { u, s, vt };
 }
 
 function norms(matrix: Float64Array, m: number, n: number): Float64Array {

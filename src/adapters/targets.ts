@@ -1,24 +1,43 @@
 import { ConfigError } from '../errors.js';
 
+/** What narrows `target_modules` down, as in PEFT's LoraConfig. */
+export interface TargetLimits {
+  /** Modules that are only meant where they are named: `all-linear` leaves them out. */
+  readonly onlyNamed?: readonly string[] | undefined;
+  readonly exclude?: string | readonly string[] | undefined;
+  readonly layers?: number | readonly number[] | undefined;
+  readonly layersPattern?: string | readonly string[] | undefined;
+}
+
 /**
  * The modules that `target_modules` means, in the decoder's order. A list names path suffixes (`q_proj`, `self_attn.q_proj`),
  * a text is a regular expression over the whole path, and `all-linear` is every linear layer but the output head.
  * @throws ConfigError when nothing matches, or an entry of the list matches nothing.
  */
-export function matchTargets(modules: readonly string[], target: string | readonly string[]): string[] {
-  if (target === 'all-linear') return [...modules];
+export function matchTargets(modules: readonly string[], target: string | readonly string[], limits: TargetLimits = {}): string[] {
+  const all = [...modules, ...(limits.onlyNamed ?? [])];
+  const matched = target === 'all-linear' ? [...modules] : matchNames(all, modules, target);
+  const kept = matched.filter((name) => !isExcluded(name, limits.exclude) && inLayers(name, target, limits));
+  if (kept.length === 0) {
+    const names = Object.entries({ exclude_modules: limits.exclude, layers_to_transform: limits.layers }).flatMap(([name, value]) => (value === undefined ? [] : [name]));
+    throw new ConfigError(`target_modules: ${names.join(' and ')} leave none of the ${matched.length} layers that match; ${available(modules)}`);
+  }
+  return kept;
+}
+
+function matchNames(all: readonly string[], linears: readonly string[], target: string | readonly string[]): string[] {
   if (typeof target === 'string') {
-    const pattern = wholePath(target);
-    const matched = modules.filter((name) => pattern.test(name));
-    if (matched.length === 0) throw new ConfigError(`target_modules: the expression ${JSON.stringify(target)} matches no linear layer; ${available(modules)}`);
+    const pattern = wholePath('target_modules', target);
+    const matched = all.filter((name) => pattern.test(name));
+    if (matched.length === 0) throw new ConfigError(`target_modules: the expression ${JSON.stringify(target)} matches no linear layer; ${available(linears)}`);
     return matched;
   }
-  const unused = target.filter((suffix) => !modules.some((name) => endsWithModule(name, suffix)));
+  const unused = target.filter((suffix) => !all.some((name) => endsWithModule(name, suffix)));
   if (unused.length > 0 || target.length === 0) {
     const what = target.length === 0 ? 'the list is empty' : `no linear layer is called ${unused.map((u) => JSON.stringify(u)).join(', ')}`;
-    throw new ConfigError(`target_modules: ${what}; ${available(modules)}`);
+    throw new ConfigError(`target_modules: ${what}; ${available(linears)}`);
   }
-  return modules.filter((name) => target.some((suffix) => endsWithModule(name, suffix)));
+  return all.filter((name) => target.some((suffix) => endsWithModule(name, suffix)));
 }
 
 /** As PEFT matches a list entry: the whole path, or its end at a dot. */
@@ -31,11 +50,41 @@ export function moduleSuffixes(modules: readonly string[]): string[] {
   return [...new Set(modules.map((name) => name.slice(name.lastIndexOf('.') + 1)))];
 }
 
-function wholePath(source: string): RegExp {
+function isExcluded(name: string, exclude: string | readonly string[] | undefined): boolean {
+  if (exclude === undefined || exclude.length === 0) return false;
+  if (typeof exclude === 'string') return wholePath('exclude_modules', exclude).test(name);
+  return exclude.some((suffix) => endsWithModule(name, suffix));
+}
+
+/** Whether a module lies in one of the asked for layers; one outside of all layers does not. */
+function inLayers(name: string, target: string | readonly string[], { layers, layersPattern }: TargetLimits): boolean {
+  if (layers === undefined) {
+    if (layersPattern !== undefined) throw new ConfigError('layers_pattern: needs layers_to_transform');
+    return true;
+  }
+  if (typeof target === 'string' && target !== 'all-linear') {
+    throw new ConfigError('layers_to_transform: goes with a list of target_modules; an expression has to say the layers itself');
+  }
+  const wanted = typeof layers === 'number' ? [layers] : layers;
+  if (wanted.length === 0) return true;
+  const lists = layersPattern === undefined || layersPattern.length === 0 ? ['[^.]*'] : typeof layersPattern === 'string' ? [layersPattern] : layersPattern;
+  for (const list of lists) {
+    // The first number that a list of this name has, as in PEFT.
+    const found = expression('layers_pattern', `^.*?\\.(?:${list})\\.(\\d+)\\.`).exec(name);
+    if (found !== null) return wanted.includes(Number(found[1]));
+  }
+  return false;
+}
+
+function wholePath(option: string, source: string): RegExp {
+  return expression(option, `^(?:${source})$`, source);
+}
+
+function expression(option: string, source: string, written = source): RegExp {
   try {
-    return new RegExp(`^(?:${source})$`);
+    return new RegExp(source);
   } catch (error) {
-    throw new ConfigError(`target_modules: ${JSON.stringify(source)} is no regular expression: ${(error as Error).message}`);
+    throw new ConfigError(`${option}: ${JSON.stringify(written)} is no regular expression: ${(error as Error).message}`);
   }
 }
 

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { crossEntropySum, linear, type FrozenWeight, type Targets } from '../../kernels/index.js';
+import type { ForwardContext } from './linear.js';
 
 /** The output projection as the decoder sees it. Adapters wrap one and take its place. */
 export interface Head {
@@ -10,8 +11,9 @@ export interface Head {
   /**
    * Sum of token losses in nats, a scalar; logits of all rows never exist at once.
    * @param training false: no gradient will be asked for
+   * @param context for an adapter's dropout
    */
-  lossSum(hidden: tf.Tensor2D, targets: Targets, training: boolean): tf.Scalar;
+  lossSum(hidden: tf.Tensor2D, targets: Targets, training: boolean, context?: ForwardContext): tf.Scalar;
 }
 
 /** The base model's own projection `[vocab, hidden]`; the embedding itself where the two are tied. */

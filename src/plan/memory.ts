@@ -78,7 +78,7 @@ export function planMemory(settings: PlanSettings): MemoryPlan {
       const decoder = own(outlineDecoder(backend, model, storedQuantization(model, settings.quantization), definitionOf(options.method).trainable?.(model, options)));
       const largestWeight = largestWeightOf(decoder);
       backend.tag = TAGS.adapters;
-      const adapter = own(outlineAdapter(backend, decoder, options));
+      const adapter = own(outlineAdapter(decoder, options));
       const moments = adapter.parameters.map((p) => 8 * p.size);
       backend.tag = TAGS.optimizer;
       const optimizer = own(settings.optim === 'adamw' ? new AdamW(adapter.parameters, ADAMW) : pagedOutline(backend, moments));

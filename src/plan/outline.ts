@@ -1,8 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { DryRunBackend, FrozenWeight } from '../../kernels/index.js';
-import { LoraLinear } from '../adapters/lora.js';
 import { definitionOf, type AdapterSettings } from '../adapters/registry.js';
-import { matchTargets } from '../adapters/targets.js';
 import type { ModelConfig } from '../model/config.js';
 import { Decoder } from '../model/decoder.js';
 import { FrozenLinear } from '../model/linear.js';
@@ -62,33 +60,7 @@ export interface OutlinedAdapter {
 }
 
 /** Puts the outline of a new adapter on the outline of a decoder. */
-export function outlineAdapter(backend: DryRunBackend, decoder: Decoder, options: AdapterSettings): OutlinedAdapter {
-  if (options.method !== 'lora') {
-    const adapter = definitionOf((options as AdapterSettings).method).create(decoder, options, 0);
-    return { parameters: adapter.parameters.map((p) => p.variable), layerParameters: adapter.layerParameters, dispose: () => adapter.dispose() };
-  }
-  // Made here and not by `create`, which draws as many random numbers as A has values.
-  const variable = (shape: readonly [number, number]): tf.Variable<tf.Rank.R2> => {
-    const tensor = backend.tensor(shape) as tf.Tensor2D;
-    const made = tf.variable(tensor);
-    tensor.dispose();
-    return made;
-  };
-  const layers = matchTargets([...decoder.linears.keys()], options.target_modules).map((name, index) => {
-    const base = decoder.linears.get(name) as FrozenLinear;
-    const layer = new LoraLinear(base, variable([options.r, base.inFeatures]), variable([base.outFeatures, options.r]), 1, options.lora_dropout, index);
-    decoder.linears.set(name, layer);
-    return layer;
-  });
-  const { modules } = decoder.config.family;
-  const parameters = layers.flatMap((layer) => [layer.a, layer.b]);
-  return {
-    parameters,
-    layerParameters: Array.from({ length: decoder.config.numLayers }, (_, i) =>
-      layers.filter((layer) => layer.name.startsWith(`${modules.layer(i)}.`)).flatMap((layer) => [layer.a, layer.b]),
-    ),
-    dispose: () => {
-      tf.dispose(parameters);
-    },
-  };
+export function outlineAdapter(decoder: Decoder, options: AdapterSettings): OutlinedAdapter {
+  const adapter = definitionOf(options.method).create(decoder, options, undefined);
+  return { parameters: adapter.parameters.map((p) => p.variable), layerParameters: adapter.layerParameters, dispose: () => adapter.dispose() };
 }

@@ -44,8 +44,8 @@ describe('adapter_config.json', () => {
 
   it('names every field that is wrong, and every one it cannot honour', () => {
     expect(() => parsePeftConfig({ peft_type: 'LORA', r: 0, target_modules: [] }, 'a.json')).toThrow(/a\.json: .*r: .*lora_alpha: .*target_modules: /);
-    const dora = { peft_type: 'LORA', r: 8, lora_alpha: 16, target_modules: ['q_proj'], use_dora: true, bias: 'all' };
-    expect(() => parsePeftConfig(dora)).toThrow(/use_dora: true is not supported; bias: "all" is not supported/);
+    const biased = { peft_type: 'LORA', r: 8, lora_alpha: 16, target_modules: ['q_proj'], lora_bias: true, bias: 'all' };
+    expect(() => parsePeftConfig(biased)).toThrow(/bias: "all" is not supported; lora_bias: true is not supported/);
   });
 
   it('scales by alpha / r, or alpha / √r', () => {
@@ -59,7 +59,7 @@ describe('adapter_config.json', () => {
       readdirSync(join(SHARED, 'adapters')).map(async (name) => {
         const { tensors, config } = await readAdapter(localDirectory(join(SHARED, 'adapters', name)));
         expect(tensors.size).toBeGreaterThan(0);
-        return `${name}: r ${config.r}`;
+        return `${name}: r ${config.peftType === 'LORA' ? config.r : 'none'}`;
       }),
     );
     expect(outcomes.sort()).toEqual([
