@@ -38,13 +38,13 @@ afterEach(async () => {
 });
 
 async function firstIds(...values: Parameters<typeof openDataFiles>): Promise<Record<string, number[]>> {
-  const { sources, close } = await openDataFiles(...values);
+  const files = await openDataFiles(...values);
   const found: Record<string, number[]> = {};
-  for (const [option, source] of Object.entries(sources)) {
+  for (const [option, source] of Object.entries(files.sources)) {
     const { examples } = await loadDataset({ source });
     found[option] = (await takeExamples(examples, Array.from({ length: examples.length }, (_, i) => i))).map((example) => example.inputIds[0] ?? -1);
   }
-  await close();
+  await files.close();
   return found;
 }
 
@@ -57,9 +57,9 @@ describe('data sets of the Hub', () => {
     expect(await firstIds({ 'data.train': 'hub:org/name@main', 'data.test': { path: 'org/name' } })).toEqual({ 'data.train': [1, 2, 3], 'data.test': [4] });
     expect([...new Set(downloads())]).toHaveLength(3);
     expect(await firstIds({ 'data.train': [{ path: 'org/name', split: 'test' }, { path: 'org/name', data_files: ['extra/*'] }] })).toEqual({ 'data.train': [4, 5] });
-    const { sources, close } = await openDataFiles({ 'data.train': { path: 'org/name', weight: 2, train_on: 'all' } });
-    expect(sources['data.train']).toMatchObject([{ name: 'org/name', weight: 2, options: { train_on: 'all' }, sources: [{ name: 'org/name/data/train-00000-of-00002.jsonl' }, {}] }]);
-    await close();
+    const files = await openDataFiles({ 'data.train': { path: 'org/name', weight: 2, train_on: 'all' } });
+    expect(files.sources['data.train']).toMatchObject([{ name: 'org/name', weight: 2, options: { train_on: 'all' }, sources: [{ name: 'org/name/data/train-00000-of-00002.jsonl' }, {}] }]);
+    await files.close();
   });
 
   it('come from the cache offline, where they are whole', async () => {
