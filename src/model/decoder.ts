@@ -43,6 +43,8 @@ export class Decoder {
   /** By the path of the sublayer (`model.layers.0.self_attn`, `model.layers.0.mlp`). */
   readonly sublayers = new Map<string, SublayerAdapter>();
   prefix: Prefix | undefined;
+  /** A linear layer's weight `[out, in]` as the checkpoint has it, by its path; undefined where that is in 4 bits. */
+  readFloats: ((module: string) => Promise<Float32Array | undefined>) | undefined;
   private readonly rope: RopeTables | undefined;
 
   constructor(

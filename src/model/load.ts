@@ -7,6 +7,7 @@ import { readQuantized } from '../quant/bitsandbytes.js';
 import { dequantize4bit, quantize4bit } from '../quant/quantize.js';
 import { parseModelConfig, type ModelConfig } from './config.js';
 import { Decoder } from './decoder.js';
+import { floatReader } from './floats.js';
 import { FrozenLinear } from './linear.js';
 import { transposed } from './stored.js';
 import { floatTensors, linearLayers, resolveNames, weightLayout, type LinearLayer } from './tensors.js';
@@ -37,7 +38,9 @@ export async function loadModel(directory: Directory, options: LoadOptions = {})
   const config = await readModelConfig(directory);
   const checkpoint = await openCheckpoint(directory);
   try {
-    return await loadDecoder(config, checkpoint, options);
+    const decoder = await loadDecoder(config, checkpoint, options);
+    decoder.readFloats = floatReader(directory, config);
+    return decoder;
   } finally {
     await checkpoint.close();
   }

@@ -42,6 +42,6 @@ export function batchLossSum(decoder: Decoder, batch: LabelledBatch, options: Lo
     const ids = tf.tensor1d(batch.inputIds, 'int32');
     const starts = batch.starts === undefined ? {} : { starts: tf.tensor1d(batch.starts, 'int32') };
     const hidden = decoder.hidden({ ids, batch: batch.batch, length: batch.seq, ...starts }, options);
-    return decoder.head.lossSum(hidden, targetsOf(batch), options.training ?? true);
+    return decoder.head.lossSum(hidden, targetsOf(batch), options.training ?? true, options);
   });
 }

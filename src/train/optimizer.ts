@@ -43,9 +43,9 @@ export type OptimizerType = RunConfig['training']['optim'];
 
 /** How each `training.optim` is made. */
 export const OPTIMIZERS = {
-  adamw: (parameters, options) => new AdamW(parameters, options),
-  paged_adamw: (parameters, options) => new PagedAdamW(parameters, options),
-} as const satisfies Record<OptimizerType, (parameters: readonly tf.Variable[], options: AdamWOptions) => Optimizer>;
+  adamw: (parameters, options, scales) => new AdamW(parameters, options, scales),
+  paged_adamw: (parameters, options, scales) => new PagedAdamW(parameters, options, scales),
+} as const satisfies Record<OptimizerType, (parameters: readonly tf.Variable[], options: AdamWOptions, learningRateScales?: readonly number[]) => Optimizer>;
 
 /** AdamW with its moments on the device: float32, two values a parameter. */
 export class AdamW implements Optimizer {
@@ -55,6 +55,8 @@ export class AdamW implements Optimizer {
   constructor(
     private readonly parameters: readonly tf.Variable[],
     private readonly options: AdamWOptions,
+    /** Factors on the learning rate, in the order of the parameters; 1 where absent. */
+    private readonly learningRateScales: readonly number[] = [],
   ) {
     this.moments = parameters.map((p) => ({ m: zerosVariable(p.shape), v: zerosVariable(p.shape) }));
   }
@@ -62,7 +64,7 @@ export class AdamW implements Optimizer {
   step(gradients: readonly tf.Tensor[], learningRate: number, gradientScale: number | tf.Scalar): void {
     const items = this.parameters.map((parameter, i) => {
       const { m, v } = this.moments[i] as { m: tf.Variable; v: tf.Variable };
-      return { parameter, gradient: gradients[i] as tf.Tensor, m, v };
+      return { parameter, gradient: gradients[i] as tf.Tensor, m, v, learningRateScale: this.learningRateScales[i] ?? 1 };
     });
     update(items, this.options, learningRate, ++this.steps, gradientScale);
   }
@@ -100,6 +102,8 @@ export class PagedAdamW implements Optimizer {
   constructor(
     private readonly parameters: readonly tf.Variable[],
     private readonly options: AdamWOptions,
+    /** Factors on the learning rate, in the order of the parameters; 1 where absent. */
+    private readonly learningRateScales: readonly number[] = [],
   ) {
     this.moments = parameters.map((p) => ({ m: new Float32Array(p.size), v: new Float32Array(p.size) }));
   }
@@ -113,7 +117,7 @@ export class PagedAdamW implements Optimizer {
     const items = page.map((i) => {
       const parameter = this.parameters[i] as tf.Variable;
       const { m, v } = this.moments[i] as Moments;
-      return { parameter, gradient: gradients[i] as tf.Tensor, m: variableOf(m, parameter.shape), v: variableOf(v, parameter.shape) };
+      return { parameter, gradient: gradients[i] as tf.Tensor, m: variableOf(m, parameter.shape), v: variableOf(v, parameter.shape), learningRateScale: this.learningRateScales[i] ?? 1 };
     });
     try {
       update(items, this.options, learningRate, this.steps, gradientScale);

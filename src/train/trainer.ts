@@ -130,7 +130,7 @@ class Run {
       if (layerParameters === undefined) throw new ConfigError('training.gradient_checkpointing needs an adapter that tells which layer its parameters belong to');
       this.checkpointParameters = layerParameters;
     }
-    this.optimizer = OPTIMIZERS[options.optim](this.variables, options);
+    this.optimizer = OPTIMIZERS[options.optim](this.variables, options, adapter.parameters.map((p) => p.learningRateScale ?? 1));
     this.readEvery = tf.getBackend() === 'webgpu' ? options.logging_steps : 1;
     this.best = new Best(options);
   }
