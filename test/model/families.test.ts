@@ -106,6 +106,18 @@ for (const [name, config] of FAMILY_CONFIGS) {
       expect(one.slice(0, width)).not.toEqual(other.slice(0, width));
     });
 
+    it('takes vectors in front of each row as the tokens that they are the embeddings of', async () => {
+      const front = [4, 20, 6];
+      const options = { maxNewTokens: 5, stopTokens: [] };
+      const texts = [FIRST, SECOND];
+      const expected = { states: await hiddenStates(decoder, [...front, ...FIRST]), rows: await generate(decoder, texts.map((ids) => [...front, ...ids]), options) };
+      decoder.prefix = { length: front.length, forward: () => tf.tidy(() => decoder.embedding.forward(tf.tensor1d(front, 'int32'), {})) };
+      const actual = { states: await hiddenStates(decoder, FIRST), rows: await generate(decoder, texts, options) };
+      decoder.prefix = undefined;
+      expectClose(actual.states, expected.states.slice(front.length * decoder.config.hiddenSize));
+      expect(actual.rows).toEqual(expected.rows);
+    });
+
     it('loads in 4 bits, with errors of that size and no leak', async () => {
       const before = tf.memory().numTensors;
       const quantised = await loadModel(memoryDirectory(name, files), { quantization: { quantType: 'nf4' } });
