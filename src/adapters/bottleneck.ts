@@ -14,9 +14,13 @@ export interface BottleneckOptions {
   readonly placement: Placement;
   /** Width of each network; the hidden size divided by `reduction_factor` unless given. */
   readonly bottleneck_size?: number;
-  readonly reduction_factor: number;
+  /** 16 unless given. */
+  readonly reduction_factor?: number;
   readonly non_linearity: Activation;
 }
+
+/** Of Pfeiffer et al. 2021 for most tasks. */
+const REDUCTION = 16;
 
 /** The sublayers that get a network, in the order in which they run. Pfeiffer et al. leave out those behind attention. */
 const PLACED = { houlsby: ['attention', 'mlp'], pfeiffer: ['mlp'] } as const satisfies Record<Placement, readonly ('attention' | 'mlp')[]>;
@@ -106,11 +110,11 @@ export const bottleneck = {
   parseConfig: parseBottleneckConfig,
   serializeConfig: serializeBottleneckConfig,
   optionsOf: (config) => ({ bottleneck_size: config.size, placement: config.placement, non_linearity: config.nonLinearity }),
-  describe: (options) => (options.bottleneck_size === undefined ? `hidden size / ${options.reduction_factor} (${options.placement})` : `width ${options.bottleneck_size} (${options.placement})`),
+  describe: (options) => (options.bottleneck_size === undefined ? `hidden size / ${options.reduction_factor ?? REDUCTION} (${options.placement})` : `width ${options.bottleneck_size} (${options.placement})`),
   mismatches: (model, config, tensors) => shapeMismatches(expected(model, config), tensors),
 
   create(decoder, options, seed) {
-    const size = options.bottleneck_size ?? Math.max(1, Math.round(decoder.config.hiddenSize / options.reduction_factor));
+    const size = options.bottleneck_size ?? Math.max(1, Math.round(decoder.config.hiddenSize / (options.reduction_factor ?? REDUCTION)));
     if (size > decoder.config.hiddenSize) throw new ConfigError(`adapter.bottleneck_size: ${size} is more than the model's hidden size of ${decoder.config.hiddenSize}`);
     const config: BottleneckConfig = {
       peftType: 'BOTTLENECK',

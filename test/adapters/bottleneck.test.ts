@@ -15,7 +15,7 @@ import { describeBackends } from '../support/backends.js';
 import { centralDifferences, expectClose, expectNoLeak, normals } from '../support/numeric.js';
 import { countingRows, modelFiles, TINY_CONFIG } from '../support/tiny-model.js';
 
-const OPTIONS: BottleneckOptions = { placement: 'houlsby', bottleneck_size: 6, reduction_factor: 16, non_linearity: 'gelu' };
+const OPTIONS: BottleneckOptions = { placement: 'houlsby', bottleneck_size: 6, non_linearity: 'gelu' };
 /** Of the parallel kind: attention and feed-forward read the same input. */
 const NEOX = {
   ...{ model_type: 'gpt_neox', vocab_size: 32, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 4 },

@@ -90,7 +90,7 @@ describeBackends('training every weight', ['wasm', 'webgpu'], () => {
   ])('$name: gradients and a step of AdamW are those of plain TensorFlow.js', async ({ config }) => {
     await expectNoLeak(async () => {
       const decoder = await loadModel(directoryOf(config), { trainable: () => true });
-      const adapter = METHODS.full.create(decoder, { save_dtype: 'auto' }, 0);
+      const adapter = METHODS.full.create(decoder, { save_dtype: 'auto' });
       const tensors = trainedTensors(decoder);
       expect(adapter.parameters.map((p) => p.key)).toEqual([...tensors.keys()].map((name) => `base_model.model.${name}`));
       const variables = [...tensors.values()];
@@ -122,7 +122,7 @@ describeBackends('training every weight', ['wasm', 'webgpu'], () => {
 
   it('gives the same gradients when layers are computed again in the backward pass', async () => {
     const decoder = await loadModel(directoryOf(QWEN2), { trainable: () => true });
-    const adapter = METHODS.full.create(decoder, { save_dtype: 'auto' }, 0);
+    const adapter = METHODS.full.create(decoder, { save_dtype: 'auto' });
     const variables = adapter.parameters.map((p) => p.variable);
     expect(adapter.layerParameters.map((layer) => layer.length)).toEqual([12, 12]);
     const kept = lossAndGradients(decoder, variables, [BATCH]);
@@ -141,7 +141,7 @@ describeBackends('training every weight', ['wasm', 'webgpu'], () => {
     await expectNoLeak(async () => {
       const base = directoryOf(config);
       const decoder = await loadModel(base, { trainable: () => true });
-      const adapter = METHODS.full.create(decoder, { save_dtype: 'auto' }, 0);
+      const adapter = METHODS.full.create(decoder, { save_dtype: 'auto' });
       const before = await lossOf(decoder);
       await oneStep(decoder, adapter.parameters.map((p) => p.variable), { learningRate: 0.01, maxGradNorm: 1 });
       const trained = await lossOf(decoder);
@@ -179,7 +179,7 @@ describeBackends('training the last layers', ['wasm', 'webgpu'], () => {
       const decoder = await loadModel(base, { quantization, trainable });
       const kinds = [...decoder.weights.linears].map(([name, { weight }]) => `${/\d/.exec(name)?.[0]} ${weight.kind}`);
       expect(new Set(kinds)).toEqual(new Set([`0 ${quantization === undefined ? 'dense' : '4bit'}`, '1 dense']));
-      const adapter = METHODS.layers.create(decoder, options, 0);
+      const adapter = METHODS.layers.create(decoder, options);
       await adapter.initialize();
       const counts = countParameters(decoder, adapter);
       expect(counts.trainable).toBeLessThan(counts.total);
@@ -215,7 +215,7 @@ describeBackends('training the last layers', ['wasm', 'webgpu'], () => {
 
   it('needs a base that was loaded for it, and its own tensors', async () => {
     const decoder = await loadModel(directoryOf(TINY_CONFIG));
-    expect(() => METHODS.layers.create(decoder, LAST, 0)).toThrow(/of the base model are trained: it has to be loaded for that/);
+    expect(() => METHODS.layers.create(decoder, LAST)).toThrow(/of the base model are trained: it has to be loaded for that/);
     decoder.dispose();
     const two = METHODS.layers.mismatches(parseModelConfig(TINY_CONFIG), { peftType: 'LAYERS', options: { ...LAST, train_head: true }, baseModel: undefined, revision: undefined }, new Map([['base_model.model.lm_head.weight', { shape: [1, 2] }]]));
     expect(two).toContain('base_model.model.lm_head.weight: found [1, 2], expected [32, 32]');

@@ -1,10 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
-import { definitionOf } from '../../src/adapters/registry.js';
+import { definitionOf, type AdapterSettings } from '../../src/adapters/registry.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import { encodeSafetensors, float32Tensor } from '../../src/io/safetensors.js';
 import { parseModelConfig } from '../../src/model/config.js';
-import { loadModel, type LoadQuantization } from '../../src/model/load.js';
+import type { Decoder } from '../../src/model/decoder.js';
+import { loadModel, type LoadOptions, type LoadQuantization } from '../../src/model/load.js';
 import { expectedTensors } from '../../src/model/tensors.js';
 import { planMemory, type PlanSettings } from '../../src/plan/memory.js';
 import { OPTIMIZERS } from '../../src/train/optimizer.js';
@@ -38,13 +39,13 @@ function settingsOf(json: Record<string, unknown>, more: Partial<PlanSettings>):
 }
 
 /** A model whose values do not matter. */
-async function loadAnything(json: Record<string, unknown>, quantization: LoadQuantization | undefined): Promise<Awaited<ReturnType<typeof loadModel>>> {
+async function loadAnything(json: Record<string, unknown>, options: LoadOptions): Promise<Decoder> {
   const tensors = [...expectedTensors(parseModelConfig(json))].map(([name, shape]) => {
     const values = new Float32Array(tf.util.sizeFromShape([...shape])).fill(0.01);
     return [name, float32Tensor([...shape], values)] as const;
   });
   const files = { 'config.json': JSON.stringify(json), 'model.safetensors': encodeSafetensors(new Map(tensors), { format: 'pt' }) };
-  return loadModel(memoryDirectory('anything', files), { quantization });
+  return loadModel(memoryDirectory('anything', files), options);
 }
 
 /**
@@ -54,8 +55,9 @@ async function loadAnything(json: Record<string, unknown>, quantization: LoadQua
 async function measuredPeak(json: Record<string, unknown>, settings: PlanSettings, executed: boolean): Promise<number> {
   const resume = executed ? () => undefined : holdGpu();
   const memory = watchMemory();
-  const decoder = await loadAnything(json, settings.quantization);
-  const adapter = definitionOf(settings.adapter.method).create(decoder, settings.adapter, 1);
+  const definition = definitionOf(settings.adapter.method);
+  const decoder = await loadAnything(json, { quantization: settings.quantization, trainable: definition.trainable?.(settings.model, settings.adapter) });
+  const adapter = definition.create(decoder, settings.adapter, 1);
   const parameters = adapter.parameters.map((p) => p.variable);
   const options = { adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0 };
   const optimizer = OPTIMIZERS[settings.optim](parameters, options);
@@ -113,6 +115,16 @@ describeBackends('the plan of a step', ['wasm', 'webgpu'], () => {
     await expectPlanned(gpt2, { batch: 4, seq: 96, quantization: NF4, checkpointing: true }, false);
     await expectPlanned({ ...sizes, model_type: 'gpt_neox', intermediate_size: 768 }, { batch: 4, seq: 96 }, false);
     await expectPlanned({ ...sizes, model_type: 'phi3', intermediate_size: 512, rms_norm_eps: 1e-5 }, { batch: 4, seq: 96 }, false);
+  });
+
+  it.each<{ adapter: AdapterSettings; quantization: LoadQuantization | undefined }>([
+    { adapter: { method: 'prompt_tuning', num_virtual_tokens: 20, prompt_tuning_init: 'RANDOM' }, quantization: NF4 },
+    { adapter: { method: 'bottleneck', placement: 'houlsby', non_linearity: 'relu' }, quantization: NF4 },
+    { adapter: { method: 'layers', num_trainable_layers: 2, train_norms: true, train_head: true }, quantization: NF4 },
+    { adapter: { method: 'full', save_dtype: 'auto' }, quantization: undefined },
+  ])('is what $adapter.method takes', async ({ adapter, quantization }) => {
+    const total = await expectPlanned(small, { batch: 2, seq: 40, adapter, quantization }, false);
+    expect(await expectPlanned(small, { batch: 2, seq: 40, adapter, quantization, checkpointing: true }, false)).toBeLessThan(total);
   });
 
   const small = { ...TINY, vocab_size: 256, hidden_size: 96, num_key_value_heads: 2, intermediate_size: 160, num_hidden_layers: 4, tie_word_embeddings: true };
