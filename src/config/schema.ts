@@ -67,7 +67,7 @@ const adapter = z.strictObject({
     .default('houlsby')
     .describe('`bottleneck`: behind attention and feed-forward of every layer, or behind the feed-forward only.'),
   bottleneck_size: count().exactOptional().describe('`bottleneck`: width of the networks.'),
-  reduction_factor: z.number().gt(0).default(16).describe('`bottleneck`: the width as a part of the hidden size, unless bottleneck_size says it.'),
+  reduction_factor: z.number().gt(0).exactOptional().describe('`bottleneck`: the hidden size by the width, in place of bottleneck_size; 16 where neither is given.'),
   non_linearity: z.enum(['relu', 'gelu', 'gelu_tanh', 'silu']).default('relu').describe('`bottleneck`: what lies between the two projections.'),
   num_trainable_layers: z.int().min(0).default(1).describe('`layers`: how many of the last decoder layers are trained.'),
   train_norms: z.boolean().default(false).describe('`layers`: train the norms of all other layers too, and the final one.'),

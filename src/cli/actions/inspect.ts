@@ -69,7 +69,7 @@ function modelFields({ model_type: type, config, tokenizer }: ModelReport): [str
   ];
 }
 
-const ADAPTER_FIELDS = ['peft_type', 'base_model_name_or_path', 'revision', 'r', 'lora_alpha', 'lora_dropout', 'target_modules', 'use_rslora', 'use_dora'];
+const ADAPTER_FIELDS = ['peft_type', 'base_model_name_or_path', 'revision', 'r', 'lora_alpha', 'lora_dropout', 'target_modules', 'use_rslora', 'use_dora', 'num_virtual_tokens', 'prompt_tuning_init', 'bottleneck_size', 'placement', 'non_linearity', 'num_trainable_layers', 'train_norms', 'train_head'];
 
 function adapterFields({ config }: AdapterReport): [string, string][] {
   return ADAPTER_FIELDS.flatMap((key) => {
