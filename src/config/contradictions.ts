@@ -55,6 +55,12 @@ function methodProblems(values: unknown): Problem[] {
     const known = allOptions.some(({ path }) => path === `adapter.${option}`);
     if (known && owner !== undefined && owner !== method) blame(option, `belongs to method ${owner}, not ${String(method)}`);
   }
+  if (section['loftq_config'] !== undefined && section['init_lora_weights'] !== 'loftq') blame('loftq_config', 'needs adapter.init_lora_weights loftq');
+  if (section['layers_pattern'] !== undefined && section['layers_to_transform'] === undefined) blame('layers_pattern', 'needs adapter.layers_to_transform');
+  const targets = section['target_modules'];
+  if (section['layers_to_transform'] !== undefined && typeof targets === 'string' && targets !== 'all-linear') {
+    blame('layers_to_transform', 'contradicts an expression in adapter.target_modules: that one has to say the layers itself');
+  }
   if (method === 'prompt_tuning') {
     const text = section['prompt_tuning_init_text'];
     if (section['prompt_tuning_init'] === 'TEXT' && text === undefined) blame('prompt_tuning_init_text', 'is required with prompt_tuning_init TEXT: a string');

@@ -16,6 +16,8 @@ export interface TypeNode {
   readonly exclusiveMaximum?: number;
   readonly default?: unknown;
   readonly description?: string;
+  /** Stands for a type that takes many words. */
+  readonly title?: string;
   readonly path?: PathKind;
 }
 
@@ -88,6 +90,7 @@ export function alternative(node: TypeNode, form: 'section' | 'list'): TypeNode 
 
 /** What a value must be, in words that fit after "must be". */
 export function describeType(node: TypeNode): string {
+  if (node.title !== undefined) return node.title;
   if (node.enum !== undefined) return alternatives(node.enum.map(String));
   if (node.const !== undefined) return String(node.const);
   if (node.anyOf !== undefined) return alternatives(node.anyOf.map((each) => (each.properties === undefined ? describeType(each) : 'an entry')));

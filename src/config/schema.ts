@@ -44,13 +44,37 @@ const adapter = z.strictObject({
     .default('all-linear')
     .describe(
       'Which linear layers get an adapter: `all-linear` (every one but the output layer), a regular expression that matches ' +
-        'the whole module path, or a list of name endings.',
+        'the whole module path, or a list of name endings. Embedding and output layer (`embed_tokens`, `lm_head`) get one where they are named.',
     ),
+  exclude_modules: textOrList().exactOptional().describe('Modules that get none although target_modules matches them: an expression, or a list of name endings.'),
+  layers_to_transform: z
+    .union([z.int().min(0), z.array(z.int().min(0)).min(1)])
+    .exactOptional()
+    .describe('Decoder layers, counted from 0, that get an adapter; all where absent.'),
+  layers_pattern: textOrList()
+    .exactOptional()
+    .describe('Name of the list of layers in the module paths, where layers_to_transform would take another number for the layer.'),
+  rank_pattern: z.record(text(), count()).exactOptional().describe('Other ranks by module: the key is matched against the end of the path.'),
+  alpha_pattern: z.record(text(), z.number().gt(0)).exactOptional().describe('Other values of lora_alpha by module: the key is matched against the end of the path.'),
   use_rslora: z.boolean().default(false).describe('Rank-stabilised scaling, lora_alpha / √r.'),
+  use_dora: z.boolean().default(false).describe('Train the norm of each row of the weight by itself (DoRA).'),
   init_lora_weights: z
-    .union([z.literal(true), z.literal('gaussian')])
+    .union([z.literal(true), z.literal('gaussian'), z.literal('loftq'), z.literal('pissa'), z.templateLiteral(['pissa_niter_', z.int().min(0)]).meta({ title: 'pissa_niter_N' })])
     .default(true)
-    .describe('How A starts: `true` is Kaiming-uniform, `gaussian` is normal with deviation 1 / r; B starts at zero.'),
+    .describe(
+      'How A and B start. `true`: A Kaiming-uniform; `gaussian`: A normal with deviation 1 / r; B zero in both. `pissa`: as the principal part of the ' +
+        'weight, whose rest is frozen (`pissa_niter_N`: by N steps, faster). `loftq`: as the principal part of what 4 bits lose.',
+    ),
+  loftq_config: z
+    .strictObject({ loftq_bits: z.literal(4).default(4), loftq_iter: count().default(1) })
+    .exactOptional()
+    .describe('For `loftq`: 4 bits, and how often quantisation and decomposition take turns.'),
+  loraplus_lr_ratio: z.number().gt(0).default(1).describe('Factor on the learning rate of B, as LoRA+ has it (of 2 to 32); 1 is plain LoRA.'),
+  modules_to_save: z.array(text()).min(1).exactOptional().describe('Modules that are trained as a whole, by the end of their names: `lm_head`, `embed_tokens`, norms, float linear layers.'),
+  trainable_token_indices: z
+    .union([z.array(z.int().min(0)).min(1), z.record(text(), z.array(z.int().min(0)).min(1))])
+    .exactOptional()
+    .describe('Rows of the embedding that are trained; or rows of several modules, by their names.'),
   init_from: text()
     .exactOptional()
     .describe('Folder of a PEFT adapter to go on training from, instead of a fresh one.')

@@ -43,8 +43,8 @@ export type OptimizerType = RunConfig['training']['optim'];
 
 /** How each `training.optim` is made. */
 export const OPTIMIZERS = {
-  adamw: (parameters, options, scales) => new AdamW(parameters, options, scales),
-  paged_adamw: (parameters, options, scales) => new PagedAdamW(parameters, options, scales),
+  adamw: (parameters, options, scales = []) => new AdamW(parameters, options, scales),
+  paged_adamw: (parameters, options, scales = []) => new PagedAdamW(parameters, options, scales),
 } as const satisfies Record<OptimizerType, (parameters: readonly tf.Variable[], options: AdamWOptions, learningRateScales?: readonly number[]) => Optimizer>;
 
 /** AdamW with its moments on the device: float32, two values a parameter. */
