@@ -80,26 +80,26 @@ const adapter = z.strictObject({
     .describe('Folder of a PEFT adapter to go on training from, instead of a fresh one.')
     .meta({ path: 'file' }),
   bias: z.enum(['none']).default('none').describe('Which biases are trained.'),
-  num_virtual_tokens: count().default(8).describe('`prompt_tuning`: trained vectors in front of every text; they take up context.'),
+  num_virtual_tokens: count().default(8).describe('Trained vectors in front of every text, which take up context (prompt_tuning).'),
   prompt_tuning_init: z
     .enum(['RANDOM', 'TEXT', 'SAMPLE_VOCAB'])
     .default('RANDOM')
-    .describe('`prompt_tuning`: how the vectors start: normal with deviation 1, as the embedded tokens of a text, or as those of tokens drawn at random.'),
-  prompt_tuning_init_text: text().exactOptional().describe('`prompt_tuning`: the text; it is repeated or cut to the number of vectors.'),
+    .describe('How the vectors start: normal with deviation 1, as the embedded tokens of a text, or as those of tokens drawn at random (prompt_tuning).'),
+  prompt_tuning_init_text: text().exactOptional().describe('The text of prompt_tuning_init TEXT, repeated or cut to the number of vectors (prompt_tuning).'),
   placement: z
     .enum(['houlsby', 'pfeiffer'])
     .default('houlsby')
-    .describe('`bottleneck`: behind attention and feed-forward of every layer, or behind the feed-forward only.'),
-  bottleneck_size: count().exactOptional().describe('`bottleneck`: width of the networks.'),
-  reduction_factor: z.number().gt(0).exactOptional().describe('`bottleneck`: the hidden size by the width, in place of bottleneck_size; 16 where neither is given.'),
-  non_linearity: z.enum(['relu', 'gelu', 'gelu_tanh', 'silu']).default('relu').describe('`bottleneck`: what lies between the two projections.'),
-  num_trainable_layers: z.int().min(0).default(1).describe('`layers`: how many of the last decoder layers are trained.'),
-  train_norms: z.boolean().default(false).describe('`layers`: train the norms of all other layers too, and the final one.'),
-  train_head: z.boolean().default(false).describe('`layers`: train the output layer too (with the embedding where they are one).'),
+    .describe('Networks behind attention and feed-forward of every layer, or behind the feed-forward only (bottleneck).'),
+  bottleneck_size: count().exactOptional().describe('Width of the networks (bottleneck).'),
+  reduction_factor: z.number().gt(0).exactOptional().describe('The hidden size by the width of the networks, in place of bottleneck_size; 16 where neither is given (bottleneck).'),
+  non_linearity: z.enum(['relu', 'gelu', 'gelu_tanh', 'silu']).default('relu').describe('What lies between the two projections of a network (bottleneck).'),
+  num_trainable_layers: z.int().min(0).default(1).describe('How many of the last decoder layers are trained (layers).'),
+  train_norms: z.boolean().default(false).describe('Train the norms of all other layers too, and the final one (layers).'),
+  train_head: z.boolean().default(false).describe('Train the output layer too, with the embedding where the two are one (layers).'),
   save_dtype: z
     .enum(['auto', 'float32', 'float16', 'bfloat16'])
     .default('auto')
-    .describe('`full`: how the trained model is stored; `auto` as the base model is.'),
+    .describe('How the trained model is stored; `auto` is as the base model is (full).'),
 });
 
 const format = () => z.enum(['auto', 'text', 'completion', 'messages', 'alpaca', 'tokens']).describe('What a row holds; `auto` tells by the field names.');
