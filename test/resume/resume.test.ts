@@ -87,6 +87,11 @@ const VARIANTS: Record<string, { readonly changes?: Changes; readonly data?: Fin
   'AdamW on the device': {},
   'paged AdamW': { changes: { training: { optim: 'paged_adamw' } } },
   'a 4-bit base and gradient checkpointing': { changes: { quantization: { load_in_4bit: true }, training: { gradient_checkpointing: true } } },
+  'a run that ends for want of gain': { changes: { training: { early_stopping_patience: 2, early_stopping_threshold: 100 } } },
+  'prompt tuning': { changes: { adapter: { method: 'prompt_tuning' } } },
+  'bottleneck adapters': { changes: { adapter: { method: 'bottleneck' } } },
+  'the last layer': { changes: { adapter: { method: 'layers' } } },
+  'all weights': { changes: { adapter: { method: 'full' } } },
   'packed rows': { changes: { data: { packing: true, max_length: 24 } }, data: { train: [rows(40, 1, 7)], validation: [rows(8, 2)] } },
   'a mix of data sets': {
     data: { train: [{ name: 'one', sources: [rows(14, 1)], weight: 3 }, { name: 'two', sources: [rows(6, 5)], weight: 1 }], validation: [rows(8, 2)] },
