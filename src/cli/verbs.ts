@@ -1,13 +1,16 @@
 import { registerBench } from './commands/bench.js';
 import { registerConfigReference } from './commands/config-reference.js';
+import { registerData } from './commands/data.js';
 import { registerDoctor } from './commands/doctor.js';
 import { registerEval } from './commands/eval.js';
+import { registerExport } from './commands/export.js';
 import { registerGenerate } from './commands/generate.js';
 import { registerInspect } from './commands/inspect.js';
 import { registerPlan } from './commands/plan.js';
+import { registerQuantize } from './commands/quantize.js';
 import { registerQuickstart } from './commands/quickstart.js';
 import { registerTrain } from './commands/train.js';
 import type { RegisterVerb } from './program.js';
 
 /** All verbs, in the order of the help. Each loads what it runs on when it is called: the help and the version come at once. */
-export const VERBS: readonly RegisterVerb[] = [registerQuickstart, registerTrain, registerPlan, registerEval, registerGenerate, registerInspect, registerBench, registerDoctor, registerConfigReference];
+export const VERBS: readonly RegisterVerb[] = [registerQuickstart, registerTrain, registerData, registerPlan, registerEval, registerGenerate, registerExport, registerQuantize, registerInspect, registerBench, registerDoctor, registerConfigReference];

@@ -28,8 +28,6 @@ export interface QuantizeCheckpointOptions {
   readonly maxShardBytes?: number | undefined;
 }
 
-export const BLOCK_SIZES = [32, 64, 128, 256, 512, 1024, 2048, 4096] as const;
-
 const HEAD = 'lm_head';
 
 /**

@@ -1,0 +1,136 @@
+import { readPeftAdapter, peftAdapterFiles, type PeftAdapter } from '../../adapters/peft-document.js';
+import { ConfigError, FormatError } from '../../errors.js';
+import { copiedFiles } from '../../export/copied-files.js';
+import { FLOAT_NAMES, type FloatName } from '../../export/floats.js';
+import { loraFusion } from '../../export/fusion.js';
+import { ggufAdapter } from '../../export/gguf/lora.js';
+import { modelfile } from '../../export/gguf/modelfile.js';
+import { mergedFiles } from '../../export/merge.js';
+import { mlxFiles } from '../../export/mlx.js';
+import type { OutputFile } from '../../export/output.js';
+import { portableAdapter } from '../../export/portable.js';
+import { openCheckpoint } from '../../io/checkpoint.js';
+import { readJson, readText, type Directory } from '../../io/directory.js';
+import { isRecord } from '../../io/json.js';
+import { openDirectory } from '../../node.js';
+import { loadTokenizer } from '../../tokenizer/tokenizer.js';
+import { planExport, planExportFile } from '../export-output.js';
+import { tell } from '../options.js';
+
+/** What commander gives the action. */
+export interface ExportFlags {
+  readonly format: 'peft' | 'merged' | 'gguf' | 'mlx';
+  readonly output: string;
+  readonly model?: string;
+  readonly revision?: string;
+  readonly portable?: true;
+  readonly dtype?: FloatName;
+  readonly maxShardSize?: number;
+  readonly from?: string;
+  readonly overwrite?: true;
+}
+
+/** The flags that mean something to a format, besides --output and --overwrite. */
+const FLAGS_OF: Readonly<Record<ExportFlags['format'], readonly (keyof ExportFlags)[]>> = {
+  peft: ['portable'],
+  merged: ['model', 'revision', 'dtype', 'maxShardSize'],
+  gguf: ['model', 'revision', 'dtype', 'from'],
+  mlx: ['model', 'revision'],
+};
+
+const GGUF_FILE = 'adapter.gguf';
+
+/**
+ * Writes an adapter in another form. Everything is read and checked before the first file is written, but for the weights of a merge.
+ * @throws ConfigError for flags that do not go together; FormatError listing everything that the form cannot hold.
+ */
+export async function runExport(path: string, flags: ExportFlags): Promise<void> {
+  checkFlags(flags);
+  const directory = await openDirectory(path, { onMessage: tell });
+  const adapter = await readPeftAdapter(directory);
+  const overwrite = flags.overwrite === true;
+  if (flags.format === 'gguf' && flags.output.endsWith('.gguf')) {
+    const output = await planExportFile(flags.output, overwrite);
+    const { bytes } = await ggufOf(adapter, await baseOf(adapter, flags), flags);
+    return output.write(bytes);
+  }
+  const base = flags.format === 'peft' || (flags.format === 'mlx' && flags.model === undefined) ? undefined : await baseOf(adapter, flags);
+  const output = await planExport(flags.output, { overwrite, inputs: [directory.name, ...(base === undefined ? [] : [base.name])] });
+  switch (flags.format) {
+    case 'peft':
+      return output.write([...asFiles(peftAdapterFiles(flags.portable === true ? portableAdapter(adapter) : adapter)), ...(await copiedFiles(directory, ['README.md']))]);
+    case 'mlx':
+      return output.write(mlxFiles(adapter, base === undefined ? undefined : await layersOf(base)));
+    case 'gguf':
+      return output.write(await ggufFolder(adapter, base as Directory, flags));
+    case 'merged':
+      return merge(adapter, directory, base as Directory, flags, (files) => output.write(files));
+  }
+}
+
+async function merge(adapter: PeftAdapter, directory: Directory, base: Directory, flags: ExportFlags, write: (files: readonly OutputFile[]) => Promise<void>): Promise<void> {
+  const fusion = loraFusion(adapter);
+  const checkpoint = await openCheckpoint(base);
+  try {
+    const files = await mergedFiles(base, checkpoint, fusion, { dtype: flags.dtype === undefined ? undefined : FLOAT_NAMES[flags.dtype], maxShardBytes: flags.maxShardSize });
+    // The tokenizer that lies beside the adapter is the one it was trained with.
+    const own = await copiedFiles(directory);
+    const replaced = own.some(({ path }) => path === 'tokenizer.json') ? own : [];
+    await write([...files.filter(({ path }) => !replaced.some((file) => file.path === path)), ...replaced]);
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+async function ggufOf(adapter: PeftAdapter, base: Directory, flags: ExportFlags): Promise<{ bytes: Uint8Array }> {
+  const config = await readJson(base, 'config.json');
+  if (!isRecord(config)) throw new FormatError(`${base.name}/config.json: ${config === undefined ? 'there is none' : 'must be a JSON object'}`);
+  return { bytes: ggufAdapter(adapter, config, { dtype: flags.dtype === 'float16' ? 'F16' : 'F32' }) };
+}
+
+async function ggufFolder(adapter: PeftAdapter, base: Directory, flags: ExportFlags): Promise<OutputFile[]> {
+  const { bytes } = await ggufOf(adapter, base, flags);
+  const tokenizer = await loadTokenizer(base);
+  const chat = tokenizer && {
+    chatTemplate: tokenizer.chatTemplate,
+    bosToken: tokenizer.bosTokenId === undefined ? undefined : tokenizer.idToToken(tokenizer.bosTokenId),
+    applyChatTemplate: tokenizer.applyChatTemplate.bind(tokenizer),
+  };
+  const { text, notes } = modelfile(flags.from ?? flags.model ?? base.name, GGUF_FILE, chat);
+  for (const note of notes) tell(`note: Modelfile: ${note}`);
+  if (flags.from === undefined) tell('note: Modelfile: FROM names the Hugging Face model; --from names it as Ollama does, such as llama3.2:1b or a GGUF file');
+  return [
+    { path: GGUF_FILE, content: bytes },
+    { path: 'Modelfile', content: text },
+  ];
+}
+
+async function layersOf(base: Directory): Promise<number> {
+  const text = await readText(base, 'config.json');
+  const config: unknown = text === undefined ? undefined : JSON.parse(text);
+  const count = isRecord(config) ? (config['num_hidden_layers'] ?? config['n_layer']) : undefined;
+  if (typeof count !== 'number') throw new FormatError(`${base.name}/config.json: num_hidden_layers: found ${JSON.stringify(count) ?? 'nothing'}, allowed a number`);
+  return count;
+}
+
+/** The model that is named, or that the adapter names. */
+async function baseOf(adapter: PeftAdapter, flags: ExportFlags): Promise<Directory> {
+  const named = flags.model ?? adapter.config?.baseModel;
+  if (named === undefined || named === '') throw new ConfigError(`${adapter.name}: names no base model: give it with --model`);
+  if (flags.model === undefined) tell(`base model: ${named}, from adapter_config.json`);
+  return openDirectory(named, { revision: flags.revision ?? (flags.model === undefined ? adapter.config?.revision : undefined), onMessage: tell });
+}
+
+function checkFlags(flags: ExportFlags): void {
+  const all: readonly (keyof ExportFlags)[] = ['model', 'revision', 'portable', 'dtype', 'maxShardSize', 'from'];
+  const problems = all
+    .filter((flag) => flags[flag] !== undefined && !FLAGS_OF[flags.format].includes(flag))
+    .map((flag) => `--${flag === 'maxShardSize' ? 'max-shard-size' : flag} means nothing to --format ${flags.format}`);
+  if (flags.format === 'gguf' && flags.dtype === 'bfloat16') problems.push('--dtype bfloat16: a GGUF adapter is float32 or float16');
+  if (flags.from !== undefined && flags.output.endsWith('.gguf')) problems.push('--from is for a Modelfile, which needs a folder as --output');
+  if (problems.length > 0) throw new ConfigError(problems.join('; '));
+}
+
+function asFiles(files: Readonly<Record<string, string | Uint8Array>>): OutputFile[] {
+  return Object.entries(files).map(([path, content]) => ({ path, content }));
+}

@@ -1,0 +1,35 @@
+import type { FloatName } from '../../export/floats.js';
+import { quantizedFiles } from '../../export/quantize-checkpoint.js';
+import { openCheckpoint } from '../../io/checkpoint.js';
+import { openDirectory } from '../../node.js';
+import { planExport } from '../export-output.js';
+import { tell } from '../options.js';
+
+/** What commander gives the action. */
+export interface QuantizeFlags {
+  readonly output: string;
+  readonly revision?: string;
+  readonly quantType: 'nf4' | 'fp4';
+  readonly doubleQuant: boolean;
+  readonly blocksize: string;
+  readonly computeDtype: FloatName;
+  readonly skipModules: readonly string[];
+  readonly maxShardSize?: number;
+  readonly overwrite?: true;
+}
+
+/**
+ * Writes a model with its linear layers in 4 bits.
+ * @throws ConfigError, FormatError before anything is written; FormatError for a weight that is not finite, with nothing left behind.
+ */
+export async function runQuantize(path: string, flags: QuantizeFlags): Promise<void> {
+  const base = await openDirectory(path, { revision: flags.revision, onMessage: tell });
+  const output = await planExport(flags.output, { overwrite: flags.overwrite === true, inputs: [base.name] });
+  const checkpoint = await openCheckpoint(base);
+  try {
+    const { quantType, doubleQuant, blocksize, computeDtype, skipModules, maxShardSize: maxShardBytes } = flags;
+    await output.write(await quantizedFiles(base, checkpoint, { quantType, doubleQuant, blockSize: Number(blocksize), computeDtype, skipModules, maxShardBytes }));
+  } finally {
+    await checkpoint.close();
+  }
+}

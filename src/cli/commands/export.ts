@@ -1,0 +1,23 @@
+import { Option, type Command } from 'commander';
+import type { ExportFlags } from '../actions/export.js';
+import { shardSizeOption } from '../options.js';
+
+export function registerExport(program: Command): void {
+  program
+    .command('export')
+    .description('an adapter as other tools read it: PEFT, merged into its model, llama.cpp and Ollama, mlx-lm')
+    .argument('<adapter>', 'PEFT adapter: folder or Hub id')
+    .addOption(new Option('--format <name>', 'what to write').choices(['peft', 'merged', 'gguf', 'mlx']).makeOptionMandatory())
+    .requiredOption('-o, --output <path>', 'folder; for gguf a file too')
+    .option('--model <folder or id>', 'base model (default: what adapter_config.json names); gguf and mlx read its config.json, merged its weights')
+    .option('--revision <name>', 'branch, tag or commit of a Hub model')
+    .option('--portable', 'peft: for tools that read r and lora_alpha only; rsLoRA and patterns go into B')
+    .addOption(new Option('--dtype <name>', 'merged, gguf: dtype of the floats').choices(['float32', 'float16', 'bfloat16']))
+    .addOption(shardSizeOption())
+    .option('--from <model>', 'gguf: the base as Ollama knows it, for the Modelfile')
+    .option('--overwrite', 'replace what is there')
+    .action(async (adapter: string, flags: ExportFlags) => {
+      const { runExport } = await import('../actions/export.js');
+      await runExport(adapter, flags);
+    });
+}

@@ -1,0 +1,74 @@
+import { readdir, realpath, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve, sep } from 'node:path';
+import { ConfigError } from '../errors.js';
+import type { OutputFile } from '../export/output.js';
+import { isDirectory, isFile, stageDirectory, writeFileAtomic } from '../node.js';
+import { formatBytes } from './format.js';
+import { tell } from './options.js';
+import { formatTable } from './table.js';
+
+/** Larger files are told as they are done. */
+const SLOW_BYTES = 100e6;
+
+/** The folder or file that an export goes to; nothing is written before `write`. */
+export interface ExportOutput {
+  /** Puts all files in place at once. A folder that is there is replaced as a whole. */
+  write(files: readonly OutputFile[]): Promise<void>;
+}
+
+/**
+ * @param inputs folders that are read while the output is written
+ * @throws ConfigError when the folder holds files and `overwrite` is false, or an input lies in it.
+ */
+export async function planExport(path: string, { overwrite, inputs }: { overwrite: boolean; inputs: readonly string[] }): Promise<ExportOutput> {
+  const target = resolve(path);
+  if (await isFile(target)) throw new ConfigError(`--output ${path}: is a file, not a folder to write to`);
+  const present = (await isDirectory(target)) ? await readdir(target) : [];
+  const real = await existingPath(target);
+  for (const input of inputs) {
+    const place = await existingPath(resolve(input));
+    if (place === real || place.startsWith(`${real}${sep}`)) throw new ConfigError(`--output ${path}: holds ${input}, which is read for this export`);
+  }
+  if (present.length > 0 && !overwrite) throw new ConfigError(`--output ${path}: holds files already; --overwrite replaces the folder`);
+  return {
+    async write(files) {
+      const staged = await stageDirectory(target);
+      const rows: [string, string][] = [];
+      try {
+        for (const file of files) {
+          const place = join(staged.path, file.path);
+          await writeFileAtomic(place, file.content);
+          const { size } = await stat(place);
+          if (size >= SLOW_BYTES) tell(`${file.path}: ${formatBytes(size)}`);
+          rows.push([file.path, formatBytes(size)]);
+        }
+        await staged.commit();
+      } catch (error) {
+        await staged.discard();
+        throw error;
+      }
+      process.stdout.write(`${path}\n${formatTable(['file', { title: 'size', align: 'right' }], rows)}`);
+    },
+  };
+}
+
+/** A single file as output. @throws ConfigError when it exists and `overwrite` is false. */
+export async function planExportFile(path: string, overwrite: boolean): Promise<{ write(content: Uint8Array): Promise<void> }> {
+  if (await isDirectory(path)) throw new ConfigError(`--output ${path}: is a folder`);
+  if ((await isFile(path)) && !overwrite) throw new ConfigError(`--output ${path}: is there already; --overwrite replaces it`);
+  return {
+    async write(content) {
+      await writeFileAtomic(path, content);
+      process.stdout.write(`${path}: ${formatBytes(content.byteLength)}\n`);
+    },
+  };
+}
+
+/** The path without links, as far up as it exists. */
+async function existingPath(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch {
+    return dirname(path) === path ? path : join(await existingPath(dirname(path)), basename(path));
+  }
+}
