@@ -22,6 +22,10 @@ import type { Decoder } from './model/decoder.js';
 import { loadModel, readModelConfig, type LoadQuantization } from './model/load.js';
 import { currentLimits } from './plan/limits.js';
 import { planRun, requireFit, type RunMemory } from './plan/run.js';
+import { CARD_FILE, modelCard } from './record/card.js';
+import { hashRowFiles } from './record/hashes.js';
+import { makeRecord } from './record/make.js';
+import { RECORD_FILE, serializeRecord } from './record/record.js';
 import { admitCheckpoint, checkpointName, type CheckpointInfo } from './resume/checkpoint.js';
 import { hashInputs, INPUTS_FILE, serializeInputs, type RunInputs } from './resume/inputs.js';
 import { withManifest } from './resume/manifest.js';
@@ -102,6 +106,9 @@ export interface FinetuneResult {
 
 export const CONFIG_FILE = 'config.yaml';
 
+/** Methods whose files PEFT loads. */
+const PEFT_METHODS: ReadonlySet<string> = new Set(['lora', 'prompt_tuning']);
+
 /** `config.quantization` as the loader takes it. */
 export function quantizationOf({ quantization: q }: Pick<RunConfig, 'quantization'>): LoadQuantization | undefined {
   if (!q.load_in_4bit) return undefined;
@@ -120,6 +127,17 @@ export function effectiveMaxLength(maxLength: number, context: number, note?: (t
   if (maxLength <= context) return maxLength;
   note?.(`data.max_length ${maxLength} is more than the model's context: ${context} is taken`);
   return context;
+}
+
+/**
+ * How the rows of a run are read.
+ * @throws ConfigError for packed rows with vectors in front of every row, which only the first sample of a row would see.
+ */
+export function dataOptionsOf(config: RunConfig, model: ModelConfig, settings: AdapterSettings, note?: (text: string) => void): DataOptions {
+  const { train: _train, validation: _validation, test: _test, ...options } = config.data;
+  const context = contextOf(model, settings);
+  if (options.packing && context < model.maxPositions) throw new ConfigError(`data.packing: ${settings.method} puts vectors in front of every row, which only the first of several samples in a row would see`);
+  return { ...options, max_length: effectiveMaxLength(config.data.max_length, context, note), seed: config.training.seed };
 }
 
 /**
@@ -197,7 +215,8 @@ class FinetuneRun {
       await this.callbacks.onReady?.({ device: this.device, model, counts, data, totalSteps, doneSteps });
       const training = await this.train(decoder, adapter, data, inputs);
       const test = await this.test(decoder, data);
-      return { training, counts, test, files: await this.files(adapter) };
+      const files = { ...(await this.files(adapter)), ...(await this.describe(decoder, data, { training, counts, test })) };
+      return { training, counts, test, files };
     } finally {
       adapter?.dispose();
       decoder.dispose();
@@ -223,12 +242,7 @@ class FinetuneRun {
 
   private async loadData(model: ModelConfig): Promise<DataSplits> {
     const { config, data, model: directory } = this.request;
-    const { train: _train, validation: _validation, test: _test, ...options } = config.data;
-    const rows: DataOptions = {
-      ...options,
-      max_length: effectiveMaxLength(config.data.max_length, contextOf(model, await this.settings()), this.callbacks.onNote),
-      seed: config.training.seed,
-    };
+    const rows = dataOptionsOf(config, model, await this.settings(), this.callbacks.onNote);
     const tokenizer = await loadTokenizer(directory);
     return loadSplits({ ...data, tokenizer, options: rows, vocabSize: model.vocabSize });
   }
@@ -251,7 +265,7 @@ class FinetuneRun {
       await fresh.initialize?.(tokenizer === undefined ? undefined : (text) => Promise.resolve(tokenizer.encode(text)));
       return fresh;
     }
-    const adapter = await loadAdapter(decoder, initFrom, { dropout: config.adapter.lora_dropout });
+    const adapter = await loadAdapter(decoder, initFrom, { dropout: config.adapter.lora_dropout, learningRateRatio: config.adapter.loraplus_lr_ratio });
     this.callbacks.onNote?.(`going on from ${initFrom.name}: ${definition.describe(settings)}, as that adapter has it`);
     return adapter;
   }
@@ -313,6 +327,24 @@ class FinetuneRun {
     const result = await evaluateLoss(decoder, test.examples, this.request.config.training.per_device_eval_batch_size);
     await this.callbacks.onTest?.(result);
     return result;
+  }
+
+  /** The record of this run and its model card. */
+  private async describe(decoder: Decoder, data: DataSplits, { training, counts, test }: Omit<FinetuneResult, 'files'>): Promise<Record<string, string>> {
+    const { config, model, data: sources } = this.request;
+    const parts = (['train', 'validation', 'test'] as const).flatMap((part) => {
+      const set = data[part];
+      return set === undefined ? [] : [{ part, stats: set.stats, sources: sources[part] ?? [] }];
+    });
+    const { method } = config.adapter;
+    const record = await makeRecord({
+      ...{ config, model, decoder, device: this.device, counts, base: baseOf(config) },
+      data: await Promise.all(parts.map(async ({ part, stats, sources: files }) => ({ part, stats, files: await hashRowFiles(sourcesOf(files)) }))),
+      prompts: (data.validation ?? data.test ?? data.train).examples,
+      results: { steps: training.steps, train_loss: training.trainLoss, eval_loss: training.best?.eval_loss, test_loss: test?.loss },
+    });
+    const loads = method === 'full' ? 'model' : PEFT_METHODS.has(method) ? 'peft' : 'own';
+    return { [RECORD_FILE]: serializeRecord(record), [CARD_FILE]: modelCard(record, config, { name: method, loads }) };
   }
 
   private async files(adapter: Adapter): Promise<Record<string, Uint8Array | string>> {

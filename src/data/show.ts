@@ -7,13 +7,14 @@ export interface Marks {
   readonly close: string;
 }
 
-/** The text of an example, special tokens included, with what is learnt between marks. */
+/** The text of an example, special tokens included, with what is learnt between marks; without a tokenizer its token ids. */
 export function renderExample(
   example: Pick<Example, 'inputIds' | 'labels'>,
-  tokenizer: Tokenizer,
+  tokenizer: Tokenizer | undefined,
   { open, close }: Marks = { open: '⟦', close: '⟧' },
 ): string {
   const { inputIds, labels } = example;
+  const decode = (ids: Int32Array): string => tokenizer?.decode(ids) ?? ids.join(' ');
   let shown = '';
   let done = '';
   for (let begin = 0; begin < inputIds.length; ) {
@@ -21,7 +22,7 @@ export function renderExample(
     let end = begin;
     while (end < inputIds.length && (labels[end] !== IGNORED) === learnt) end++;
     // Decoding from the start keeps spaces that a decoder strips at the beginning of a text.
-    const text = tokenizer.decode(inputIds.subarray(0, end));
+    const text = decode(inputIds.subarray(0, end));
     const piece = text.slice(done.length);
     shown += learnt ? `${open}${piece}${close}` : piece;
     done = text;

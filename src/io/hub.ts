@@ -25,6 +25,8 @@ export interface ResolveOptions {
   /** Default: HF_TOKEN. */
   readonly accessToken?: string;
   readonly onMessage?: (message: string) => void;
+  /** False leaves the weights of a model out. Default true. */
+  readonly weights?: boolean;
   /** Of a data set, the files that are wanted, of those that it has; all data files where absent. May throw where they are not there. */
   readonly select?: ((paths: readonly string[]) => readonly string[]) | undefined;
 }
@@ -73,7 +75,7 @@ export async function resolveDirectory(pathOrId: string, options: ResolveOptions
   }
   const repo: Repo = { kind, name, revision };
   const root = join(options.cacheDir ?? getHFHubCachePath(), getRepoFolderName({ type: kind, name }));
-  const cached = await findSnapshot(root, repo, options.select);
+  const cached = await findSnapshot(root, repo, options);
   if (options.offline ?? isSet(process.env['HF_HUB_OFFLINE'])) {
     if (cached.missing === undefined) return cached.path;
     throw new ConfigError(
@@ -126,7 +128,7 @@ async function download(repo: Repo, root: string, options: ResolveOptions): Prom
   const { select = (paths: readonly string[]) => paths.filter((path) => DATASET_FILES.test(path)) } = options;
   const wanted = repo.kind === 'model' ? [...sizes.keys()].filter((path) => MODEL_FILES.has(path)) : select([...sizes.keys()]);
   for (const path of wanted) await fetchFile(path);
-  if (repo.kind === 'model') await fetchWeights(repo, sizes, fetchFile);
+  if (repo.kind === 'model' && options.weights !== false) await fetchWeights(repo, sizes, fetchFile);
   const snapshot = join(root, 'snapshots', sha);
   if (!(await isDirectory(snapshot)))
     throw new ConfigError(`${repo.name}@${repo.revision}: has no file this program can read`);
@@ -155,18 +157,19 @@ async function fetchWeights(
 }
 
 /** The cached folder of a revision, and the first thing that it lacks. */
-async function findSnapshot(root: string, { kind, revision }: Repo, select: ResolveOptions['select']): Promise<{ path: string; missing?: string }> {
+async function findSnapshot(root: string, { kind, revision }: Repo, { select, weights = true }: ResolveOptions): Promise<{ path: string; missing?: string }> {
   const ref = join(root, 'refs', revision);
   const sha = COMMIT.test(revision) ? revision : (await isFile(ref)) ? (await readFile(ref, 'utf8')).trim() : '';
   const path = join(root, 'snapshots', sha);
   if (!COMMIT.test(sha)) return { path, missing: ref };
   if (!(await isDirectory(path))) return { path, missing: path };
-  const lacking = kind === 'model' ? await lackingModelFile(path) : await lackingDatasetFile(path, select);
+  const lacking = kind === 'model' ? await lackingModelFile(path, weights) : await lackingDatasetFile(path, select);
   return lacking === undefined ? { path } : { path, missing: join(path, lacking) };
 }
 
-async function lackingModelFile(path: string): Promise<string | undefined> {
+async function lackingModelFile(path: string, weights: boolean): Promise<string | undefined> {
   const has = (file: string): Promise<boolean> => isFile(join(path, file));
+  if (!weights) return (await has('config.json')) ? undefined : 'config.json';
   if (await has('adapter_config.json')) return (await has(ADAPTER_FILE)) ? undefined : ADAPTER_FILE;
   if (!(await has('config.json'))) return (await has('tokenizer.json')) ? undefined : 'config.json';
   if (await has(CHECKPOINT_FILE)) return undefined;

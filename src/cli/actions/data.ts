@@ -1,0 +1,117 @@
+import { readAdapterConfig } from '../../adapters/peft-files.js';
+import { adapterSettings } from '../../adapters/settings.js';
+import type { RunConfig } from '../../config/schema.js';
+import type { LoadedDataset } from '../../data/dataset.js';
+import { reportDataset, type DatasetReport, type LengthBin, type PartReport } from '../../data/report.js';
+import type { Marks } from '../../data/show.js';
+import { loadSplits } from '../../data/split.js';
+import { dataOptionsOf } from '../../finetune.js';
+import { readModelConfig } from '../../model/load.js';
+import { openDirectory } from '../../node.js';
+import { loadTokenizer } from '../../tokenizer/tokenizer.js';
+import { openDataFiles } from '../data-files.js';
+import { formatCount } from '../format.js';
+import { tell } from '../options.js';
+import { formatTable } from '../table.js';
+
+export interface DataReportOptions {
+  readonly samples: number;
+  readonly json: boolean;
+}
+
+const SPLITS = ['train', 'validation', 'test'] as const;
+const GREEN: Marks = { open: '\x1b[32m', close: '\x1b[39m' };
+const BRACKETS: Marks = { open: '⟦', close: '⟧' };
+
+/** Prints what a run with this config would be trained and evaluated on. Rows are read into memory, also where the run streams them. */
+export async function runData(config: RunConfig, { samples, json }: DataReportOptions): Promise<void> {
+  const directory = await openDirectory(config.model, { revision: config.model_revision, weights: false, onMessage: tell });
+  const { init_from: initFrom } = config.adapter;
+  const saved = initFrom === undefined ? undefined : await readAdapterConfig(await openDirectory(initFrom));
+  const [model, tokenizer] = [await readModelConfig(directory), await loadTokenizer(directory)];
+  const { train, validation, test } = config.data;
+  const files = await openDataFiles({ 'data.train': train, 'data.validation': validation, 'data.test': test });
+  try {
+    const asked = dataOptionsOf(config, model, adapterSettings(config.adapter, saved), tell);
+    const splits = await loadSplits({
+      train: files.sources['data.train'],
+      validation: validation === undefined ? undefined : files.sources['data.validation'],
+      test: test === undefined ? undefined : files.sources['data.test'],
+      tokenizer,
+      // Rows are looked at one by one, whatever the run will do with them.
+      options: { ...asked, packing: false, streaming: false },
+      vocabSize: model.vocabSize,
+    });
+    const marks = !json && process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '' ? GREEN : BRACKETS;
+    const reports = SPLITS.flatMap((split) => {
+      const set = splits[split];
+      if (set === undefined) return [];
+      const packTo = split === 'train' && asked.packing === true ? asked.max_length : undefined;
+      return [{ split, report: reportDataset(set as LoadedDataset, { tokenizer, samples, marks, packTo }) }];
+    });
+    const text = json ? `${JSON.stringify(Object.fromEntries(reports.map(({ split, report }) => [split, toJson(report)])))}\n` : reports.map(({ split, report }) => render(split, report)).join('\n');
+    process.stdout.write(text);
+  } finally {
+    await files.close();
+  }
+}
+
+function render(split: string, { parts, packed, stats }: DatasetReport): string {
+  const right = (title: string): { title: string; align: 'right' } => ({ title, align: 'right' });
+  const weighted = parts.some((part) => part.weight !== undefined);
+  const columns = [split, 'format', ...['rows', 'tokens', 'supervised', 'longest', 'truncated', 'dropped', ...(weighted ? ['drawn an epoch'] : [])].map(right)];
+  const row = (name: string, format: string, counted: PartReport['stats'], dropped: number, drawn: number): string[] => [
+    ...[name, format, String(counted.rows), formatCount(counted.tokens), formatCount(counted.supervisedTokens)],
+    ...[String(counted.longest), String(counted.truncated), String(dropped), ...(weighted ? [String(drawn)] : [])],
+  ];
+  const rows = parts.map((part) => row(part.name, part.format, part.stats, part.dropped.length, part.drawn));
+  const sum = (of: (part: PartReport) => number): number => parts.reduce((total, part) => total + of(part), 0);
+  if (parts.length > 1) rows.push(row('together', '', stats, sum((part) => part.dropped.length), sum((part) => part.drawn)));
+  const table = formatTable(columns, rows);
+  const packing = packed === undefined ? '' : `packed into ${packed.rows} rows, ${(100 * packed.filled).toFixed(1)}% of them filled\n`;
+  return table + packing + parts.map(renderPart).join('');
+}
+
+function renderPart(part: PartReport): string {
+  const reasons = part.reasons.map(([reason, rows]) => `  dropped ${rows}: ${reason} (${placesOf(part, reason)})`);
+  const samples = part.samples.map((sample) => {
+    const cut = sample.truncated ? ', truncated' : '';
+    return `\n${sample.source}, row ${sample.row}: ${sample.tokens} tokens, ${sample.supervisedTokens} supervised${cut}\n${sample.text}`;
+  });
+  return ['', part.name, ...renderLengths(part.lengths), ...reasons, ...samples, ''].join('\n');
+}
+
+function placesOf({ dropped }: PartReport, reason: string): string {
+  const rows = dropped.filter((each) => each.reason === reason);
+  const [first] = rows;
+  return `${first?.source ?? ''}, row${rows.length === 1 ? '' : 's'} ${rows.slice(0, 5).map((each) => each.row).join(', ')}${rows.length > 5 ? ', …' : ''}`;
+}
+
+/** Bars of at most 40 characters. */
+function renderLengths(bins: readonly LengthBin[]): string[] {
+  const most = bins.reduce((largest, bin) => Math.max(largest, bin.rows), 1);
+  const labels = bins.map(({ from, to }) => `${from}–${to}`);
+  const width = labels.reduce((longest, label) => Math.max(longest, label.length), 0);
+  return bins.map(({ rows }, i) => `  ${(labels[i] ?? '').padStart(width)} tokens  ${'█'.repeat(rows === 0 ? 0 : Math.max(1, Math.round((40 * rows) / most)))} ${rows}`);
+}
+
+function toJson({ stats, packed, parts }: DatasetReport): Record<string, unknown> {
+  return {
+    ...countsJson(stats),
+    packed: packed === undefined ? null : { rows: packed.rows, filled: packed.filled },
+    datasets: parts.map((part) => ({
+      name: part.name,
+      format: part.format,
+      ...countsJson(part.stats),
+      weight: part.weight ?? null,
+      drawn_per_epoch: part.drawn,
+      lengths: part.lengths,
+      dropped: part.dropped,
+      samples: part.samples.map(({ source, row, tokens, supervisedTokens, truncated, text }) => ({ source, row, tokens, supervised_tokens: supervisedTokens, truncated, text })),
+    })),
+  };
+}
+
+function countsJson({ rows, tokens, supervisedTokens, truncated, longest }: PartReport['stats']): Record<string, number> {
+  return { rows, tokens, supervised_tokens: supervisedTokens, truncated, longest };
+}
