@@ -101,7 +101,7 @@ function summing(decoder: Decoder, parameters: readonly tf.Tensor[], batches: re
   const itemCount = batches.reduce((sum, b) => sum + b.supervisedCount, 0);
   return (sum, k) => {
     const batch = batches[k] as MicroBatch;
-    const { value, gradients } = valueAndGradients(() => tf.mul(batchLossSum(decoder, batch, lossOptions(k)), 1 / itemCount), parameters);
+    const { value, gradients } = valueAndGradients(() => tf.mul(batchLossSum(decoder, batch, lossOptions(k)), 1 / Math.max(1, itemCount)), parameters);
     if (sum === undefined) return { loss: value, gradients };
     const loss = tf.add(sum.loss, value) as tf.Scalar;
     tf.dispose([sum.loss, value]);
