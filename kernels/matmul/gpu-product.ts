@@ -78,7 +78,7 @@ export function gpuProduct(backend: unknown, product: GpuProduct, addends: GpuAd
   const texts = [wgsl.tile, vector ? wgsl.aVector : wgsl.aScalar, vector ? wgsl.outVector : wgsl.outScalar, weightCode(b, vector)];
   const program = {
     name: `product/${name}/${vector ? 'vector' : 'scalar'}/${b.name}/${variant}`,
-    code: [head(traits, { TILE_M: tile.m, TILE_N: tile.n, TILE_K: tile.k, ROWS: tile.rows, EXTRA: 2 + b.tensors.length }), ...texts].join('\n'),
+    code: () => [head(traits, { TILE_M: tile.m, TILE_N: tile.n, TILE_K: tile.k, ROWS: tile.rows, EXTRA: 2 + b.tensors.length }), ...texts].join('\n'),
     constants: constants(product),
   };
   const groups = [Math.ceil(n / tile.n), Math.ceil(m / tile.m), 1] as const;
@@ -97,7 +97,7 @@ export function gpuRowProduct(backend: unknown, product: GpuProduct, addends: Gp
   const texts = [wgsl.rows, traits.subgroups ? wgsl.reduceSubgroups : wgsl.reduceMemory, vector ? wgsl.aVector : wgsl.aScalar, weightCode(b, k % 4 === 0)];
   const program = {
     name: `product/rows${few}/${vector ? 'vector' : 'scalar'}${k % 4 === 0 ? '' : '/odd'}/${b.name}/${variant}`,
-    code: [head(traits, { FEW: few, EXTRA: 2 + b.tensors.length }), ...texts].join('\n'),
+    code: () => [head(traits, { FEW: few, EXTRA: 2 + b.tensors.length }), ...texts].join('\n'),
     constants: constants(product),
   };
   const [x, y] = gpuWorkgroups(n, 4);

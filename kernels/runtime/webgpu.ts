@@ -190,7 +190,7 @@ function bindGroupFor(device: GPUDevice, state: BackendState, pipeline: Pipeline
 
 function pipelineFor(device: GPUDevice, state: BackendState, { name, code, constants = {} }: GpuProgram): Pipeline {
   let key = name;
-  for (const constant in constants) key += `|${constant},${constants[constant]}`;
+  for (const value of Object.values(constants)) key += `|${value}`;
   let known = state.pipelines.get(key);
   if (known === undefined) {
     const module = device.createShaderModule({ label: name, code: typeof code === 'string' ? code : code() });
