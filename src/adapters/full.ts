@@ -13,7 +13,7 @@ export interface FullOptions {
 /** Training of every weight. The result is a model, not an adapter; its two adapter files are what checkpoints hold. */
 export const full = {
   peftType: 'FULL',
-  notMergeable: 'what it trains is the model itself',
+  notMergeable: 'the result of such a run is a model already',
   notExportable: 'whole weights are no low-rank update: the trained model is a model directory',
   parseConfig: parseFullConfig,
   serializeConfig: serializeFullConfig,

@@ -53,9 +53,10 @@ function methodProblems(values: unknown): Problem[] {
   for (const option of Object.keys(section)) {
     const owner = methodOfOption(option);
     const known = allOptions.some(({ path }) => path === `adapter.${option}`);
-    if (known && owner !== undefined && owner !== method) blame(option, `belongs to method ${owner}, not ${String(method)}`);
+    if (known && owner !== undefined && owner !== method) blame(option, `belongs to method ${owner}, not ${typeof method === 'string' ? method : 'that one'}`);
   }
   if (section['loftq_config'] !== undefined && section['init_lora_weights'] !== 'loftq') blame('loftq_config', 'needs adapter.init_lora_weights loftq');
+  if (section['added_tokens'] !== undefined && section['init_from'] !== undefined) blame('added_tokens', 'contradicts adapter.init_from: the tokens are those of that adapter');
   if (section['layers_pattern'] !== undefined && section['layers_to_transform'] === undefined) blame('layers_pattern', 'needs adapter.layers_to_transform');
   const targets = section['target_modules'];
   if (section['layers_to_transform'] !== undefined && typeof targets === 'string' && targets !== 'all-linear') {

@@ -3,6 +3,7 @@ import type { Adapter } from '../adapters/adapter.js';
 import { MODULE_PREFIX, trainedValues } from '../adapters/tensors.js';
 import { openCheckpoint } from '../io/checkpoint.js';
 import type { Directory } from '../io/directory.js';
+import type { Fusion } from './fusion.js';
 import { mergedFiles } from './merge.js';
 
 /**
@@ -14,7 +15,7 @@ export async function trainedModelFiles(base: Directory, adapter: Adapter, dtype
   const checkpoint = await openCheckpoint(base);
   try {
     const replacements = new Map([...(await trainedValues(adapter))].map(([key, tensor]) => [key.slice(MODULE_PREFIX.length), tensor]));
-    const fusion = { modules: new Map<string, readonly [number, number]>(), replacements, fuseWeight: (_module: string, weight: Float32Array) => weight };
+    const fusion: Fusion = { modules: new Map(), replacements, rows: new Map(), fuseWeight: (_module, weight) => weight };
     const files: Record<string, Uint8Array | string> = {};
     for (const { path, content } of await mergedFiles(base, checkpoint, fusion, { dtype, maxShardBytes: Number.MAX_SAFE_INTEGER })) {
       files[path] = typeof content === 'string' || content instanceof Uint8Array ? content : await joined(content);

@@ -29,8 +29,8 @@ export function storedForms(config: ModelConfig): Map<string, StoredForm> {
 }
 
 /** A tensor as a checkpoint in float32 has it. */
-export function storedTensor({ shape, store }: StoredForm, held: Float32Array): TensorBytes {
-  return float32Tensor(shape, store(held));
+export function storedTensor(form: StoredForm, held: Float32Array): TensorBytes {
+  return float32Tensor(form.shape, form.store(held));
 }
 
 /** `[rows, columns]` to `[columns, rows]`. */

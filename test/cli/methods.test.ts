@@ -124,6 +124,40 @@ describeBackends('lowrank train', ['wasm', 'webgpu'], (backend) => {
   });
 });
 
+describe('lowrank export', () => {
+  it('merges trained layers, and says why the others cannot be merged or exported', async () => {
+    const trainedBy = async (method: string): Promise<string> => {
+      const out = join(folder, `export-${method}`);
+      const { status, stderr } = await lowrank('train', config, ...asSets(['device=wasm', `adapter.method=${method}`, `training.output_dir=${out}`, 'training.max_steps=2']));
+      expect(status, stderr).toBe(0);
+      return out;
+    };
+    const merged = async (adapter: string): ReturnType<typeof lowrank> => lowrank('export', adapter, '--format', 'merged', '-o', `${adapter}-merged`);
+    const layers = await trainedBy('layers');
+    const { status, stderr } = await merged(layers);
+    expect(status, stderr).toBe(0);
+    const lossOf = async (...model: string[]): Promise<number> => {
+      const { stdout } = await lowrank('eval', ...model, '--device', 'wasm', '--data', join(folder, 'test.jsonl'), '--json');
+      return (JSON.parse(stdout) as { loss: number }).loss;
+    };
+    expect(await lossOf('--model', `${layers}-merged`)).toBe(await lossOf('--model', join(folder, 'model'), '--adapter', layers));
+    const reasons = [
+      [await trainedBy('bottleneck'), 'an adapter of method bottleneck cannot be merged: its networks have a non-linearity between their projections'],
+      [await trainedBy('prompt_tuning'), 'an adapter of method prompt_tuning cannot be merged: its vectors stand among the tokens of a text'],
+    ] as const;
+    for (const [adapter, reason] of reasons) {
+      const refused = await merged(adapter);
+      expect(refused.status).toBe(3);
+      expect(refused.stderr).toContain(reason);
+    }
+    for (const format of ['gguf', 'mlx']) {
+      const refused = await lowrank('export', layers, '--format', format, '-o', join(folder, 'never'));
+      expect(refused.status).toBe(3);
+      expect(refused.stderr).toContain('an adapter of method layers cannot be exported: whole weights are no low-rank update');
+    }
+  });
+});
+
 describe('options of another method', () => {
   it('are all refused, with the method that they belong to', async () => {
     const wrong = ['adapter.method=prompt_tuning', 'adapter.r=4', 'adapter.lora_alpha=8', 'adapter.placement=pfeiffer', 'adapter.train_head=true', 'adapter.save_dtype=float16', 'data.packing=true'];

@@ -2,10 +2,11 @@ import { readPeftAdapter, peftAdapterFiles, type PeftAdapter } from '../../adapt
 import { ConfigError, FormatError } from '../../errors.js';
 import { copiedFiles } from '../../export/copied-files.js';
 import { FLOAT_NAMES, type FloatName } from '../../export/floats.js';
-import { loraFusion } from '../../export/fusion.js';
+import { fusionOf } from '../../export/fusion.js';
 import { ggufAdapter } from '../../export/gguf/lora.js';
 import { modelfile } from '../../export/gguf/modelfile.js';
 import { mergedFiles } from '../../export/merge.js';
+import { requireMethod } from '../../export/methods.js';
 import { mlxFiles } from '../../export/mlx.js';
 import type { OutputFile } from '../../export/output.js';
 import { portableAdapter } from '../../export/portable.js';
@@ -48,6 +49,7 @@ export async function runExport(path: string, flags: ExportFlags): Promise<void>
   checkFlags(flags);
   const directory = await openDirectory(path, { onMessage: tell });
   const adapter = await readPeftAdapter(directory);
+  if (flags.format !== 'peft' || flags.portable === true) requireMethod(adapter, flags.format === 'merged' ? 'merge' : 'export');
   const overwrite = flags.overwrite === true;
   if (flags.format === 'gguf' && flags.output.endsWith('.gguf')) {
     const output = await planExportFile(flags.output, overwrite);
@@ -69,7 +71,7 @@ export async function runExport(path: string, flags: ExportFlags): Promise<void>
 }
 
 async function merge(adapter: PeftAdapter, directory: Directory, base: Directory, flags: ExportFlags, write: (files: readonly OutputFile[]) => Promise<void>): Promise<void> {
-  const fusion = loraFusion(adapter);
+  const fusion = fusionOf(adapter);
   const checkpoint = await openCheckpoint(base);
   try {
     const files = await mergedFiles(base, checkpoint, fusion, { dtype: flags.dtype === undefined ? undefined : FLOAT_NAMES[flags.dtype], maxShardBytes: flags.maxShardSize });
@@ -115,10 +117,11 @@ async function layersOf(base: Directory): Promise<number> {
 
 /** The model that is named, or that the adapter names. */
 async function baseOf(adapter: PeftAdapter, flags: ExportFlags): Promise<Directory> {
-  const named = flags.model ?? adapter.config?.baseModel;
+  const { base_model_name_or_path: base, revision } = adapter.json;
+  const named = flags.model ?? (typeof base === 'string' ? base : undefined);
   if (named === undefined || named === '') throw new ConfigError(`${adapter.name}: names no base model: give it with --model`);
   if (flags.model === undefined) tell(`base model: ${named}, from adapter_config.json`);
-  return openDirectory(named, { revision: flags.revision ?? (flags.model === undefined ? adapter.config?.revision : undefined), onMessage: tell });
+  return openDirectory(named, { revision: flags.revision ?? (flags.model === undefined && typeof revision === 'string' ? revision : undefined), onMessage: tell });
 }
 
 function checkFlags(flags: ExportFlags): void {
