@@ -27,7 +27,7 @@ export const ROOMS = {
   plan: ['kernels', 'model', 'adapters', 'train'],
   eval: ['kernels', 'model', 'data', 'tokenizer'],
   export: ['kernels', 'model', 'adapters', 'quant', 'tokenizer', 'io'],
-  record: ['model', 'adapters', 'eval', 'tokenizer', 'io'],
+  record: ['model', 'adapters', 'data', 'eval', 'tokenizer', 'io'],
   resume: ['train', 'record', 'data', 'io'],
   bench: ['kernels', 'quant', 'device', 'model', 'adapters', 'train'],
   ablation: ['train', 'eval', 'report'],

@@ -1,5 +1,6 @@
 import type { Adapter } from './adapters/adapter.js';
 import { countParameters, type ParameterCounts } from './adapters/counts.js';
+import { grownVocabulary, withTokenRows } from './adapters/lora-tokens.js';
 import { adapterFiles, loadAdapter, readAdapterConfig } from './adapters/peft-files.js';
 import { definitionOf, type AdapterSettings } from './adapters/registry.js';
 import { adapterSettings, contextOf, trainedBase } from './adapters/settings.js';
@@ -29,6 +30,7 @@ import { RECORD_FILE, serializeRecord } from './record/record.js';
 import { admitCheckpoint, checkpointName, type CheckpointInfo } from './resume/checkpoint.js';
 import { hashInputs, INPUTS_FILE, serializeInputs, type RunInputs } from './resume/inputs.js';
 import { withManifest } from './resume/manifest.js';
+import { besideAdapter, withAddedTokens } from './tokenizer/added-tokens.js';
 import { loadTokenizer, TOKENIZER_FILES } from './tokenizer/tokenizer.js';
 import { readTrainState, trainStateFiles, type TrainState } from './train/state.js';
 import { totalStepsOf, train, type EvalMetrics, type StepMetrics, type TrainResult } from './train/trainer.js';
@@ -175,10 +177,21 @@ export async function finetune(request: FinetuneRequest): Promise<FinetuneResult
   const device = await openDevice(config.device, host);
   try {
     callbacks.onDevice?.(device);
-    return await device.guard(new FinetuneRun(request, device).complete());
+    return await device.guard(new FinetuneRun(await withTokenizer(request), device).complete());
   } finally {
     await device.close();
   }
+}
+
+/** The run with the tokenizer that it will have: that of the adapter that it goes on from, or the model's with the added tokens, whose rows are trained. */
+async function withTokenizer(request: FinetuneRequest): Promise<FinetuneRequest> {
+  const { config, model, initFrom } = request;
+  if (initFrom !== undefined) return { ...request, model: await besideAdapter(model, initFrom) };
+  const { added_tokens: tokens } = config.adapter;
+  if (tokens === undefined) return request;
+  const { directory, ids } = await withAddedTokens(model, tokens);
+  const rows = withTokenRows(await readModelConfig(model), config.adapter.trainable_token_indices, ids);
+  return { ...request, model: directory, config: { ...config, adapter: { ...config.adapter, trainable_token_indices: rows as NonNullable<typeof config.adapter.trainable_token_indices> } } };
 }
 
 class FinetuneRun {
@@ -215,8 +228,10 @@ class FinetuneRun {
       await this.callbacks.onReady?.({ device: this.device, model, counts, data, totalSteps, doneSteps });
       const training = await this.train(decoder, adapter, data, inputs);
       const test = await this.test(decoder, data);
-      const files = { ...(await this.files(adapter)), ...(await this.describe(decoder, data, { training, counts, test })) };
-      return { training, counts, test, files };
+      const done = { training, counts, test };
+      // Somebody who stops a run wants it to end.
+      const described = this.callbacks.shouldStop?.() === true ? {} : await this.describe(decoder, data, done);
+      return { ...done, files: { ...(await this.files(adapter)), ...described } };
     } finally {
       adapter?.dispose();
       decoder.dispose();
@@ -244,7 +259,9 @@ class FinetuneRun {
     const { config, data, model: directory } = this.request;
     const rows = dataOptionsOf(config, model, await this.settings(), this.callbacks.onNote);
     const tokenizer = await loadTokenizer(directory);
-    return loadSplits({ ...data, tokenizer, options: rows, vocabSize: model.vocabSize });
+    const settings = await this.settings();
+    const vocabSize = settings.method === 'lora' ? grownVocabulary(model, settings.trainable_token_indices) : model.vocabSize;
+    return loadSplits({ ...data, tokenizer, options: rows, vocabSize });
   }
 
   /** What is trained. @throws ConfigError when it does not go with the adapter to go on from. */

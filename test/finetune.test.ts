@@ -44,13 +44,13 @@ describe('finetune', () => {
     expect(told).toEqual(['device', 'model', 'note', 'data', 'load', 'ready', 'step', 'evaluate', 'step', 'evaluate']);
     expect(training).toMatchObject({ steps: 4, totalSteps: 4, stoppedEarly: false });
     expect(test).toBeUndefined();
-    expect(Object.keys(files).sort()).toEqual(['adapter_config.json', 'adapter_model.safetensors', 'config.yaml', 'tokenizer_config.json']);
+    expect(Object.keys(files).sort()).toEqual(['README.md', 'adapter_config.json', 'adapter_model.safetensors', 'config.yaml', 'tokenizer_config.json', 'training_record.json']);
     expect(new TextDecoder().decode(files['tokenizer_config.json'] as Uint8Array)).toBe('{"kept": "as it is"}');
     expect(JSON.parse(files['adapter_config.json'] as string)).toMatchObject({ base_model_name_or_path: 'org/tiny', revision: 'v1.2' });
     expect(counts.trainable).toBeGreaterThan(0);
 
     const session = await openSession({ model, adapter: memoryDirectory('trained', files), device: 'wasm', host: nodeHost });
-    expect(session.adapter?.parameters.reduce((sum, { variable }) => sum + variable.size, 0)).toBe(counts.trainable);
+    expect(session.adapters.adapter?.parameters.reduce((sum, { variable }) => sum + variable.size, 0)).toBe(counts.trainable);
     await session.dispose();
   });
 

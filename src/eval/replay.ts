@@ -4,11 +4,11 @@ import { generate } from './generate.js';
 
 /** A greedy continuation, kept so that it can be asked for again elsewhere. */
 export interface Replay {
-  readonly prompt: readonly number[];
+  readonly prompt: number[];
   /** New tokens; the token that ended the text is not among them. */
-  readonly tokens: readonly number[];
+  readonly tokens: number[];
   /** For each new token, how far its logit lay above the second highest. */
-  readonly margins: readonly number[];
+  readonly margins: number[];
 }
 
 /** What became of a replay. */

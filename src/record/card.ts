@@ -2,11 +2,14 @@ import { stringify } from 'yaml';
 import type { RunConfig } from '../config/schema.js';
 import type { TrainingRecord } from './record.js';
 
-/** What the hub calls the way a method is stored: PEFT's where PEFT loads it. */
+/** The name under which the Hub shows it. */
+export const CARD_FILE = 'README.md';
+
+/** How what was trained is called and loaded. */
 export interface CardMethod {
   readonly name: string;
-  /** Loadable with `PeftModel.from_pretrained`. */
-  readonly peft: boolean;
+  /** `peft`: with PEFT's `PeftModel.from_pretrained`; `own`: only here; `model`: it is a whole model. */
+  readonly loads: 'peft' | 'own' | 'model';
 }
 
 /**
@@ -17,57 +20,60 @@ export interface CardMethod {
 export function modelCard(record: TrainingRecord, config: RunConfig, method: CardMethod): string {
   const { base } = record;
   const hub = /^[\w.-]+\/[\w.-]+$/.test(base.name);
+  // The path on the machine that trained says nothing to a reader.
+  const name = hub ? base.name : (base.name.split(/[\\/]/).at(-1) ?? base.name);
   const front = {
     ...(hub ? { base_model: base.name } : {}),
-    library_name: 'peft',
+    library_name: { peft: 'peft', own: 'lowrank', model: 'transformers' }[method.loads],
     pipeline_tag: 'text-generation',
-    tags: [method.name, 'lowrank', ...(hub ? [`base_model:adapter:${base.name}`] : [])],
+    tags: [method.name, 'lowrank', ...(hub ? [`base_model:${method.loads === 'model' ? 'finetune' : 'adapter'}:${base.name}`] : [])],
   };
   const sections = [
-    `# ${method.name} adapter for ${base.name}`,
+    method.loads === 'model' ? `# ${name}, fine-tuned` : `# ${method.name} adapter for ${name}`,
     `Trained with lowrank ${record.versions['lowrank'] ?? ''} on ${record.device}; ${record.parameters.trainable.toLocaleString('en')} of ${record.parameters.total.toLocaleString('en')} parameters.`,
     '## Data',
-    table(['part', 'files', 'rows', 'tokens', 'supervised tokens'], record.data.map((d) => [d.part, Object.keys(d.files).join(', '), d.rows, d.tokens, d.supervised_tokens])),
+    table(['part', 'files', 'rows', 'tokens', 'supervised tokens'], record.data.map((d) => [d.part, Object.keys(d.files).join(', '), d.rows, d.tokens ?? '', d.supervised_tokens ?? ''])),
     '## Settings',
-    '```yaml',
-    stringify({ quantization: config.quantization, adapter: config.adapter, data: withoutPaths(config.data), training: withoutPaths(config.training) }).trimEnd(),
-    '```',
+    fenced('yaml', [stringify({ quantization: config.quantization, adapter: withoutPaths(config.adapter), data: withoutPaths(config.data), training: withoutPaths(config.training) }).trimEnd()]),
     '## Results',
     table(['', ''], Object.entries(record.results).map(([name, value]) => [name.replaceAll('_', ' '), Number(value.toPrecision(5))])),
     '## Use',
-    ...usage(base.name, base.quantization, method),
+    ...usage(hub ? name : `path/to/${name}`, base.quantization, method),
     '## Versions',
     Object.entries(record.versions).map(([name, version]) => `${name} ${version}`).join(', '),
   ];
-  return `---\n${stringify(front)}---\n${sections.join('\n\n').replaceAll('```yaml\n\n', '```yaml\n').replaceAll('\n\n```\n', '\n```\n')}\n`;
+  return `---\n${stringify(front)}---\n${sections.join('\n\n')}\n`;
 }
 
 function usage(base: string, quantization: TrainingRecord['base']['quantization'], method: CardMethod): string[] {
   const { bnb_4bit_quant_type: type, bnb_4bit_use_double_quant: double = false } = quantization ?? {};
   const quantize = type === undefined ? '' : `, quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="${type}", bnb_4bit_use_double_quant=${double ? 'True' : 'False'})`;
-  const python = [
-    '```python',
-    'from peft import PeftModel',
-    `from transformers import AutoModelForCausalLM${type === undefined ? '' : ', BitsAndBytesConfig'}`,
-    `base = AutoModelForCausalLM.from_pretrained("${base}"${quantize})`,
-    'model = PeftModel.from_pretrained(base, "path/to/this/folder")',
-    '```',
-  ].join('\n');
+  const importLine = `from transformers import AutoModelForCausalLM${type === undefined ? '' : ', BitsAndBytesConfig'}`;
+  const here = 'path/to/this/folder';
+  const transformers = (model: string): string => `AutoModelForCausalLM.from_pretrained("${model}"${quantize})`;
+  const python = {
+    peft: ['from peft import PeftModel', importLine, `model = PeftModel.from_pretrained(${transformers(base)}, "${here}")`],
+    model: [importLine, `model = ${transformers(here)}`],
+    own: undefined,
+  }[method.loads];
   const quantized = type === undefined ? '' : `, quantization: { quantType: '${type}', doubleQuant: ${double} }`;
+  const loaded = method.loads === 'model' ? `model: await openDirectory('${here}')` : `model: await openDirectory('${base}'), adapter: await openDirectory('${here}')`;
   const typescript = [
-    '```ts',
     "import { openSession } from 'lowrank';",
     "import { nodeHost, openDirectory } from 'lowrank/node';",
-    `const session = await openSession({ model: await openDirectory('${base}'), adapter: await openDirectory('path/to/this/folder')${quantized}, device: 'auto', host: nodeHost });`,
-    '```',
-  ].join('\n');
-  return method.peft ? [python, typescript] : ['PEFT has no such method; it is loaded by lowrank:', typescript];
+    `const session = await openSession({ ${loaded}${quantized}, device: 'auto', host: nodeHost });`,
+  ];
+  return [python === undefined ? 'PEFT has no such method; lowrank loads it:' : fenced('python', python), fenced('ts', typescript)];
 }
 
 /** Paths of the machine that trained say nothing to a reader. */
 function withoutPaths(section: object): object {
-  const paths = new Set(['train', 'validation', 'test', 'output_dir']);
+  const paths = new Set(['train', 'validation', 'test', 'output_dir', 'init_from']);
   return Object.fromEntries(Object.entries(section).filter(([key]) => !paths.has(key)));
+}
+
+function fenced(language: string, lines: readonly string[]): string {
+  return ['```' + language, ...lines, '```'].join('\n');
 }
 
 function table(header: readonly string[], rows: readonly (readonly (string | number)[])[]): string {

@@ -25,7 +25,7 @@ const schema = z.object({
   }),
   /** SHA-256 of the tokenizer's files, the chat template among them. */
   tokenizer: hashes,
-  data: z.array(z.object({ part: z.string(), rows: z.int().min(0), tokens: z.int().min(0), supervised_tokens: z.int().min(0), files: hashes })),
+  data: z.array(z.object({ part: z.string(), rows: z.int().min(0), tokens: z.int().min(0).nullable(), supervised_tokens: z.int().min(0).nullable(), files: hashes })),
   parameters: z.object({ trainable: z.int().min(0), total: z.int().min(0) }),
   results: z.record(z.string(), z.number()),
   replays: z.array(z.object({ prompt: ids, tokens: ids, margins: z.array(z.number()) })),

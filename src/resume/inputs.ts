@@ -4,9 +4,7 @@ import { partsOf, type DataPart } from '../data/parts.js';
 import type { DataSource } from '../data/row.js';
 import { FormatError } from '../errors.js';
 import { readJson, type Directory } from '../io/directory.js';
-import { hashSource } from '../io/hash.js';
-import { memorySource } from '../io/source.js';
-import { hashFiles, hashTokenizer, hashWeights } from '../record/hashes.js';
+import { hashFiles, hashRows, hashTokenizer, hashWeights } from '../record/hashes.js';
 import { optionDifferences } from './options.js';
 
 /** In a checkpoint: what the run was made of. */
@@ -76,8 +74,7 @@ export function inputDifferences(before: RunInputs, now: RunInputs, config: RunC
 async function hashData(sources: Sources): Promise<Record<string, string>> {
   const found: Record<string, string> = {};
   for (const [i, source] of partsOf(sources).flatMap((part) => part.sources).entries()) {
-    const bytes = 'rows' in source ? memorySource(source.name, new TextEncoder().encode(JSON.stringify(source.rows))) : source;
-    found[`file ${i + 1}`] = await hashSource(bytes);
+    found[`file ${i + 1}`] = await hashRows(source);
   }
   return found;
 }

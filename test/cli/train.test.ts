@@ -60,7 +60,7 @@ describeBackends('lowrank train', ['wasm', 'webgpu'], (backend) => {
     expect(stderr).toMatch(/train: 64 rows \(tokens\), 768 tokens, 704 supervised, longest 12, 1 dropped\n {2}dropped .*train.jsonl, row 65: nothing to learn/);
     expect(stderr).toMatch(/parameters: trainable [\d.]+k \(.*\), total/);
     expect(stderr).toContain('step 16/16');
-    expect((await readdir(out)).sort()).toEqual(['adapter_config.json', 'adapter_model.safetensors', 'config.yaml', 'metrics.jsonl']);
+    expect((await readdir(out)).sort()).toEqual(['README.md', 'adapter_config.json', 'adapter_model.safetensors', 'checkpoint-16', 'checkpoint-8', 'config.yaml', 'metrics.jsonl', 'training_record.json']);
 
     const lines = await metrics(out);
     const steps = lines.filter((line) => line['learning_rate'] !== undefined);
