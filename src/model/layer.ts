@@ -1,0 +1,125 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { attention, gelu, swiglu } from '../../kernels/index.js';
+import type { KvCache } from './cache.js';
+import type { ModelConfig } from './config.js';
+import type { LinearRole } from './families/family.js';
+import { splitGateUp, splitQkv, type Projections } from './fused.js';
+import type { ForwardContext, Linear } from './linear.js';
+import { normalise, type NormWeights } from './norm.js';
+import type { RopeTables } from './rope.js';
+import type { LayerNorms } from './weights.js';
+
+/** The rows that run through a layer. */
+export interface LayerInput {
+  readonly batch: number;
+  /** Tokens of each row in this pass. */
+  readonly length: number;
+  /** int32 `[batch · (cached + length)]`: where the segment of each token begins in its row (left padding); 0 unless given. */
+  readonly starts?: tf.Tensor1D;
+  /** Earlier tokens of the same rows; this pass is added to it. */
+  readonly cache?: KvCache;
+}
+
+/** What an adapter puts behind a sublayer: y `[tokens, hidden]` as it would be added to the residual stream, to what is added instead. */
+export type SublayerAdapter = (y: tf.Tensor2D, context: ForwardContext) => tf.Tensor2D;
+
+/** What a layer takes from its decoder: by module path, whatever stands there at the moment. */
+export interface LayerHost {
+  readonly config: ModelConfig;
+  readonly linears: ReadonlyMap<string, Linear>;
+  readonly sublayers: ReadonlyMap<string, SublayerAdapter>;
+}
+
+/** Attention and MLP, with their norms and residual connections. */
+export class DecoderLayer {
+  private readonly config: ModelConfig;
+
+  constructor(
+    private readonly host: LayerHost,
+    private readonly index: number,
+    private readonly norms: LayerNorms,
+    private readonly rope: RopeTables | undefined,
+  ) {
+    this.config = host.config;
+  }
+
+  /** x `[tokens, hidden]` to the same shape. */
+  forward(x: tf.Tensor2D, input: LayerInput, context: ForwardContext): tf.Tensor2D {
+    const { norms } = this;
+    return tf.tidy(() => {
+      if (this.config.parallelResidual) {
+        const y = this.norm(x, norms.attention);
+        const attended = this.attend(y, input, context);
+        return tf.add(tf.add(x, attended), this.transform(norms.mlp === undefined ? y : this.norm(x, norms.mlp), context));
+      }
+      const attended = tf.tidy(() => this.attend(this.norm(x, norms.attention), input, context));
+      const middle = tf.add<tf.Tensor2D>(x, attended);
+      attended.dispose();
+      return tf.tidy(() => tf.add(middle, this.transform(this.norm(middle, norms.mlp ?? norms.attention), context)));
+    });
+  }
+
+  /** What attention adds to the residual stream; y `[tokens, hidden]` is normalised. */
+  private attend(y: tf.Tensor2D, input: LayerInput, context: ForwardContext): tf.Tensor2D {
+    return tf.tidy(() => {
+      const apply = (role: LinearRole, z: tf.Tensor2D): tf.Tensor2D => this.linear(role, z, context);
+      const projections: Projections = this.has('qkv') ? splitQkv(apply('qkv', y), this.config) : [apply('q', y), apply('k', y), apply('v', y)];
+      return this.sublayer('attention', apply('o', this.mix(projections, input)), context);
+    });
+  }
+
+  /** What the MLP adds to the residual stream; y `[tokens, hidden]` is normalised. */
+  private transform(y: tf.Tensor2D, context: ForwardContext): tf.Tensor2D {
+    const { activation } = this.config;
+    return tf.tidy(() => {
+      const apply = (role: LinearRole, z: tf.Tensor2D): tf.Tensor2D => this.linear(role, z, context);
+      const inner = (): tf.Tensor2D => {
+        if (this.has('gateUp')) return swiglu(...splitGateUp(apply('gateUp', y)), activation);
+        return this.has('gate') ? swiglu(apply('gate', y), apply('up', y), activation) : gelu(apply('up', y), activation);
+      };
+      return this.sublayer('mlp', apply('down', inner()), context);
+    });
+  }
+
+  /** Attention proper, `[tokens, heads · headDim]`. */
+  private mix([q, k, v]: Projections, { batch, length, starts, cache }: LayerInput): tf.Tensor2D {
+    const { numHeads, numKvHeads, headDim, windows } = this.config;
+    const [query, key] = [this.normHeads(q, this.norms.query), this.normHeads(k, this.norms.key)];
+    const seen = cache === undefined ? { k: key, v } : cache.append(this.index, key, v);
+    const keyLength = seen.k.shape[0] / batch;
+    const window = windows[this.index];
+    return attention(query, seen.k, seen.v, {
+      ...{ batch, queryLength: length, keyLength, numHeads, numKvHeads, headDim },
+      ...(this.rope === undefined ? {} : { rotary: this.rope.upTo(keyLength) }),
+      ...(window === undefined ? {} : { window }),
+      ...(starts === undefined ? {} : { starts }),
+    });
+  }
+
+  private has(role: LinearRole): boolean {
+    return this.config.family.modules.linears[role] !== undefined;
+  }
+
+  private linear(role: LinearRole, y: tf.Tensor2D, context: ForwardContext): tf.Tensor2D {
+    const { modules } = this.config.family;
+    const name = `${modules.layer(this.index)}.${modules.linears[role] ?? role}`;
+    const slot = this.host.linears.get(name);
+    if (slot === undefined) throw new Error(`no linear layer ${name}`);
+    return slot.forward(y, context);
+  }
+
+  private sublayer(part: 'attention' | 'mlp', y: tf.Tensor2D, context: ForwardContext): tf.Tensor2D {
+    const { modules } = this.config.family;
+    return this.host.sublayers.get(`${modules.layer(this.index)}.${modules.sublayers[part]}`)?.(y, context) ?? y;
+  }
+
+  private norm(x: tf.Tensor2D, weights: NormWeights): tf.Tensor2D {
+    return normalise(x, weights, this.config.normEps);
+  }
+
+  private normHeads(x: tf.Tensor2D, weights: NormWeights | undefined): tf.Tensor2D {
+    if (weights === undefined) return x;
+    const heads = tf.reshape(x, [-1, this.config.headDim]) as tf.Tensor2D;
+    return tf.reshape<tf.Rank.R2>(this.norm(heads, weights), x.shape);
+  }
+}
