@@ -7,17 +7,18 @@ const always = (): boolean => true;
 /** More steps at the end change nothing before. */
 const withOpenEnd = ({ training }: RunConfig): boolean => OPEN_ENDED.has(training.lr_scheduler_type) && training.warmup_ratio === 0;
 
+/** Options of an entry of data.train that say where it lies and what it is called. */
+const PLACES = new Set(['path', 'split', 'data_files', 'name']);
+
 /**
  * The options that may differ between a run and its continuation, because they change no number of it; every other option that
  * differs is named and refused. The files that some of them name are compared by what they hold.
  */
 export const MAY_CHANGE: Readonly<Record<string, (config: RunConfig) => boolean>> = {
-  // Where things lie.
+  // Where things lie; the entries of data.train and data.validation are compared without it.
   model: always,
   model_revision: always,
   'adapter.init_from': always,
-  'data.train': always,
-  'data.validation': always,
   'data.test': always,
   'training.output_dir': always,
   'training.overwrite_output_dir': always,
@@ -49,10 +50,23 @@ export function optionDifferences(before: unknown, now: RunConfig): string[] {
 /** `section.option` to its value as JSON. */
 function leaves(config: unknown): Map<string, string> {
   const found = new Map<string, string>();
-  const isSection = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
   for (const [name, value] of Object.entries(isSection(config) ? config : {})) {
     if (!isSection(value)) found.set(name, JSON.stringify(value));
-    else for (const [option, leaf] of Object.entries(value)) found.set(`${name}.${option}`, JSON.stringify(leaf));
+    else {
+      for (const [option, leaf] of Object.entries(value)) {
+        const path = `${name}.${option}`;
+        found.set(path, JSON.stringify(path === 'data.train' || path === 'data.validation' ? placeless(leaf) : leaf));
+      }
+    }
   }
   return found;
+}
+
+/** How each entry of a list of data is read and weighed: a path alone says nothing of it. */
+function placeless(entries: unknown): unknown[] {
+  return (Array.isArray(entries) ? entries : [entries]).map((entry: unknown) => (isSection(entry) ? Object.fromEntries(Object.entries(entry).filter(([key]) => !PLACES.has(key))) : {}));
+}
+
+function isSection(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
