@@ -6,6 +6,7 @@ import { openDevice } from './device/open.js';
 import type { Directory } from './io/directory.js';
 import type { Decoder } from './model/decoder.js';
 import { loadModel, readModelConfig, type LoadQuantization } from './model/load.js';
+import { besideAdapter } from './tokenizer/added-tokens.js';
 import { loadTokenizer, type Tokenizer } from './tokenizer/tokenizer.js';
 
 export interface SessionRequest {
@@ -46,7 +47,7 @@ export interface Session {
  * @throws DeviceError when the device cannot be had; FormatError when a file is broken or the adapter does not fit.
  */
 export async function openSession(request: SessionRequest): Promise<Session> {
-  const tokenizer = await loadTokenizer(request.model);
+  const tokenizer = await loadTokenizer(request.adapter === undefined ? request.model : await besideAdapter(request.model, request.adapter));
   const device = await openDevice(request.device, request.host);
   let decoder: Decoder | undefined;
   let adapters: AdapterSet | undefined;

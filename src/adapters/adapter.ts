@@ -37,6 +37,14 @@ export interface Adapter {
   dispose(): void;
 }
 
+/** For going on with a saved adapter's training. */
+export interface AdapterLoadOptions {
+  /** Instead of the saved one's. */
+  readonly dropout?: number;
+  /** LoRA+'s factor on the learning rate of B. */
+  readonly learningRateRatio?: number;
+}
+
 /** Names and shapes of tensors, as a file's header gives them. */
 export type TensorShapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
 
@@ -58,7 +66,7 @@ export interface AdapterMethodDefinition<C extends AdapterConfig = AdapterConfig
    */
   create(decoder: Decoder, options: O, seed: number | undefined): Adapter;
   /** @throws FormatError listing every missing, unexpected and misshapen tensor. */
-  load(decoder: Decoder, config: C, tensors: ReadonlyMap<string, TensorBytes>, name: string, options?: { dropout?: number }): Adapter | Promise<Adapter>;
+  load(decoder: Decoder, config: C, tensors: ReadonlyMap<string, TensorBytes>, name: string, options?: AdapterLoadOptions): Adapter | Promise<Adapter>;
   /** @throws FormatError naming the file and each wrong or unsupported field. */
   parseConfig(json: unknown, name?: string): C;
   /** The text of adapter_config.json. */

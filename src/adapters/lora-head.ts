@@ -7,7 +7,7 @@ import type { ForwardContext } from '../model/linear.js';
 export class AdaptedHead implements Head {
   constructor(
     readonly name: string,
-    private readonly vocab: number,
+    readonly vocab: number,
     private readonly parameters: readonly tf.Tensor[],
     /** Hidden rows `[n, dim]` to scores `[n, vocab]`. */
     private readonly scores: (hidden: tf.Tensor2D, context: ForwardContext) => tf.Tensor2D,

@@ -44,7 +44,7 @@ export const lora = {
     const merged = options.dropout === undefined ? config : { ...config, loraDropout: options.dropout };
     // All are read before any goes to the device, so that a broken one leaves nothing behind.
     const read = new Map([...tensors.keys()].map((key) => [key, tensorValues(tensors, key, name)]));
-    const parts = loraParts(decoder, merged, loraLayout(decoder.config, merged), { kind: 'saved', values: (key) => read.get(key) as Float32Array }, 1);
+    const parts = loraParts(decoder, merged, loraLayout(decoder.config, merged), { kind: 'saved', values: (key) => read.get(key) as Float32Array }, options.learningRateRatio ?? 1);
     const adapter = new LoraAdapter(decoder, merged, parts);
     try {
       await adapter.initialize();

@@ -2,7 +2,7 @@ import { FormatError } from '../errors.js';
 import { readJson, type Directory } from '../io/directory.js';
 import { encodeSafetensors, type TensorBytes } from '../io/safetensors.js';
 import type { Decoder } from '../model/decoder.js';
-import type { Adapter } from './adapter.js';
+import type { Adapter, AdapterLoadOptions } from './adapter.js';
 import type { AdapterConfig } from './config.js';
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, readPeftAdapter } from './peft-document.js';
 import { definitionOf, methodOf, parseAdapterConfig } from './registry.js';
@@ -31,12 +31,12 @@ export async function readAdapterConfig(directory: Directory): Promise<AdapterCo
 }
 
 /** Puts an adapter that was read on a decoder. @throws FormatError listing everything that does not fit. */
-export async function putAdapter(decoder: Decoder, { config, tensors }: AdapterFiles, name: string, options: { dropout?: number } = {}): Promise<Adapter> {
+export async function putAdapter(decoder: Decoder, { config, tensors }: AdapterFiles, name: string, options: AdapterLoadOptions = {}): Promise<Adapter> {
   return definitionOf(methodOf(config)).load(decoder, config, tensors, name, options);
 }
 
 /** Puts a saved adapter on a decoder. @throws FormatError listing everything that does not fit. */
-export async function loadAdapter(decoder: Decoder, directory: Directory, options: { dropout?: number } = {}): Promise<Adapter> {
+export async function loadAdapter(decoder: Decoder, directory: Directory, options: AdapterLoadOptions = {}): Promise<Adapter> {
   return putAdapter(decoder, await readAdapter(directory), directory.name, options);
 }
 

@@ -75,6 +75,7 @@ const adapter = z.strictObject({
     .union([z.array(z.int().min(0)).min(1), z.record(text(), z.array(z.int().min(0)).min(1))])
     .exactOptional()
     .describe('Rows of the embedding that are trained; or rows of several modules, by their names.'),
+  added_tokens: z.array(text()).min(1).exactOptional().describe('Tokens that the tokenizer gets besides its own; their rows of embedding and output layer are trained.'),
   init_from: text()
     .exactOptional()
     .describe('Folder of a PEFT adapter to go on training from, instead of a fresh one.')

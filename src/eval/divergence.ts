@@ -22,7 +22,7 @@ export async function divergence(decoder: Decoder, rows: readonly (readonly numb
   for (const row of rows) for await (const chunk of logProbabilities(decoder, row)) before.push(chunk);
   await change();
   let [index, sum, maxKl, changed, positions] = [0, 0, 0, 0, 0];
-  const vocab = decoder.config.vocabSize;
+  const vocab = decoder.vocabSize;
   for (const row of rows) {
     for await (const after of logProbabilities(decoder, row)) {
       const reference = before[index++] as Float32Array;
@@ -45,7 +45,7 @@ async function* logProbabilities(decoder: Decoder, row: readonly number[]): Asyn
   const hidden = tf.tidy(() => decoder.hidden({ ids: tf.tensor1d(Int32Array.from(row), 'int32'), batch: 1, length: row.length }));
   try {
     const [count, width] = hidden.shape;
-    const size = headChunkRows(decoder.config.vocabSize);
+    const size = headChunkRows(decoder.vocabSize);
     for (let begin = 0; begin < count; begin += size) {
       const chunk = tf.tidy(() => tf.logSoftmax(decoder.logits(tf.slice(hidden, [begin, 0], [Math.min(size, count - begin), width]))));
       const values = await chunk.data<'float32'>();

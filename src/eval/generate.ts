@@ -45,7 +45,7 @@ export async function generate(decoder: Decoder, prompts: readonly (readonly num
     for (let made = 0; made < room && results.some((r) => !r.done); made++) {
       const length = ids.length / batch;
       const logits = await nextLogits(decoder, ids, batch, length, pads, cache);
-      const vocab = decoder.config.vocabSize;
+      const vocab = decoder.vocabSize;
       ids = Int32Array.from(results, (result, row) => {
         if (result.done) return 0;
         const token = sampleToken(logits.subarray(row * vocab, (row + 1) * vocab), sampling, randoms[row] as Random);

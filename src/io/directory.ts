@@ -27,6 +27,19 @@ export function memoryDirectory(name: string, files: Readonly<Record<string, Uin
   };
 }
 
+/** A folder that lies over another: a file of its own hides one of the other. `only` says which of its files count; all unless given. */
+export function overlaid(base: Directory, top: Directory, only: (path: string) => boolean = () => true): Directory {
+  return {
+    name: base.name,
+    async list() {
+      return [...new Set([...(await base.list()), ...(await top.list()).filter(only)])].sort();
+    },
+    async open(path) {
+      return (only(path) ? await top.open(path) : undefined) ?? (await base.open(path));
+    },
+  };
+}
+
 /** Files that a browser's user picked, by their relative path. */
 export function blobDirectory(name: string, files: ReadonlyMap<string, Blob>): Directory {
   return {

@@ -6,6 +6,8 @@ import type { ForwardContext } from './linear.js';
 export interface Head {
   /** Module path in the checkpoint. */
   readonly name: string;
+  /** Tokens that it tells apart. */
+  readonly vocab: number;
   /** Scores of the next token, `[rows, vocab]`, for hidden states `[rows, hidden]`. */
   logits(hidden: tf.Tensor2D): tf.Tensor2D;
   /**
@@ -23,6 +25,10 @@ export class FrozenHead implements Head {
     readonly weight: FrozenWeight,
     readonly bias?: tf.Tensor1D,
   ) {}
+
+  get vocab(): number {
+    return this.weight.shape[0];
+  }
 
   logits(hidden: tf.Tensor2D): tf.Tensor2D {
     return linear(hidden, this.weight, this.options());

@@ -30,7 +30,7 @@ export async function runEval(flags: EvalFlags): Promise<void> {
     try {
       const { decoder, tokenizer, device, adapters } = session;
       const options = dataOptions(flags, effectiveMaxLength(flags.maxLength, decoder.maxLength, tell));
-      const data = await loadDataset({ source: files.sources['--data'], tokenizer, options, vocabSize: decoder.config.vocabSize });
+      const data = await loadDataset({ source: files.sources['--data'], tokenizer, options, vocabSize: decoder.vocabSize });
       tell([describeDataset('data', data), ...describeDropped(data.dropped)].join('\n'));
       // One adapter, or the base, is what is asked for; of several each, beside the base.
       const names = adapters.names.length > 1 ? [undefined, ...adapters.names] : [adapters.active];

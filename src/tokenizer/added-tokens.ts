@@ -1,0 +1,39 @@
+import { ConfigError, FormatError } from '../errors.js';
+import { memoryDirectory, overlaid, readJson, type Directory } from '../io/directory.js';
+import { isRecord } from '../io/json.js';
+import { TOKENIZER_FILES } from './tokenizer.js';
+import { countVocabulary, normaliseTokenizerJson } from './tokenizer-json.js';
+
+const FILE = 'tokenizer.json';
+
+/** The model directory with the tokenizer that lies beside an adapter, where there is one: it is the one that this was trained with. */
+export async function besideAdapter(model: Directory, adapter: Directory): Promise<Directory> {
+  return (await adapter.list()).includes(FILE) ? overlaid(model, adapter, (path) => TOKENIZER_FILES.includes(path)) : model;
+}
+
+/**
+ * A model directory whose tokenizer has further tokens, each found in a text before anything else is, and the ids of these. One that is
+ * there already keeps its id; new ones follow the vocabulary, as transformers' `add_tokens` has them.
+ * @throws ConfigError without a tokenizer.json; FormatError for a broken one.
+ */
+export async function withAddedTokens(directory: Directory, tokens: readonly string[]): Promise<{ directory: Directory; ids: readonly number[] }> {
+  const raw = await readJson(directory, FILE);
+  if (raw === undefined) throw new ConfigError(`adapter.added_tokens: ${directory.name} has no ${FILE}`);
+  const settings = await readJson(directory, 'tokenizer_config.json');
+  const json = normaliseTokenizerJson(raw, `${directory.name}/${FILE}`, isRecord(settings) ? settings : {});
+  const { vocab } = json.model;
+  const known = new Map(json.added_tokens.map(({ content, id }) => [content, id]));
+  if (isRecord(vocab)) for (const [token, id] of Object.entries(vocab)) known.set(token, Number(id));
+  if (Array.isArray(vocab)) vocab.forEach((entry: unknown, id) => Array.isArray(entry) && known.set(String(entry[0]), id));
+  let next = countVocabulary(json);
+  const added: Record<string, unknown>[] = [];
+  const ids = [...new Set(tokens)].map((content) => {
+    const id = known.get(content) ?? next++;
+    if (!known.has(content)) added.push({ id, content, single_word: false, lstrip: false, rstrip: false, normalized: true, special: false });
+    return id;
+  });
+  const before = (raw as Record<string, unknown>)['added_tokens'] ?? [];
+  if (!Array.isArray(before)) throw new FormatError(`${directory.name}/${FILE}: field "added_tokens" is not a list`);
+  const text = JSON.stringify({ ...(raw as Record<string, unknown>), added_tokens: [...(before as unknown[]), ...added] }, null, 2);
+  return { directory: overlaid(directory, memoryDirectory(directory.name, { [FILE]: text })), ids };
+}
