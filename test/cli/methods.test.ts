@@ -1,10 +1,13 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/config/load.js';
+import { localDirectory } from '../../src/io/node.js';
+import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { describeBackends } from '../support/backends.js';
 import { lowrank } from '../support/cli.js';
+import { readTensors } from '../support/goldens.js';
 import { countingRows, toJsonl, writeTinyModel } from '../support/tiny-model.js';
 
 const CONFIG = `
@@ -121,6 +124,29 @@ describeBackends('lowrank train', ['wasm', 'webgpu'], (backend) => {
       const file = type === undefined ? 'model.safetensors' : 'adapter_model.safetensors';
       expect(Buffer.compare(await readFile(join(part, file)), await readFile(join(whole, file)))).toBe(0);
     });
+  });
+});
+
+describe('a prompt that starts from a text', () => {
+  it('has the embedded tokens of it, with the tokenizer named as PEFT wants it', async () => {
+    const base = resolve('configs/quickstart/base');
+    const out = join(folder, 'text');
+    // The first step of a warm-up changes nothing.
+    const sets = [
+      ...[`model=${base}`, `data.train=${resolve('configs/quickstart/train.jsonl')}`, 'data.validation=', 'data.test=', 'device=wasm', `training.output_dir=${out}`],
+      ...['training.max_steps=1', 'training.warmup_steps=1', 'training.eval_steps=', 'training.per_device_train_batch_size=1'],
+      ...['adapter.method=prompt_tuning', 'adapter.num_virtual_tokens=4', 'adapter.prompt_tuning_init=TEXT', 'adapter.prompt_tuning_init_text=Once upon a time there was a dog'],
+    ];
+    const { status, stderr } = await lowrank('train', config, ...asSets(sets));
+    expect(status, stderr).toBe(0);
+    expect(JSON.parse(await readFile(join(out, 'adapter_config.json'), 'utf8'))).toMatchObject({ prompt_tuning_init: 'TEXT', tokenizer_name_or_path: base });
+    const tokenizer = (await loadTokenizer(localDirectory(base))) as Tokenizer;
+    const tokens = tokenizer.encode('Once upon a time there was a dog').slice(0, 4);
+    const table = (await readTensors(join(base, 'model.safetensors'))).get('model.embed_tokens.weight') as { shape: readonly number[]; values: Float32Array };
+    const width = table.shape[1] as number;
+    const saved = (await readTensors(join(out, 'adapter_model.safetensors'))).get('prompt_embeddings');
+    expect(saved?.shape).toEqual([4, width]);
+    expect([...(saved?.values ?? [])]).toEqual(tokens.flatMap((token) => [...table.values.slice(token * width, (token + 1) * width)]));
   });
 });
 
