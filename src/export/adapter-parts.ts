@@ -1,5 +1,6 @@
 import { ADAPTER_CONFIG, type PeftAdapter } from '../adapters/peft-document.js';
-import { loraScale, patternValue, unsupportedFields } from '../adapters/peft-config.js';
+import { loraScale, patternValue, unsupportedFields, type PeftConfig, type TokenIndices } from '../adapters/peft-config.js';
+import { endsWithModule } from '../adapters/targets.js';
 import { mismatches } from '../io/safetensors-header.js';
 import type { TensorBytes } from '../io/safetensors.js';
 
@@ -17,6 +18,13 @@ export interface LoraPair {
   readonly scale: number;
 }
 
+/** Rows of a table that were trained by themselves; row j of the values is row `indices[j]` of the table, or a new one behind it. */
+export interface TableRows {
+  readonly indices: readonly number[];
+  /** `[rows, hidden]`. */
+  readonly values: TensorBytes;
+}
+
 /** The tensors of a LoRA adapter by what they do. */
 export interface AdapterParts {
   readonly pairs: readonly LoraPair[];
@@ -26,11 +34,14 @@ export interface AdapterParts {
   readonly magnitudes: ReadonlyMap<string, TensorBytes>;
   /** Tensors of the base model trained whole (`modules_to_save`), by their name in the base model. */
   readonly saved: ReadonlyMap<string, TensorBytes>;
+  /** `trainable_token_indices`, by module. */
+  readonly rows: ReadonlyMap<string, TableRows>;
 }
 
 const PREFIX = 'base_model.model.';
 const LORA = /^(.+)\.lora_(embedding_)?([AB])(?:\.weight)?$/;
 const MAGNITUDE = /^(.+)\.lora_magnitude_vector(?:\.weight)?$/;
+const ROWS = /^(.+)\.token_adapter\.trainable_tokens_delta$/;
 /** These start from a base whose weights they changed; A and B alone do not say by how much. */
 const OTHER_BASE = /^(?:pissa|loftq|olora|corda|lora_ga)/;
 
@@ -49,16 +60,22 @@ export function adapterParts(adapter: PeftAdapter): AdapterParts {
   const halves = new Map<string, { a?: TensorBytes; b?: TensorBytes; embedding: boolean }>();
   const magnitudes = new Map<string, TensorBytes>();
   const saved = new Map<string, TensorBytes>();
+  const rows = new Map<string, TableRows>();
   for (const [key, tensor] of adapter.tensors) {
     const path = key.startsWith(PREFIX) ? key.slice(PREFIX.length) : undefined;
     const lora = path === undefined ? null : LORA.exec(path);
     const magnitude = path === undefined ? null : MAGNITUDE.exec(path);
+    const table = path === undefined ? undefined : ROWS.exec(path)?.[1];
     if (lora !== null) {
       const module = lora[1] as string;
       const pair = halves.get(module) ?? { embedding: lora[2] !== undefined };
       halves.set(module, { ...pair, [lora[3] === 'A' ? 'a' : 'b']: tensor });
     } else if (magnitude !== null) {
       magnitudes.set(magnitude[1] as string, tensor);
+    } else if (table !== undefined) {
+      const indices = tokenIndices(config, table);
+      if (indices !== undefined && indices.length === tensor.shape[0]) rows.set(table, { indices, values: tensor });
+      else problems.push(`${key}: found ${tensor.shape[0]} rows, trainable_token_indices names ${indices?.length ?? 'none'}`);
     } else if (path !== undefined && /^[^:]+\.(?:weight|bias)$/.test(path) && !path.includes('.lora_')) {
       saved.set(path.replace('.modules_to_save', ''), tensor);
     } else {
@@ -81,12 +98,22 @@ export function adapterParts(adapter: PeftAdapter): AdapterParts {
     }
   }
   for (const [module, { shape }] of magnitudes) {
-    const out = pairs.find((pair) => pair.module === module)?.outFeatures;
-    if (out === undefined) problems.push(`${module}: a DoRA magnitude without the low-rank update of a linear layer`);
+    const out = [...pairs, ...embeddings].find((pair) => pair.module === module)?.outFeatures;
+    if (out === undefined) problems.push(`${module}: a DoRA magnitude without a low-rank update`);
     else if (shape.join() !== String(out)) problems.push(`${module}: found a magnitude [${shape.join(', ')}], allowed [${out}]`);
   }
   if (problems.length > 0) throw mismatches(adapter.name, problems);
-  return { pairs, embeddings, magnitudes, saved };
+  return { pairs, embeddings, magnitudes, saved, rows };
+}
+
+/** A list is for the one table that it is given for, an object names tables by the ends of their paths. */
+function tokenIndices({ trainableTokenIndices: given }: PeftConfig, module: string): readonly number[] | undefined {
+  if (given === undefined || isList(given)) return given;
+  return Object.entries(given).find(([name]) => endsWithModule(module, name))?.[1];
+}
+
+function isList(indices: TokenIndices): indices is readonly number[] {
+  return Array.isArray(indices);
 }
 
 /**
@@ -95,11 +122,12 @@ export function adapterParts(adapter: PeftAdapter): AdapterParts {
  * @throws FormatError listing everything that is more than a plain LoRA.
  */
 export function plainPairs(adapter: PeftAdapter, target: string): readonly LoraPair[] {
-  const { pairs, embeddings, magnitudes, saved } = adapterParts(adapter);
+  const { pairs, embeddings, magnitudes, saved, rows } = adapterParts(adapter);
   const problems: string[] = [];
   if (adapter.json['use_dora'] === true || magnitudes.size > 0) problems.push(`use_dora: ${target} has no magnitudes: merge the adapter instead`);
   for (const { module } of embeddings) problems.push(`${module}: ${target} takes no low-rank update of an embedding: merge the adapter instead`);
   for (const name of saved.keys()) problems.push(`${name}: ${target} takes no module trained whole (modules_to_save): merge the adapter instead`);
+  for (const module of rows.keys()) problems.push(`${module}: ${target} takes no rows trained by themselves (trainable_token_indices): merge the adapter instead`);
   if (problems.length > 0) throw mismatches(adapter.name, problems);
   return pairs;
 }

@@ -1,7 +1,7 @@
 import type { PeftAdapter } from '../adapters/peft-document.js';
 import { toFloat32, type TensorBytes } from '../io/safetensors.js';
 import { transposed } from '../model/stored.js';
-import { adapterParts, type LoraPair } from './adapter-parts.js';
+import { adapterParts, type LoraPair, type TableRows } from './adapter-parts.js';
 
 /** What an adapter makes of the weights of its base model. A method that can be merged gives one of these. */
 export interface Fusion {
@@ -14,15 +14,27 @@ export interface Fusion {
   fuseWeight(module: string, weight: Float32Array): Float32Array;
   /** Tensors that take the place of the base model's, by name. */
   readonly replacements: ReadonlyMap<string, TensorBytes>;
+  /** Rows of tables that take the place of the base's, by module. */
+  readonly rows: ReadonlyMap<string, TableRows>;
+}
+
+/**
+ * What any adapter makes of its base model.
+ * @throws FormatError when it is no change of weights (a trained prompt, bottlenecks), listing everything that stands against it.
+ */
+export function fusionOf(adapter: PeftAdapter): Fusion {
+  if (adapter.json['peft_type'] !== 'LAYERS') return loraFusion(adapter);
+  const replacements = new Map([...adapter.tensors].map(([key, tensor]) => [key.replace(/^base_model\.model\./, ''), tensor]));
+  return { modules: new Map(), replacements, rows: new Map(), fuseWeight: (_module, weight) => weight };
 }
 
 /**
  * LoRA and rsLoRA: W + s·B·A; DoRA: m ∘ (W + s·B·A) / ‖W + s·B·A‖, norms by output row (Liu et al. 2024, arXiv:2402.09353);
- * embeddings: W + s·(B·A)ᵀ. Sums over the rank in float64, everything else in float32.
+ * embeddings: W + s·(B·A)ᵀ, norms by feature. Sums over the rank in float64, everything else in float32.
  * @throws FormatError listing everything in the adapter that cannot be merged.
  */
 export function loraFusion(adapter: PeftAdapter): Fusion {
-  const { pairs, embeddings, magnitudes, saved } = adapterParts(adapter);
+  const { pairs, embeddings, magnitudes, saved, rows } = adapterParts(adapter);
   const linears = new Map(pairs.map((pair) => [pair.module, pair]));
   const tables = new Map(embeddings.map((pair) => [pair.module, pair]));
   const modules = new Map<string, readonly [number, number]>();
@@ -31,9 +43,14 @@ export function loraFusion(adapter: PeftAdapter): Fusion {
   return {
     modules,
     replacements: saved,
+    rows,
     fuseWeight(module, weight) {
       const table = tables.get(module);
-      if (table !== undefined) return addProduct(weight, turned(table.a, module), turned(table.b, module), table);
+      if (table !== undefined) {
+        addProduct(weight, turned(table.a, module), turned(table.b, module), table);
+        const magnitude = magnitudes.get(module);
+        return magnitude === undefined ? weight : rescaleColumns(weight, toFloat32(magnitude, module));
+      }
       const pair = linears.get(module);
       if (pair === undefined) throw new Error(`${module}: the adapter does not change it`);
       addProduct(weight, toFloat32(pair.b, module), toFloat32(pair.a, module), pair);
@@ -67,6 +84,16 @@ function rescaleRows(weight: Float32Array, magnitude: Float32Array): Float32Arra
     const factor = Math.fround((magnitude[row] as number) / Math.fround(norm));
     for (let i = 0; i < columns; i++) values[i] = (values[i] as number) * factor;
   }
+  return weight;
+}
+
+/** DoRA of a table: its norms are those of its columns, the features. */
+function rescaleColumns(weight: Float32Array, magnitude: Float32Array): Float32Array {
+  const columns = magnitude.length;
+  const squares = new Float64Array(columns);
+  weight.forEach((value, i) => (squares[i % columns] = (squares[i % columns] as number) + value * value));
+  const factors = magnitude.map((m, i) => m / Math.fround(Math.sqrt(squares[i] as number)));
+  for (let i = 0; i < weight.length; i++) weight[i] = (weight[i] as number) * (factors[i % columns] as number);
   return weight;
 }
 

@@ -57,7 +57,7 @@ function uploadAs(values: Float32Array, base: FrozenWeight, requantize: boolean)
 }
 
 function checkFits(decoder: Decoder, fusion: Fusion): void {
-  const problems = [...fusion.replacements.keys()].map((name) => `${name}: only linear layers are merged on a device; export the merged model instead`);
+  const problems = [...fusion.replacements.keys(), ...fusion.rows.keys()].map((name) => `${name}: only linear layers are merged on a device; export the merged model instead`);
   for (const [name, shape] of fusion.modules) {
     const layer = decoder.linears.get(name);
     if (layer === undefined) problems.push(`${name}: the model has no such linear layer`);

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { readPeftAdapter, type PeftAdapter } from '../../src/adapters/peft-document.js';
-import { loraFusion } from '../../src/export/fusion.js';
+import { fusionOf, loraFusion } from '../../src/export/fusion.js';
 import { mergedFiles, type MergeOptions } from '../../src/export/merge.js';
 import { openCheckpoint } from '../../src/io/checkpoint.js';
 import { memoryDirectory, readText, type Directory } from '../../src/io/directory.js';
@@ -12,11 +12,12 @@ import { loadModel } from '../../src/model/load.js';
 import { describeBackends } from '../support/backends.js';
 import { goldenFolder, HAS_SHARED, readTensors } from '../support/goldens.js';
 import { asDirectory } from '../support/outputs.js';
+import { modelFiles, TINY_CONFIG } from '../support/tiny-model.js';
 
 async function merged(base: Directory, adapter: PeftAdapter, options?: MergeOptions): Promise<Directory> {
   const checkpoint = await openCheckpoint(base);
   try {
-    return await asDirectory(await mergedFiles(base, checkpoint, loraFusion(adapter), options));
+    return await asDirectory(await mergedFiles(base, checkpoint, fusionOf(adapter), options));
   } finally {
     await checkpoint.close();
   }
@@ -138,7 +139,7 @@ describe('mergedFiles', () => {
     const adapter = await smallAdapter({ 'q.lora_A.weight': [1, 2], 'q.lora_B.weight': [2, 1], 'lm_head.lora_A.weight': [1, 3], 'lm_head.lora_B.weight': [4, 1] });
     const error = merged(smallBase(), adapter);
     await expect(error).rejects.toThrow('q: the adapter is made for [2, 2], the base has [2, 3]');
-    await expect(error).rejects.toThrow('lm_head: the base stores no lm_head.weight (tied to the embedding?)');
+    await expect(error).rejects.toThrow('lm_head: the base stores no lm_head.weight');
   });
 
   it('lists every part of an adapter that it does not know', async () => {
@@ -149,12 +150,43 @@ describe('mergedFiles', () => {
       'init_lora_weights: "pissa": the adapter belongs to a base with changed weights',
       'q: has lora_A without lora_B',
       'k: found A [3, 2] and B [2, 3], allowed [1, in] and [out, 1] for rank 1',
-      'x: a DoRA magnitude without the low-rank update of a linear layer',
+      'x: a DoRA magnitude without a low-rank update',
       'base_model.model.x.lora_B.bias: no part of a LoRA adapter',
     ]) {
       expect(() => loraFusion(adapter)).toThrow(message);
     }
     const other = { ...adapter, json: { peft_type: 'PROMPT_TUNING' }, config: undefined };
     expect(() => loraFusion(other)).toThrow('peft_type: found "PROMPT_TUNING", allowed "LORA"');
+  });
+
+  it('takes rows that were trained by themselves, new ones too, and the vocabulary grows', async () => {
+    const adapter = await smallAdapter({ 'q.token_adapter.trainable_tokens_delta': [2, 3] }, { trainable_token_indices: { q: [1, 2] } });
+    const files = await merged(smallBase({ vocab_size: 2 }), adapter);
+    const checkpoint = await openCheckpoint(files);
+    expect(checkpoint.info('q.weight').shape).toEqual([3, 3]);
+    expect([...(await checkpoint.readFloat32('q.weight'))]).toEqual([0, 1, 2, 1, 1, 1, 1, 1, 1]);
+    expect(await readText(files, 'config.json')).toContain('"vocab_size": 3');
+    const gap = await smallAdapter({ 'q.token_adapter.trainable_tokens_delta': [2, 3] }, { trainable_token_indices: [1, 3] });
+    await expect(merged(smallBase(), gap)).rejects.toThrow('q.weight: the adapter has a new row 3, the base ends at 2');
+  });
+
+  it('gives a tied model an output layer of its own when the adapter changes that', async () => {
+    const tied = { ...TINY_CONFIG, tie_word_embeddings: true };
+    const base = memoryDirectory('tied', modelFiles(tied));
+    const adapter = await smallAdapter({ 'lm_head.lora_A.weight': [1, 32], 'lm_head.lora_B.weight': [32, 1] });
+    const files = await merged(base, adapter);
+    expect(JSON.parse((await readText(files, 'config.json')) as string)).toMatchObject({ tie_word_embeddings: false });
+    const [before, after] = [await openCheckpoint(base), await openCheckpoint(files)];
+    const table = await before.readFloat32('model.embed_tokens.weight');
+    expect(await after.readFloat32('model.embed_tokens.weight')).toEqual(table);
+    expect(await after.readFloat32('lm_head.weight')).toEqual(table.map((value) => value + 2));
+  });
+
+  it('puts trained layers in the place of the base’s', async () => {
+    const weights = encodeSafetensors({ 'base_model.model.k.weight': float32Tensor([2, 3], new Float32Array(6)) });
+    const adapter = await readPeftAdapter(memoryDirectory('layers', { 'adapter_config.json': '{"peft_type": "LAYERS"}', 'adapter_model.safetensors': weights }));
+    const checkpoint = await openCheckpoint(await merged(smallBase(), adapter));
+    expect([...(await checkpoint.readFloat32('k.weight'))]).toEqual([0, 0, 0, 0, 0, 0]);
+    expect([...(await checkpoint.readFloat32('q.weight'))]).toEqual([0, 1, 2, 3, 4, 5]);
   });
 });
