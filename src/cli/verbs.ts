@@ -1,4 +1,5 @@
 import { registerBench } from './commands/bench.js';
+import { registerCombine } from './commands/combine.js';
 import { registerConfigReference } from './commands/config-reference.js';
 import { registerData } from './commands/data.js';
 import { registerDoctor } from './commands/doctor.js';
@@ -14,4 +15,4 @@ import { registerVerify } from './commands/verify.js';
 import type { RegisterVerb } from './program.js';
 
 /** All verbs, in the order of the help. Each loads what it runs on when it is called: the help and the version come at once. */
-export const VERBS: readonly RegisterVerb[] = [registerQuickstart, registerTrain, registerData, registerPlan, registerEval, registerGenerate, registerExport, registerQuantize, registerInspect, registerVerify, registerBench, registerDoctor, registerConfigReference];
+export const VERBS: readonly RegisterVerb[] = [registerQuickstart, registerTrain, registerData, registerPlan, registerEval, registerGenerate, registerExport, registerCombine, registerQuantize, registerInspect, registerVerify, registerBench, registerDoctor, registerConfigReference];
