@@ -52,12 +52,17 @@ export type { Adapter, AdapterParameter } from './adapters/adapter.js';
 export { countParameters, type ParameterCounts } from './adapters/counts.js';
 export { loraMismatches, linearSizes } from './adapters/fit.js';
 export type { AdapterOptions } from './adapters/options.js';
-export { adapterFiles, loadAdapter, readAdapter, type AdapterFiles } from './adapters/peft-files.js';
+export { adapterFiles, loadAdapter, readAdapter, readAdapterConfig, type AdapterFiles } from './adapters/peft-files.js';
 export type { PeftConfig } from './adapters/peft-config.js';
-export { METHODS, type AdapterMethod } from './adapters/registry.js';
+export type { AdapterConfig } from './adapters/config.js';
+export { definitionOf, METHODS, methodOf, type AdapterMethod, type AdapterSettings } from './adapters/registry.js';
+export { savedSettings, trainedBase } from './adapters/settings.js';
 
-// Training.
-export { AdamW, type AdamWOptions } from './train/optimizer.js';
+// Training, and checkpoints to go on from.
+export { AdamW, type AdamWOptions, type Optimizer, type OptimizerState } from './train/optimizer.js';
+export { checkpointName, type CheckpointInfo } from './resume/checkpoint.js';
+export { MANIFEST_FILE, manifestProblem } from './resume/manifest.js';
+export { readTrainState, trainStateFiles, type TrainState } from './train/state.js';
 export { train, type EvalMetrics, type StepMetrics, type TrainCallbacks, type TrainRequest, type TrainResult } from './train/trainer.js';
 
 // Evaluation and generation.

@@ -48,9 +48,8 @@ export async function planOutput(path: string, { overwrite, resume: wanted, note
   const resume = wanted === false ? undefined : await findCheckpoint(folder, wanted, note);
   const own = wanted === true || (resume !== undefined && dirname(resume) === folder);
   const present = (await isDirectory(folder)) ? await readdir(folder) : [];
-  // A run that was stopped before its first checkpoint leaves a log alone.
-  const foreign = own ? resume === undefined && present.some((name) => name !== METRICS_FILE && !name.startsWith('.')) : present.length > 0;
-  if (foreign && !overwrite) throw new ConfigError(`training.output_dir: ${path} holds ${await describePresent(folder, own)}`);
+  const foreign = own ? resume === undefined && present.some(isForeign) : present.length > 0;
+  if (foreign && !overwrite) throw new ConfigError(`training.output_dir: ${path} holds ${await describePresent(folder, present, own)}`);
   await checkWritable(folder, path);
   const log = join(folder, METRICS_FILE);
   return {
@@ -83,6 +82,11 @@ export async function planOutput(path: string, { overwrite, resume: wanted, note
   };
 }
 
+/** A run that was stopped before its first checkpoint leaves a log, and may leave something half-written. */
+function isForeign(name: string): boolean {
+  return name !== METRICS_FILE && !name.startsWith('.');
+}
+
 async function findCheckpoint(folder: string, wanted: true | string, note: (text: string) => void): Promise<string | undefined> {
   if (wanted !== true) {
     const path = resolve(wanted);
@@ -94,11 +98,13 @@ async function findCheckpoint(folder: string, wanted: true | string, note: (text
   return found;
 }
 
-async function describePresent(folder: string, resuming: boolean): Promise<string> {
+async function describePresent(folder: string, present: readonly string[], resuming: boolean): Promise<string> {
   const replace = '--set training.overwrite_output_dir=true replaces an earlier run';
   const checkpoints = await listCheckpoints(folder);
   if (resuming) return `${checkpoints.length > 0 ? 'no whole checkpoint' : 'files, but no checkpoint'} to go on from; ${replace}`;
-  return checkpoints.length > 0 ? `a run already; --resume goes on with it, ${replace}` : `files already, and no checkpoint that --resume could go on from; ${replace}`;
+  if (checkpoints.length > 0) return `a run already; --resume goes on with it, ${replace}`;
+  if (!present.some(isForeign)) return `the log of a run that had no checkpoint yet; --resume starts it again, ${replace}`;
+  return `files already, and no checkpoint that --resume could go on from; ${replace}`;
 }
 
 /** The lines of a log up to a step, without those that a crash cut short. */

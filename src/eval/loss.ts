@@ -28,6 +28,8 @@ export async function evaluateLoss(decoder: Decoder, examples: Examples, batchSi
     sum.dispose();
     lossSum += value as number;
     tokens += batch.supervisedCount;
+    // A macrotask between batches lets signals and timers in.
+    await new Promise((resolve) => setTimeout(resolve, 0));
   }
   const loss = lossSum / tokens;
   if (!Number.isFinite(loss)) throw new DeviceError(`the evaluation loss is ${loss}: the weights hold values that are not finite, or the device computes wrongly`);

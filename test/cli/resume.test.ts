@@ -76,6 +76,15 @@ describe('an output folder', () => {
     expect(await steps(out)).toEqual([1, 1]);
   });
 
+  it('with nothing but a log asks too, since a run may have come far without a checkpoint', async () => {
+    const out = join(folder, 'log');
+    await mkdir(out);
+    await writeFile(join(out, 'metrics.jsonl'), '{"step":1}\n');
+    expect((await train(out)).stderr).toContain(`${out} holds the log of a run that had no checkpoint yet; --resume starts it again, --set`);
+    expect((await train(out, ['training.max_steps=1'], '--resume')).status).toBe(0);
+    expect(await steps(out)).toEqual([1, 1]);
+  });
+
   it('of other things is left alone, also with --resume', async () => {
     const out = join(folder, 'other');
     await mkdir(out);
@@ -195,6 +204,7 @@ describe('a process', () => {
     const [, step] = /stopped at step (\d+) of 100000; .*checkpoint-\1 is whole; go on with: lowrank train .* --resume\n$/.exec(stderr) ?? [];
     expect(await newestCheckpoint(out, () => undefined), stderr).toBe(join(out, `checkpoint-${step}`));
     expect((await readdir(out)).sort()).toEqual([`checkpoint-${step}`, 'metrics.jsonl']);
+    expect((await lowrank('inspect', join(out, `checkpoint-${step}`), '--model', join(folder, 'model'))).status).toBe(0);
     const again = await train(out, [...sets, `training.max_steps=${Number(step) + 1}`], '--resume', '--force');
     expect(again.status, again.stderr).toBe(0);
     expect(await steps(out)).toContain(Number(step) + 1);

@@ -130,20 +130,4 @@ describe('the process', () => {
     expect({ status, stdout }, stderr).toEqual({ status: 0, stdout: `${out}\n` });
     expect(await readdir(out)).toContain('adapter_model.safetensors');
   });
-
-  it('finishes the step at Ctrl-C, writes the adapter and ends with 130', async () => {
-    const out = join(folder, 'interrupted');
-    const sets = ['device=wasm', `training.output_dir=${out}`, 'training.max_steps=1000000', 'training.logging_steps=1', 'training.eval_steps=1000000'];
-    let sent = false;
-    const { status, stderr } = await spawnLowrank(['train', config, ...sets.flatMap((set) => ['--set', set])], (text, child) => {
-      if (sent || !text.includes('step 3/')) return;
-      sent = true;
-      child.kill('SIGINT');
-    });
-    expect(status, stderr).toBe(130);
-    expect(stderr).toMatch(/lowrank: stopped at step \d+ of 1000000; the adapter is in .*interrupted\n$/);
-    const files = await readdir(out);
-    expect(files.sort()).toEqual(['adapter_config.json', 'adapter_model.safetensors', 'config.yaml', 'metrics.jsonl']);
-    expect((await lowrank('inspect', out, '--model', join(folder, 'model'))).status).toBe(0);
-  });
 });

@@ -120,6 +120,8 @@ describe('a full disk', () => {
     expect(String(writeError(error, 'out/weights'))).toContain(
       'out/weights: no space left on the disk; nothing was changed',
     );
+    const large = Object.assign(new Error('EFBIG'), { code: 'EFBIG' });
+    expect(String(writeError(large, 'out/weights'))).toContain('out/weights: larger than the system lets a file be (ulimit -f); nothing was changed');
     const other = new Error('other');
     expect(writeError(other, 'x')).toBe(other);
   });

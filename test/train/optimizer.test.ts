@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { Random } from '../../src/random.js';
-import { OPTIMIZERS, PAGE_BYTES, pagesOf, type OptimizerType } from '../../src/train/optimizer.js';
+import { OPTIMIZERS, PAGE_BYTES, pagesOf, type Optimizer, type OptimizerType } from '../../src/train/optimizer.js';
 import { describeBackends } from '../support/backends.js';
 import { expectNoLeak, normals } from '../support/numeric.js';
 import { watchMemory } from '../support/peak.js';
@@ -9,8 +9,8 @@ import { watchMemory } from '../support/peak.js';
 const SHAPES = [[3, 17], [64, 8], [5], [1, 1]];
 const OPTIONS = { adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0.05 };
 
-/** Weights after five updates with gradients from a seed; bytes that are there between two. */
-async function fiveSteps(type: OptimizerType): Promise<{ weights: Float32Array[]; bytesBetween: number }> {
+/** Weights after five updates with gradients from a seed, the last two by an optimiser that takes over; bytes that are there between two. */
+async function fiveSteps(type: OptimizerType, after3: OptimizerType = type): Promise<{ weights: Float32Array[]; bytesBetween: number }> {
   const random = new Random(11, 'optimizer');
   const memory = watchMemory();
   const parameters = SHAPES.map((shape) => {
@@ -19,9 +19,15 @@ async function fiveSteps(type: OptimizerType): Promise<{ weights: Float32Array[]
     tensor.dispose();
     return variable;
   });
-  const optimizer = OPTIMIZERS[type](parameters, OPTIONS);
+  let optimizer: Optimizer = OPTIMIZERS[type](parameters, OPTIONS);
   let bytesBetween = 0;
   for (let step = 0; step < 5; step++) {
+    if (step === 3 && after3 !== type) {
+      const state = await optimizer.state();
+      optimizer.dispose();
+      optimizer = OPTIMIZERS[after3](parameters, OPTIONS);
+      optimizer.restore(state);
+    }
     const gradients = SHAPES.map((shape) => tf.tensor(normals(random, tf.util.sizeFromShape(shape), 0.1), shape));
     const scale = tf.scalar(0.7);
     await optimizer.step(gradients, 0.01 / (step + 1), scale);
@@ -44,6 +50,19 @@ describeBackends('paged AdamW', ['wasm', 'webgpu'], () => {
       const size = SHAPES.reduce((sum, shape) => sum + tf.util.sizeFromShape(shape), 0);
       expect(paged.bytesBetween).toBe(4 * size);
       expect(resident.bytesBetween).toBe(12 * size);
+    });
+  });
+});
+
+describeBackends('the state of an optimiser', ['wasm', 'webgpu'], () => {
+  it.each([
+    ['adamw', 'paged_adamw'],
+    ['paged_adamw', 'adamw'],
+  ] as const)('of %s goes on in %s with the same bits', async (first, second) => {
+    await expectNoLeak(async () => {
+      const whole = await fiveSteps(first);
+      const parted = await fiveSteps(first, second);
+      expect(parted.weights).toEqual(whole.weights);
     });
   });
 });
