@@ -7,7 +7,9 @@ import {
   disposeWeight,
   dropout,
   embedding,
+  gelu,
   globalNorm,
+  layerNorm,
   linear,
   matmul,
   pullback,
@@ -180,6 +182,14 @@ function elementCases(dims: Dims): KernelCase[] {
     const [x, w] = [matrix(tokens, hidden, 1, 50), tf.keep(tf.ones([hidden])) as tf.Tensor1D];
     return { forward: () => rmsNorm(x, w, 1e-5), wanted: [x], frozen: [w] };
   };
+  const centred = (): { forward: () => tf.Tensor; wanted: tf.Tensor[]; frozen: tf.Tensor[] } => {
+    const [x, w, b] = [matrix(tokens, hidden, 1, 50), tf.keep(tf.ones([hidden])) as tf.Tensor1D, tf.keep(tf.zeros([hidden])) as tf.Tensor1D];
+    return { forward: () => layerNorm(x, w, b, 1e-5), wanted: [x], frozen: [w, b] };
+  };
+  const ungated = (): { forward: () => tf.Tensor; wanted: tf.Tensor[] } => {
+    const x = matrix(tokens, ffn, 1, 50);
+    return { forward: () => gelu(x), wanted: [x] };
+  };
   const gated = (): { forward: () => tf.Tensor; wanted: tf.Tensor[] } => {
     const [gate, up] = [matrix(tokens, ffn, 1, 50), matrix(tokens, ffn, 2, 50)];
     return { forward: () => swiglu(gate, up), wanted: [gate, up] };
@@ -191,6 +201,10 @@ function elementCases(dims: Dims): KernelCase[] {
   return [
     element('rmsNorm', 'forward', hidden, 2, norm),
     element('rmsNorm', 'backward', hidden, 3, norm),
+    element('layerNorm', 'forward', hidden, 2, centred),
+    element('layerNorm', 'backward', hidden, 3, centred),
+    element('gelu', 'forward', ffn, 2, ungated),
+    element('gelu', 'backward', ffn, 3, ungated),
     element('swiglu', 'forward', ffn, 3, gated),
     element('swiglu', 'backward', ffn, 5, gated),
     element('dropout', 'forward', hidden, 2, dropped),
