@@ -3,14 +3,18 @@ import type { ByteSource } from '../io/source.js';
 import { decodeText, findStart, recordFile } from './lines.js';
 import { checkObject, listRows, type ParsedRow, type RowFile } from './row.js';
 
+/** Engines bound the length of a text. */
+const LARGEST_ARRAY = 2 ** 28;
+
 /**
  * JSONL (one object a line; blank lines, CRLF and a leading byte-order mark are allowed) or, when the first character is `[`, one
  * JSON array of objects. Lines are read as they are asked for, an array as a whole.
- * @throws DataError for an empty file and for an array that does not parse.
+ * @throws DataError for an empty file and for an array that does not parse or has more than 256 MiB.
  */
 export async function jsonFile(source: ByteSource): Promise<RowFile> {
   const { name } = source;
   const { start, firstByte } = await findStart(source);
+  if (firstByte === 0x5b && source.size > LARGEST_ARRAY) throw new DataError(`${name}: a JSON array of more than ${LARGEST_ARRAY / 2 ** 20} MiB is too much for one text: write it as JSONL`);
   if (firstByte === 0x5b) return listRows(parseArray(await source.read(start, source.size - start), name), name);
   return recordFile(source, start, parseLine);
 }

@@ -15,7 +15,7 @@ export async function parquetFile(source: ByteSource): Promise<RowFile> {
     byteLength: source.size,
     async slice(start, end = source.size) {
       const bytes = await source.read(start, end - start);
-      return bytes.slice().buffer as ArrayBuffer;
+      return new Uint8Array(bytes).buffer; // a copy: the bytes may be a view of something larger
     },
   };
   let metadata: FileMetaData;

@@ -11,6 +11,24 @@ import { memorySource, type ByteSource } from '../../src/io/source.js';
 import { smallTokenizer } from '../tokenizer/fixture.js';
 import { listSourceRows, textSource } from '../support/data.js';
 
+/**
+ * Written by pyarrow 25: a list of structs and a large_string with a null, zstd, two row groups.
+ * `pq.write_table(table, file, compression='zstd', row_group_size=2, store_schema=False, write_statistics=False)`
+ */
+const PYARROW =
+  'UEFSMRUEFSoVPEwVBBUAEgAAKLUv/SAVqQAABAAAAHVzZXIJAAAAYXNzaXN0YW50FQAVHhUwLBUIFRAVBhUGHAAAACi1L/0gD3kAAAIAAAADCgIAAAAIBAEDChUEFTwVTkwVCBUAEgAA' +
+  'KLUv/SAe8QAAAwAAAHEgMAQAAADDpCAwAwAAAHEgMQQAAADDpCAxFQAVIBUyLBUIFRAVBhUGHAAAACi1L/0gEIEAAAIAAAADCgIAAAAIBAID5AAVBBUKFRxMFQIVABIAACi1L/0gBSkA' +
+  'AAEAAABhFQAVEhUkLBUEFRAVBhUGHAAAACi1L/0gCUkAAAIAAAADAQECABUEFSoVPEwVBBUAEgAAKLUv/SAVqQAABAAAAHVzZXIJAAAAYXNzaXN0YW50FQAVHhUwLBUEFRAVBhUGHAAA' +
+  'ACi1L/0gD3kAAAIAAAADAgIAAAAEBAEDAhUEFR4VMEwVBBUAEgAAKLUv/SAPeQAAAwAAAHEgMgQAAADDpCAyFQAVHhUwLBUEFRAVBhUGHAAAACi1L/0gD3kAAAIAAAADAgIAAAAEBAED' +
+  'AhUEFQoVHEwVAhUAEgAAKLUv/SAFKQAAAQAAAGMVABUSFSQsFQIVEBUGFQYcAAAAKLUv/SAJSQAAAgAAAAIBAQIAFQQZfDUAGAZzY2hlbWEVBAA1AhgIbWVzc2FnZXMVAhUGTDwAAAA1' +
+  'BBgEbGlzdBUCADUCGAdlbGVtZW50FQQAFQwlAhgEcm9sZSUATBwAAAAVDCUCGAdjb250ZW50JQBMHAAAABUMJQIYBHRleHQlAEwcAAAAFgYZLBk8JgAcFQwZNQAGEBlICG1lc3NhZ2Vz' +
+  'BGxpc3QHZWxlbWVudARyb2xlFQwWCBaKARauASZgJggpLBUEFQAVAgAVABUQFQIAPBY0GSYEBBlWAAAAAAgAAAAmABwVDBk1AAYQGUgIbWVzc2FnZXMEbGlzdAdlbGVtZW50B2NvbnRl' +
+  'bnQVDBYIFp4BFsIBJqACJrYBKSwVBBUAFQIAFQAVEBUCADwWHBkmBAQZVgAAAAAIAAAAJgAcFQwZNQAGEBkYBHRleHQVDBYEFl4WggEmsAMm+AIpLBUEFQAVAgAVABUQFQIAPBYCGQYZ' +
+  'JgICAAAAFoYDFgQmCBbyAwAZPCYAHBUMGTUABhAZSAhtZXNzYWdlcwRsaXN0B2VsZW1lbnQEcm9sZRUMFgQWigEWrgEm0gQm+gMpLBUEFQAVAgAVABUQFQIAPBYaGSYCAhlWAAAAAAQA' +
+  'AAAmABwVDBk1AAYQGUgIbWVzc2FnZXMEbGlzdAdlbGVtZW50B2NvbnRlbnQVDBYEFn4WogEm9AUmqAUpLBUEFQAVAgAVABUQFQIAPBYOGSYCAhlWAAAAAAQAAAAmABwVDBk1AAYQGRgE' +
+  'dGV4dBUMFgIWXhaCASaCBybKBiksFQQVABUCABUAFRAVAgA8FgIZBhkmAAIAAAAW5gIWAib6AxbSAwAoIHBhcnF1ZXQtY3BwLWFycm93IHZlcnNpb24gMjUuMC4xGTwcAAAcAAAcAAAA' +
+  'nQIAAFBBUjE=';
+
 describe('JSONL', () => {
   it('gives back any rows with their lines, and each again by its place', async () => {
     await fc.assert(
@@ -144,6 +162,15 @@ describe('Parquet', () => {
       expect(rows[1]).toEqual({ line: 2, value: { text: 'bé', count: 2, messages } });
       expect(rows[4]).toEqual({ line: 5, value: { text: 'e', count: '9007199254740993', maybe: 'z', messages } });
     }
+  });
+
+  it('reads what pyarrow writes', async () => {
+    const talk = (i: number): unknown => [{ role: 'user', content: `q ${i}` }, { role: 'assistant', content: `ä ${i}` }];
+    expect(await listSourceRows(memorySource('x.parquet', Buffer.from(PYARROW, 'base64')))).toEqual([
+      { line: 1, value: { messages: talk(0), text: 'a' } },
+      { line: 2, value: { messages: talk(1) } },
+      { line: 3, value: { messages: talk(2), text: 'c' } },
+    ]);
   });
 
   it('refuses what is none', async () => {
