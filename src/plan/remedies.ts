@@ -35,7 +35,8 @@ const microBatch: Change = function* (settings) {
 };
 
 const fourBits: Change = function* (settings) {
-  if (settings.quantization === undefined && settings.model.quantization === undefined) {
+  // Codes of 4 bits take no gradient.
+  if (settings.adapter.method !== 'full' && settings.quantization === undefined && settings.model.quantization === undefined) {
     yield { changes: { 'quantization.load_in_4bit': true }, settings: { ...settings, quantization: { quantType: 'nf4', doubleQuant: true, blockSize: 64 } } };
   }
 };

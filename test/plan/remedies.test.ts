@@ -43,6 +43,16 @@ describe('remedies', () => {
     expect(describeRemedies([])).toContain('smaller model');
   });
 
+  it('never hold in 4 bits what is trained whole', () => {
+    const full: PlanSettings = { ...ASKED, batch: 1, seq: 16, adapter: { method: 'full', save_dtype: 'auto' } };
+    const needed = planMemory(full).total;
+    const found = remedies(full, memory(0.8 * needed));
+    expect(found.length).toBeGreaterThan(0);
+    expect(JSON.stringify(found.map(({ changes }) => changes))).not.toContain('4bit');
+    const last: PlanSettings = { ...full, adapter: { method: 'layers', num_trainable_layers: 1, train_norms: false, train_head: false } };
+    expect(remedies(last, memory(0.8 * planMemory(last).total)).some(({ changes }) => changes['quantization.load_in_4bit'] === true)).toBe(true);
+  });
+
   it('answer a tensor that is too large for the device', () => {
     const limits: DeviceLimits = { memory: undefined, tensor: { bytes: 2 ** 21, what: 'maxStorageBufferBindingSize' } };
     const plan = planMemory(ASKED);

@@ -49,7 +49,7 @@ async function inspect(path: string, model: string | undefined): Promise<Report>
 }
 
 function render(report: Report, allTensors: boolean): string {
-  const fields: [string, string][] = [['holds', { safetensors: 'tensors', model: 'a model', adapter: 'a PEFT adapter' }[report.kind]]];
+  const fields: [string, string][] = [['holds', { safetensors: 'tensors', model: 'a model', adapter: 'an adapter' }[report.kind]]];
   if (report.kind === 'safetensors') fields.push(['size', formatBytes(report.bytes)]);
   if (report.kind === 'model') fields.push(...modelFields(report));
   if (report.kind === 'adapter') fields.push(...adapterFields(report));
