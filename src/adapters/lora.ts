@@ -29,7 +29,7 @@ export const lora = {
     trainable_token_indices: config.trainableTokenIndices,
     init_lora_weights: decomposes(config.initLoraWeights) ? (config.initLoraWeights as 'pissa' | 'loftq') : true,
   }),
-  describe: (options) => `rank ${options.r}`,
+  describe: (options) => `${options.use_dora === true ? 'DoRA, ' : ''}rank ${options.r}`,
   mismatches: loraMismatches,
 
   create(decoder, options, seed) {

@@ -89,8 +89,7 @@ function startOf(pads: readonly number[], index: number, keyLength: number): num
 }
 
 function checkPrompts(decoder: Decoder, prompts: readonly (readonly number[])[]): void {
-  const { vocabSize } = decoder.config;
-  const { maxLength } = decoder;
+  const { maxLength, vocabSize } = decoder;
   prompts.forEach((prompt, row) => {
     const where = prompts.length === 1 ? 'the prompt' : `prompt ${row + 1}`;
     if (prompt.length === 0) throw new DataError(`${where} is empty`);

@@ -1,0 +1,36 @@
+import { expect, it } from 'vitest';
+import { memoryDirectory, readJson } from '../../src/io/directory.js';
+import { localDirectory } from '../../src/io/node.js';
+import { besideAdapter, withAddedTokens } from '../../src/tokenizer/added-tokens.js';
+import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js';
+
+const BASE = localDirectory('configs/quickstart/base');
+
+it('adds tokens behind the vocabulary, and keeps the ids of those that are there', async () => {
+  const before = (await loadTokenizer(BASE)) as Tokenizer;
+  const known = before.idToToken(20) as string;
+  const { directory, ids } = await withAddedTokens(BASE, ['<tool>', known, '</tool>', '<tool>']);
+  expect(ids).toEqual([before.vocabSize, 20, before.vocabSize + 1]);
+  const after = (await loadTokenizer(directory)) as Tokenizer;
+  expect(after.vocabSize).toBe(before.vocabSize + 2);
+  const text = 'Once<tool>upon</tool> a time';
+  const encoded = after.encode(text, { addSpecialTokens: false });
+  expect(encoded.filter((id) => id >= before.vocabSize)).toEqual([before.vocabSize, before.vocabSize + 1]);
+  expect(after.decode(encoded)).toBe(text);
+  expect(after.eosTokenId).toBe(before.eosTokenId);
+  expect(after.encode('Once upon a time')).toEqual(before.encode('Once upon a time'));
+});
+
+it('takes the tokenizer that lies beside an adapter, and nothing else of it', async () => {
+  const { directory } = await withAddedTokens(BASE, ['<tool>']);
+  const json = JSON.stringify(await readJson(directory, 'tokenizer.json'));
+  const adapter = memoryDirectory('adapter', { 'tokenizer.json': json, 'config.json': '{}' });
+  const both = await besideAdapter(BASE, adapter);
+  expect((await loadTokenizer(both))?.tokenToId('<tool>')).toBe((await loadTokenizer(BASE))?.vocabSize);
+  expect(await readJson(both, 'config.json')).toEqual(await readJson(BASE, 'config.json'));
+  expect(await besideAdapter(BASE, memoryDirectory('plain', {}))).toBe(BASE);
+});
+
+it('says that a model without tokenizer takes no tokens', async () => {
+  await expect(withAddedTokens(memoryDirectory('bare', {}), ['<tool>'])).rejects.toThrow('bare has no tokenizer.json');
+});
