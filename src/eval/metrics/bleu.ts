@@ -1,5 +1,5 @@
 import { BLEU_TOKENIZERS, type BleuTokenizer } from './bleu-tokens.js';
-import { closestLength, maxCounts, ngramCounts, sharedCount } from './ngrams.js';
+import { closestLength, maxCounts, ngramCounts, sharedCount, sumRows } from './ngrams.js';
 
 const ORDER = 4;
 
@@ -36,25 +36,29 @@ export interface BleuScore {
  * Source: Papineni et al. 2002; Post 2018, "A Call for Clarity in Reporting BLEU Scores".
  */
 export function corpusBleu(hypotheses: readonly string[], references: readonly (readonly string[])[], options: BleuOptions = {}): BleuScore {
+  return bleuOf(sumRows(bleuStatistics(hypotheses, references, options)), options);
+}
+
+/** Of each segment what the score is a function of, to be added up: matches and candidates by order, length of hypothesis and reference. */
+export function bleuStatistics(hypotheses: readonly string[], references: readonly (readonly string[])[], options: BleuOptions = {}): number[][] {
   checkPairs(hypotheses, references);
   const tokens = (text: string): string[] => {
     const trimmed = text.trimEnd();
     return BLEU_TOKENIZERS[options.tokenize ?? '13a'](options.lowercase === true ? trimmed.toLowerCase() : trimmed);
   };
-  const counts = new Array<number>(ORDER).fill(0);
-  const totals = new Array<number>(ORDER).fill(0);
-  let [systemLength, referenceLength] = [0, 0];
-  hypotheses.forEach((hypothesis, i) => {
+  const orders = Array.from({ length: ORDER }, (_, n) => n + 1);
+  return hypotheses.map((hypothesis, i) => {
     const found = tokens(hypothesis);
     const wanted = (references[i] as readonly string[]).map(tokens);
-    systemLength += found.length;
-    referenceLength += closestLength(found.length, wanted.map((t) => t.length));
-    for (let n = 1; n <= ORDER; n++) {
-      totals[n - 1] = (totals[n - 1] as number) + Math.max(0, found.length - n + 1);
-      counts[n - 1] = (counts[n - 1] as number) + sharedCount(ngramCounts(found, n), maxCounts(wanted.map((t) => ngramCounts(t, n))));
-    }
+    const matches = orders.map((n) => sharedCount(ngramCounts(found, n), maxCounts(wanted.map((t) => ngramCounts(t, n)))));
+    const totals = orders.map((n) => Math.max(0, found.length - n + 1));
+    return [...matches, ...totals, found.length, closestLength(found.length, wanted.map((t) => t.length))];
   });
-  return fromCounts(counts, totals, systemLength, referenceLength, options);
+}
+
+/** BLEU from summed statistics. */
+export function bleuOf(sum: readonly number[], options: BleuOptions = {}): BleuScore {
+  return fromCounts(sum.slice(0, ORDER), sum.slice(ORDER, 2 * ORDER), sum[2 * ORDER] ?? 0, sum[2 * ORDER + 1] ?? 0, options);
 }
 
 /** BLEU of one segment, over the orders that it is long enough for unless told otherwise. */

@@ -1,5 +1,5 @@
 import { checkPairs } from './bleu.js';
-import { ngramCounts, sharedCount, splitWords, totalCount } from './ngrams.js';
+import { ngramCounts, sharedCount, splitWords, sumRows, totalCount } from './ngrams.js';
 
 export interface ChrfOptions {
   /** Longest word n-gram that counts beside the characters: 0 for chrF (default), 2 for chrF++. */
@@ -10,31 +10,35 @@ export interface ChrfOptions {
   readonly beta?: number;
 }
 
-/** For each order: n-grams of the hypothesis, of the reference, shared. */
-type Statistics = readonly (readonly [hypothesis: number, reference: number, shared: number])[];
-
 /**
  * chrF of a corpus, 0 to 100, as sacreBLEU computes it: Fβ of the mean n-gram precision and recall over characters without white
  * space (and words); of several references the best counts, segment by segment.
  * Source: Popović 2015, "chrF: character n-gram F-score"; 2017 for chrF++.
  */
 export function corpusChrf(hypotheses: readonly string[], references: readonly (readonly string[])[], options: ChrfOptions = {}): number {
+  return chrfOf(sumRows(chrfStatistics(hypotheses, references, options)), options);
+}
+
+/** Of each segment, against its best reference: for each order the n-grams of the hypothesis, of the reference, and shared, to be added up. */
+export function chrfStatistics(hypotheses: readonly string[], references: readonly (readonly string[])[], options: ChrfOptions = {}): number[][] {
   checkPairs(hypotheses, references);
-  const { wordOrder = 0, charOrder = 6, beta = 2 } = options;
+  const { wordOrder = 0, charOrder = 6 } = options;
   const grams = (text: string): Map<string, number>[] => ngramsOf(text, charOrder, wordOrder);
-  let sum: Statistics | undefined;
-  hypotheses.forEach((hypothesis, i) => {
+  return hypotheses.map((hypothesis, i) => {
     const found = grams(hypothesis);
-    let best: { f: number; statistics: Statistics } | undefined;
-    for (const reference of references[i] as readonly string[]) {
-      const statistics = compare(found, grams(reference));
-      const f = fScore(statistics, beta);
-      if (best === undefined || f > best.f) best = { f, statistics };
-    }
-    const { statistics } = best as { statistics: Statistics };
-    sum = sum === undefined ? statistics : sum.map(([h, r, m], n) => [h + (statistics[n]?.[0] ?? 0), r + (statistics[n]?.[1] ?? 0), m + (statistics[n]?.[2] ?? 0)]);
+    const all = (references[i] as readonly string[]).map((reference) => compare(found, grams(reference)));
+    return all.reduce((best, next) => (chrfOf(next, options) > chrfOf(best, options) ? next : best));
   });
-  return sum === undefined ? 0 : fScore(sum, beta);
+}
+
+/** chrF from summed statistics. */
+export function chrfOf(sum: readonly number[], { beta = 2 }: ChrfOptions = {}): number {
+  const orders = Array.from({ length: sum.length / 3 }, (_, n) => sum.slice(3 * n, 3 * n + 3) as [number, number, number]).filter(([hypothesis, reference]) => hypothesis > 0 && reference > 0);
+  if (orders.length === 0) return 0;
+  const precision = orders.reduce((total, [h, , m]) => total + m / h, 0) / orders.length;
+  const recall = orders.reduce((total, [, r, m]) => total + m / r, 0) / orders.length;
+  if (precision + recall === 0) return 0;
+  return (100 * (1 + beta ** 2) * precision * recall) / (beta ** 2 * precision + recall);
 }
 
 function ngramsOf(text: string, charOrder: number, wordOrder: number): Map<string, number>[] {
@@ -53,18 +57,9 @@ function detachPunctuation(word: string): string[] {
   return /^[!-/:-@[-`{-~]/.test(word) ? [word.slice(0, 1), word.slice(1)] : [word];
 }
 
-function compare(found: readonly Map<string, number>[], wanted: readonly Map<string, number>[]): Statistics {
-  return found.map((counts, n) => {
+function compare(found: readonly Map<string, number>[], wanted: readonly Map<string, number>[]): number[] {
+  return found.flatMap((counts, n) => {
     const reference = wanted[n] as Map<string, number>;
     return [reference.size > 0 ? totalCount(counts) : 0, totalCount(reference), sharedCount(counts, reference)];
   });
-}
-
-function fScore(statistics: Statistics, beta: number): number {
-  const orders = statistics.filter(([hypothesis, reference]) => hypothesis > 0 && reference > 0);
-  if (orders.length === 0) return 0;
-  const precision = orders.reduce((sum, [h, , m]) => sum + m / h, 0) / orders.length;
-  const recall = orders.reduce((sum, [, r, m]) => sum + m / r, 0) / orders.length;
-  if (precision + recall === 0) return 0;
-  return (100 * (1 + beta ** 2) * precision * recall) / (beta ** 2 * precision + recall);
 }

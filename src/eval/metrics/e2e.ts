@@ -1,6 +1,6 @@
 import { checkPairs } from './bleu.js';
 import { BLEU_TOKENIZERS } from './bleu-tokens.js';
-import { closestLength, commonSubsequence, maxCounts, ngramCounts, sharedCount, totalCount } from './ngrams.js';
+import { closestLength, commonSubsequence, maxCounts, ngramCounts, sharedCount, sumRows, totalCount } from './ngrams.js';
 
 /** Stand for a count of zero, so that logarithms exist. */
 const TINY = 1e-15;
@@ -15,23 +15,26 @@ const tokens = (text: string): string[] => BLEU_TOKENIZERS['13a'](text).map((tok
  * Source: Dušek, Novikova, Rieser 2020, "Evaluating the State-of-the-Art of End-to-End Natural Language Generation".
  */
 export function e2eBleu(hypotheses: readonly string[], references: readonly (readonly string[])[], smoothing = 0): number {
+  return e2eBleuOf(sumRows(e2eBleuStatistics(hypotheses, references)), smoothing);
+}
+
+/** Of each segment: hits by order, candidates by order, length of the closest reference, to be added up. */
+export function e2eBleuStatistics(hypotheses: readonly string[], references: readonly (readonly string[])[]): number[][] {
   checkPairs(hypotheses, references);
-  const hits = [0, 0, 0, 0];
-  const lengths = [0, 0, 0, 0];
-  let referenceLength = 0;
-  hypotheses.forEach((hypothesis, i) => {
+  return hypotheses.map((hypothesis, i) => {
     const found = tokens(hypothesis);
     const wanted = (references[i] as readonly string[]).map(tokens);
-    referenceLength += closestLength(found.length, wanted.map((w) => w.length));
-    for (let n = 0; n < 4; n++) {
-      hits[n] = (hits[n] as number) + sharedCount(ngramCounts(found, n + 1), maxCounts(wanted.map((w) => ngramCounts(w, n + 1))));
-      lengths[n] = (lengths[n] as number) + found.length - n;
-    }
+    const hits = [1, 2, 3, 4].map((n) => sharedCount(ngramCounts(found, n), maxCounts(wanted.map((w) => ngramCounts(w, n)))));
+    return [...hits, ...[0, 1, 2, 3].map((n) => found.length - n), closestLength(found.length, wanted.map((w) => w.length))];
   });
-  const [length] = lengths as [number];
+}
+
+/** BLEU from summed statistics. */
+export function e2eBleuOf(sum: readonly number[], smoothing = 0): number {
+  const [length, referenceLength] = [sum[4] ?? 0, sum[8] ?? 0];
   const bp = length <= referenceLength ? Math.exp(1 - referenceLength / (length === 0 ? 1e-5 : length)) : 1;
-  const logs = hits.map((hit, n) => Math.log(Math.max(hit + smoothing, TINY) / Math.max((lengths[n] as number) + smoothing, SMALL)));
-  return bp * Math.exp(logs.reduce((sum, value) => sum + value, 0) / 4);
+  const logs = [0, 1, 2, 3].map((n) => Math.log(Math.max((sum[n] ?? 0) + smoothing, TINY) / Math.max((sum[4 + n] ?? 0) + smoothing, SMALL)));
+  return bp * Math.exp(logs.reduce((total, value) => total + value, 0) / 4);
 }
 
 /**
@@ -40,38 +43,46 @@ export function e2eBleu(hypotheses: readonly string[], references: readonly (rea
  * Source: Doddington 2002, "Automatic Evaluation of Machine Translation Quality Using N-gram Co-Occurrence Statistics".
  */
 export function e2eNist(hypotheses: readonly string[], references: readonly (readonly string[])[]): number {
+  return e2eNistOf(sumRows(e2eNistStatistics(hypotheses, references)));
+}
+
+/**
+ * Of each segment: information of its matches by order, candidates by order, mean length of its references, to be added up. What an
+ * n-gram tells is counted over all references that are given.
+ */
+export function e2eNistStatistics(hypotheses: readonly string[], references: readonly (readonly string[])[]): number[][] {
   checkPairs(hypotheses, references);
   const orders = [1, 2, 3, 4, 5];
+  const groups = references.map((group) => group.map(tokens));
   const seen = orders.map(() => new Map<string, number>());
-  const matched = orders.map(() => new Map<string, number>());
-  const lengths = orders.map(() => 0);
-  let [words, meanLength] = [0, 0];
-  hypotheses.forEach((hypothesis, i) => {
+  for (const [k, n] of orders.entries()) for (const text of groups.flat()) for (const [key, count] of ngramCounts(text, n)) add(seen[k] as Map<string, number>, key, count);
+  const words = groups.flat().reduce((sum, text) => sum + text.length, 0);
+  const information = (key: string, k: number): number => {
+    const before = k === 0 ? words : ((seen[k - 1] as Map<string, number>).get(key.slice(0, key.lastIndexOf(' '))) as number);
+    return Math.log2(before / ((seen[k] as Map<string, number>).get(key) as number));
+  };
+  return hypotheses.map((hypothesis, i) => {
     const found = tokens(hypothesis);
-    const wanted = (references[i] as readonly string[]).map(tokens);
-    const all = wanted.reduce((sum, w) => sum + w.length, 0);
-    words += all;
-    meanLength += all / wanted.length;
-    for (const [k, n] of orders.entries()) {
-      const counts = wanted.map((w) => ngramCounts(w, n));
-      for (const each of counts) for (const [key, count] of each) add(seen[k] as Map<string, number>, key, count);
-      const highest = maxCounts(counts);
-      for (const [key, count] of ngramCounts(found, n)) add(matched[k] as Map<string, number>, key, Math.min(count, highest.get(key) ?? 0));
-      // Below zero for texts shorter than n, as the scripts have it.
-      lengths[k] = (lengths[k] as number) + found.length - n + 1;
-    }
+    const wanted = groups[i] as string[][];
+    const told = orders.map((n, k) => {
+      const highest = maxCounts(wanted.map((text) => ngramCounts(text, n)));
+      let sum = 0;
+      for (const [key, count] of ngramCounts(found, n)) {
+        const hits = Math.min(count, highest.get(key) ?? 0);
+        if (hits > 0) sum += hits * information(key, k);
+      }
+      return sum;
+    });
+    // Below zero for texts shorter than n, as the scripts have it.
+    const lengths = orders.map((n) => found.length - n + 1);
+    return [...told, ...lengths, wanted.reduce((sum, text) => sum + text.length, 0) / wanted.length];
   });
-  let score = 0;
-  for (const [k] of orders.entries()) {
-    let information = 0;
-    for (const [key, count] of matched[k] as Map<string, number>) {
-      if (count === 0) continue;
-      const before = k === 0 ? words : ((seen[k - 1] as Map<string, number>).get(key.slice(0, key.lastIndexOf(' '))) as number);
-      information += count * Math.log2(before / ((seen[k] as Map<string, number>).get(key) as number));
-    }
-    if ((lengths[k] as number) > 0) score += information / (lengths[k] as number);
-  }
-  return score * nistPenalty((lengths[0] as number) / meanLength);
+}
+
+/** NIST from summed statistics. */
+export function e2eNistOf(sum: readonly number[]): number {
+  const score = [0, 1, 2, 3, 4].reduce((total, k) => ((sum[5 + k] ?? 0) > 0 ? total + (sum[k] ?? 0) / (sum[5 + k] as number) : total), 0);
+  return score * nistPenalty((sum[5] ?? 0) / (sum[10] ?? 1));
 }
 
 /** ½ at two thirds of the references' mean length, 1 from that length on. */

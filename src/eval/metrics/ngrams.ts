@@ -53,3 +53,10 @@ export function closestLength(length: number, candidates: readonly number[]): nu
 export function splitWords(text: string): string[] {
   return text.split(/\s+/u).filter((word) => word !== '');
 }
+
+/** Sums of the columns of a list of rows of the same length; empty for no rows. */
+export function sumRows(rows: readonly (readonly number[])[]): number[] {
+  const sums = rows[0]?.map(() => 0) ?? [];
+  for (const row of rows) row.forEach((value, i) => (sums[i] = (sums[i] as number) + value));
+  return sums;
+}

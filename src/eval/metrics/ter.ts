@@ -1,6 +1,6 @@
 import { checkPairs } from './bleu.js';
 import { editTrace, type Edit } from './ter-edits.js';
-import { splitWords } from './ngrams.js';
+import { splitWords, sumRows } from './ngrams.js';
 
 const MAX_SHIFT_SIZE = 10;
 const MAX_SHIFT_DISTANCE = 50;
@@ -12,14 +12,21 @@ const MAX_SHIFT_CANDIDATES = 1000;
  * Source: Snover et al. 2006, "A Study of Translation Edit Rate with Targeted Human Annotation".
  */
 export function corpusTer(hypotheses: readonly string[], references: readonly (readonly string[])[]): number {
+  return terOf(sumRows(terStatistics(hypotheses, references)));
+}
+
+/** Of each segment the fewest edits and the mean length of its references, to be added up. */
+export function terStatistics(hypotheses: readonly string[], references: readonly (readonly string[])[]): number[][] {
   checkPairs(hypotheses, references);
-  let [edits, length] = [0, 0];
-  hypotheses.forEach((hypothesis, i) => {
+  return hypotheses.map((hypothesis, i) => {
     const found = wordsOf(hypothesis);
     const wanted = (references[i] as readonly string[]).map(wordsOf);
-    edits += Math.min(...wanted.map((words) => editsBetween(found, words)));
-    length += wanted.reduce((sum, words) => sum + words.length, 0) / wanted.length;
+    return [Math.min(...wanted.map((words) => editsBetween(found, words))), wanted.reduce((sum, words) => sum + words.length, 0) / wanted.length];
   });
+}
+
+/** TER from summed statistics. */
+export function terOf([edits = 0, length = 0]: readonly number[]): number {
   if (length > 0) return (100 * edits) / length;
   return edits > 0 ? 100 : 0;
 }
