@@ -24,7 +24,7 @@ describe('options of a run that goes on', () => {
     expect(differences(configOf({ train: [entry] }), configOf({ train: [{ ...entry, weight: 2 }] }))).toEqual([
       'data.train was [{"template":"{{ a }}","weight":1}] and is [{"template":"{{ a }}","weight":2}]',
     ]);
-    expect(differences(configOf({}), configOf({ max_length: 9, validation: 'v.jsonl' }))).toEqual(['data.validation was absent and is [{}]', 'data.max_length was 512 and is 9']);
+    expect(differences(configOf({}), configOf({ max_length: 9, validation: 'v.jsonl' }))).toEqual(['data.max_length was 512 and is 9', 'data.validation was absent and is [{}]']);
   });
 
   it('may make a run longer where the rate of a step does not depend on its length', () => {
