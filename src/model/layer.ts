@@ -5,7 +5,7 @@ import type { ModelConfig } from './config.js';
 import type { LinearRole } from './families/family.js';
 import { splitGateUp, splitQkv, type Projections } from './fused.js';
 import type { ForwardContext, Linear } from './linear.js';
-import { normalise, type NormWeights } from './norm.js';
+import { addNormalised, normalise, type NormWeights } from './norm.js';
 import type { RopeTables } from './rope.js';
 import type { LayerNorms } from './weights.js';
 
@@ -52,10 +52,11 @@ export class DecoderLayer {
         const attended = this.attend(y, input, context);
         return tf.add(tf.add(x, attended), this.transform(norms.mlp === undefined ? y : this.norm(x, norms.mlp), context));
       }
-      const attended = tf.tidy(() => this.attend(this.norm(x, norms.attention), input, context));
-      const middle = tf.add<tf.Tensor2D>(x, attended);
-      attended.dispose();
-      return tf.tidy(() => tf.add(middle, this.transform(this.norm(middle, norms.mlp ?? norms.attention), context)));
+      const [middle, y] = tf.tidy(() => {
+        const attended = this.attend(this.norm(x, norms.attention), input, context);
+        return addNormalised(x, attended, norms.mlp ?? norms.attention, this.config.normEps);
+      });
+      return tf.add(middle, this.transform(y, context));
     });
   }
 
