@@ -38,6 +38,7 @@ export type { DataSource } from './data/row.js';
 export type { LoadRequest } from './data/walk.js';
 export type { Example, ExampleList, Examples } from './data/examples.js';
 export type { DataFormat, DataOptions } from './data/options.js';
+export { reportDataset, type DatasetReport, type PartReport } from './data/report.js';
 export { loadSplits, type DataSplits } from './data/split.js';
 
 // Models and their 4-bit weights.
