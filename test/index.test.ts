@@ -47,7 +47,7 @@ describe('the public API', () => {
     expect(files.length).toBeGreaterThan(50);
     expect(packages.filter((name) => isBuiltin(name))).toEqual([]);
     expect(files.filter((file) => /^src\/(?:cli\/|node\.ts|io\/(?:node|hub)\.ts|device\/node\.ts)/.test(file))).toEqual([]);
-    expect(packages.filter((name) => !name.startsWith('@tensorflow/tfjs'))).toEqual(['@huggingface/jinja', '@huggingface/tokenizers', '@noble/hashes/sha2.js', '@noble/hashes/utils.js', 'yaml', 'zod']);
+    expect(packages.filter((name) => !name.startsWith('@tensorflow/tfjs'))).toEqual(['@huggingface/jinja', '@huggingface/tokenizers', '@noble/hashes/sha2.js', '@noble/hashes/utils.js', 'hyparquet', 'hyparquet-compressors', 'papaparse', 'yaml', 'zod']);
   });
 
   it('would tell if it did', () => {
