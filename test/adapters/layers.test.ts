@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { countParameters } from '../../src/adapters/counts.js';
@@ -7,14 +8,16 @@ import { savedSettings, trainedBase } from '../../src/adapters/settings.js';
 import { trainedModelFiles } from '../../src/export/trained-model.js';
 import { openCheckpoint } from '../../src/io/checkpoint.js';
 import { memoryDirectory, type Directory } from '../../src/io/directory.js';
+import { localDirectory } from '../../src/io/node.js';
 import { parseModelConfig } from '../../src/model/config.js';
 import type { Decoder } from '../../src/model/decoder.js';
-import { loadModel } from '../../src/model/load.js';
+import { loadModel, readModelConfig } from '../../src/model/load.js';
 import { batchLossSum } from '../../src/model/loss.js';
 import { trainedTensors } from '../../src/model/trained.js';
 import { AdamW } from '../../src/train/optimizer.js';
 import { lossAndGradients, trainStep, type MicroBatch } from '../../src/train/step.js';
 import { describeBackends } from '../support/backends.js';
+import { goldenFolder } from '../support/goldens.js';
 import { expectClose, expectNoLeak } from '../support/numeric.js';
 import { plainLossSum } from '../support/plain-llama.js';
 import { countingRows, modelFiles, TINY_CONFIG } from '../support/tiny-model.js';
@@ -210,6 +213,21 @@ describeBackends('training the last layers', ['wasm', 'webgpu'], () => {
       loaded.dispose();
       expect(await lossOf(other)).toBe(before);
       other.dispose();
+    });
+  });
+
+  it('decodes those of a checkpoint in 4 bits to floats, and leaves the others; training all of them is refused', async () => {
+    await expectNoLeak(async () => {
+      const base = localDirectory(join(goldenFolder('llama_qlora') as string, 'hf4bit'));
+      const model = await readModelConfig(base);
+      const coded = await loadModel(base);
+      const decoder = await loadModel(base, { trainable: METHODS.layers.trainable(model, LAST) });
+      const last = model.family.modules.layer(model.numLayers - 1);
+      for (const [name, { weight }] of decoder.weights.linears) expect(weight.kind, name).toBe(name.startsWith(`${last}.`) ? 'dense' : '4bit');
+      expectClose([await lossOf(decoder)], [await lossOf(coded)], 1e-5);
+      decoder.dispose();
+      coded.dispose();
+      expect(() => METHODS.full.trainable(model)).toThrow('adapter.method: full: the model is stored in 4 bits');
     });
   });
 
