@@ -45,16 +45,13 @@ export function loraLayout(model: ModelConfig, config: PeftConfig): LoraLayout {
   const { vocabSize, hiddenSize } = model;
   const linears = new Map(linearLayers(model).map(({ name, shape }) => [name, shape]));
   const saved = config.modulesToSave ?? [];
-  const targets = matchTargets(
-    [...linears.keys()].filter((name) => !isSaved(name, saved)),
-    config.targetModules,
-    {
-      onlyNamed: [modules.embedding, modules.head].filter((name) => !isSaved(name, saved)),
-      exclude: config.excludeModules,
-      layers: config.layersToTransform,
-      layersPattern: config.layersPattern,
-    },
-  );
+  const targets = matchTargets([...linears.keys()], config.targetModules, {
+    onlyNamed: [modules.embedding, modules.head],
+    saved: saved.length === 0 ? undefined : (module) => isSaved(module, saved),
+    exclude: config.excludeModules,
+    layers: config.layersToTransform,
+    layersPattern: config.layersPattern,
+  });
   const updates = targets.map((module): LoraUpdate => {
     const rank = patternValue(config.rankPattern, module, config.r);
     const alpha = patternValue(config.alphaPattern, module, config.loraAlpha);

@@ -4,6 +4,8 @@ import { ConfigError } from '../errors.js';
 export interface TargetLimits {
   /** Modules that are only meant where they are named: `all-linear` leaves them out. */
   readonly onlyNamed?: readonly string[] | undefined;
+  /** Modules that are trained as a whole. */
+  readonly saved?: ((module: string) => boolean) | undefined;
   readonly exclude?: string | readonly string[] | undefined;
   readonly layers?: number | readonly number[] | undefined;
   readonly layersPattern?: string | readonly string[] | undefined;
@@ -17,9 +19,9 @@ export interface TargetLimits {
 export function matchTargets(modules: readonly string[], target: string | readonly string[], limits: TargetLimits = {}): string[] {
   const all = [...modules, ...(limits.onlyNamed ?? [])];
   const matched = target === 'all-linear' ? [...modules] : matchNames(all, modules, target);
-  const kept = matched.filter((name) => !isExcluded(name, limits.exclude) && inLayers(name, target, limits));
+  const kept = matched.filter((name) => limits.saved?.(name) !== true && !isExcluded(name, limits.exclude) && inLayers(name, target, limits));
   if (kept.length === 0) {
-    const names = Object.entries({ exclude_modules: limits.exclude, layers_to_transform: limits.layers }).flatMap(([name, value]) => (value === undefined ? [] : [name]));
+    const names = Object.entries({ modules_to_save: limits.saved, exclude_modules: limits.exclude, layers_to_transform: limits.layers }).flatMap(([name, value]) => (value === undefined ? [] : [name]));
     throw new ConfigError(`target_modules: ${names.join(' and ')} leave none of the ${matched.length} layers that match; ${available(modules)}`);
   }
   return kept;

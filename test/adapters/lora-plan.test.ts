@@ -30,7 +30,7 @@ async function measured(options: AdapterOptions, quantization: LoadQuantization 
   const ids = Int32Array.from({ length: BATCH * SEQ }, (_, i) => (7 * i) % 512);
   const micro: MicroBatch = { inputIds: ids, labels: ids, batch: BATCH, seq: SEQ, supervisedCount: BATCH * (SEQ - 1) };
   memory.reset();
-  const report = await trainStep(decoder, optimizer, parameters, [micro], { learningRate: 1e-3, maxGradNorm: 1 });
+  const report = await trainStep(decoder, optimizer, parameters, [micro], { learningRate: 1e-3, maxGradNorm: 1, lossOptions: () => ({ dropoutSeed: 1 }) });
   report.dispose();
   const { peak } = memory;
   resume();
