@@ -42,4 +42,28 @@ describeBackends('a step of LoRA on all seven linear layers', ['webgpu'], () => 
     expect(withUpdate.own).toBeLessThanOrEqual(55 + 7);
     expect(withUpdate.stock.length, withUpdate.stock.join()).toBeLessThanOrEqual(1);
   });
+
+  it('binds the same buffers in every step, so that its bind groups serve again', async () => {
+    const step = (steps[1] as () => BenchStep)();
+    const { device } = tf.backend() as unknown as { device: GPUDevice };
+    const create = device.createBindGroup.bind(device);
+    const made: number[] = [];
+    for (let i = 0; i < 4; i++) {
+      let count = 0;
+      device.createBindGroup = (descriptor) => {
+        count++;
+        return create(descriptor);
+      };
+      let loss: tf.Scalar | undefined;
+      const { stock } = countDispatches(() => (loss = step.run()));
+      device.createBindGroup = create;
+      // tfjs makes one for each of its own programs.
+      made.push(count - stock.length);
+      await loss?.data();
+      loss?.dispose();
+    }
+    expect(made[0]).toBeGreaterThan(0);
+    expect(made.slice(2)).toEqual([0, 0]);
+    step.dispose();
+  });
 });
