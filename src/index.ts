@@ -59,6 +59,19 @@ export type { AdapterConfig } from './adapters/config.js';
 export { definitionOf, METHODS, methodOf, type AdapterMethod, type AdapterSettings } from './adapters/registry.js';
 export { savedSettings, trainedBase } from './adapters/settings.js';
 
+// Exports: adapters for other tools, merged and 4-bit checkpoints, as files to write.
+export { readPeftAdapter, peftAdapterFiles, type PeftAdapter } from './adapters/peft-document.js';
+export { fusionOf, type Fusion } from './export/fusion.js';
+export { ggufAdapter, type GgufOptions } from './export/gguf/lora.js';
+export { GgufFile } from './export/gguf/read.js';
+export { encodeGguf } from './export/gguf/write.js';
+export { modelfile } from './export/gguf/modelfile.js';
+export { mergedFiles, type MergeOptions } from './export/merge.js';
+export { mlxFiles } from './export/mlx.js';
+export type { OutputFile } from './export/output.js';
+export { portableAdapter } from './export/portable.js';
+export { quantizedFiles, type QuantizeCheckpointOptions } from './export/quantize-checkpoint.js';
+
 // Training, and checkpoints to go on from.
 export { AdamW, type AdamWOptions, type Optimizer, type OptimizerState } from './train/optimizer.js';
 export { checkpointName, type CheckpointInfo } from './resume/checkpoint.js';
