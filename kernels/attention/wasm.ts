@@ -1,7 +1,7 @@
 // AssemblyScript. Attention by tiles of QUERIES × KEYS scores, each held as [key][query] so that the softmax over the keys runs
 // along SIMD lanes. Pointers are byte offsets into the tfjs heap; all scratch comes from the caller. Larger than other kernels:
 // forward and backward share the packing of heads, the visible ranges and the product tiles below.
-import { sumLanes } from '../runtime/simd';
+import { madd, sumLanes } from '../runtime/simd';
 
 const QUERIES: i32 = 32;
 const KEYS: i32 = 64;
@@ -298,12 +298,12 @@ function exponential(x: v128): v128 {
   // Adding 1.5 · 2²³ rounds to an integer and leaves it in the low bits.
   const shifted = f32x4.add(f32x4.mul(t, f32x4.splat(1.44269504)), f32x4.splat(12582912));
   const n = f32x4.sub(shifted, f32x4.splat(12582912));
-  const r = f32x4.sub(f32x4.sub(t, f32x4.mul(n, f32x4.splat(0.693359375))), f32x4.mul(n, f32x4.splat(-2.12194440e-4)));
-  let p = f32x4.add(f32x4.splat(0.00836878), f32x4.mul(r, f32x4.splat(0.0013814454)));
-  p = f32x4.add(f32x4.splat(0.041668393), f32x4.mul(r, p));
-  p = f32x4.add(f32x4.splat(0.1666652), f32x4.mul(r, p));
-  p = f32x4.add(f32x4.splat(0.49999994), f32x4.mul(r, p));
-  const e = f32x4.add(f32x4.splat(1), f32x4.add(r, f32x4.mul(f32x4.mul(r, r), p)));
+  const r = madd(n, f32x4.splat(2.12194440e-4), f32x4.sub(t, f32x4.mul(n, f32x4.splat(0.693359375))));
+  let p = madd(r, f32x4.splat(0.0013814454), f32x4.splat(0.00836878));
+  p = madd(r, p, f32x4.splat(0.041668393));
+  p = madd(r, p, f32x4.splat(0.1666652));
+  p = madd(r, p, f32x4.splat(0.49999994));
+  const e = f32x4.add(f32x4.splat(1), madd(f32x4.mul(r, r), p, r));
   return i32x4.add(e, i32x4.shl(shifted, 23));
 }
 
@@ -389,8 +389,8 @@ function softmaxBlock(c: i32, k0: i32, low: i32, high: i32, again: bool): void {
   if (again) {
     const shrink0 = exponential(f32x4.sub(before0, peak0));
     const shrink1 = exponential(f32x4.sub(before1, peak1));
-    sum0 = f32x4.add(sum0, f32x4.mul(shrink0, v128.load(sums + at)));
-    sum1 = f32x4.add(sum1, f32x4.mul(shrink1, v128.load(sums + at + 16)));
+    sum0 = madd(shrink0, v128.load(sums + at), sum0);
+    sum1 = madd(shrink1, v128.load(sums + at + 16), sum1);
     // The factors pass through `sums`: lanes cannot be picked by a variable.
     v128.store(sums + at, shrink0);
     v128.store(sums + at + 16, shrink1);
@@ -434,7 +434,7 @@ function loadSums(o: usize, lse: usize, b: i32, head: i32, i0: i32, count: i32):
       const x = o + (((b * queryLength + i0 + i) * numHeads + head) * dim << 2);
       const y = rows + i * rowBytes;
       let acc = f32x4.splat(0);
-      for (let d = 0; d < vectors; d += 4) acc = f32x4.add(acc, f32x4.mul(v128.load(x + (d << 2)), v128.load(y + (d << 2))));
+      for (let d = 0; d < vectors; d += 4) acc = madd(v128.load(x + (d << 2)), v128.load(y + (d << 2)), acc);
       dot = sumLanes(acc);
       for (let d = vectors; d < dim; d++) dot += load<f32>(x + (d << 2)) * load<f32>(y + (d << 2));
       at = load<f32>(lse + (((b * numHeads + head) * queryLength + i0 + i) << 2));
@@ -537,17 +537,17 @@ function across8(a: usize, aStep: usize, b: usize, c: usize, cRow: usize, steps:
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
     let x = v128.load_splat<f32>(a);
-    c00 = f32x4.add(c00, f32x4.mul(x, b0));
-    c01 = f32x4.add(c01, f32x4.mul(x, b1));
+    c00 = madd(x, b0, c00);
+    c01 = madd(x, b1, c01);
     x = v128.load_splat<f32>(a, 4);
-    c10 = f32x4.add(c10, f32x4.mul(x, b0));
-    c11 = f32x4.add(c11, f32x4.mul(x, b1));
+    c10 = madd(x, b0, c10);
+    c11 = madd(x, b1, c11);
     x = v128.load_splat<f32>(a, 8);
-    c20 = f32x4.add(c20, f32x4.mul(x, b0));
-    c21 = f32x4.add(c21, f32x4.mul(x, b1));
+    c20 = madd(x, b0, c20);
+    c21 = madd(x, b1, c21);
     x = v128.load_splat<f32>(a, 12);
-    c30 = f32x4.add(c30, f32x4.mul(x, b0));
-    c31 = f32x4.add(c31, f32x4.mul(x, b1));
+    c30 = madd(x, b0, c30);
+    c31 = madd(x, b1, c31);
     a += aStep;
     b += 32;
   }
@@ -574,17 +574,17 @@ function along8(a: usize, b: usize, c: usize, cRow: usize, steps: i32): void {
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
     let x = v128.load_splat<f32>(a);
-    c00 = f32x4.add(c00, f32x4.mul(x, b0));
-    c01 = f32x4.add(c01, f32x4.mul(x, b1));
+    c00 = madd(x, b0, c00);
+    c01 = madd(x, b1, c01);
     x = v128.load_splat<f32>(a, SCORE_ROW);
-    c10 = f32x4.add(c10, f32x4.mul(x, b0));
-    c11 = f32x4.add(c11, f32x4.mul(x, b1));
+    c10 = madd(x, b0, c10);
+    c11 = madd(x, b1, c11);
     x = v128.load_splat<f32>(a, 2 * SCORE_ROW);
-    c20 = f32x4.add(c20, f32x4.mul(x, b0));
-    c21 = f32x4.add(c21, f32x4.mul(x, b1));
+    c20 = madd(x, b0, c20);
+    c21 = madd(x, b1, c21);
     x = v128.load_splat<f32>(a, 3 * SCORE_ROW);
-    c30 = f32x4.add(c30, f32x4.mul(x, b0));
-    c31 = f32x4.add(c31, f32x4.mul(x, b1));
+    c30 = madd(x, b0, c30);
+    c31 = madd(x, b1, c31);
     a += 4;
     b += 32;
   }

@@ -27,9 +27,25 @@ const PROBE = [
   ...[...ZERO_LANES, ...ZERO_LANES, ...ZERO_LANES, ...RELAXED_MADD, 0x1a, 0x0b],
 ];
 
-/** Whether this JavaScript engine has relaxed SIMD: V8 does from Chrome 114 and Node 21 on. */
+/** Whether this JavaScript engine has relaxed SIMD: V8 does from Chrome 114 and Node 21 on, and Node 20 where a flag is set. */
 export function hasRelaxedSimd(): boolean {
   return WebAssembly.validate(Uint8Array.from(PROBE));
+}
+
+let relaxedAllowed = true;
+const relaxedHeaps = new WeakMap<object, boolean>();
+
+/** Whether kernels of backends that have run none so far may use relaxed SIMD. Without it every machine rounds alike. */
+export function allowRelaxedSimd(allowed: boolean): void {
+  relaxedAllowed = allowed;
+}
+
+/** Whether the kernels of this backend use relaxed SIMD. Settled once a backend, so that all its threads and modules round alike. */
+export function usesRelaxedSimd(backend: unknown): boolean {
+  const key = (backend as WasmBackend).wasm;
+  let uses = relaxedHeaps.get(key);
+  if (uses === undefined) relaxedHeaps.set(key, (uses = relaxedAllowed && hasRelaxedSimd()));
+  return uses;
 }
 
 const instances = new WeakMap<object, Map<string, WebAssembly.Exports>>();
@@ -53,7 +69,7 @@ export function wasmExports<T>(backend: unknown, source: WasmSource): T {
 
 /** A module's binary for this backend and engine: one that works on shared memory has to say so. */
 export function wasmBinary(backend: unknown, source: WasmSource): Uint8Array {
-  const binary = bytesFromBase64(source.relaxed !== undefined && hasRelaxedSimd() ? source.relaxed : source.base64);
+  const binary = bytesFromBase64(source.relaxed !== undefined && usesRelaxedSimd(backend) ? source.relaxed : source.base64);
   return isSharedMemory(backend) ? withSharedMemory(binary) : binary;
 }
 

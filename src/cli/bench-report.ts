@@ -25,7 +25,7 @@ export function renderStep(report: BenchHeading & StepMeasurement): string {
   const fields: [string, string][] = [
     ['shape', `${report.shape} (${report.dims.map((size, i) => `${DIM_NAMES[i] ?? ''} ${size}`).join(', ')})`],
     ['base, rank', `${report.quant === 'none' ? 'float32' : report.quant}, ${report.rank}`],
-    ['device', `${report.device}, ${report.description}${report.software ? ' (emulated in software)' : ''}`],
+    ['device', deviceText(report)],
     ['kernels', `${report.kernels === 'auto' ? 'own' : 'TensorFlow.js ops throughout'}${report.gradient_checkpointing ? ', with gradient checkpointing' : ''}`],
   ];
   if (report.check !== null) {
@@ -57,7 +57,11 @@ export function renderKernels(report: BenchHeading & { readonly results: readonl
     ...[number(r.gflops, 1), number(r.gbps, 1), r.error.toExponential(0)],
     ...(r.reference_ms === null ? [] : [r.reference_ms.toFixed(3), `${(r.reference_ms / r.ms).toFixed(1)}×`]),
   ]);
-  return `${report.shape} on ${report.device}, ${report.description}\n\n${formatTable(columns, rows)}`;
+  return `${report.shape} on ${deviceText(report)}\n\n${formatTable(columns, rows)}`;
+}
+
+function deviceText({ device, description, software, features }: BenchHeading): string {
+  return `${device}, ${description}${software ? ' (emulated in software)' : ''}${features.length === 0 ? '' : `; has ${features.join(', ')}`}`;
 }
 
 function memoryText({ peak_tensor_bytes: tensors, device_bytes: device, peak_bytes: processBytes }: StepMeasurement): string {

@@ -42,6 +42,8 @@ export interface Host {
   tensorflow?(name: 'node' | 'node-gpu'): Promise<void>;
   /** How WASM kernels get threads; without it they run on the calling one. */
   readonly threads?: ThreadHost;
+  /** Switches on relaxed SIMD, and with it fused multiply-add, where the engine keeps it behind a flag. False if it is not wanted. */
+  relaxedSimd?(): boolean;
   /** Bytes of memory that this process can have, where they are known. */
   memory?(): number;
   /** Lets go of what `gpu` returned, so that a process can end. */

@@ -3,7 +3,9 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { availableParallelism, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
+import { hasRelaxedSimd } from '../../kernels/runtime/wasm.js';
 import type { Host } from './device.js';
 
 /**
@@ -78,6 +80,13 @@ export const nodeHost: Host = {
       worker.unref();
       return { terminate: async () => void (await worker.terminate()) };
     },
+  },
+
+  /** Unless LOWRANK_RELAXED_SIMD is 0. Node 20 has it behind a flag that is obeyed at run time, for the threads as well; later ones without. */
+  relaxedSimd() {
+    if (process.env['LOWRANK_RELAXED_SIMD'] === '0') return false;
+    if (!hasRelaxedSimd()) setFlagsFromString('--experimental-wasm-relaxed-simd');
+    return true;
   },
 
   /** The machine's, or a container's where that is less. */

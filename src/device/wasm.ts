@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-wasm';
+import { allowRelaxedSimd, usesRelaxedSimd } from '../../kernels/runtime/wasm.js';
 import { DeviceError } from '../errors.js';
 import type { Device, DeviceOptions, Host } from './device.js';
 import { addThreads, prepareSharedHeap } from './wasm-threads.js';
@@ -11,7 +12,7 @@ const MOST_THREADS = 256;
  *
  * @throws DeviceError when the backend does not start, or the number of threads is none
  */
-export async function openWasm(reason: string, host: Pick<Host, 'threads'> = {}, options: DeviceOptions = {}): Promise<Device> {
+export async function openWasm(reason: string, host: Pick<Host, 'threads' | 'relaxedSimd'> = {}, options: DeviceOptions = {}): Promise<Device> {
   const threads = options.threads ?? host.threads?.count() ?? 1;
   if (!Number.isInteger(threads) || threads < 1 || threads > MOST_THREADS) {
     throw new DeviceError(`${threads} is no number of threads: it must be an integer from 1 to ${MOST_THREADS}`);
@@ -27,6 +28,7 @@ export async function openWasm(reason: string, host: Pick<Host, 'threads'> = {},
       return undefined;
     }
   };
+  allowRelaxedSimd(host.relaxedSimd?.() ?? true);
   await attempt(prepareSharedHeap);
   if (!(await tf.setBackend('wasm'))) throw new DeviceError('the WASM backend did not start: this JavaScript engine may lack WebAssembly SIMD');
   await tf.ready();
@@ -39,7 +41,7 @@ export async function openWasm(reason: string, host: Pick<Host, 'threads'> = {},
     description: `WebAssembly SIMD on the CPU, ${running === 1 ? '1 thread' : `${running} threads`}${refusal === undefined ? '' : ` (${refusal})`}`,
     reason,
     software: false,
-    features: running === 1 ? [] : ['threads'],
+    features: [...(running === 1 ? [] : ['threads']), ...(usesRelaxedSimd(tf.backend()) ? ['relaxed-simd'] : [])],
     guard: (work) => work,
     close: async () => endThreads?.(),
   };
