@@ -30,7 +30,9 @@ export const ROOMS = {
   record: ['model', 'adapters', 'data', 'eval', 'tokenizer', 'io'],
   resume: ['train', 'record', 'data', 'io'],
   bench: ['kernels', 'quant', 'device', 'model', 'adapters', 'train'],
-  ablation: ['train', 'eval', 'report'],
+  // What a run of its own consists of, and many runs that are compared.
+  run: 'everything but cli',
+  ablation: 'everything but cli',
   entry: 'everything but cli',
   cli: 'everything',
 };

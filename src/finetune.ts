@@ -28,10 +28,11 @@ import { hashRowFiles } from './record/hashes.js';
 import { makeRecord } from './record/make.js';
 import { RECORD_FILE, serializeRecord } from './record/record.js';
 import { admitCheckpoint, checkpointName, type CheckpointInfo } from './resume/checkpoint.js';
-import { hashInputs, INPUTS_FILE, serializeInputs, type RunInputs } from './resume/inputs.js';
+import { hashRunFiles, INPUTS_FILE, inputsOf, serializeInputs, type RunInputs } from './resume/inputs.js';
 import { withManifest } from './resume/manifest.js';
+import type { SharedParts } from './run/shared.js';
 import { besideAdapter, withAddedTokens } from './tokenizer/added-tokens.js';
-import { loadTokenizer, TOKENIZER_FILES } from './tokenizer/tokenizer.js';
+import { loadTokenizer, TOKENIZER_FILES, type Tokenizer } from './tokenizer/tokenizer.js';
 import { readTrainState, trainStateFiles, type TrainState } from './train/state.js';
 import { totalStepsOf, train, type EvalMetrics, type StepMetrics, type TrainResult } from './train/trainer.js';
 
@@ -53,6 +54,14 @@ export interface RunPlan {
   readonly doneSteps: number;
 }
 
+/** The model at the end of a run. */
+export interface TrainedModel {
+  readonly decoder: Decoder;
+  readonly tokenizer: Tokenizer | undefined;
+  readonly data: DataSplits;
+  readonly training: TrainResult;
+}
+
 /** What a run tells while it goes on, in this order. */
 export interface FinetuneCallbacks {
   readonly onDevice?: (device: Device) => void;
@@ -71,6 +80,8 @@ export interface FinetuneCallbacks {
   readonly onLog?: (metrics: StepMetrics) => void | Promise<void>;
   readonly onEvaluate?: (metrics: EvalMetrics) => void | Promise<void>;
   readonly onTest?: (result: LossResult) => void | Promise<void>;
+  /** The model with what was trained on it, before it is put away; not when `shouldStop` ended the run. */
+  readonly onTrained?: (trained: TrainedModel) => void | Promise<void>;
   /**
    * The files of a checkpoint, by name: the adapter as PEFT has it, and what `resume` needs. Comes as `training.save_strategy` has it,
    * after the last step, and when `shouldStop` ends the run; what was logged before belongs to it.
@@ -107,6 +118,16 @@ export interface FinetuneResult {
 }
 
 export const CONFIG_FILE = 'config.yaml';
+
+/** What decides the base model on the device. */
+function baseKey({ model, model_revision: revision, quantization, adapter }: RunConfig, trained: boolean): string {
+  return JSON.stringify([model, revision, quantization, trained ? adapter : undefined]);
+}
+
+/** What decides which files a run reads. */
+function inputsKey({ model, model_revision: revision, data, adapter }: RunConfig): string {
+  return JSON.stringify([model, revision, data, adapter.init_from, adapter.added_tokens]);
+}
 
 /** Methods whose files PEFT loads. */
 const PEFT_METHODS: ReadonlySet<string> = new Set(['lora', 'prompt_tuning']);
@@ -183,6 +204,15 @@ export async function finetune(request: FinetuneRequest): Promise<FinetuneResult
   }
 }
 
+/**
+ * The same on an open device, with what other runs on it have loaded already; leaves device and base model open. The numbers are those
+ * of a run by itself.
+ * @throws as finetune.
+ */
+export async function finetuneOn(shared: SharedParts, request: FinetuneRequest): Promise<FinetuneResult> {
+  return shared.device.guard(new FinetuneRun(await withTokenizer(request), shared.device, shared).complete());
+}
+
 /** The run with the tokenizer that it will have: that of the adapter that it goes on from, or the model's with the added tokens, whose rows are trained. */
 async function withTokenizer(request: FinetuneRequest): Promise<FinetuneRequest> {
   const { config, model, initFrom } = request;
@@ -200,6 +230,7 @@ class FinetuneRun {
   constructor(
     private readonly request: FinetuneRequest,
     private readonly device: Device,
+    private readonly shared?: SharedParts,
   ) {
     this.callbacks = request.callbacks ?? {};
   }
@@ -214,12 +245,7 @@ class FinetuneRun {
     // Data before weights: what is wrong with it shows before the slow part.
     const data = await this.loadData(model);
     this.callbacks.onData?.(data);
-    const { onLoad } = this.callbacks;
-    const decoder = await loadModel(directory, {
-      quantization: quantizationOf(config),
-      trainable: trainedBase(model, await this.settings()),
-      ...(onLoad === undefined ? {} : { onProgress: onLoad }),
-    });
+    const decoder = await this.loadBase(model);
     let adapter: Adapter | undefined;
     try {
       adapter = await this.openAdapter(decoder);
@@ -228,14 +254,26 @@ class FinetuneRun {
       await this.callbacks.onReady?.({ device: this.device, model, counts, data, totalSteps, doneSteps });
       const training = await this.train(decoder, adapter, data, inputs);
       const test = await this.test(decoder, data);
+      if (this.callbacks.onTrained !== undefined && this.callbacks.shouldStop?.() !== true) {
+        await this.callbacks.onTrained({ decoder, tokenizer: await loadTokenizer(directory), data, training });
+      }
       const done = { training, counts, test };
       // Somebody who stops a run wants it to end.
       const described = this.callbacks.shouldStop?.() === true ? {} : await this.describe(decoder, data, done);
       return { ...done, files: { ...(await this.files(adapter)), ...described } };
     } finally {
       adapter?.dispose();
-      decoder.dispose();
+      if (this.shared === undefined) decoder.dispose();
     }
+  }
+
+  private async loadBase(model: ModelConfig): Promise<Decoder> {
+    const { config, model: directory } = this.request;
+    const quantization = quantizationOf(config);
+    const trainable = trainedBase(model, await this.settings());
+    const { onLoad } = this.callbacks;
+    const load = (): Promise<Decoder> => loadModel(directory, { quantization, trainable, ...(onLoad === undefined ? {} : { onProgress: onLoad }) });
+    return this.shared?.decoder(baseKey(config, trainable !== undefined), load) ?? load();
   }
 
   /** @throws ConfigError when the run does not fit the device. */
@@ -261,7 +299,8 @@ class FinetuneRun {
     const tokenizer = await loadTokenizer(directory);
     const settings = await this.settings();
     const vocabSize = settings.method === 'lora' ? grownVocabulary(model, settings.trainable_token_indices) : model.vocabSize;
-    return loadSplits({ ...data, tokenizer, options: rows, vocabSize });
+    const load = (): Promise<DataSplits> => loadSplits({ ...data, tokenizer, options: rows, vocabSize });
+    return this.shared?.data(JSON.stringify([inputsKey(config), rows, vocabSize]), load) ?? load();
   }
 
   /** What is trained. @throws ConfigError when it does not go with the adapter to go on from. */
@@ -292,7 +331,8 @@ class FinetuneRun {
     const { config, model, data, initFrom, resume } = this.request;
     if (this.callbacks.onCheckpoint === undefined && resume === undefined) return undefined;
     const files = { train: sourcesOf(data.train), validation: data.validation === undefined ? undefined : sourcesOf(data.validation) };
-    return hashInputs({ config, model, data: files, initFrom, backend: this.device.backend });
+    const hash = (): Promise<RunInputs['files']> => hashRunFiles({ model, data: files, initFrom });
+    return inputsOf(await (this.shared?.hashes(inputsKey(config), hash) ?? hash()), config, this.device.backend);
   }
 
   private async admit(inputs: RunInputs): Promise<number> {

@@ -26,22 +26,24 @@ export type RunInputs = z.infer<typeof schema>;
 type Sources = readonly (DataSource | DataPart)[];
 
 export interface InputSources {
-  readonly config: RunConfig;
   readonly model: Directory;
   readonly data: { readonly train: Sources; readonly validation?: Sources | undefined };
   readonly initFrom?: Directory | undefined;
-  readonly backend: string;
 }
 
 /** Reads everything once, piece by piece. */
-export async function hashInputs({ config, model, data, initFrom, backend }: InputSources): Promise<RunInputs> {
-  const files: RunInputs['files'] = {
+export async function hashRunFiles({ model, data, initFrom }: InputSources): Promise<RunInputs['files']> {
+  return {
     'base model': { ...(await hashFiles(model, ['config.json'])), ...(await hashWeights(model)) },
     tokenizer: await hashTokenizer(model),
     'data.train': await hashData(data.train),
     'data.validation': data.validation === undefined ? {} : await hashData(data.validation),
     'adapter.init_from': initFrom === undefined ? {} : await hashFiles(initFrom, await initFrom.list()),
   };
+}
+
+/** @param files as {@link hashRunFiles} gives them. */
+export function inputsOf(files: RunInputs['files'], config: RunConfig, backend: string): RunInputs {
   return { format: 1, backend, files, config: JSON.parse(JSON.stringify(config)) as Record<string, unknown> };
 }
 
