@@ -178,6 +178,9 @@ const data = z.strictObject({
     .lt(1)
     .exactOptional()
     .describe('Part of the training rows that is held out for validation.'),
+  max_train_samples: count()
+    .exactOptional()
+    .describe('Train on so many of the training rows, drawn by training.seed after validation_split: a smaller number takes a part of what a larger one takes.'),
   format: format().default('auto'),
   ...textOptions,
   max_length: z.int().min(2).default(512).describe('Tokens of an example at most; longer ones are cut.'),
@@ -250,8 +253,8 @@ const training = z.strictObject({
     .union([z.boolean(), text()])
     .default(false)
     .describe(
-      '`true` goes on from the newest checkpoint in output_dir that is whole, or starts a run where there is none yet; a folder names ' +
-        'the checkpoint. As --resume.',
+      'Go on from a checkpoint, as --resume does: `true` takes the newest in output_dir that is whole, or starts a run where there is ' +
+        'none yet; otherwise the folder of one.',
     )
     .meta({ path: 'file' }),
   early_stopping_patience: count()

@@ -39,6 +39,8 @@ export interface DataOptions {
   readonly shuffle?: boolean | undefined;
   /** Part of the rows kept for validation: a fraction below 1 or a count. */
   readonly validation_split?: number | undefined;
+  /** Train on so many rows only; the rows of a smaller number are among those of a larger one. */
+  readonly max_train_samples?: number | undefined;
   /** Seed of the draw of templates and of the split. Default 0. */
   readonly seed?: number | undefined;
 }

@@ -19,15 +19,18 @@ export interface DataSplits {
 
 /**
  * Loads the training data and, where given, data for validation and test. Without validation data, `validation_split` takes that
- * part from the training rows. Only training rows are packed.
+ * part from the training rows. Only training rows are packed and counted by `max_train_samples`.
  * @throws as loadDataset; ConfigError when both validation data and validation_split are given.
  */
 export async function loadSplits({ train, validation, test, ...rest }: SplitRequest): Promise<DataSplits> {
-  const { validation_split: part, packing = false, max_length: maxLength, seed = 0 } = rest.options ?? {};
+  const { validation_split: part, packing = false, max_length: maxLength, max_train_samples: maxTrain, seed = 0 } = rest.options ?? {};
   if (validation !== undefined && part !== undefined) {
     throw new ConfigError('data: a validation file and validation_split exclude each other');
   }
-  const packed = (set: Dataset): Dataset => (packing ? packDataset(set, maxLength) : set);
+  const packed = (set: Dataset): Dataset => {
+    const taken = maxTrain === undefined || maxTrain >= set.examples.length ? set : selectRows(set, drawnFirst(set.examples.length, maxTrain, seed));
+    return packing ? packDataset(taken, maxLength) : taken;
+  };
   const whole = await openDataset({ ...rest, source: train });
   const tested = test === undefined ? {} : { test: await openDataset({ ...rest, source: test }) };
   if (validation !== undefined) return { train: packed(whole), validation: await openDataset({ ...rest, source: validation }), ...tested };
@@ -43,9 +46,15 @@ function selectRows(whole: Dataset, indices: Int32Array): Dataset {
     begin += part.count;
     const before = taken;
     while (taken < indices.length && (indices[taken] as number) < begin) taken++;
+    if (taken === before && part.weight !== undefined) throw new ConfigError(`data: ${part.name}: has a weight, but none of the rows that are taken`);
     return { ...part, count: taken - before };
   });
   return datasetOf(selectExamples(whole.examples, indices), parts);
+}
+
+/** So many of `count` examples, drawn by seed and in ascending order; those of a smaller number are among them. */
+export function drawnFirst(count: number, taken: number, seed: number): Int32Array {
+  return new Random(seed, 'train-samples').permutation(count).slice(0, taken).sort();
 }
 
 /**
