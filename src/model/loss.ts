@@ -35,13 +35,26 @@ export interface LossOptions extends DecoderContext {
   readonly training?: boolean;
 }
 
-/** Sum of the token losses of a batch, Σ −log p(labels[t + 1] | tokens ≤ t), in nats; scalar. Padding on the right needs no mask: attention is causal. */
+/** The rows with `ahead` positions in front that are not learnt: the last of them predicts the first token, as in PEFT. */
+function behindPrefix({ inputIds, labels, batch, seq }: LabelledBatch, ahead: number): LabelledBatch {
+  const shifted = new Int32Array(batch * (seq + ahead)).fill(IGNORED);
+  for (let b = 0; b < batch; b++) shifted.set(labels.subarray(b * seq, (b + 1) * seq), b * (seq + ahead) + ahead);
+  return { inputIds, labels: shifted, batch, seq: seq + ahead };
+}
+
+/**
+ * Sum of the token losses of a batch, Σ −log p(labels[t + 1] | tokens ≤ t), in nats; scalar. Padding on the right needs no mask:
+ * attention is causal. In training a trained prompt learns to predict the first token too; an evaluation counts the same tokens with
+ * and without it, so that the two can be compared.
+ */
 export function batchLossSum(decoder: Decoder, batch: LabelledBatch, options: LossOptions = {}): tf.Scalar {
   if (batch.starts !== undefined && decoder.prefix !== undefined) throw new ConfigError('a trained prompt takes no packed rows: it would stand before the first text of each only');
   return tf.tidy(() => {
     const ids = tf.tensor1d(batch.inputIds, 'int32');
     const starts = batch.starts === undefined ? {} : { starts: tf.tensor1d(batch.starts, 'int32') };
-    const hidden = decoder.hidden({ ids, batch: batch.batch, length: batch.seq, ...starts }, options);
-    return decoder.head.lossSum(hidden, targetsOf(batch), options.training ?? true, options);
+    const training = options.training ?? true;
+    const ahead = training ? (decoder.prefix?.length ?? 0) : 0;
+    const hidden = decoder.hidden({ ids, batch: batch.batch, length: batch.seq, ...starts }, { ...options, keepPrefix: ahead > 0 });
+    return decoder.head.lossSum(hidden, targetsOf(ahead > 0 ? behindPrefix(batch, ahead) : batch), training, options);
   });
 }
