@@ -28,7 +28,7 @@ export const ROOMS = {
   eval: ['kernels', 'model', 'data', 'tokenizer'],
   export: ['kernels', 'model', 'adapters', 'quant', 'tokenizer', 'io'],
   record: ['model', 'adapters', 'data', 'eval', 'tokenizer', 'io'],
-  resume: ['train', 'record', 'data', 'io'],
+  resume: ['train', 'record', 'adapters', 'data', 'io'],
   bench: ['kernels', 'quant', 'device', 'model', 'adapters', 'train'],
   // What a run of its own consists of, and many runs that are compared.
   run: 'everything but cli',

@@ -198,7 +198,7 @@ export async function finetune(request: FinetuneRequest): Promise<FinetuneResult
   const device = await openDevice(config.device, host);
   try {
     callbacks.onDevice?.(device);
-    return await device.guard(new FinetuneRun(await withTokenizer(request), device).complete());
+    return await new FinetuneRun(await withTokenizer(request), device).guarded();
   } finally {
     await device.close();
   }
@@ -210,7 +210,7 @@ export async function finetune(request: FinetuneRequest): Promise<FinetuneResult
  * @throws as finetune.
  */
 export async function finetuneOn(shared: SharedParts, request: FinetuneRequest): Promise<FinetuneResult> {
-  return shared.device.guard(new FinetuneRun(await withTokenizer(request), shared.device, shared).complete());
+  return new FinetuneRun(await withTokenizer(request), shared.device, shared).guarded();
 }
 
 /** The run with the tokenizer that it will have: that of the adapter that it goes on from, or the model's with the added tokens, whose rows are trained. */
@@ -226,6 +226,8 @@ async function withTokenizer(request: FinetuneRequest): Promise<FinetuneRequest>
 
 class FinetuneRun {
   private readonly callbacks: FinetuneCallbacks;
+  /** Nobody waits for the run any more: its device was lost under it, and what it reads from there means nothing. */
+  private over = false;
 
   constructor(
     private readonly request: FinetuneRequest,
@@ -235,7 +237,16 @@ class FinetuneRun {
     this.callbacks = request.callbacks ?? {};
   }
 
-  async complete(): Promise<FinetuneResult> {
+  /** The run, or what befalls the device meanwhile. */
+  async guarded(): Promise<FinetuneResult> {
+    try {
+      return await this.device.guard(this.complete());
+    } finally {
+      this.over = true;
+    }
+  }
+
+  private async complete(): Promise<FinetuneResult> {
     const { config, model: directory } = this.request;
     const model = await readModelConfig(directory);
     this.callbacks.onModel?.(model);
@@ -350,11 +361,11 @@ class FinetuneRun {
       [INPUTS_FILE]: serializeInputs(inputs),
     });
     const { step, totalSteps, best } = state;
-    await this.callbacks.onCheckpoint?.(files, { name: checkpointName(step), step, totalSteps, best: best.best?.metrics });
+    if (!this.over) await this.callbacks.onCheckpoint?.(files, { name: checkpointName(step), step, totalSteps, best: best.best?.metrics });
   }
 
   private async train(decoder: Decoder, adapter: Adapter, data: DataSplits, inputs: RunInputs | undefined): Promise<TrainResult> {
-    const { config, resume } = this.request;
+    const { config, resume, force } = this.request;
     const { onStep, onLog, onEvaluate, shouldStop } = this.callbacks;
     const { validation } = data;
     return train({
@@ -365,6 +376,7 @@ class FinetuneRun {
       options: config.training,
       shuffle: config.data.shuffle,
       resume: resume === undefined ? undefined : await readTrainState(resume, adapter.parameters),
+      force: force === true,
       callbacks: {
         ...(this.callbacks.onCheckpoint === undefined || inputs === undefined ? {} : { onCheckpoint: (state) => this.save(state, adapter, inputs) }),
         ...(onStep === undefined ? {} : { onStep }),

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from '../adapters/peft-files.js';
 import type { RunConfig } from '../config/schema.js';
 import { partsOf, type DataPart } from '../data/parts.js';
 import type { DataSource } from '../data/row.js';
@@ -38,7 +39,7 @@ export async function hashRunFiles({ model, data, initFrom }: InputSources): Pro
     tokenizer: await hashTokenizer(model),
     'data.train': await hashData(data.train),
     'data.validation': data.validation === undefined ? {} : await hashData(data.validation),
-    'adapter.init_from': initFrom === undefined ? {} : await hashFiles(initFrom, await initFrom.list()),
+    'adapter.init_from': initFrom === undefined ? {} : await hashFiles(initFrom, [ADAPTER_CONFIG, ADAPTER_WEIGHTS]),
   };
 }
 

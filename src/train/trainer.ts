@@ -4,7 +4,7 @@ import type { RunConfig } from '../config/schema.js';
 import { collate, type Batch } from '../data/collate.js';
 import { takeExamples, type Examples } from '../data/examples.js';
 import type { MixPart } from '../data/mix.js';
-import { BatchSampler } from '../data/sampler.js';
+import { BatchSampler, type SamplerState } from '../data/sampler.js';
 import { ConfigError, TrainingError } from '../errors.js';
 import type { Decoder } from '../model/decoder.js';
 import type { LossOptions } from '../model/loss.js';
@@ -57,6 +57,8 @@ export interface TrainRequest {
   readonly shuffle?: boolean;
   /** Goes on from here, with the numbers of a run that was never interrupted. */
   readonly resume?: TrainState | undefined;
+  /** With `resume`: goes on over data of another size or mix too, at the beginning of the epoch. */
+  readonly force?: boolean;
   readonly callbacks?: TrainCallbacks;
 }
 
@@ -270,7 +272,7 @@ class Run {
   }
 
   private restore(state: TrainState): void {
-    this.sampler.restore(state.sampler);
+    this.sampler.restore(this.placeOf(state.sampler));
     this.optimizer.restore(state.optimizer);
     this.assign(state.values);
     this.best.restore(state.best);
@@ -279,6 +281,13 @@ class Run {
     this.saved = state.step;
     this.tokens = state.tokens;
     this.stoppedEarly = this.best.givesUp;
+  }
+
+  private placeOf(saved: SamplerState): SamplerState {
+    const own = this.sampler.state();
+    if (this.request.force !== true) return saved;
+    const same = saved.count === own.count && saved.mix === own.mix;
+    return { ...own, epoch: saved.epoch, position: same ? saved.position : 0 };
   }
 
   private values(): Promise<Float32Array[]> {

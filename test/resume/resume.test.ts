@@ -174,9 +174,10 @@ describe('a checkpoint', () => {
       '--force goes on from it all the same',
     ]);
     const notes: string[] = [];
-    const forced = await run(configOf('wasm', { training: { max_steps: 6 } }), { resume, force: true }, { onNote: (note) => void notes.push(note) });
+    const otherData = { train: [rows(21, 1)], validation: [rows(8, 2)] };
+    const forced = await run(configOf('wasm', { training: { max_steps: 6 } }), { resume, data: otherData, force: true }, { onNote: (note) => void notes.push(note) });
     expect(forced.result.training.steps).toBe(6);
-    expect(notes.join()).toContain('going on although the run was another (--force):\n  training.max_steps was 4 and is 6');
+    expect(notes.join()).toContain('going on although the run was another (--force):\n  data.train: file 1 holds something else\n  training.max_steps was 4 and is 6');
   });
 
   it('of a constant schedule may be gone on from for longer, with the numbers of a longer run', async () => {
