@@ -88,6 +88,8 @@ const VARIANTS: Record<string, { readonly changes?: Changes; readonly data?: Fin
   'paged AdamW': { changes: { training: { optim: 'paged_adamw' } } },
   'a 4-bit base and gradient checkpointing': { changes: { quantization: { load_in_4bit: true }, training: { gradient_checkpointing: true } } },
   'a run that ends for want of gain': { changes: { training: { early_stopping_patience: 2, early_stopping_threshold: 100 } } },
+  'PiSSA': { changes: { adapter: { r: 4, init_lora_weights: 'pissa' } } },
+  'DoRA with LoRA+': { changes: { adapter: { r: 4, use_dora: true, loraplus_lr_ratio: 4 } } },
   'prompt tuning': { changes: { adapter: { method: 'prompt_tuning' } } },
   'bottleneck adapters': { changes: { adapter: { method: 'bottleneck' } } },
   'the last layer': { changes: { adapter: { method: 'layers' } } },
