@@ -1,11 +1,15 @@
 #!/usr/bin/env node
-// Puts lowrank with all it runs on into one folder for linux-x64: Node itself, the command line in one bundle, Dawn's module for
-// WebGPU, TensorFlow.js' WASM files and the Vulkan loader. It needs no network, no installed Node and nothing of this checkout.
-// Usage: node scripts/portable.mjs [FOLDER]      (default: out/portable; makes FOLDER/lowrank and FOLDER/lowrank-linux-x64.tar.xz)
+// Puts lowrank with all it runs on into one folder for linux-x64: Node itself (compressed), the command line in one bundle, Dawn's
+// module for WebGPU, TensorFlow.js' WASM file and the Vulkan loader. It needs no network, no installed Node and nothing of this checkout:
+// a shell and gzip. Node is unpacked into the user's cache, or a temporary folder, when it is first started.
+// Usage: node scripts/portable.mjs [FOLDER]      (default: out/portable; makes FOLDER/lowrank and FOLDER/lowrank-linux-x64.tar.gz)
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { createHash } from 'node:crypto';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 
 if (process.argv[2]?.startsWith('-')) {
@@ -19,8 +23,8 @@ const WASM_PACKAGE = 'node_modules/@tensorflow/tfjs-backend-wasm';
 /** Where distributions keep the loader through which Dawn reaches a driver; a machine with a driver may lack it. */
 const VULKAN_LOADERS = ['/usr/lib/x86_64-linux-gnu/libvulkan.so.1', '/usr/lib64/libvulkan.so.1', '/usr/lib/libvulkan.so.1'];
 
-const RUN = `#!/bin/sh
-# Runs lowrank from its own folder, with the Node beside it.
+const runScript = (id) => `#!/bin/sh
+# Runs lowrank from its own folder, with the Node that lies packed beside it.
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 
 # The machine's own Vulkan loader comes first; ours only stands in where there is none.
@@ -33,7 +37,20 @@ if [ -z "\${VK_DRIVER_FILES:-}\${VK_ICD_FILENAMES:-}" ] && ! ls /usr/share/vulka
     [ -e "$file" ] && export VK_DRIVER_FILES="$file" && break
   done
 fi
-exec "$here/bin/node" "$here/lib/main.js" "$@"
+# Node is unpacked once, under a name that belongs to this very binary; where files may not be run the next folder is tried.
+mine=\${TMPDIR:-/tmp}/lowrank-$(id -u)
+for cache in "\${XDG_CACHE_HOME:+$XDG_CACHE_HOME/lowrank}" "\${HOME:+$HOME/.cache/lowrank}" "$mine" "$here/bin"; do
+  [ -n "$cache" ] || continue
+  node=$cache/node-${id}
+  if [ ! -x "$node" ]; then
+    # Others must not be able to put a program there.
+    mkdir -p -m 700 "$cache" 2>/dev/null && [ -O "$cache" ] || continue
+    gzip -dc "$here/bin/node.gz" >"$node.$$" 2>/dev/null && chmod 700 "$node.$$" && mv "$node.$$" "$node" || { rm -f "$node.$$"; continue; }
+  fi
+  [ -O "$node" ] && "$node" --version >/dev/null 2>&1 && exec "$node" "$here/lib/main.js" "$@"
+done
+echo "lowrank: Node can be unpacked (90 MB, gzip) neither into a cache folder nor into $mine nor into $here/bin: set TMPDIR to a folder where programs may run" >&2
+exit 4
 `;
 
 const README = `lowrank for linux-x64, complete in this folder.
@@ -78,36 +95,54 @@ async function main(target) {
   });
 
   const copy = (path) => cpSync(join(root, path), join(folder, path), { recursive: true });
-  for (const path of ['package.json', 'index.js', 'LICENSE', 'dist/linux-x64']) if (existsSync(join(root, 'node_modules/webgpu', path))) copy(`node_modules/webgpu/${path}`);
-  for (const path of ['package.json', 'dist/tfjs-backend-wasm.wasm', 'dist/tfjs-backend-wasm-simd.wasm', 'dist/tfjs-backend-wasm-threaded-simd.wasm']) copy(`${WASM_PACKAGE}/${path}`);
+  for (const path of ['package.json', 'index.js', 'LICENSE']) if (existsSync(join(root, 'node_modules/webgpu', path))) copy(`node_modules/webgpu/${path}`);
+  const dawn = 'node_modules/webgpu/dist/linux-x64/dawn.node';
+  mkdirSync(dirname(join(folder, dawn)), { recursive: true });
+  writeFileSync(join(folder, dawn), stripped(join(root, dawn), (file) => execFileSync(process.execPath, ['-e', 'require(process.argv[1])', file], { stdio: 'ignore' })));
+  // Node has SIMD, and tfjs does not start its threaded build there.
+  for (const path of ['package.json', 'dist/tfjs-backend-wasm-simd.wasm']) copy(`${WASM_PACKAGE}/${path}`);
   const { name, version, license } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   writeFileSync(join(folder, 'package.json'), `${JSON.stringify({ name, version, license, type: 'module', private: true })}\n`);
   copy('LICENSE');
-  cpSync(realpathSync(process.execPath), join(folder, 'bin/node'));
-  tryStrip(join(folder, 'bin/node'));
+  const node = stripped(realpathSync(process.execPath), (file) => execFileSync(file, ['--version'], { stdio: 'ignore' }));
+  writeFileSync(join(folder, 'bin/node.gz'), gzipSync(node, { level: 9 }));
   const loader = VULKAN_LOADERS.find((path) => existsSync(path));
   if (loader !== undefined) {
     mkdirSync(join(folder, 'vulkan'));
     cpSync(realpathSync(loader), join(folder, 'vulkan/libvulkan.so.1'));
   }
-  writeFileSync(join(folder, 'lowrank'), RUN, { mode: 0o755 });
+  writeFileSync(join(folder, 'lowrank'), runScript(createHash('sha256').update(node).digest('hex').slice(0, 16)), { mode: 0o755 });
   writeFileSync(join(folder, 'README'), README);
 
-  const archive = join(target, 'lowrank-linux-x64.tar.xz');
-  execFileSync('tar', ['-C', target, '--owner=0', '--group=0', '--sort=name', '-I', 'xz -T0 -6', '-cf', archive, 'lowrank'], { stdio: 'inherit' });
-  const bytes = statSync(archive).size;
-  console.log(`${archive}: ${(bytes / 1e6).toFixed(1)} MB${loader === undefined ? '; without a Vulkan loader, which this machine lacks' : ''}`);
-  if (bytes > MOST_BYTES) throw new Error(`the archive has more than ${MOST_BYTES / 1e6} MB`);
+  const bytes = sizeOf(folder);
+  if (bytes > MOST_BYTES) throw new Error(`${folder} has ${megabytes(bytes)}, more than ${megabytes(MOST_BYTES)}`);
+  const archive = join(target, 'lowrank-linux-x64.tar.gz');
+  execFileSync('tar', ['-C', target, '--owner=0', '--group=0', '--sort=name', '-czf', archive, 'lowrank'], { stdio: 'inherit' });
+  const without = loader === undefined ? '; without a Vulkan loader, which this machine lacks' : '';
+  console.log(`${folder}: ${megabytes(bytes)}; ${archive}: ${megabytes(statSync(archive).size)}${without}`);
 }
 
-/** Without symbols Node is a fifth smaller; where there is no `strip` it stays as it is. */
-function tryStrip(file) {
+/** A binary without its symbols; as it is where there is no `strip`, or where it does not load without them. */
+function stripped(source, load) {
+  const folder = mkdtempSync(join(tmpdir(), 'strip-'));
+  const file = join(folder, basename(source));
   try {
-    execFileSync('strip', ['--strip-unneeded', file], { stdio: 'ignore' });
-    execFileSync(file, ['--version'], { stdio: 'ignore' });
+    execFileSync('strip', ['--strip-unneeded', '-o', file, source], { stdio: 'ignore' });
+    load(file);
+    return readFileSync(file);
   } catch {
-    cpSync(realpathSync(process.execPath), file);
+    return readFileSync(source);
+  } finally {
+    rmSync(folder, { recursive: true });
   }
+}
+
+function sizeOf(path) {
+  return statSync(path).isDirectory() ? readdirSync(path).reduce((sum, name) => sum + sizeOf(join(path, name)), 0) : statSync(path).size;
+}
+
+function megabytes(bytes) {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
 await main(resolve(process.argv[2] ?? join(root, 'out/portable')));
