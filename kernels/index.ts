@@ -77,6 +77,7 @@ export { quantizedMatmul } from './nf4-matmul/kernel.js';
 export { kernelMode, setKernelMode, withKernelMode, type KernelMode } from './runtime/op.js';
 export { checkpointed, pullback, untracked, valueAndGradients, type Pullback } from './runtime/gradients.js';
 export { withGpuClock, type GpuTimes } from './runtime/gpu-clock.js';
+export { availableVariants, KERNEL_VARIANTS, kernelVariant, setKernelVariant, type KernelVariant } from './runtime/variant.js';
 export { gpuDispatchCount } from './runtime/webgpu.js';
 export type * from './types.js';
 

@@ -1,5 +1,5 @@
 // One workgroup a row: losses = −log softmax(logits)[label], and where GRADIENT the row becomes softmax − onehot(label).
-// A label outside [0, vocab) gives a loss of 0 and a row of zeros.
+// A label outside [0, vocab) gives a loss of 0 and a row of zeros. Marks at the ends of lines: see ../runtime/reduce.wgsl.
 override GRADIENT: bool = true;
 struct Params { rows: u32, vocab: u32 }
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>;
@@ -30,13 +30,20 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   for (var i = lane; i < params.vocab; i += THREADS) { top = max(top, logits[base + i]); }
   var sum = 0.0;
   for (var i = lane; i < params.vocab; i += THREADS) { sum += exp(logits[base + i] - top); }
-  seen[lane] = vec2f(top, sum);
-  workgroupBarrier();
-  for (var step = THREADS / 2u; step > 0u; step >>= 1u) {
-    if (lane < step) { seen[lane] = merge(seen[lane], seen[lane + step]); }
-    workgroupBarrier();
-  }
-  let all = seen[0];
+  seen[lane] = vec2f(top, sum); // #memory
+  workgroupBarrier(); // #memory
+  for (var step = THREADS / 2u; step > 0u; step >>= 1u) { // #memory
+    if (lane < step) { seen[lane] = merge(seen[lane], seen[lane + step]); } // #memory
+    workgroupBarrier(); // #memory
+  } // #memory
+  let all = seen[0]; // #memory
+  let size = subgroupAdd(1u); // #subgroups
+  let peak = subgroupMax(top); // #subgroups
+  let part = subgroupAdd(sum * exp(top - peak)); // #subgroups
+  if (lane % size == 0u) { seen[lane / size] = vec2f(peak, part); } // #subgroups
+  workgroupBarrier(); // #subgroups
+  var all = seen[0]; // #subgroups
+  for (var i = 1u; i < THREADS / size; i++) { all = merge(all, seen[i]); } // #subgroups
   if (lane == 0u) {
     var loss = 0.0;
     if (counted) { loss = log(all.y) + (all.x - logits[base + label]); }

@@ -1,3 +1,4 @@
+import type { KernelVariant } from '../../kernels/index.js';
 import type { SpawnThread } from '../../kernels/runtime/threads.js';
 import type { DeviceError } from '../errors.js';
 
@@ -44,6 +45,8 @@ export interface Host {
   readonly threads?: ThreadHost;
   /** Switches on relaxed SIMD, and with it fused multiply-add, where the engine keeps it behind a flag. False if it is not wanted. */
   relaxedSimd?(): boolean;
+  /** Which code kernels run on WebGPU unless told otherwise: `auto`, or what the user has set. */
+  kernelVariant?(): string;
   /** Bytes of memory that this process can have, where they are known. */
   memory?(): number;
   /** Lets go of what `gpu` returned, so that a process can end. */
@@ -61,6 +64,8 @@ export interface ThreadHost {
 export interface DeviceOptions {
   /** Threads of the `wasm` device, the calling one included; the host's count unless given. */
   readonly threads?: number | undefined;
+  /** Which code kernels run on WebGPU; the host's choice unless given. */
+  readonly variant?: KernelVariant | undefined;
 }
 
 /** A promise that only ever fails, and the way to make it fail. */

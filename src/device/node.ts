@@ -89,6 +89,8 @@ export const nodeHost: Host = {
     return true;
   },
 
+  kernelVariant: () => process.env['LOWRANK_VARIANT'] || 'auto',
+
   /** The machine's, or a container's where that is less. */
   memory() {
     const allowed = process.constrainedMemory();

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
+import { availableVariants, KERNEL_VARIANTS, setKernelVariant } from '../../kernels/index.js';
 import { DeviceError } from '../errors.js';
 import { BACKEND_OF, type Device, type DeviceChoice, type DeviceOptions, type Host } from './device.js';
 import { openWasm } from './wasm.js';
@@ -16,7 +17,7 @@ export async function openDevice(choice: DeviceChoice, host: Host, options: Devi
       return openBest(host, options);
     case 'webgpu': {
       const found = await findAdapter(host);
-      if ('adapter' in found) return openAdapter(found.adapter, 'asked for by name', host);
+      if ('adapter' in found) return openAdapter(found.adapter, 'asked for by name', host, options);
       host.release?.();
       throw new DeviceError(`no WebGPU device: ${found.missing}`);
     }
@@ -37,7 +38,7 @@ async function openBest(host: Host, options: DeviceOptions): Promise<Device> {
   const found = vain === undefined ? await findAdapter(host) : { missing: vain };
   if ('adapter' in found) {
     const { description, software } = describeAdapter(found.adapter);
-    if (!software) return openAdapter(found.adapter, 'a hardware WebGPU adapter is there', host);
+    if (!software) return openAdapter(found.adapter, 'a hardware WebGPU adapter is there', host, options);
     passedOver.push(`the only WebGPU adapter is software (${description})`);
   } else {
     passedOver.push(`no WebGPU (${found.missing})`);
@@ -88,8 +89,9 @@ function plainDevice(name: 'node' | 'node-gpu' | 'cpu', description: string, rea
 }
 
 /** Opens a device whose host is let go of when it is closed, or at once when it does not open. */
-async function openAdapter(adapter: GPUAdapter, reason: string, host: Host): Promise<Device> {
+async function openAdapter(adapter: GPUAdapter, reason: string, host: Host, options: DeviceOptions): Promise<Device> {
   try {
+    chooseKernelVariant(options.variant ?? host.kernelVariant?.() ?? 'auto', adapter.features);
     const device = await openWebGpu(adapter, reason);
     return {
       ...device,
@@ -102,4 +104,15 @@ async function openAdapter(adapter: GPUAdapter, reason: string, host: Host): Pro
     host.release?.();
     throw error;
   }
+}
+
+/** @throws DeviceError when there is no such variant, or the adapter lacks what it needs. */
+function chooseKernelVariant(wanted: string, features: { has(feature: string): boolean }): void {
+  const variant = KERNEL_VARIANTS.find((name) => name === wanted);
+  if (variant === undefined) throw new DeviceError(`'${wanted}' is no variant of the WebGPU kernels (LOWRANK_VARIANT): there are ${KERNEL_VARIANTS.join(', ')}`);
+  const available = availableVariants(features);
+  if (variant !== 'auto' && !available.includes(variant)) {
+    throw new DeviceError(`the WebGPU kernels cannot run as '${variant}' here: this adapter has what ${available.join(', ')} need`);
+  }
+  setKernelVariant(variant);
 }
