@@ -63,6 +63,21 @@ describe('a run', () => {
     await session.dispose();
   });
 
+  it.each([
+    { name: 'PiSSA over NF4', adapter: { init_lora_weights: 'pissa_niter_2', use_dora: true } as const },
+    { name: 'LoftQ over NF4', adapter: { init_lora_weights: 'loftq' } as const },
+  ])('with $name that was interrupted ends as one that was not', async ({ adapter }) => {
+    const model = memoryDirectory('tiny', modelFiles(TINY_CONFIG));
+    const config = configOf(adapter, { quantization: NF4, training: { output_dir: 'out', max_steps: 4, save_strategy: 'steps', save_steps: 2 } });
+    const checkpoints = new Map<number, Readonly<Record<string, Uint8Array | string>>>();
+    const request = { config, model, data: { train: rows(32, 1) }, host: nodeHost };
+    const whole = await finetune({ ...request, callbacks: { onCheckpoint: (files, { step }) => void checkpoints.set(step, files) } });
+    const resume = memoryDirectory('checkpoint', checkpoints.get(2) as Record<string, Uint8Array>);
+    const resumed = await finetune({ ...request, resume, callbacks: { onCheckpoint: () => undefined } });
+    expect(resumed.files['adapter_model.safetensors']).toEqual(whole.files['adapter_model.safetensors']);
+    expect(resumed.files['adapter_config.json']).toEqual(whole.files['adapter_config.json']);
+  });
+
   it('teaches tokens that the model did not have', async () => {
     const model = localDirectory('configs/quickstart/base');
     const texts = Array.from({ length: 12 }, (_, i) => ({ prompt: `${['red', 'blue', 'green'][i % 3]}<is>`, completion: `a colour<end>` }));
