@@ -19,7 +19,7 @@ device: wasm
 adapter: { r: 4, lora_dropout: 0.1 }
 data: { train: train.jsonl, validation: validation.jsonl }
 training:
-  { output_dir: out, max_steps: 120, per_device_train_batch_size: 2, gradient_accumulation_steps: 2, learning_rate: 0.01,
+  { output_dir: out, max_steps: 160, per_device_train_batch_size: 2, gradient_accumulation_steps: 2, learning_rate: 0.01,
     logging_steps: 1, eval_steps: 4, save_strategy: steps, save_steps: 1, save_total_limit: 2 }
 `;
 
@@ -84,7 +84,7 @@ it(
     while (kills < KILLS) {
       const byTime = random.uniform() < 0.25;
       const delay = byTime ? random.uniform() * startTime : random.uniform() * 4;
-      let eventsLeft = random.below(16);
+      let eventsLeft = random.below(12);
       const { status, stderr } = await start(out, (kill) => {
         if (byTime) setTimeout(kill, delay);
         else {
@@ -111,7 +111,7 @@ it(
       midWrite.push(...(await readdir(out)).filter((name) => name.startsWith('.')));
     }
     // The moments were such that some came into the middle of writing.
-    expect(midWrite.length).toBeGreaterThan(5);
+    expect(midWrite.length).toBeGreaterThan(3);
     expect(kept).toBeGreaterThan(5);
 
     const rest = await start(out);
