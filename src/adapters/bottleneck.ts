@@ -74,7 +74,7 @@ export const bottleneck = {
   describe: (options) => (options.bottleneck_size === undefined ? `hidden size / ${options.reduction_factor ?? REDUCTION} (${options.placement})` : `width ${options.bottleneck_size} (${options.placement})`),
   mismatches: (model, config, tensors) => shapeMismatches(expected(model, config), tensors),
 
-  create(decoder, options, seed) {
+  create(decoder, options, seed): Adapter {
     const size = options.bottleneck_size ?? Math.max(1, Math.round(decoder.config.hiddenSize / (options.reduction_factor ?? REDUCTION)));
     if (size > decoder.config.hiddenSize) throw new ConfigError(`adapter.bottleneck_size: ${size} is more than the model's hidden size of ${decoder.config.hiddenSize}`);
     const config: BottleneckConfig = {
@@ -89,7 +89,7 @@ export const bottleneck = {
     return networks(decoder, config, seed ?? 0, (shape) => tf.zeros([...shape]));
   },
 
-  load(decoder, config, tensors, name) {
+  load(decoder, config, tensors, name): Adapter {
     requireFit(shapeMismatches(expected(decoder.config, config), tensors), name);
     // All are read before any goes to the device, so that a broken one leaves nothing behind.
     const values = new Map([...tensors.keys()].map((key) => [key, tensorValues(tensors, key, name)]));

@@ -94,7 +94,7 @@ export const promptTuning = {
   describe: (options) => `${options.num_virtual_tokens} virtual tokens`,
   mismatches: (model, config, tensors) => shapeMismatches(expected(model, config), tensors),
 
-  create(decoder, options, seed) {
+  create(decoder, options, seed): Adapter {
     requireFree(decoder);
     const { hiddenSize, numLayers, numHeads, maxPositions } = decoder.config;
     const n = options.num_virtual_tokens;
@@ -114,7 +114,7 @@ export const promptTuning = {
     return new PromptAdapter(decoder, config, variableFrom(tf.zeros<tf.Rank.R2>([n, hiddenSize])), seed);
   },
 
-  load(decoder, config, tensors, name) {
+  load(decoder, config, tensors, name): Adapter {
     requireFree(decoder);
     requireFit(shapeMismatches(expected(decoder.config, config), tensors), name);
     const values = tensorValues(tensors, KEY, name);
