@@ -1,7 +1,7 @@
 import type { Decoder } from '../model/decoder.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { generate, type GenerateOptions } from './generate.js';
-import { encodePrompt, stopTokensOf } from './prompt.js';
+import { encodePrompt, stopTokensOf, type Prompt } from './prompt.js';
 import { decodeContinuation } from './stream.js';
 
 export interface CompleteOptions extends Omit<GenerateOptions, 'onToken'> {
@@ -12,9 +12,9 @@ export interface CompleteOptions extends Omit<GenerateOptions, 'onToken'> {
 }
 
 /** Continues each prompt and returns the new texts, trimmed, in the order of the prompts. Prompts of similar length share a batch. */
-export async function completePrompts(decoder: Decoder, tokenizer: Tokenizer, prompts: readonly string[], options: CompleteOptions = {}): Promise<string[]> {
+export async function completePrompts(decoder: Decoder, tokenizer: Tokenizer, prompts: readonly (string | Prompt)[], options: CompleteOptions = {}): Promise<string[]> {
   const { batchSize = 16, stopStrings = [], ...generation } = options;
-  const encoded = prompts.map((prompt, index) => ({ index, ids: encodePrompt({ text: prompt }, tokenizer) }));
+  const encoded = prompts.map((prompt, index) => ({ index, ids: encodePrompt(typeof prompt === 'string' ? { text: prompt } : prompt, tokenizer) }));
   encoded.sort((a, b) => b.ids.length - a.ids.length || a.index - b.index);
   const texts = new Array<string>(prompts.length);
   for (let i = 0; i < encoded.length; i += batchSize) {

@@ -1,11 +1,13 @@
 import { Option, type Command } from 'commander';
+import { ConfigError } from '../../errors.js';
+import type { EvalTasksFlags } from '../actions/eval-tasks.js';
 import type { EvalFlags } from '../actions/eval.js';
 import { configDefault, numberOption, takesModel } from '../options.js';
 
 export function registerEval(program: Command): void {
   const atLeast = (name: string, min: number): ((value: string) => number) => numberOption(name, { min, integer: true });
-  takesModel(program.command('eval').description('mean loss of a model, with or without an adapter, on rows of a file'))
-    .requiredOption('--data <file...>', 'JSONL file or files')
+  takesModel(program.command('eval').description('a model and its adapters side by side: mean loss on the rows of a file, or the tasks of a task file with their metrics'))
+    .option('--data <file...>', 'JSONL file or files whose loss is taken')
     .addOption(
       new Option('--format <name>', 'what a row holds').choices(['auto', 'text', 'completion', 'messages', 'alpaca', 'tokens']).default('auto'),
     )
@@ -16,9 +18,19 @@ export function registerEval(program: Command): void {
     .option('--max-length <tokens>', 'longer rows are cut', atLeast('max-length', 2), configDefault<number>('data.max_length'))
     .addOption(new Option('--train-on <part>', 'tokens that the loss counts').choices(['completion', 'all']).default(configDefault<string>('data.train_on')))
     .option('--batch-size <rows>', 'rows of a batch', atLeast('batch-size', 1), configDefault<number>('training.per_device_eval_batch_size'))
+    .option('--tasks <file>', 'YAML file of tasks: generated answers, multiple choice, loss, each with its metrics')
+    .option('--tasks-data <folder>', 'folder that the data files of the tasks lie in, instead of that of the task file')
+    .option('--limit <rows>', 'rows of each task at most', atLeast('limit', 1))
+    .option('--resamples <count>', 'draws for the confidence intervals; 0 for none', atLeast('resamples', 0), 1000)
+    .option('--output <folder>', 'write eval.json and eval.md, of tasks')
     .option('--json', 'print one JSON object')
-    .action(async (flags: EvalFlags) => {
+    .action(async (flags: Partial<EvalFlags> & Partial<EvalTasksFlags>) => {
+      if ((flags.data === undefined) === (flags.tasks === undefined)) throw new ConfigError('give either --data or --tasks');
+      if (flags.tasks !== undefined) {
+        const { runEvalTasks } = await import('../actions/eval-tasks.js');
+        return runEvalTasks(flags as EvalTasksFlags);
+      }
       const { runEval } = await import('../actions/eval.js');
-      await runEval(flags);
+      return runEval(flags as EvalFlags);
     });
 }

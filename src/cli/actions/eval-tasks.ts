@@ -1,0 +1,101 @@
+import { readFile } from 'node:fs/promises';
+import { dirname, isAbsolute, join } from 'node:path';
+import { ConfigError } from '../../errors.js';
+import { compare, comparisonTable, forgetting, markdownTable, type Evaluated } from '../../eval/tasks/compare.js';
+import { runTask } from '../../eval/tasks/run.js';
+import type { TaskSources } from '../../eval/tasks/rows.js';
+import { parseTasks, type EvalTask } from '../../eval/tasks/schema.js';
+import type { ByteSource } from '../../io/source.js';
+import { fileSource, isFile, writeFileAtomic } from '../../node.js';
+import { VERSION } from '../../version.js';
+import { openFlaggedSession, tell, type ModelFlags } from '../options.js';
+import { formatTable } from '../table.js';
+
+/** What commander gives the action. */
+export interface EvalTasksFlags extends ModelFlags {
+  readonly tasks: string;
+  readonly tasksData?: string;
+  readonly batchSize: number;
+  readonly limit?: number;
+  readonly resamples: number;
+  readonly output?: string;
+  readonly json?: true;
+}
+
+/** Evaluates the base and every adapter on all tasks of a file, and prints them side by side. */
+export async function runEvalTasks(flags: EvalTasksFlags): Promise<void> {
+  const tasks = await readTasks(flags);
+  const sources = await openTaskSources(tasks, flags.tasksData ?? dirname(flags.tasks));
+  try {
+    const session = await openFlaggedSession(flags);
+    try {
+      const { decoder, tokenizer, device, adapters } = session;
+      if (tokenizer === undefined) throw new ConfigError('tasks are made of text, and this model has no tokenizer.json');
+      const evaluated: Evaluated[] = [];
+      for (const name of [undefined, ...adapters.names]) {
+        adapters.use(name);
+        const results = [];
+        for (const task of tasks) {
+          tell(`${name ?? 'base'}: ${task.name}`);
+          results.push(await device.guard(runTask(task, sources.of(task), { decoder, tokenizer, batchSize: flags.batchSize, resamples: flags.resamples })));
+        }
+        evaluated.push({ name: name ?? 'base', results });
+      }
+      await print(tasks, evaluated, flags);
+    } finally {
+      await session.dispose();
+    }
+  } finally {
+    await sources.close();
+  }
+}
+
+async function print(tasks: readonly EvalTask[], evaluated: readonly Evaluated[], flags: EvalTasksFlags): Promise<void> {
+  const metrics = compare(evaluated, new Set(tasks.filter(({ retain }) => retain).map(({ name }) => name)));
+  const table = comparisonTable(metrics);
+  const lost = forgetting(metrics);
+  const report = { version: VERSION, model: flags.model, adapters: flags.adapter ?? [], quantize: flags.quantize, tasks, metrics, forgetting: lost ?? null, samples: evaluated.map(({ name, results }) => ({ name, tasks: results.map(({ task, samples }) => ({ task, samples })) })) };
+  if (flags.output !== undefined) {
+    await writeFileAtomic(join(flags.output, 'eval.json'), `${JSON.stringify(report, null, 1)}\n`);
+    await writeFileAtomic(join(flags.output, 'eval.md'), markdownTable(table));
+  }
+  if (flags.json === true) return void process.stdout.write(`${JSON.stringify(report)}\n`);
+  process.stdout.write(formatTable(table.header.map((title, i) => ({ title, align: i < 2 ? 'left' : 'right' })), table.rows));
+  for (const [name, gain] of Object.entries(lost ?? {})) process.stdout.write(`${name}: ${gain < 0 ? 'forgot' : 'kept'} what was to be retained (mean change ${gain.toPrecision(3)})\n`);
+}
+
+async function readTasks({ tasks: path, limit }: EvalTasksFlags): Promise<EvalTask[]> {
+  if (!(await isFile(path))) throw new ConfigError(`--tasks: ${path}: no such file`);
+  const tasks = parseTasks(await readFile(path, 'utf8'), path);
+  return limit === undefined ? tasks : tasks.map((task) => ({ ...task, limit: Math.min(limit, task.limit ?? limit) }));
+}
+
+/** Every data file once. @throws ConfigError listing all that are missing. */
+export async function openTaskSources(tasks: readonly EvalTask[], folder: string): Promise<{ of(task: EvalTask): TaskSources; close(): Promise<void> }> {
+  const opened = new Map<string, ByteSource>();
+  const missing: string[] = [];
+  const place = (path: string): string => (isAbsolute(path) ? path : join(folder, path));
+  for (const task of tasks) {
+    for (const path of filesOf(task)) {
+      if (opened.has(path)) continue;
+      if (await isFile(place(path))) opened.set(path, await fileSource(place(path)));
+      else missing.push(`${task.name}: ${path}: no such file`);
+    }
+  }
+  const close = async (): Promise<void> => {
+    for (const source of opened.values()) await source.close();
+  };
+  if (missing.length > 0) {
+    await close();
+    throw new ConfigError([...new Set(missing)].join('\n'));
+  }
+  const get = (path: string): ByteSource => opened.get(path) as ByteSource;
+  return {
+    of: (task) => ({ data: [task.data].flat().map(get), ...('few_shot' in task && task.few_shot !== undefined ? { fewShot: get(task.few_shot.data) } : {}) }),
+    close,
+  };
+}
+
+function filesOf(task: EvalTask): string[] {
+  return [...[task.data].flat(), ...('few_shot' in task && task.few_shot !== undefined ? [task.few_shot.data] : [])];
+}

@@ -1,0 +1,108 @@
+import { parse } from 'yaml';
+import * as z from 'zod';
+import { ConfigError } from '../../errors.js';
+import { TEXT_METRICS, type TextMetricName } from './metrics.js';
+
+const text = () => z.string().min(1);
+const count = () => z.int().min(1);
+const fields = () => z.union([text(), z.array(text()).min(1)]);
+
+const common = {
+  name: text(),
+  /** Data files, relative to the task file. */
+  data: fields(),
+  /** Take only so many rows, the first ones. */
+  limit: count().optional(),
+  /** What a model that was trained on something else should still be able to do: reported as forgetting. */
+  retain: z.boolean().default(false),
+};
+
+const prompted = {
+  ...common,
+  /** Jinja template over the fields of a row. */
+  prompt: text(),
+  /** The prompt is the user's turn of a conversation that the model's chat template writes out. */
+  chat: z.boolean().default(false),
+  /** Solved rows in front of every prompt. */
+  few_shot: z
+    .strictObject({
+      data: text(),
+      count: count(),
+      /** Only rows that have the same value in this field. */
+      match: text().optional(),
+      separator: z.string().default('\n\n'),
+    })
+    .optional(),
+};
+
+const generation = z.strictObject({
+  max_new_tokens: count().default(128),
+  temperature: z.number().min(0).default(0),
+  top_k: z.int().min(0).default(0),
+  top_p: z.number().gt(0).max(1).default(1),
+  seed: z.int().min(0).default(0),
+  /** The answer ends before the first of these. */
+  stop: z.array(text()).default([]),
+});
+
+const generate = z.strictObject({
+  type: z.literal('generate'),
+  ...prompted,
+  /** Fields that hold a reference each, or a list of them. */
+  references: fields(),
+  /** Rows with the same prompt are one item with all their references. */
+  group: z.boolean().default(false),
+  generation: generation.prefault({}),
+  metrics: z.array(z.enum(Object.keys(TEXT_METRICS) as [TextMetricName, ...TextMetricName[]])).min(1),
+});
+
+const multipleChoice = z.strictObject({
+  type: z.literal('multiple_choice'),
+  ...prompted,
+  /** A field with a list of texts, or with an object of texts and whether they are right (1 or 0). */
+  choices: text(),
+  /** A field with the index of the right choice, or its text. Not for an object of choices. */
+  answer: text().optional(),
+  /** Template of what is rated, over the row's fields, `choice`, `index` and `letter`. */
+  choice_template: text().default(' {{ choice }}'),
+  metrics: z.array(z.enum(['accuracy', 'accuracy_norm', 'mc1', 'mc2', 'calibration_error'])).min(1),
+});
+
+const loss = z.strictObject({
+  type: z.literal('loss'),
+  ...common,
+  /** Template of the text, or of what stands before the completion. */
+  prompt: text().optional(),
+  /** Template of the completion; only its tokens count. */
+  completion: text().optional(),
+  max_length: z.int().min(2).default(512),
+  metrics: z.array(z.enum(['loss', 'perplexity', 'bits_per_byte'])).min(1),
+});
+
+const schema = z.strictObject({ tasks: z.array(z.discriminatedUnion('type', [generate, multipleChoice, loss])).min(1) });
+
+export type EvalTask = z.infer<typeof schema>['tasks'][number];
+export type GenerateTask = Extract<EvalTask, { type: 'generate' }>;
+export type ChoiceTask = Extract<EvalTask, { type: 'multiple_choice' }>;
+export type LossTask = Extract<EvalTask, { type: 'loss' }>;
+export type PromptedTask = GenerateTask | ChoiceTask;
+
+/**
+ * A task file: `tasks:` with a list of tasks, in YAML or JSON.
+ * @throws ConfigError listing every problem with its place.
+ */
+export function parseTasks(source: string, name: string): EvalTask[] {
+  let json: unknown;
+  try {
+    json = parse(source);
+  } catch (error) {
+    throw new ConfigError(`${name}: ${(error as Error).message}`);
+  }
+  const parsed = schema.safeParse(json);
+  if (!parsed.success) throw new ConfigError(`${name}: ${parsed.error.issues.map((issue) => `${issue.path.join('.') || 'file'}: ${issue.message}`).join('; ')}`);
+  const { tasks } = parsed.data;
+  const names = tasks.map((task) => task.name);
+  const twice = names.filter((one, i) => names.indexOf(one) !== i);
+  if (twice.length > 0) throw new ConfigError(`${name}: two tasks are called ${[...new Set(twice)].join(', ')}`);
+  return tasks;
+}

@@ -1,0 +1,130 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs-core';
+import { describe, expect, it } from 'vitest';
+import { openTaskSources } from '../../../src/cli/actions/eval-tasks.js';
+import { likelihoods } from '../../../src/eval/likelihood.js';
+import { compare, comparisonTable, forgetting } from '../../../src/eval/tasks/compare.js';
+import { captionWords } from '../../../src/eval/metrics/caption-words.js';
+import { choiceItems, generateItems } from '../../../src/eval/tasks/rows.js';
+import { runTask, type TaskResult } from '../../../src/eval/tasks/run.js';
+import { parseTasks, type ChoiceTask, type GenerateTask } from '../../../src/eval/tasks/schema.js';
+import { localDirectory } from '../../../src/io/node.js';
+import { loadModel } from '../../../src/model/load.js';
+import { loadTokenizer, type Tokenizer } from '../../../src/tokenizer/tokenizer.js';
+import { describeBackends } from '../../support/backends.js';
+import { SHARED } from '../../support/goldens.js';
+
+const BASE = 'configs/quickstart/base';
+const DATASETS = join(SHARED, 'datasets');
+const rows = (list: readonly unknown[]) => ({ data: [{ name: 'rows', rows: list }] });
+
+function task<T>(fields: object): T {
+  return parseTasks(JSON.stringify({ tasks: [{ name: 'task', data: 'x.jsonl', ...fields }] }), 'tasks.yaml')[0] as T;
+}
+
+describe('task files', () => {
+  it('say everything that is wrong with them', () => {
+    expect(() => parseTasks('tasks: [{name: a, type: generate, data: x, prompt: "{{ a }}", metrics: [bleurt]}]', 't.yaml')).toThrow(/t\.yaml: tasks\.0\.references: .*tasks\.0\.metrics\.0: /);
+    expect(() => parseTasks('tasks: [', 't.yaml')).toThrow(/^t\.yaml: /);
+    const twice = { name: 'a', type: 'loss', data: 'x', metrics: ['loss'] };
+    expect(() => parseTasks(JSON.stringify({ tasks: [twice, twice] }), 't.yaml')).toThrow('two tasks are called a');
+  });
+
+  it('make prompts with solved rows in front, and group references', async () => {
+    const generate = task<GenerateTask>({ type: 'generate', prompt: 'Q: {{ q }}\nA:', references: 'a', group: true, few_shot: { data: 'y', count: 1, match: 'k' }, metrics: ['bleu'] });
+    const sources = { ...rows([{ q: '1+1', a: '2', k: 'x' }, { q: '1+1', a: 'two', k: 'x' }, { q: '3', a: '3', k: 'z' }]), fewShot: { name: 'shots', rows: [{ q: '0', a: '0', k: 'z' }, { q: '5', a: '5', k: 'x' }] } };
+    expect(await generateItems(generate, sources)).toEqual([
+      { prompt: 'Q: 5\nA: 5\n\nQ: 1+1\nA:', references: ['2', 'two'] },
+      { prompt: 'Q: 0\nA: 0\n\nQ: 3\nA:', references: ['3'] },
+    ]);
+    await expect(generateItems(generate, { ...sources, ...rows([{ q: '1', a: '1', k: 'none' }]) })).rejects.toThrow('0 rows with the same k, 1 are asked for');
+    await expect(generateItems({ ...generate, references: 'b' }, sources)).rejects.toThrow('field "b" holds nothing');
+  });
+
+  it('read choices from lists and objects', async () => {
+    const choice = task<ChoiceTask>({ type: 'multiple_choice', prompt: '{{ q }}', choices: 'c', answer: 'a', choice_template: ' {{ letter }}) {{ choice }}', metrics: ['accuracy'] });
+    expect(await choiceItems(choice, rows([{ q: 'one?', c: ['x', 'y'], a: 1 }, { q: 'two?', c: { yes: 1, no: 0, aye: 1 } }]))).toEqual([
+      { prompt: 'one?', choices: [{ text: ' A) x', correct: false }, { text: ' B) y', correct: true }] },
+      { prompt: 'two?', choices: [{ text: ' A) yes', correct: true }, { text: ' B) no', correct: false }, { text: ' C) aye', correct: true }] },
+    ]);
+    await expect(choiceItems(choice, rows([{ q: '?', c: ['x'], a: 3 }]))).rejects.toThrow('answer 3 is none of 1 choices');
+  });
+
+  it.skipIf(!existsSync(DATASETS)).each(readdirSync('configs/tasks'))('%s reads its data set', async (file) => {
+    const tasks = parseTasks(readFileSync(join('configs/tasks', file), 'utf8'), file);
+    const sources = await openTaskSources(tasks, DATASETS);
+    for (const each of tasks) {
+      const limited = { ...each, limit: 5 };
+      if (limited.type === 'loss') continue;
+      const items = limited.type === 'generate' ? await generateItems(limited, sources.of(each)) : await choiceItems(limited, sources.of(each));
+      expect(items).toHaveLength(5);
+      for (const item of items) expect('choices' in item ? item.choices.some(({ correct }) => correct) : item.references.length > 0).toBe(true);
+      expect(items[0]?.prompt).not.toContain('{{');
+    }
+    await sources.close();
+  });
+});
+
+describeBackends('tasks', ['wasm', 'webgpu'], () => {
+  it('rate tokens as the logits say', async () => {
+    const decoder = await loadModel(localDirectory(BASE));
+    const ids = [[5, 9, 20, 33], [7, 8, 9]];
+    const rated = await likelihoods(decoder, ids.map((row) => ({ ids: row, promptLength: 1 })));
+    for (const [i, row] of ids.entries()) {
+      const logs = tf.tidy(() => tf.logSoftmax(decoder.logits(decoder.hidden({ ids: tf.tensor1d(row, 'int32'), batch: 1, length: row.length }))));
+      const values = await logs.array();
+      logs.dispose();
+      const sum = row.slice(1).reduce((total, token, t) => total + (values as number[][])[t]![token]!, 0);
+      expect(rated[i]?.logLikelihood).toBeCloseTo(sum, 3);
+      expect(rated[i]).toMatchObject({ tokens: row.length - 1, greedy: false });
+    }
+    decoder.dispose();
+  });
+
+  it('measure what a model can do, the same every time', async () => {
+    const decoder = await loadModel(localDirectory(BASE));
+    const tokenizer = (await loadTokenizer(localDirectory(BASE))) as Tokenizer;
+    const retain = readFileSync('configs/quickstart/retain.jsonl', 'utf8').trim().split('\n').map((line) => JSON.parse(line) as { task: string; prompt: string; completion: string });
+    const sentiment = retain.filter((row) => row.task === 'sentiment').slice(0, 8);
+    const context = { decoder, tokenizer, resamples: 50 };
+    const generate = task<GenerateTask>({ type: 'generate', prompt: '{{ prompt }}', references: 'completion', generation: { max_new_tokens: 4, stop: ['\n'] }, metrics: ['accuracy', 'exact_match'] });
+    const answered = await runTask(generate, rows(sentiment), context);
+    const choice = task<ChoiceTask>({ type: 'multiple_choice', prompt: '{{ prompt }}', choices: 'choices', answer: 'completion', metrics: ['accuracy', 'calibration_error'], choice_template: '{{ choice }}' });
+    const choices = [...new Set(sentiment.map((row) => row.completion))];
+    const chosen = await runTask(choice, rows(sentiment.map((row) => ({ ...row, choices }))), context);
+    // The base was pretrained on this; both ways of asking find it.
+    expect(answered.metrics['accuracy']?.value).toBeGreaterThan(0.7);
+    expect(chosen.metrics['accuracy']?.value).toBeGreaterThan(0.7);
+    expect(answered.metrics['accuracy']?.low).toBeLessThanOrEqual(answered.metrics['accuracy']?.value as number);
+    const loss = task({ type: 'loss', prompt: '{{ prompt }}', completion: '{{ completion }}', metrics: ['loss', 'perplexity', 'bits_per_byte'] });
+    const measured = await runTask(loss as GenerateTask, rows(sentiment), context);
+    expect(measured.metrics['perplexity']?.value).toBeCloseTo(Math.exp(measured.metrics['loss']?.value as number), 9);
+    expect(await runTask(loss as GenerateTask, rows(sentiment), context)).toEqual(measured);
+    decoder.dispose();
+  });
+});
+
+describe('comparison', () => {
+  const result = (task: string, value: number): TaskResult => ({ task, items: 4, metrics: { perplexity: { value, low: value - 1, high: value + 1 } }, samples: [] });
+
+  it('tells gains and what was forgotten', () => {
+    const metrics = compare([{ name: 'base', results: [result('new', 9), result('old', 4)] }, { name: 'a', results: [result('new', 5), result('old', 6)] }], new Set(['old']));
+    expect(metrics.map(({ values }) => values[1]?.gain)).toEqual([4, -2]);
+    expect(forgetting(metrics)).toEqual({ a: -2 });
+    expect(forgetting(metrics.filter(({ retain }) => !retain))).toBeUndefined();
+    expect(comparisonTable(metrics).rows[1]).toEqual(['old (retain)', 'perplexity ↓', '4 [3, 5]', '6 [5, 7] −2']);
+  });
+});
+
+describe('caption words', () => {
+  it('are lower case, without punctuation, contractions in two', () => {
+    expect(captionWords("It's near the Café (don't ask), family-friendly.")).toEqual(['it', "'s", 'near', 'the', 'café', 'do', "n't", 'ask', 'family-friendly']);
+  });
+
+  it.skipIf(!existsSync(SHARED))('are nearly those of the reference', () => {
+    const { sets } = JSON.parse(readFileSync(join(SHARED, 'reference/metrics/e2e_metrics_reference.json'), 'utf8')) as { sets: Record<string, { system: string[]; tokenized_system: string[] }> };
+    const pairs = Object.values(sets).flatMap(({ system, tokenized_system: tokens }) => system.map((text, i) => [captionWords(text).join(' '), tokens[i]] as const));
+    expect(pairs.filter(([found, wanted]) => found === wanted).length / pairs.length).toBeGreaterThan(0.97);
+  });
+});
