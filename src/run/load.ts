@@ -1,0 +1,80 @@
+import type { Adapter } from '../adapters/adapter.js';
+import { grownVocabulary, withTokenRows } from '../adapters/lora-tokens.js';
+import { loadAdapter, readAdapterConfig } from '../adapters/peft-files.js';
+import { definitionOf, type AdapterSettings } from '../adapters/registry.js';
+import { adapterSettings, trainedBase } from '../adapters/settings.js';
+import { sourcesOf } from '../data/parts.js';
+import { loadSplits, type DataSplits } from '../data/split.js';
+import { ConfigError } from '../errors.js';
+import type { ModelConfig } from '../model/config.js';
+import type { Decoder } from '../model/decoder.js';
+import { loadModel, readModelConfig } from '../model/load.js';
+import { hashRunFiles, type RunInputs } from '../resume/inputs.js';
+import { besideAdapter, withAddedTokens } from '../tokenizer/added-tokens.js';
+import { loadTokenizer } from '../tokenizer/tokenizer.js';
+import { baseKeyOf, dataOptionsOf, inputsKeyOf, quantizationOf } from './options.js';
+import type { FinetuneRequest } from './request.js';
+import type { SharedParts } from './shared.js';
+
+/** The run with the tokenizer that it will have: that of the adapter that it goes on from, or the model's with the added tokens, whose rows are trained. */
+export async function withTokenizer(request: FinetuneRequest): Promise<FinetuneRequest> {
+  const { config, model, initFrom } = request;
+  if (initFrom !== undefined) return { ...request, model: await besideAdapter(model, initFrom) };
+  const { added_tokens: tokens } = config.adapter;
+  if (tokens === undefined) return request;
+  const { directory, ids } = await withAddedTokens(model, tokens);
+  const rows = withTokenRows(await readModelConfig(model), config.adapter.trainable_token_indices, ids);
+  return { ...request, model: directory, config: { ...config, adapter: { ...config.adapter, trainable_token_indices: rows as NonNullable<typeof config.adapter.trainable_token_indices> } } };
+}
+
+/** What is trained. @throws ConfigError when it does not go with the adapter to go on from. */
+export async function settingsOf({ config, initFrom }: Pick<FinetuneRequest, 'config' | 'initFrom'>): Promise<AdapterSettings> {
+  return adapterSettings(config.adapter, initFrom === undefined ? undefined : await readAdapterConfig(initFrom));
+}
+
+/** The base model of a run; with `shared` it is that one's, and not to be disposed of. */
+export async function loadBase(request: FinetuneRequest, model: ModelConfig, shared?: SharedParts): Promise<Decoder> {
+  const { config, model: directory, callbacks } = request;
+  const quantization = quantizationOf(config);
+  const trainable = trainedBase(model, await settingsOf(request));
+  const onLoad = callbacks?.onLoad;
+  const load = (): Promise<Decoder> => loadModel(directory, { quantization, trainable, ...(onLoad === undefined ? {} : { onProgress: onLoad }) });
+  return shared?.decoder(baseKeyOf(config, trainable !== undefined), load) ?? load();
+}
+
+/** The rows of a run as tokens. @throws DataError listing what cannot be used. */
+export async function loadData(request: FinetuneRequest, model: ModelConfig, shared?: SharedParts): Promise<DataSplits> {
+  const { config, data, model: directory, callbacks } = request;
+  const settings = await settingsOf(request);
+  const options = dataOptionsOf(config, model, settings, callbacks?.onNote);
+  const tokenizer = await loadTokenizer(directory);
+  const vocabSize = settings.method === 'lora' ? grownVocabulary(model, settings.trainable_token_indices) : model.vocabSize;
+  const load = (): Promise<DataSplits> => loadSplits({ ...data, tokenizer, options, vocabSize });
+  return shared?.data(JSON.stringify([inputsKeyOf(config), options, vocabSize]), load) ?? load();
+}
+
+/** The adapter of a run, fresh or as it was saved, on its base model. */
+export async function openAdapter(request: FinetuneRequest, decoder: Decoder): Promise<Adapter> {
+  const { config, initFrom, model, callbacks } = request;
+  const { init_from: named } = config.adapter;
+  const settings = await settingsOf(request);
+  const definition = definitionOf(settings.method);
+  if ((named === undefined) !== (initFrom === undefined)) throw new ConfigError('adapter.init_from names a folder that was not handed over, or the other way round');
+  if (initFrom === undefined) {
+    const fresh = definition.create(decoder, settings, config.training.seed);
+    const tokenizer = await loadTokenizer(model);
+    await fresh.initialize?.(tokenizer === undefined ? undefined : (text) => Promise.resolve(tokenizer.encode(text)));
+    return fresh;
+  }
+  const adapter = await loadAdapter(decoder, initFrom, { dropout: config.adapter.lora_dropout, learningRateRatio: config.adapter.loraplus_lr_ratio });
+  callbacks?.onNote?.(`going on from ${initFrom.name}: ${definition.describe(settings)}, as that adapter has it`);
+  return adapter;
+}
+
+/** SHA-256 of the files that a run reads. */
+export async function hashRequest(request: Pick<FinetuneRequest, 'config' | 'model' | 'data' | 'initFrom'>, shared?: SharedParts): Promise<RunInputs['files']> {
+  const { config, model, data, initFrom } = request;
+  const files = { train: sourcesOf(data.train), validation: data.validation === undefined ? undefined : sourcesOf(data.validation) };
+  const hash = (): Promise<RunInputs['files']> => hashRunFiles({ model, data: files, initFrom });
+  return shared?.hashes(inputsKeyOf(config), hash) ?? hash();
+}

@@ -1,0 +1,59 @@
+import type { Adapter } from '../adapters/adapter.js';
+import { adapterFiles } from '../adapters/peft-files.js';
+import { serializeConfig } from '../config/load.js';
+import { sourcesOf } from '../data/parts.js';
+import type { DataSplits } from '../data/split.js';
+import type { Device } from '../device/device.js';
+import { FLOAT_NAMES } from '../export/floats.js';
+import { trainedModelFiles } from '../export/trained-model.js';
+import type { Decoder } from '../model/decoder.js';
+import { CARD_FILE, modelCard } from '../record/card.js';
+import { hashRowFiles } from '../record/hashes.js';
+import { makeRecord } from '../record/make.js';
+import { RECORD_FILE, serializeRecord } from '../record/record.js';
+import { TOKENIZER_FILES } from '../tokenizer/tokenizer.js';
+import { baseOf, CONFIG_FILE } from './options.js';
+import type { FinetuneRequest, FinetuneResult } from './request.js';
+
+/** Methods whose files PEFT loads. */
+const PEFT_METHODS: ReadonlySet<string> = new Set(['lora', 'prompt_tuning']);
+
+/** The record of this run and its model card. */
+export async function describeRun(
+  request: FinetuneRequest,
+  { decoder, data, device }: { readonly decoder: Decoder; readonly data: DataSplits; readonly device: Device },
+  { training, counts, test }: Omit<FinetuneResult, 'files'>,
+): Promise<Record<string, string>> {
+  const { config, model, data: sources } = request;
+  const parts = (['train', 'validation', 'test'] as const).flatMap((part) => {
+    const set = data[part];
+    return set === undefined ? [] : [{ part, stats: set.stats, sources: sources[part] ?? [] }];
+  });
+  const { method } = config.adapter;
+  const record = await makeRecord({
+    ...{ config, model, decoder, device, counts, base: baseOf(config) },
+    data: await Promise.all(parts.map(async ({ part, stats, sources: files }) => ({ part, stats, files: await hashRowFiles(sourcesOf(files)) }))),
+    prompts: (data.validation ?? data.test ?? data.train).examples,
+    results: { steps: training.steps, train_loss: training.trainLoss, eval_loss: training.best?.eval_loss, test_loss: test?.loss },
+  });
+  const loads = method === 'full' ? 'model' : PEFT_METHODS.has(method) ? 'peft' : 'own';
+  return { [RECORD_FILE]: serializeRecord(record), [CARD_FILE]: modelCard(record, config, { name: method, loads }) };
+}
+
+/** The trained adapter or model, with the tokenizer's files as they were found and the config. */
+export async function resultFiles({ config, model }: FinetuneRequest, adapter: Adapter): Promise<Record<string, Uint8Array | string>> {
+  const { method, save_dtype: dtype } = config.adapter;
+  const trained = method === 'full' ? await trainedModelFiles(model, adapter, dtype === 'auto' ? undefined : FLOAT_NAMES[dtype]) : await adapterFiles(adapter, baseOf(config));
+  const files: Record<string, Uint8Array | string> = { ...trained, [CONFIG_FILE]: serializeConfig(config) };
+  for (const name of TOKENIZER_FILES) {
+    const source = await model.open(name);
+    if (source === undefined) continue;
+    try {
+      // The bytes as they are: a copy outlives the source.
+      files[name] = (await source.read(0, source.size)).slice();
+    } finally {
+      await source.close();
+    }
+  }
+  return files;
+}

@@ -1,0 +1,155 @@
+import type { Adapter } from '../adapters/adapter.js';
+import { countParameters } from '../adapters/counts.js';
+import { adapterFiles } from '../adapters/peft-files.js';
+import { serializeConfig } from '../config/load.js';
+import { mixOf } from '../data/mix.js';
+import type { DataSplits } from '../data/split.js';
+import type { Device } from '../device/device.js';
+import { LowrankError } from '../errors.js';
+import { evaluateLoss, type LossResult } from '../eval/loss.js';
+import type { ModelConfig } from '../model/config.js';
+import type { Decoder } from '../model/decoder.js';
+import { readModelConfig } from '../model/load.js';
+import { requireFit, type RunMemory } from '../plan/run.js';
+import { admitCheckpoint, checkpointName } from '../resume/checkpoint.js';
+import { INPUTS_FILE, inputsOf, serializeInputs, type RunInputs } from '../resume/inputs.js';
+import { withManifest } from '../resume/manifest.js';
+import { loadTokenizer } from '../tokenizer/tokenizer.js';
+import { readTrainState, trainStateFiles, type TrainState } from '../train/state.js';
+import { totalStepsOf, train, type TrainResult } from '../train/trainer.js';
+import { hashRequest, loadBase, loadData, openAdapter } from './load.js';
+import { baseOf, CONFIG_FILE, planFor } from './options.js';
+import { describeRun, resultFiles } from './outcome.js';
+import type { FinetuneCallbacks, FinetuneRequest, FinetuneResult } from './request.js';
+import type { SharedParts } from './shared.js';
+
+/** A run on an open device. With `shared` the base model is that one's and stays. */
+export class FinetuneRun {
+  private readonly callbacks: FinetuneCallbacks;
+  /** Nobody waits for the run any more: its device was lost under it, and what it reads from there means nothing. */
+  private over = false;
+
+  constructor(
+    private readonly request: FinetuneRequest,
+    private readonly device: Device,
+    private readonly shared?: SharedParts,
+  ) {
+    this.callbacks = request.callbacks ?? {};
+  }
+
+  /** The run, or what befalls the device meanwhile. */
+  async guarded(): Promise<FinetuneResult> {
+    try {
+      return await this.device.guard(this.complete());
+    } finally {
+      this.over = true;
+    }
+  }
+
+  private async complete(): Promise<FinetuneResult> {
+    const { config, model: directory } = this.request;
+    const model = await readModelConfig(directory);
+    this.callbacks.onModel?.(model);
+    await this.planMemory(model);
+    const inputs = await this.hashInputs();
+    const doneSteps = inputs === undefined ? 0 : await this.admit(inputs);
+    // Data before weights: what is wrong with it shows before the slow part.
+    const data = await loadData(this.request, model, this.shared);
+    this.callbacks.onData?.(data);
+    const decoder = await loadBase(this.request, model, this.shared);
+    let adapter: Adapter | undefined;
+    try {
+      adapter = await openAdapter(this.request, decoder);
+      const counts = countParameters(decoder, adapter);
+      const totalSteps = totalStepsOf(data.train.examples.length, config.training);
+      await this.callbacks.onReady?.({ device: this.device, model, counts, data, totalSteps, doneSteps });
+      const training = await this.train(decoder, adapter, data, inputs);
+      const test = await this.test(decoder, data);
+      if (this.callbacks.onTrained !== undefined && this.callbacks.shouldStop?.() !== true) {
+        await this.callbacks.onTrained({ decoder, tokenizer: await loadTokenizer(directory), data, training });
+      }
+      const done = { training, counts, test };
+      // Somebody who stops a run wants it to end.
+      const described = this.callbacks.shouldStop?.() === true ? {} : await describeRun(this.request, { decoder, data, device: this.device }, done);
+      return { ...done, files: { ...(await resultFiles(this.request, adapter)), ...described } };
+    } finally {
+      adapter?.dispose();
+      if (this.shared === undefined) decoder.dispose();
+    }
+  }
+
+  /** @throws ConfigError when the run does not fit the device. */
+  private async planMemory(model: ModelConfig): Promise<void> {
+    const { config, host, initFrom } = this.request;
+    let memory: RunMemory;
+    try {
+      memory = await planFor({ config, model, initFrom, device: this.device, host });
+    } catch (error) {
+      if (error instanceof LowrankError) throw error;
+      // A plan is a help: what it cannot follow shall not keep a run from starting.
+      this.callbacks.onNote?.(`memory was not planned: ${(error as Error).message}`);
+      return;
+    }
+    requireFit(memory);
+    for (const concern of memory.concerns) this.callbacks.onNote?.(concern);
+    this.callbacks.onMemory?.(memory);
+  }
+
+  /** Undefined where nobody asks for checkpoints. */
+  private async hashInputs(): Promise<RunInputs | undefined> {
+    if (this.callbacks.onCheckpoint === undefined && this.request.resume === undefined) return undefined;
+    return inputsOf(await hashRequest(this.request, this.shared), this.request.config, this.device.backend);
+  }
+
+  private async admit(inputs: RunInputs): Promise<number> {
+    const { config, resume, force = false } = this.request;
+    if (resume === undefined) return 0;
+    return admitCheckpoint(resume, inputs, { config, force, note: (text) => this.callbacks.onNote?.(text) });
+  }
+
+  private async save(state: TrainState, adapter: Adapter, inputs: RunInputs): Promise<void> {
+    const { config } = this.request;
+    const files = await withManifest({
+      ...(await adapterFiles(adapter, baseOf(config))),
+      ...trainStateFiles(state, adapter.parameters),
+      [CONFIG_FILE]: serializeConfig(config),
+      [INPUTS_FILE]: serializeInputs(inputs),
+    });
+    const { step, totalSteps, best } = state;
+    if (!this.over) await this.callbacks.onCheckpoint?.(files, { name: checkpointName(step), step, totalSteps, best: best.best?.metrics });
+  }
+
+  private async train(decoder: Decoder, adapter: Adapter, data: DataSplits, inputs: RunInputs | undefined): Promise<TrainResult> {
+    const { config, resume, force } = this.request;
+    const { onStep, onLog, onEvaluate, shouldStop } = this.callbacks;
+    const { validation } = data;
+    return train({
+      decoder,
+      adapter,
+      examples: data.train.examples,
+      mix: mixOf(data.train.parts),
+      options: config.training,
+      shuffle: config.data.shuffle,
+      resume: resume === undefined ? undefined : await readTrainState(resume, adapter.parameters),
+      force: force === true,
+      callbacks: {
+        ...(this.callbacks.onCheckpoint === undefined || inputs === undefined ? {} : { onCheckpoint: (state) => this.save(state, adapter, inputs) }),
+        ...(onStep === undefined ? {} : { onStep }),
+        ...(onLog === undefined ? {} : { onLog }),
+        ...(onEvaluate === undefined ? {} : { onEvaluate }),
+        ...(shouldStop === undefined ? {} : { shouldStop }),
+        ...(validation === undefined
+          ? {}
+          : { evaluate: () => evaluateLoss(decoder, validation.examples, config.training.per_device_eval_batch_size) }),
+      },
+    });
+  }
+
+  private async test(decoder: Decoder, { test }: DataSplits): Promise<LossResult | undefined> {
+    // Somebody who stops a run wants it to end.
+    if (test === undefined || this.callbacks.shouldStop?.() === true) return undefined;
+    const result = await evaluateLoss(decoder, test.examples, this.request.config.training.per_device_eval_batch_size);
+    await this.callbacks.onTest?.(result);
+    return result;
+  }
+}
