@@ -36,7 +36,7 @@ export async function readConfig(file: string, overrides: readonly string[] = []
 }
 
 /** Puts the text of chat templates in the place of their files, so that the config says all. */
-async function withTemplates(config: RunConfig): Promise<RunConfig> {
+export async function withTemplates(config: RunConfig): Promise<RunConfig> {
   const read = async <T>(value: T): Promise<T> => {
     if (typeof value !== 'object' || value === null) return value;
     const { chat_template: template } = value as { chat_template?: string };

@@ -1,3 +1,4 @@
+import { registerAblate } from './commands/ablate.js';
 import { registerBench } from './commands/bench.js';
 import { registerCombine } from './commands/combine.js';
 import { registerConfigReference } from './commands/config-reference.js';
@@ -15,4 +16,4 @@ import { registerVerify } from './commands/verify.js';
 import type { RegisterVerb } from './program.js';
 
 /** All verbs, in the order of the help. Each loads what it runs on when it is called: the help and the version come at once. */
-export const VERBS: readonly RegisterVerb[] = [registerQuickstart, registerTrain, registerData, registerPlan, registerEval, registerGenerate, registerExport, registerCombine, registerQuantize, registerInspect, registerVerify, registerBench, registerDoctor, registerConfigReference];
+export const VERBS: readonly RegisterVerb[] = [registerQuickstart, registerTrain, registerAblate, registerData, registerPlan, registerEval, registerGenerate, registerExport, registerCombine, registerQuantize, registerInspect, registerVerify, registerBench, registerDoctor, registerConfigReference];

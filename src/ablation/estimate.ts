@@ -1,0 +1,117 @@
+import { mixOf } from '../data/mix.js';
+import type { ModelConfig } from '../model/config.js';
+import { readModelConfig } from '../model/load.js';
+import { loadBase, loadData, openAdapter, withTokenizer } from '../run/load.js';
+import { planFor } from '../run/options.js';
+import type { FinetuneRequest } from '../run/request.js';
+import type { SharedParts } from '../run/shared.js';
+import { stepsPerEpoch, totalStepsOf, train } from '../train/trainer.js';
+import { rankOf } from './summary.js';
+import { familyOf, type AblationRun } from './runs.js';
+
+/** What a run may take. */
+export interface RunEstimate {
+  readonly run: AblationRun;
+  readonly steps: number;
+  readonly seconds: number;
+  /** Planned bytes on the device at the fullest moment of a step; undefined where a plan cannot follow. */
+  readonly peakBytes: number | undefined;
+}
+
+interface Context {
+  readonly shared: SharedParts;
+  readonly requestOf: (run: AblationRun) => Promise<FinetuneRequest>;
+  /** What the evaluation of the base took. */
+  readonly evaluationSeconds: (run: AblationRun) => number;
+  readonly stopped: () => boolean;
+}
+
+/** What of the settings changes no step's time. */
+const WITHOUT_COST = new Set(['learning_rate', 'lora_alpha', 'use_rslora', 'train_rows']);
+/** The first is thrown away: it compiles and fills caches. */
+const MEASURED_STEPS = 3;
+/** An evaluation has no backward pass. */
+const FORWARD_PART = 1 / 3;
+
+/**
+ * Steps of every kind of run are measured at its smallest and largest rank; between them the time is taken for linear in the rank.
+ * Nothing of it is left: the adapters that it trains are thrown away.
+ */
+export async function estimateRuns(runs: readonly AblationRun[], context: Context): Promise<RunEstimate[]> {
+  const kinds = new Map<string, AblationRun[]>();
+  for (const run of runs) {
+    const key = JSON.stringify(Object.entries(familyOf(run.settings)).filter(([name]) => !WITHOUT_COST.has(name)));
+    kinds.set(key, [...(kinds.get(key) ?? []), run]);
+  }
+  const estimates = new Map<AblationRun, RunEstimate>();
+  for (const kind of kinds.values()) {
+    const byRank = [...kind].sort((a, b) => rank(a) - rank(b));
+    const [low, high] = [byRank[0] as AblationRun, byRank.at(-1) as AblationRun];
+    const slow = await secondsPerToken(low, context);
+    const fast = rank(high) === rank(low) ? slow : await secondsPerToken(high, context);
+    for (const run of kind) {
+      const share = rank(high) === rank(low) ? 0 : (rank(run) - rank(low)) / (rank(high) - rank(low));
+      estimates.set(run, await estimateOf(run, slow + share * (fast - slow), context));
+    }
+  }
+  return runs.map((run) => estimates.get(run) as RunEstimate);
+}
+
+function rank({ config }: AblationRun): number {
+  return rankOf(config) ?? 0;
+}
+
+/** Time of a training token of a run. */
+async function secondsPerToken(run: AblationRun, { shared, requestOf, stopped }: Context): Promise<number> {
+  if (stopped()) return NaN;
+  const request = await withTokenizer(await requestOf(run));
+  const model = await readModelConfig(request.model);
+  const data = await loadData(request, model, shared);
+  const decoder = await loadBase(request, model, shared);
+  const adapter = await openAdapter(request, decoder);
+  try {
+    const moments: { readonly at: number; readonly tokens: number }[] = [];
+    const { config } = request;
+    await shared.device.guard(
+      train({
+        decoder,
+        adapter,
+        examples: data.train.examples,
+        mix: mixOf(data.train.parts),
+        shuffle: config.data.shuffle,
+        options: { ...config.training, max_steps: MEASURED_STEPS, logging_steps: 1, save_strategy: 'no' },
+        callbacks: { onStep: ({ tokens }) => moments.push({ at: performance.now(), tokens }), shouldStop: stopped },
+      }),
+    );
+    const [first, last] = [moments[0], moments.at(-1)];
+    return first === undefined || last === undefined ? NaN : (last.at - first.at) / 1000 / Math.max(1, last.tokens - first.tokens);
+  } finally {
+    adapter.dispose();
+  }
+}
+
+async function estimateOf(run: AblationRun, perToken: number, { shared, requestOf, evaluationSeconds }: Context): Promise<RunEstimate> {
+  const request = await withTokenizer(await requestOf(run));
+  const { training } = run.config;
+  const model = await readModelConfig(request.model);
+  const data = await loadData(request, model, shared);
+  const { examples, stats } = data.train;
+  const steps = totalStepsOf(examples.length, training);
+  const batch = training.per_device_train_batch_size * training.gradient_accumulation_steps;
+  // Streamed rows are not counted: those of a full length are more than there will be.
+  const perExample = stats.tokens === undefined ? run.config.data.max_length : stats.tokens / examples.length;
+  const perEpoch = stepsPerEpoch(examples.length, training.per_device_train_batch_size, training.gradient_accumulation_steps);
+  const evaluations = Math.ceil(steps / (training.eval_steps ?? perEpoch));
+  const evaluated = (data.validation?.stats.tokens ?? 0) * evaluations + (data.test?.stats.tokens ?? 0);
+  const seconds = perToken * (steps * Math.min(batch, examples.length) * perExample + FORWARD_PART * evaluated) + evaluationSeconds(run);
+  return { run, steps, seconds, peakBytes: await plannedBytes(request, model, shared) };
+}
+
+/** Undefined where the plan cannot follow, or the run itself will say what is wrong. */
+async function plannedBytes({ config, initFrom, host }: FinetuneRequest, model: ModelConfig, { device }: SharedParts): Promise<number | undefined> {
+  try {
+    return (await planFor({ config, model, initFrom, device, host })).plan.total;
+  } catch {
+    return undefined;
+  }
+}

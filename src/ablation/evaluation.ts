@@ -1,0 +1,22 @@
+import type { Decoder } from '../model/decoder.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+
+/** What trained models and their base are measured by, beside the validation loss. */
+export interface Evaluation {
+  /** Of everything that the numbers follow from. */
+  readonly hash: string;
+  /** The metrics of a model as it is now, by name. */
+  evaluate(decoder: Decoder, tokenizer: Tokenizer | undefined): Promise<Record<string, number>>;
+  /** Metrics of what the base model could do before, and whether less is better in each: reported as forgetting too. */
+  readonly retained: ReadonlyMap<string, boolean>;
+}
+
+/** How much worse the retained metrics are than those of the base model; positive is forgetting. */
+export function forgettingOf(metrics: Readonly<Record<string, number>>, base: Readonly<Record<string, number>>, retained: ReadonlyMap<string, boolean>): Record<string, number> {
+  return Object.fromEntries(
+    [...retained].flatMap(([name, lowerIsBetter]) => {
+      const [now, before] = [metrics[name], base[name]];
+      return now === undefined || before === undefined ? [] : [[name, lowerIsBetter ? now - before : before - now]];
+    }),
+  );
+}

@@ -1,0 +1,39 @@
+import type { Directory } from '../io/directory.js';
+import type { CheckpointInfo } from '../resume/checkpoint.js';
+import type { Baseline, FinishedRun, RunResult, RunTimings } from './result.js';
+import type { AblationRun } from './runs.js';
+
+type Files = Readonly<Record<string, Uint8Array | string>>;
+
+/** Where an ablation keeps what it has done, so that it can be stopped at any moment. */
+export interface AblationStore {
+  /** What earlier sittings left of a run. */
+  state(run: AblationRun): Promise<RunState>;
+  /** The folder of a run that is begun or gone on with. */
+  open(run: AblationRun): Promise<RunStore>;
+  /** The adapter of a finished run. */
+  adapter(run: AblationRun): Directory;
+  baseline(key: string): Promise<Baseline | undefined>;
+  saveBaseline(key: string, baseline: Baseline): Promise<void>;
+  /** Puts files of the whole ablation in the place of what was there, each as a whole. */
+  write(files: Readonly<Record<string, string>>): Promise<void>;
+}
+
+export interface RunState {
+  readonly finished?: FinishedRun;
+  /** The error that ended it. */
+  readonly failed?: string;
+}
+
+export interface RunStore {
+  /** The newest whole checkpoint; undefined starts from the beginning. */
+  readonly resume: Directory | undefined;
+  begin(step: number): Promise<void>;
+  append(metrics: object): Promise<void>;
+  /** Every line that was appended up to now, in all sittings. */
+  log(): Promise<unknown[]>;
+  save(files: Files, info: CheckpointInfo): Promise<void>;
+  /** The result is written last: after it the run is finished and never made again. */
+  finish(files: Files, result: RunResult, timings: RunTimings): Promise<void>;
+  fail(error: string): Promise<void>;
+}

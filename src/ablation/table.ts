@@ -1,0 +1,88 @@
+import { markdownTable } from '../eval/tasks/compare.js';
+import { describeSettings, familyOf } from './runs.js';
+import { describeRecommendations, type Spread, type Summary, type SummaryRow } from './summary.js';
+
+/** A column of the table: how people read it, and the numbers of it. */
+interface Column {
+  readonly title: string;
+  readonly cell: (row: SummaryRow) => string;
+  /** In CSV, by their names; the cell itself where absent. */
+  readonly values?: Readonly<Record<string, (row: SummaryRow) => number | string | undefined>>;
+}
+
+/**
+ * The columns: rank, settings besides where there are any, validation loss, the metrics of tasks, trainable parameters, bytes of the
+ * adapter, peak memory, forgetting, and last what differs from sitting to sitting, tokens a second.
+ */
+function columnsOf({ rows }: Summary): Column[] {
+  const names = (of: (row: SummaryRow) => Readonly<Record<string, unknown>>): string[] => [...new Set(rows.flatMap((row) => Object.keys(of(row))))];
+  const others = rows.some((row) => Object.keys(familyOf(row.settings)).length > 0);
+  const forgotten = names((row) => row.forgetting);
+  const metrics = names((row) => row.metrics).filter((name) => !forgotten.includes(name));
+  return [
+    { title: 'rank', cell: ({ rank }) => (rank === undefined ? '–' : String(rank)), values: { rank: ({ rank }) => rank } },
+    ...(others ? [{ title: 'settings', cell: (row: SummaryRow) => describeSettings(familyOf(row.settings)) }] : []),
+    { title: 'seeds', cell: ({ seeds }) => String(seeds.length) },
+    spread('validation loss', 'validation_loss', (row) => row.validation_loss),
+    ...metrics.map((name) => spread(name, name, (row) => row.metrics[name])),
+    plain('trainable', 'trainable_parameters', (row) => row.trainable_parameters, grouped),
+    plain('adapter bytes', 'adapter_bytes', (row) => row.adapter_bytes, grouped),
+    plain('peak memory (MiB)', 'peak_memory_bytes', (row) => row.peak_memory_bytes, (bytes) => (bytes / 2 ** 20).toFixed(1)),
+    ...forgotten.map((name) => spread(forgotten.length === 1 ? 'forgetting' : `forgetting: ${name}`, `forgetting ${name}`, (row) => row.forgetting[name])),
+    plain(TIMED_COLUMN, 'tokens_per_second', (row) => row.tokens_per_second, (rate) => rate.toFixed(0)),
+  ];
+}
+
+/** The only column that another sitting changes; it is the last. */
+export const TIMED_COLUMN = 'tokens/s';
+
+/** A table with the recommendation, for people. */
+export function renderMarkdown(summary: Summary): string {
+  const { header, rows } = tableOf(summary);
+  const words = describeRecommendations(summary).map((line) => `${line}\n`);
+  return [markdownTable({ header, rows }), ...words].join('\n');
+}
+
+/** Titles and cells of the table. */
+export function tableOf(summary: Summary): { header: string[]; rows: string[][] } {
+  const columns = columnsOf(summary);
+  return { header: columns.map((column) => column.title), rows: summary.rows.map((row) => columns.map(({ cell }) => cell(row))) };
+}
+
+/** The same with every number as it is; means and deviations are columns of their own. */
+export function renderCsv(summary: Summary): string {
+  const columns = columnsOf(summary).flatMap(({ title, cell, values = { [title]: cell } }) => Object.entries(values));
+  const lines = [columns.map(([name]) => name), ...summary.rows.map((row) => columns.map(([, value]) => String(value(row) ?? '')))];
+  return lines.map((cells) => `${cells.map(quoted).join(',')}\n`).join('');
+}
+
+function spread(title: string, name: string, of: (row: SummaryRow) => Spread | undefined): Column {
+  return {
+    title,
+    cell: (row) => {
+      const value = of(row);
+      if (value === undefined || !Number.isFinite(value.mean)) return '–';
+      return row.seeds.length > 1 ? `${value.mean.toFixed(4)} ± ${value.sd.toFixed(4)}` : value.mean.toFixed(4);
+    },
+    values: { [name]: (row) => of(row)?.mean, [`${name} sd`]: (row) => of(row)?.sd },
+  };
+}
+
+function plain(title: string, name: string, of: (row: SummaryRow) => number | undefined, shown: (value: number) => string): Column {
+  return {
+    title,
+    cell: (row) => {
+      const value = of(row);
+      return value === undefined ? '–' : shown(value);
+    },
+    values: { [name]: of },
+  };
+}
+
+function grouped(value: number): string {
+  return String(value).replace(/\B(?=(\d{3})+$)/g, ' ');
+}
+
+function quoted(cell: string): string {
+  return /[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell;
+}

@@ -1,0 +1,64 @@
+import { readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { AblationConfig } from '../ablation/config.js';
+import type { Evaluation } from '../ablation/evaluation.js';
+import { loadDataset } from '../data/dataset.js';
+import { sourcesOf } from '../data/parts.js';
+import { ConfigError } from '../errors.js';
+import { evaluateLoss } from '../eval/loss.js';
+import { lowerIsBetter, runTask } from '../eval/tasks/run.js';
+import { parseTasks, type EvalTask } from '../eval/tasks/schema.js';
+import { hashSource } from '../io/hash.js';
+import { isFile } from '../io/node.js';
+import { memorySource } from '../io/source.js';
+import { hashRowFiles } from '../record/hashes.js';
+import { openTaskSources } from './actions/eval-tasks.js';
+import { openDataFiles } from './data-files.js';
+
+/** Name of the loss on the rows of `retain`. */
+const RETAIN_LOSS = 'retain_loss';
+
+/** The evaluation that an ablation asks for; undefined where it asks for none. Close it after the last one. */
+export async function openEvaluation({ tasks: path, tasksData, retain }: AblationConfig, batchSize: number): Promise<{ evaluation: Evaluation | undefined; close(): Promise<void> }> {
+  if (path === undefined && retain.length === 0) return { evaluation: undefined, close: () => Promise.resolve() };
+  const text = path === undefined ? '' : await readTasks(path);
+  const tasks = path === undefined ? [] : parseTasks(text, path);
+  const rows = await openDataFiles({ retain });
+  const sources = await openTaskSources(tasks, tasksData ?? dirname(path ?? '.'));
+  const close = async (): Promise<void> => {
+    await rows.close();
+    await sources.close();
+  };
+  const files = [...sourcesOf(retain.length === 0 ? { sources: [] } : rows.sources.retain), ...tasks.flatMap((task) => sources.of(task).data)];
+  const read = JSON.stringify([text, await hashRowFiles(files)]);
+  const retained = new Map(tasks.filter((task) => task.retain).flatMap((task) => task.metrics.map((metric): [string, boolean] => [nameOf(task, metric), lowerIsBetter(metric)])));
+  if (retain.length > 0) retained.set(RETAIN_LOSS, true);
+  const evaluation: Evaluation = {
+    hash: await hashSource(memorySource('evaluation', new TextEncoder().encode(read))),
+    retained,
+    async evaluate(decoder, tokenizer) {
+      const metrics: Record<string, number> = {};
+      if (retain.length > 0) {
+        const options = { max_length: decoder.config.maxPositions };
+        const { examples } = await loadDataset({ source: rows.sources.retain, tokenizer, vocabSize: decoder.config.vocabSize, options });
+        metrics[RETAIN_LOSS] = (await evaluateLoss(decoder, examples, batchSize)).loss;
+      }
+      for (const task of tasks) {
+        if (tokenizer === undefined) throw new ConfigError('tasks are made of text, and this model has no tokenizer.json');
+        const result = await runTask(task, sources.of(task), { decoder, tokenizer, batchSize, resamples: 0 });
+        for (const [metric, { value }] of Object.entries(result.metrics)) metrics[nameOf(task, metric)] = value;
+      }
+      return metrics;
+    },
+  };
+  return { evaluation, close };
+}
+
+function nameOf(task: EvalTask, metric: string): string {
+  return `${task.name}/${metric}`;
+}
+
+async function readTasks(path: string): Promise<string> {
+  if (!(await isFile(path))) throw new ConfigError(`tasks: ${path}: no such file`);
+  return readFile(path, 'utf8');
+}

@@ -1,0 +1,176 @@
+import { readFile } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { parseAblation, type AblationConfig } from '../../ablation/config.js';
+import type { RunEstimate } from '../../ablation/estimate.js';
+import { ablationFiles, ABLATION_FILE } from '../../ablation/files.js';
+import { runAblation, type AblationState, type RunSources } from '../../ablation/runner.js';
+import { planRuns, type AblationRun } from '../../ablation/runs.js';
+import { describeRecommendations, summarise } from '../../ablation/summary.js';
+import { tableOf } from '../../ablation/table.js';
+import { ConfigError, LowrankError } from '../../errors.js';
+import type { Directory } from '../../io/directory.js';
+import { nodeHost, openDirectory } from '../../node.js';
+import { createAblationProgress } from '../ablation-progress.js';
+import { openEvaluation } from '../ablation-evaluation.js';
+import { folderStore } from '../ablation-store.js';
+import { withTemplates } from '../config-file.js';
+import { openDataFiles } from '../data-files.js';
+import { formatBytes, formatDuration } from '../format.js';
+import { InterruptedError, watchInterrupts } from '../interrupt.js';
+import { describeDevice, tell } from '../options.js';
+import { formatTable } from '../table.js';
+
+/** What commander gives the action. */
+export interface AblateFlags {
+  readonly set: readonly string[];
+  readonly output?: string;
+  readonly retry?: true;
+  readonly estimate: boolean;
+  readonly dryRun?: true;
+  readonly json?: true;
+}
+
+/**
+ * Makes the runs of an ablation that are not finished, and writes its tables after each.
+ * @throws InterruptedError after a signal; LowrankError when runs have failed, after all others.
+ */
+export async function runAblate(file: string, flags: AblateFlags): Promise<void> {
+  const ablation = await readAblation(file, flags.output);
+  const runs = await planAll(ablation, flags.set);
+  if (flags.dryRun === true) return listRuns(runs);
+  const [first] = runs as [AblationRun];
+  const store = folderStore(ablation.outputDir, tell);
+  const sources = openSources();
+  const measured = await openEvaluation(ablation, first.config.training.per_device_eval_batch_size);
+  let seconds: number | undefined;
+  const progress = createAblationProgress(runs, () => seconds);
+  const interrupts = watchInterrupts(() => {
+    progress.log('stopping after this micro-batch; once more to stop at once');
+  });
+  let state: AblationState | undefined;
+  try {
+    state = await runAblation({
+      runs,
+      store,
+      host: nodeHost,
+      open: (run) => sources.of(run),
+      evaluation: measured.evaluation,
+      retry: flags.retry === true,
+      estimate: flags.estimate,
+      callbacks: {
+        onNote: (note) => progress.log(note),
+        onDevice: (device) => progress.log(describeDevice(device)),
+        onEstimate: (estimates) => {
+          seconds = estimates.reduce((sum, estimate) => sum + estimate.seconds, 0);
+          progress.log(describeEstimates(estimates, seconds, runs.length));
+        },
+        onKnown: (run, { finished }) => progress.set(run, finished === undefined ? { state: 'failed' } : { state: 'done', validation: finished.result.validation_loss }),
+        onRun: (run, { totalSteps, doneSteps }) => progress.set(run, { state: 'runs', totalSteps, step: doneSteps }),
+        onStep: (run, { step, loss, tokens_per_second: tokensPerSecond }) => progress.set(run, { step, loss, tokensPerSecond }),
+        onEvaluate: (run, { eval_loss: validation }) => progress.set(run, { validation }),
+        onFinished: async (run, { result, timings }, soFar) => {
+          progress.set(run, { state: 'done', validation: result.validation_loss, ...(timings === undefined ? {} : { tokensPerSecond: timings.tokens_per_second }) });
+          await store.write(await ablationFiles({ ablation, runs, state: soFar, store, subspace: false }));
+        },
+        onFailed: (run, error) => {
+          progress.set(run, { state: 'failed' });
+          progress.log(`run ${run.id} failed: ${error}`);
+        },
+        shouldStop: () => interrupts.signal !== undefined,
+      },
+    });
+    progress.stop();
+    await store.write(await ablationFiles({ ablation, runs, state, store, subspace: true }));
+  } finally {
+    progress.stop();
+    interrupts.stop();
+    await sources.close();
+    await measured.close();
+  }
+  const { signal } = interrupts;
+  if (signal !== undefined && state.pending.length > 0) {
+    throw new InterruptedError(signal, `stopped with ${state.finished.length} of ${runs.length} runs finished; the same command goes on: lowrank ablate ${file}`);
+  }
+  print(state, ablation, flags.json === true);
+  if (state.failed.length > 0) {
+    const list = state.failed.map(({ id, error }) => `\n  ${id}: ${error}`).join('');
+    throw new LowrankError(`${state.failed.length} of ${runs.length} runs failed (--retry makes them again):${list}`);
+  }
+}
+
+async function readAblation(file: string, output: string | undefined): Promise<AblationConfig> {
+  const ablation = parseAblation(await readText(file), file, dirname(resolve(file)));
+  return output === undefined ? ablation : { ...ablation, outputDir: resolve(output) };
+}
+
+async function planAll(ablation: AblationConfig, set: readonly string[]): Promise<AblationRun[]> {
+  const runs = await planRuns(ablation, { readText, set, folder: process.cwd() });
+  return Promise.all(runs.map(async (run) => ({ ...run, config: await withTemplates(run.config) })));
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw new ConfigError(`cannot read ${path}: ${(error as Error).message.replace(/, .*$/, '')}`, { cause: error });
+  }
+}
+
+/** Models and data of runs, each opened once. */
+function openSources(): { of(run: AblationRun): Promise<RunSources>; close(): Promise<void> } {
+  const directories = new Map<string, Promise<Directory>>();
+  const data = new Map<string, ReturnType<typeof openDataFiles>>();
+  const directory = (name: string, revision?: string): Promise<Directory> => {
+    const key = JSON.stringify([name, revision]);
+    const opened = directories.get(key) ?? openDirectory(name, { revision, onMessage: tell });
+    directories.set(key, opened);
+    return opened;
+  };
+  return {
+    async of({ config }) {
+      const { train, validation, test } = config.data;
+      const key = JSON.stringify([train, validation, test]);
+      const files = data.get(key) ?? openDataFiles({ 'data.train': train, 'data.validation': validation, 'data.test': test });
+      data.set(key, files);
+      const { sources } = await files;
+      const { init_from: initFrom } = config.adapter;
+      return {
+        model: await directory(config.model, config.model_revision),
+        data: {
+          train: sources['data.train'] ?? [],
+          validation: validation === undefined ? undefined : sources['data.validation'],
+          test: test === undefined ? undefined : sources['data.test'],
+        },
+        ...(initFrom === undefined ? {} : { initFrom: await directory(initFrom) }),
+      };
+    },
+    async close() {
+      for (const files of data.values()) await (await files.catch(() => undefined))?.close();
+    },
+  };
+}
+
+function listRuns(runs: readonly AblationRun[]): void {
+  process.stdout.write(runs.map(({ id }) => `${id}\n`).join(''));
+}
+
+function describeEstimates(estimates: readonly RunEstimate[], total: number, planned: number): string {
+  const lines = estimates.map(({ run, steps, seconds, peakBytes }) => {
+    const memory = peakBytes === undefined ? '' : `, at most ${formatBytes(peakBytes)}`;
+    return `  ${run.id}: ${steps} steps, about ${formatDuration(seconds)}${memory}`;
+  });
+  const peak = Math.max(...estimates.map(({ peakBytes }) => peakBytes ?? 0));
+  return [...lines, `${estimates.length} of ${planned} runs to make, about ${formatDuration(total)} in all, at most ${formatBytes(peak)} on the device at a time`].join('\n');
+}
+
+function print(state: AblationState, { outputDir }: AblationConfig, json: boolean): void {
+  const summary = summarise(state.finished);
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ ...summary, text: describeRecommendations(summary), failed: state.failed, output: outputDir })}\n`);
+    return;
+  }
+  const { header, rows } = tableOf(summary);
+  if (rows.length > 0) process.stdout.write(formatTable(header.map((title) => ({ title, align: title === 'settings' ? 'left' : 'right' })), rows));
+  for (const line of describeRecommendations(summary)) process.stdout.write(`\n${line}\n`);
+  process.stdout.write(`\n${join(outputDir, ABLATION_FILE)}\n`);
+}
