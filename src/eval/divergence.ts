@@ -13,18 +13,21 @@ export interface Divergence {
   readonly positions: number;
 }
 
+/** What a change leaves: another decoder of the same vocabulary, or the one that there was. */
+type Changed = Decoder | undefined | void;
+
 /**
  * Compares a model with itself before and after a change, on given rows of token ids. The distributions of before are kept on the
  * host: 4 · vocabulary bytes a position.
  */
-export async function divergence(decoder: Decoder, rows: readonly (readonly number[])[], change: () => void | Promise<void>): Promise<Divergence> {
+export async function divergence(decoder: Decoder, rows: readonly (readonly number[])[], change: () => Changed | Promise<Changed>): Promise<Divergence> {
   const before: Float32Array[] = [];
   for (const row of rows) for await (const chunk of logProbabilities(decoder, row)) before.push(chunk);
-  await change();
-  let [index, sum, maxKl, changed, positions] = [0, 0, 0, 0, 0];
+  const changed = (await change()) ?? decoder;
+  let [index, sum, maxKl, tops, positions] = [0, 0, 0, 0, 0];
   const vocab = decoder.vocabSize;
   for (const row of rows) {
-    for await (const after of logProbabilities(decoder, row)) {
+    for await (const after of logProbabilities(changed, row)) {
       const reference = before[index++] as Float32Array;
       for (let at = 0; at < after.length; at += vocab) {
         const p = reference.subarray(at, at + vocab);
@@ -32,12 +35,12 @@ export async function divergence(decoder: Decoder, rows: readonly (readonly numb
         const kl = klOf(p, q);
         sum += kl;
         maxKl = Math.max(maxKl, kl);
-        if (argmax(p) !== argmax(q)) changed++;
+        if (argmax(p) !== argmax(q)) tops++;
         positions++;
       }
     }
   }
-  return { meanKl: sum / Math.max(1, positions), maxKl, changedTop: changed / Math.max(1, positions), positions };
+  return { meanKl: sum / Math.max(1, positions), maxKl, changedTop: tops / Math.max(1, positions), positions };
 }
 
 /** ln softmax of the logits at every position of a row, some positions at a time: `[positions · vocab]`. */

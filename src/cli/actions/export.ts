@@ -1,4 +1,5 @@
 import { readPeftAdapter, peftAdapterFiles, type PeftAdapter } from '../../adapters/peft-document.js';
+import type { DeviceChoice } from '../../device/device.js';
 import { ConfigError, FormatError } from '../../errors.js';
 import { copiedFiles } from '../../export/copied-files.js';
 import { FLOAT_NAMES, type FloatName } from '../../export/floats.js';
@@ -13,9 +14,10 @@ import { portableAdapter } from '../../export/portable.js';
 import { openCheckpoint } from '../../io/checkpoint.js';
 import { readJson, readText, type Directory } from '../../io/directory.js';
 import { isRecord } from '../../io/json.js';
-import { openDirectory } from '../../node.js';
+import { localDirectory, openDirectory } from '../../node.js';
 import { loadTokenizer } from '../../tokenizer/tokenizer.js';
 import { planExport, planExportFile } from '../export-output.js';
+import { requantized, tellChange } from '../merged-model.js';
 import { tell } from '../options.js';
 
 /** What commander gives the action. */
@@ -28,13 +30,16 @@ export interface ExportFlags {
   readonly dtype?: FloatName;
   readonly maxShardSize?: number;
   readonly from?: string;
+  readonly requantize?: 'nf4' | 'fp4';
+  readonly text?: string;
+  readonly device: DeviceChoice;
   readonly overwrite?: true;
 }
 
 /** The flags that mean something to a format, besides --output and --overwrite. */
 const FLAGS_OF: Readonly<Record<ExportFlags['format'], readonly (keyof ExportFlags)[]>> = {
   peft: ['portable'],
-  merged: ['model', 'revision', 'dtype', 'maxShardSize'],
+  merged: ['model', 'revision', 'dtype', 'maxShardSize', 'requantize', 'text'],
   gguf: ['model', 'revision', 'dtype', 'from'],
   mlx: ['model', 'revision'],
 };
@@ -65,8 +70,13 @@ export async function runExport(path: string, flags: ExportFlags): Promise<void>
       return output.write(mlxFiles(adapter, base === undefined ? undefined : await layersOf(base)));
     case 'gguf':
       return output.write(await ggufFolder(adapter, base as Directory, flags));
-    case 'merged':
-      return merge(adapter, directory, base as Directory, flags, (files) => output.write(files));
+    case 'merged': {
+      const { requantize, text } = flags;
+      if (requantize === undefined) await merge(adapter, directory, base as Directory, flags, (files) => output.write(files));
+      else await requantized(flags.output, requantize, (write) => merge(adapter, directory, base as Directory, flags, write), (files) => output.write(files));
+      if (text !== undefined) await tellChange({ text, base: base as Directory, adapter: directory, merged: localDirectory(flags.output), device: flags.device });
+      return;
+    }
   }
 }
 

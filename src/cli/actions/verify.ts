@@ -5,6 +5,7 @@ import { FormatError } from '../../errors.js';
 import type { Directory } from '../../io/directory.js';
 import { readModelConfig } from '../../model/load.js';
 import { nodeHost, openDirectory } from '../../node.js';
+import { recordedQuantization } from '../../record/quantization.js';
 import type { TrainingRecord } from '../../record/record.js';
 import { checkFinite, checkHashes, checkReplays, recordOf, type Check } from '../../record/verify.js';
 import { openSession } from '../../session.js';
@@ -44,10 +45,9 @@ async function checkTensors(adapter: Directory, model: Directory): Promise<Check
 }
 
 async function replay(record: TrainingRecord, adapter: Directory, model: Directory, flags: VerifyFlags): Promise<Check> {
-  const { quantization: q } = record.base;
   const session = await openSession({
     ...{ model, adapter, device: flags.device, host: nodeHost },
-    quantization: q === null ? undefined : { quantType: q.bnb_4bit_quant_type, doubleQuant: q.bnb_4bit_use_double_quant, blockSize: q.bnb_4bit_blocksize },
+    quantization: recordedQuantization(record),
     onDevice: (device) => {
       tell(describeDevice(device));
     },

@@ -1,6 +1,6 @@
 import { Option, type Command } from 'commander';
 import type { ExportFlags } from '../actions/export.js';
-import { shardSizeOption } from '../options.js';
+import { deviceOption, shardSizeOption } from '../options.js';
 
 export function registerExport(program: Command): void {
   program
@@ -15,6 +15,9 @@ export function registerExport(program: Command): void {
     .addOption(new Option('--dtype <name>', 'merged, gguf: dtype of the floats').choices(['float32', 'float16', 'bfloat16']))
     .addOption(shardSizeOption())
     .option('--from <model>', 'gguf: the base as Ollama knows it, for the Modelfile')
+    .addOption(new Option('--requantize <type>', 'merged: hold the linear layers of the result in 4 bits, which changes them').choices(['nf4', 'fp4']))
+    .option('--text <file>', 'merged: text on which the result is compared with base and adapter: mean KL divergence of their predictions')
+    .addOption(deviceOption())
     .option('--overwrite', 'replace what is there')
     .action(async (adapter: string, flags: ExportFlags) => {
       const { runExport } = await import('../actions/export.js');
