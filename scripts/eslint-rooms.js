@@ -15,7 +15,7 @@ export const ROOMS = {
   version: [],
   config: [],
   io: [],
-  report: [],
+  report: ['io'],
   kernels: [],
   device: ['kernels'],
   quant: ['kernels', 'io'],

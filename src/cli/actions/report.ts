@@ -1,0 +1,20 @@
+import { join, resolve } from 'node:path';
+import { ConfigError } from '../../errors.js';
+import { isDirectory, localDirectory, writeFileAtomic } from '../../node.js';
+import { makeReport } from '../../report/report.js';
+import { loadTokenizer } from '../../tokenizer/tokenizer.js';
+
+/** What commander gives the action. */
+export interface ReportFlags {
+  readonly output?: string;
+}
+
+/** Writes report.html, .md, .csv, .json and plots/, and prints the path of the first. */
+export async function runReport(folder: string, { output = folder }: ReportFlags): Promise<void> {
+  if (!(await isDirectory(folder))) throw new ConfigError(`${folder}: no such folder`);
+  const directory = localDirectory(folder);
+  const tokenizer = await loadTokenizer(directory);
+  const files = await makeReport(directory, tokenizer === undefined ? {} : { decode: (ids) => tokenizer.decode([...ids]) });
+  for (const [name, content] of Object.entries(files)) await writeFileAtomic(join(output, name), content);
+  process.stdout.write(`${resolve(output, 'report.html')}\n`);
+}

@@ -1,0 +1,112 @@
+import { stringify } from 'yaml';
+import { section, type Cell, type Report, type Row, type TableBlock, type TextBlock } from '../document.js';
+import type { AblationInput } from '../inputs.js';
+import type { Canvas } from '../plots/canvas.js';
+import { meanAndDeviation } from '../plots/ranks.js';
+import { asRecord, type AblationInputs } from '../read.js';
+import { aboutSections } from './about.js';
+import { courseCharts, memoryCharts, scoreCharts, tradeCharts } from './ablation-charts.js';
+import { nameOf } from './training.js';
+import { runsOf, settingsOf, type Run } from './runs.js';
+import { similaritySection, spectraSection } from './subspace.js';
+
+/** The report of many runs that differ in some settings. */
+export function ablationReport({ ablation, subspace }: AblationInputs, canvas: Canvas): Report {
+  const runs = runsOf(ablation);
+  const shared = commonConfig(runs);
+  const base = nameOf(shared['model']);
+  const versions: Record<string, string> = ablation.version === undefined ? {} : { lowrank: ablation.version };
+  return {
+    title: `Ablation on ${base}`,
+    lead: [`${runs.length} runs of ${settingsOf(runs).length} settings on ${base}${[...new Set(runs.flatMap(({ backend }) => backend ?? []))].map((name) => `, ${name}`).join('')}. ± is one standard deviation between seeds.`, ...ablation.summary.text],
+    sections: [
+      ...section('Results', resultsTable(runs), baselineTable(ablation), ...unfinished(ablation)),
+      ...section('Score against rank', ...scoreCharts(canvas, runs)),
+      ...section('Forgetting against gain', ...tradeCharts(canvas, runs, ablation)),
+      ...section('Memory and speed against rank', ...memoryCharts(canvas, runs)),
+      ...section('Courses of the runs', ...courseCharts(canvas, runs)),
+      ...similaritySection(canvas, subspace),
+      ...spectraSection(canvas, subspace, runs),
+      ...aboutSections({ config: stringify({ shared, runs: runs.map(({ id, settings, seed }) => ({ id, seed, settings })) }), versions }),
+    ],
+    rows: runs.map(rowOf),
+    data: { kind: 'ablation', ...ablation, subspace: subspace ?? null, config: shared, versions },
+  };
+}
+
+/** A row a run, numbers as they are. */
+function rowOf(run: Run): Row {
+  const { id, rank, seed, validation_loss, train_loss, metrics, forgetting, trainable_parameters, adapter_bytes, peak_memory_bytes, tokensPerSecond, seconds } = run;
+  return {
+    id,
+    ...Object.fromEntries(Object.entries(run.settings).map(([name, value]) => [`settings.${name}`, typeof value === 'object' ? JSON.stringify(value) : (value as string | number | boolean)])),
+    ...{ rank: rank ?? null, seed: seed ?? null, validation_loss, train_loss: train_loss ?? null },
+    ...Object.fromEntries(Object.entries(metrics).map(([name, value]) => [`metrics.${name}`, value])),
+    ...Object.fromEntries(Object.entries(forgetting).map(([name, value]) => [`forgetting.${name}`, value])),
+    ...{ trainable_parameters: trainable_parameters ?? null, adapter_bytes: adapter_bytes ?? null, peak_memory_bytes: peak_memory_bytes ?? null },
+    ...{ tokens_per_second: tokensPerSecond ?? null, seconds: seconds ?? null },
+  };
+}
+
+function resultsTable(runs: readonly Run[]): TableBlock | undefined {
+  if (runs.length === 0) return undefined;
+  const metrics = [...new Set(runs.flatMap((run) => Object.keys(run.metrics)))];
+  const forgotten = [...new Set(runs.flatMap((run) => Object.keys(run.forgetting)))];
+  return {
+    type: 'table',
+    caption: 'A row a setting; means over its seeds',
+    columns: ['setting', 'seeds', 'validation loss', ...metrics, ...forgotten.map((name) => `forgetting: ${name}`), 'trainable parameters', 'adapter bytes', 'peak memory (MiB)', 'tokens/s'],
+    rows: settingsOf(runs).map(({ name, runs: own }): Cell[] => {
+      const mean = (of: (run: Run) => number | null | undefined): number | undefined => {
+        const values = numbersOf(own.map(of));
+        return values.length === 0 ? undefined : meanAndDeviation(values).mean;
+      };
+      const peak = mean((run) => run.peak_memory_bytes);
+      return [
+        ...[name, own.length, spreadOf(own.map((run) => run.validation_loss))],
+        ...metrics.map((metric) => spreadOf(own.map((run) => run.metrics[metric]))),
+        ...forgotten.map((metric) => spreadOf(own.map((run) => run.forgetting[metric]))),
+        ...[mean((run) => run.trainable_parameters), mean((run) => run.adapter_bytes)],
+        ...[peak === undefined ? undefined : Number((peak / 2 ** 20).toFixed(1)), mean((run) => run.tokensPerSecond)],
+      ];
+    }),
+  };
+}
+
+/** A mean, with the deviation where there is one. */
+function spreadOf(given: readonly (number | null | undefined)[]): Cell {
+  const values = numbersOf(given);
+  if (values.length === 0) return undefined;
+  const { mean, sd } = meanAndDeviation(values);
+  return values.length === 1 ? Number(mean.toPrecision(5)) : `${mean.toFixed(4)} ± ${sd.toFixed(4)}`;
+}
+
+function numbersOf(values: readonly (number | null | undefined)[]): number[] {
+  return values.filter((value): value is number => typeof value === 'number' && Number.isFinite(value));
+}
+
+function baselineTable({ baselines }: AblationInput): TableBlock | undefined {
+  const entries = Object.entries(baselines);
+  const metrics = [...new Set(entries.flatMap(([, values]) => Object.keys(values)))];
+  if (metrics.length === 0) return undefined;
+  return { type: 'table', caption: 'The base models before any training', columns: ['base', ...metrics], rows: entries.map(([name, values]) => [name, ...metrics.map((metric) => values[metric] ?? undefined)]) };
+}
+
+function unfinished({ failed, pending }: AblationInput): (TableBlock | TextBlock)[] {
+  return [
+    ...(failed.length === 0 ? [] : [{ type: 'table' as const, caption: 'Runs that failed', columns: ['run', 'error'], rows: failed.map(({ id, error }) => [id, error]) }]),
+    ...(pending.length === 0 ? [] : [{ type: 'text' as const, text: `Not yet run: ${pending.join(', ')}.` }]),
+  ];
+}
+
+/** Options that all runs have alike. */
+function commonConfig(runs: readonly Run[]): Record<string, unknown> {
+  const [first, ...rest] = runs.map(({ config }) => config);
+  const common = (value: unknown, others: readonly unknown[]): unknown => {
+    if (others.every((other) => JSON.stringify(other) === JSON.stringify(value))) return value;
+    const fields = asRecord(value);
+    const kept = Object.entries(fields).map(([key, own]) => [key, common(own, others.map((other) => asRecord(other)[key]))] as const);
+    return kept.length === 0 ? undefined : Object.fromEntries(kept.filter(([, own]) => own !== undefined));
+  };
+  return asRecord(common(first, rest));
+}

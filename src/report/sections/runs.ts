@@ -1,0 +1,56 @@
+import type { AblationInput, RunInput } from '../inputs.js';
+import { asRecord } from '../read.js';
+
+/** A run of an ablation, with what reports tell runs apart by. */
+export interface Run extends RunInput {
+  /** Of LoRA; undefined for another method. */
+  readonly rank: number | undefined;
+  /** Its settings but for the rank, in words; empty where runs differ in rank alone. */
+  readonly family: string;
+  readonly tokensPerSecond: number | undefined;
+  readonly seconds: number | undefined;
+}
+
+/** Runs whose settings but for the rank are the same. */
+export interface Family {
+  readonly name: string;
+  readonly runs: readonly Run[];
+}
+
+export function runsOf({ runs, timings }: AblationInput): Run[] {
+  return runs.map((run) => {
+    const { method = 'lora', r } = asRecord(run.config['adapter']);
+    const rest = Object.entries(run.settings).filter(([name]) => name !== 'r');
+    return {
+      ...run,
+      rank: method === 'lora' && typeof r === 'number' ? r : undefined,
+      family: rest.map(([name, value]) => `${name}=${valueText(value)}`).join(', '),
+      tokensPerSecond: timings[run.id]?.tokens_per_second,
+      seconds: timings[run.id]?.seconds,
+    };
+  });
+}
+
+export function familiesOf(runs: readonly Run[]): Family[] {
+  return [...new Set(runs.map(({ family }) => family))].map((name) => ({ name: name === '' ? 'runs' : name, runs: runs.filter(({ family }) => family === name) }));
+}
+
+/** Setting by setting, the seeds of one together. */
+export function settingsOf(runs: readonly Run[]): { readonly name: string; readonly runs: readonly Run[] }[] {
+  const groups = new Map<string, Run[]>();
+  for (const run of runs) {
+    const name = labelOf(run);
+    groups.set(name, [...(groups.get(name) ?? []), run]);
+  }
+  return [...groups].map(([name, own]) => ({ name, runs: own }));
+}
+
+/** The settings of a run in words, its rank first. */
+export function labelOf({ rank, family }: Run): string {
+  return [rank === undefined ? '' : `r=${rank}`, family].filter((part) => part !== '').join(', ') || 'base settings';
+}
+
+function valueText(value: unknown): string {
+  if (Array.isArray(value)) return value.map(valueText).join('+');
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
