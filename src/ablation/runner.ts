@@ -82,6 +82,7 @@ class Sitting {
   private readonly finished = new Map<string, FinishedRun>();
   private readonly failed = new Map<string, FailedRun>();
   private readonly baselines: Record<string, Baseline> = {};
+  private readonly told = new Set<string>();
   private readonly callbacks: AblationCallbacks;
   /** While a device is open. */
   private shared: SharedParts | undefined;
@@ -168,6 +169,12 @@ class Sitting {
     await shared?.device.close();
   }
 
+  /** What is told of many runs is told once. */
+  private note(run: AblationRun, note: string): void {
+    if (!this.told.has(note)) this.callbacks.onNote?.(`${run.id}: ${note}`);
+    this.told.add(note);
+  }
+
   private async requestOf(run: AblationRun): Promise<FinetuneRequest> {
     return { config: run.config, host: this.request.host, ...(await this.request.open(run)) };
   }
@@ -233,7 +240,7 @@ class Sitting {
   /** @returns undefined when the run was stopped. */
   private async train(run: AblationRun, output: RunStore, shared: SharedParts): Promise<FinishedRun | undefined> {
     const { evaluation } = this.request;
-    const { shouldStop, onStep, onEvaluate, onNote, onRun } = this.callbacks;
+    const { shouldStop, onStep, onEvaluate, onRun } = this.callbacks;
     const baseline = await this.baseline(run, shared);
     const request = await this.requestOf(run);
     let peak: number | undefined;
@@ -261,7 +268,7 @@ class Sitting {
         const metrics = (await evaluation?.evaluate(decoder, tokenizer)) ?? {};
         measured = { loss, metrics, seconds: (performance.now() - started) / 1000 };
       },
-      ...(onNote === undefined ? {} : { onNote: (note: string) => onNote(`${run.id}: ${note}`) }),
+      onNote: (note) => this.note(run, note),
       ...(shouldStop === undefined ? {} : { shouldStop }),
     };
     const { training, counts, test, files } = await finetuneOn(shared, { ...request, resume: output.resume, callbacks });
