@@ -42,8 +42,10 @@ const PREFIX = 'base_model.model.';
 const LORA = /^(.+)\.lora_(embedding_)?([AB])(?:\.weight)?$/;
 const MAGNITUDE = /^(.+)\.lora_magnitude_vector(?:\.weight)?$/;
 const ROWS = /^(.+)\.token_adapter\.trainable_tokens_delta$/;
+/** Lies untouched beside an adapter on an embedding or output layer, in files that PEFT wrote. */
+const BASE_COPY = /\.base_layer\.(?:weight|bias)$/;
 /** These start from a base whose weights they changed; A and B alone do not say by how much. */
-const OTHER_BASE = /^(?:pissa|loftq|olora|corda|lora_ga)/;
+const OTHER_BASE = /^(?:pissa|olora|corda|lora_ga)/;
 
 /**
  * Sorts the tensors of a LoRA adapter, DoRA's and whole modules among them.
@@ -63,6 +65,7 @@ export function adapterParts(adapter: PeftAdapter): AdapterParts {
   const rows = new Map<string, TableRows>();
   for (const [key, tensor] of adapter.tensors) {
     const path = key.startsWith(PREFIX) ? key.slice(PREFIX.length) : undefined;
+    if (path !== undefined && BASE_COPY.test(path)) continue;
     const lora = path === undefined ? null : LORA.exec(path);
     const magnitude = path === undefined ? null : MAGNITUDE.exec(path);
     const table = path === undefined ? undefined : ROWS.exec(path)?.[1];
@@ -124,6 +127,7 @@ function isList(indices: TokenIndices): indices is readonly number[] {
 export function plainPairs(adapter: PeftAdapter, target: string): readonly LoraPair[] {
   const { pairs, embeddings, magnitudes, saved, rows } = adapterParts(adapter);
   const problems: string[] = [];
+  if (adapter.config?.loftqConfig !== undefined) problems.push(`init_lora_weights: "loftq": ${target} goes on the base as it was, this one belongs to what LoftQ made of it: merge the adapter instead`);
   if (adapter.json['use_dora'] === true || magnitudes.size > 0) problems.push(`use_dora: ${target} has no magnitudes: merge the adapter instead`);
   for (const { module } of embeddings) problems.push(`${module}: ${target} takes no low-rank update of an embedding: merge the adapter instead`);
   for (const name of saved.keys()) problems.push(`${name}: ${target} takes no module trained whole (modules_to_save): merge the adapter instead`);

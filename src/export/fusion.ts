@@ -1,6 +1,8 @@
+import { loftqBase } from '../adapters/loftq.js';
 import type { PeftAdapter } from '../adapters/peft-document.js';
 import { toFloat32, type TensorBytes } from '../io/safetensors.js';
 import { transposed } from '../model/stored.js';
+import { dequantize4bit } from '../quant/quantize.js';
 import { adapterParts, type LoraPair, type TableRows } from './adapter-parts.js';
 
 /** What an adapter makes of the weights of its base model. A method that can be merged gives one of these. */
@@ -16,6 +18,10 @@ export interface Fusion {
   readonly replacements: ReadonlyMap<string, TensorBytes>;
   /** Rows of tables that take the place of the base's, by module. */
   readonly rows: ReadonlyMap<string, TableRows>;
+  /** In a tied model an embedding that is updated or replaced is no longer the output layer, which keeps the base's table. */
+  readonly embeddingAlone?: true;
+  /** Why the weights of `modules` must be the base's own floats, not decoded from 4 bits; absent where any will do. */
+  readonly needsFloats?: string;
 }
 
 /**
@@ -30,7 +36,8 @@ export function fusionOf(adapter: PeftAdapter): Fusion {
 
 /**
  * LoRA and rsLoRA: W + s·B·A; DoRA: m ∘ (W + s·B·A) / ‖W + s·B·A‖, norms by output row (Liu et al. 2024, arXiv:2402.09353);
- * embeddings: W + s·(B·A)ᵀ, norms by feature. Sums over the rank in float64, everything else in float32.
+ * embeddings: W + s·(B·A)ᵀ, norms by feature. With LoftQ W is the base that it made of the weight, in 4 bits, decoded. Sums over the rank in
+ * float64, everything else in float32.
  * @throws FormatError listing everything in the adapter that cannot be merged.
  */
 export function loraFusion(adapter: PeftAdapter): Fusion {
@@ -40,8 +47,11 @@ export function loraFusion(adapter: PeftAdapter): Fusion {
   const modules = new Map<string, readonly [number, number]>();
   for (const pair of pairs) modules.set(pair.module, [pair.outFeatures, pair.inFeatures]);
   for (const pair of embeddings) modules.set(pair.module, [pair.inFeatures, pair.outFeatures]);
+  const loftq = adapter.config?.loftqConfig;
   return {
+    ...(loftq === undefined ? {} : { needsFloats: 'LoftQ made its base of the float weights: name the model that has them' }),
     modules,
+    embeddingAlone: true,
     replacements: saved,
     rows,
     fuseWeight(module, weight) {
@@ -53,6 +63,7 @@ export function loraFusion(adapter: PeftAdapter): Fusion {
       }
       const pair = linears.get(module);
       if (pair === undefined) throw new Error(`${module}: the adapter does not change it`);
+      if (loftq !== undefined) weight.set(dequantize4bit(loftqBase(weight, [pair.outFeatures, pair.inFeatures], pair.rank, pair.scale, loftq.loftq_iter)));
       addProduct(weight, toFloat32(pair.b, module), toFloat32(pair.a, module), pair);
       const magnitude = magnitudes.get(module);
       return magnitude === undefined ? weight : rescaleRows(weight, toFloat32(magnitude, module));

@@ -37,7 +37,7 @@ export async function mergeInto(decoder: Decoder, fusion: Fusion, options: Merge
   try {
     for (const name of fusion.modules.keys()) {
       const base = decoder.linears.get(name) as FrozenLinear;
-      const values = fusion.fuseWeight(name, await hostValues(base.weight));
+      const values = fusion.fuseWeight(name, await baseValues(decoder, base, fusion));
       const layer = new FrozenLinear(name, uploadAs(values, base.weight, options.requantize === true), base.bias);
       merged.push({ base, layer });
       decoder.linears.set(name, layer);
@@ -47,6 +47,14 @@ export async function mergeInto(decoder: Decoder, fusion: Fusion, options: Merge
     throw error;
   }
   return { modules: [...fusion.modules.keys()], unmerge };
+}
+
+/** The weight as the adapter's base had it. */
+async function baseValues(decoder: Decoder, { name, weight }: FrozenLinear, { needsFloats }: Fusion): Promise<Float32Array> {
+  if (needsFloats === undefined || weight.kind === 'dense') return hostValues(weight);
+  const floats = await decoder.readFloats?.(name);
+  if (floats === undefined) throw new FormatError(`the adapter cannot be merged: ${name}: ${needsFloats}`);
+  return floats;
 }
 
 function uploadAs(values: Float32Array, base: FrozenWeight, requantize: boolean): FrozenWeight {

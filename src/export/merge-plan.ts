@@ -72,9 +72,13 @@ export async function planMerge(checkpoint: Checkpoint, fusion: Fusion, base: Me
     tensors.push({ ...planned.tensor, name });
   };
   for (const name of checkpoint.names()) if (!parts.has(name)) await plan(name, name, changes.get(name) ?? {});
-  const untied = Object.keys(head).length > 0;
   const embedding = base.tied === undefined ? undefined : storedName(checkpoint, `${base.tied.embedding}.weight`);
-  if (untied && embedding !== undefined) await plan(embedding, `${base.tied?.head}.weight`, head);
+  const { module, replacement } = changes.get(embedding ?? '') ?? {};
+  const parted = fusion.embeddingAlone === true && (module !== undefined || replacement !== undefined);
+  // Some files have the table twice.
+  const second = base.tied === undefined ? undefined : storedName(checkpoint, `${base.tied.head}.weight`);
+  const untied = parted || Object.keys(head).length > 0 || (second !== undefined && changes.has(second));
+  if (untied && embedding !== undefined && second === undefined) await plan(embedding, `${base.tied?.head}.weight`, head);
   if (problems.length > 0) throw mismatches(`${checkpoint.name}: the adapter does not fit`, problems);
   return { tensors, untied, vocabSize };
 }
@@ -101,6 +105,7 @@ async function planTensor(
   };
   check(name, replacement?.shape, own);
   if (module !== undefined) check(module, fusion.modules.get(module), turned ? [...own].reverse() : own);
+  if (module !== undefined && packed !== undefined && fusion.needsFloats !== undefined) problems.push(`${module}: ${fusion.needsFloats}`);
   if (rows !== undefined) check(name, [own[0] as number, rows.values.shape[1] as number], own);
   const shape = rows === undefined ? own : [grownRows(own[0] as number, rows, name, problems), ...own.slice(1)];
   const untouched = packed === undefined && module === undefined && replacement === undefined && rows === undefined && dtype === info.dtype;

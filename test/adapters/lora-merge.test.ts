@@ -33,6 +33,10 @@ describeBackends('an adapter', ['wasm'], () => {
     { name: 'modules_to_save', options: { modules_to_save: ['lm_head', 'norm', 'up_proj'] } },
     { name: 'trained and new tokens, tied', options: { trainable_token_indices: [5, 32, 9, 33] }, tied: true },
     { name: 'trained and new tokens', options: { trainable_token_indices: { embed_tokens: [9, 32], lm_head: [32, 2, 4] } } },
+    { name: 'the embedding of a tied model', options: { target_modules: ['q_proj', 'embed_tokens'] }, tied: true },
+    { name: 'the embedding of a tied model, trained whole', options: { modules_to_save: ['embed_tokens'] }, tied: true },
+    { name: 'LoftQ', options: { init_lora_weights: 'loftq' as const, loftq_config: { loftq_bits: 4 as const, loftq_iter: 3 }, use_dora: true } },
+    { name: 'LoftQ of a tied output layer', options: { init_lora_weights: 'loftq' as const, target_modules: ['lm_head'] }, tied: true },
     { name: 'PiSSA', options: { init_lora_weights: 'pissa' as const, use_rslora: true } },
   ])('of $name has the logits of the model that it is merged into', async ({ options, tied = false }) => {
     const base = memoryDirectory('tiny', modelFiles({ ...TINY_CONFIG, tie_word_embeddings: tied }));

@@ -2,8 +2,10 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { readPeftAdapter, type PeftAdapter } from '../../src/adapters/peft-document.js';
+import { adapterParts, plainPairs } from '../../src/export/adapter-parts.js';
 import { fusionOf, loraFusion } from '../../src/export/fusion.js';
 import { mergedFiles, type MergeOptions } from '../../src/export/merge.js';
+import { quantizedFiles } from '../../src/export/quantize-checkpoint.js';
 import { openCheckpoint } from '../../src/io/checkpoint.js';
 import { memoryDirectory, readText, type Directory } from '../../src/io/directory.js';
 import { localDirectory } from '../../src/io/node.js';
@@ -133,6 +135,23 @@ describe('mergedFiles', () => {
     const checkpoint = await openCheckpoint(await merged(smallBase(), adapter));
     expect([...(await checkpoint.readFloat32('q.weight'))]).toEqual([2, 3, 4, 5, 6, 7]);
     expect([...(await checkpoint.readFloat32('k.weight'))]).toEqual([1, 1, 1, 1, 1, 1]);
+  });
+
+  it('passes over the untouched weights that PEFT puts beside an embedding’s adapter', async () => {
+    const adapter = await smallAdapter({ 'q.lora_embedding_A': [1, 2], 'q.lora_embedding_B': [3, 1], 'q.base_layer.weight': [2, 3] });
+    expect(adapterParts(adapter).saved.size).toBe(0);
+    const checkpoint = await openCheckpoint(await merged(smallBase(), adapter));
+    expect([...(await checkpoint.readFloat32('q.weight'))]).toEqual([2, 3, 4, 5, 6, 7]);
+  });
+
+  it('refuses a base in 4 bits under LoftQ, which made its own of the floats', async () => {
+    const base = memoryDirectory('tiny', modelFiles({ ...TINY_CONFIG, hidden_size: 64 }));
+    const checkpoint = await openCheckpoint(base);
+    const packed = await asDirectory(await quantizedFiles(base, checkpoint, { quantType: 'nf4', doubleQuant: true, blockSize: 64, skipModules: [], computeDtype: 'float32' }));
+    const module = 'model.layers.0.self_attn.q_proj';
+    const adapter = await smallAdapter({ [`${module}.lora_A.weight`]: [1, 64], [`${module}.lora_B.weight`]: [64, 1] }, { init_lora_weights: 'loftq' });
+    await expect(merged(packed, adapter)).rejects.toThrow(`${module}: LoftQ made its base of the float weights`);
+    expect(() => plainPairs(adapter, 'an MLX adapter')).toThrow('init_lora_weights: "loftq": an MLX adapter goes on the base as it was');
   });
 
   it('lists everything that does not fit', async () => {
