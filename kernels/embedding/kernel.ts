@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { runOp, type Op } from '../runtime/op.js';
 import { parallelFor } from '../runtime/threads.js';
 import { wasmOffset, wasmOutput } from '../runtime/wasm.js';
+import { rowStretches, splitTensor } from '../runtime/gpu-split.js';
 import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
 import { embeddingGradReference, embeddingReference } from './reference.js';
 import { wasmSource } from './wasm.generated.js';
@@ -38,7 +39,12 @@ export const embeddingOp: Op = {
     const count = ids.shape[0] as number;
     const y = gpuOutput(backend, [count, dim]);
     const program = { name: 'embedding/forward', code: wgsl.forward };
-    gpuDispatch(backend, program, [table, ids, y], [['u', count], ['u', dim], ['u', vocab]], gpuWorkgroups(count * dim, 256));
+    const groups = gpuWorkgroups(count * dim, 256);
+    const stretches = rowStretches(backend, vocab, 4 * dim) ?? [{ first: 0, rows: vocab }];
+    const parts = stretches.length === 1 ? [table] : splitTensor(backend, table, stretches.map(({ first }) => first * dim));
+    stretches.forEach(({ first, rows }, i) => {
+      gpuDispatch(backend, program, [parts[i] as tf.TensorInfo, ids, y], [['u', count], ['u', dim], ['u', rows], ['u', first]], groups);
+    });
     return y;
   },
   gradient: {

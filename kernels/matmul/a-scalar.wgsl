@@ -2,7 +2,7 @@
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 
 fn a_at(row: u32, column: u32, size: vec2u) -> f32 {
-  return select(0.0, a[row * size.y + column], row < size.x && column < size.y);
+  return select(0.0, a[row * params.a_stride + column], row < size.x && column < size.y);
 }
 
 // Four neighbours of a row, zeros outside of the matrix.

@@ -5,5 +5,5 @@
 fn read_a(row: u32, column: u32) -> vec4f {
   let size = select(vec2u(params.k, params.m), vec2u(params.m, params.k), A_ALONG_K);
   if (row >= size.x || column >= size.y) { return vec4f(); }
-  return a[(row * size.y + column) / 4u];
+  return a[(row * params.a_stride + column) / 4u];
 }

@@ -1,6 +1,7 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import { chooseVariant, type VariantTraits } from '../runtime/variant.js';
-import { gpuDispatch, gpuWorkgroups, type GpuParams } from '../runtime/webgpu.js';
+import { rowStretches, splitTensor, type RowPart } from '../runtime/gpu-split.js';
+import { gpuDispatch, gpuWorkgroups, type GpuOffsets, type GpuParams } from '../runtime/webgpu.js';
 import * as wgsl from './wgsl.generated.js';
 
 /** The right-hand matrix of a product: the WGSL that reads it, what that binds (from binding 2 on), its constants. */
@@ -13,6 +14,8 @@ export interface GpuOperand {
   readonly constants: Readonly<Record<string, number>>;
   /** What decode.wgsl reads of `params`: offset, zero, nested, rounding. Zeros for a float matrix. */
   readonly params: GpuParams;
+  /** Where the matrix is too large for one binding: stretches of its rows. What is above then describes nothing. */
+  readonly parts?: readonly RowPart<GpuOperand>[];
 }
 
 /** What a product adds in its own dispatch: bias `[n]`, and low-rank scale · P `[m, rank]` · Q (`[n, rank]` or `[rank, n]`, laid out as B). */
@@ -32,6 +35,15 @@ export interface GpuProduct {
   readonly b: GpuOperand;
   readonly bAlongK: boolean;
   readonly out: TensorInfo;
+  /** Where A and C are wider than this product, which is a part of one: the place of its columns in them, and its part of the addends. */
+  readonly within?: Within;
+}
+
+interface Within {
+  readonly aStride: number;
+  readonly outStride: number;
+  readonly accumulate: boolean;
+  readonly offsets: { readonly out?: number; readonly a?: number; readonly bias?: number; readonly q?: number };
 }
 
 /** Up to this many tokens a product is a few dot products with every row of the weight, limited by reading the weight. */
@@ -63,15 +75,30 @@ export function denseOperand(b: TensorInfo): GpuOperand {
   return { name: 'dense', code: '', tensors: [b], constants: {}, params: [['f', 0], ['u', 0], ['u', 0], ['u', 0]] };
 }
 
+/** A float matrix, which may be a weight larger than a binding, as right-hand operand. */
+export function weightOperand(backend: unknown, b: TensorInfo): GpuOperand {
+  const [rows, cols] = b.shape as [number, number];
+  const whole = denseOperand(b);
+  const stretches = rowStretches(backend, rows, 4 * cols);
+  if (stretches === undefined) return whole;
+  const tensors = splitTensor(backend, b, stretches.map(({ first }) => first * cols));
+  return { ...whole, tensors: [], parts: stretches.map((stretch, i) => ({ ...stretch, part: { ...whole, tensors: [tensors[i] as TensorInfo] } })) };
+}
+
 /** Records the product by tiles, or by dot products where A has few rows. */
 export function gpuProduct(backend: unknown, product: GpuProduct, addends: GpuAddends = {}): void {
+  const { parts } = product.b;
+  if (parts !== undefined) {
+    for (const part of parts) gpuProduct(backend, partOf(product, addends, part), product.bAlongK || part.first === 0 ? addends : {});
+    return;
+  }
   if (product.m <= FEW_ROWS && product.bAlongK) {
-    gpuRowProduct(backend, product, addends, { row: 1, vector: product.n });
+    gpuRowProduct(backend, product, addends, { row: 1, vector: product.within?.outStride ?? product.n });
     return;
   }
   const { m, n, k, b } = product;
   // Widths that are no multiple of 4 are read number by number; models have none, so one tile size serves them.
-  const vector = [product.aAlongK ? k : m, product.bAlongK ? k : n, n].every((width) => width % 4 === 0);
+  const vector = [product.aAlongK ? k : m, product.bAlongK ? k : n, n, aStride(product), outStride(product)].every((width) => width % 4 === 0);
   const name = vector ? tileFor(m, n) : 'small';
   const tile = TILES[name];
   const { name: variant, traits } = chooseVariant(backend);
@@ -82,7 +109,7 @@ export function gpuProduct(backend: unknown, product: GpuProduct, addends: GpuAd
     constants: constants(product),
   };
   const groups = [Math.ceil(n / tile.n), Math.ceil(m / tile.m), 1] as const;
-  gpuDispatch(backend, program, bindings(product, addends), params(product, addends), groups);
+  gpuDispatch(backend, program, bindings(product, addends), params(product, addends), groups, [], offsets(product));
 }
 
 /**
@@ -93,7 +120,7 @@ export function gpuRowProduct(backend: unknown, product: GpuProduct, addends: Gp
   const { m, n, k, b } = product;
   const { name: variant, traits } = chooseVariant(backend);
   const few = m <= 1 ? 1 : m <= 4 ? 4 : 8;
-  const vector = k % 4 === 0 && product.aAlongK;
+  const vector = k % 4 === 0 && product.aAlongK && aStride(product) % 4 === 0;
   const texts = [wgsl.rows, traits.subgroups ? wgsl.reduceSubgroups : wgsl.reduceMemory, vector ? wgsl.aVector : wgsl.aScalar, weightCode(b, k % 4 === 0)];
   const program = {
     name: `product/rows${few}/${vector ? 'vector' : 'scalar'}${k % 4 === 0 ? '' : '/odd'}/${b.name}/${variant}`,
@@ -102,14 +129,15 @@ export function gpuRowProduct(backend: unknown, product: GpuProduct, addends: Gp
   };
   const [x, y] = gpuWorkgroups(n, 4);
   const own: GpuParams = [['u', strides.row], ['u', strides.vector]];
-  gpuDispatch(backend, program, bindings(product, addends), [...params(product, addends), ...own], [x, y, Math.ceil(m / few)]);
+  gpuDispatch(backend, program, bindings(product, addends), [...params(product, addends), ...own], [x, y, Math.ceil(m / few)], [], offsets(product));
 }
 
 function weightCode(b: GpuOperand, vector: boolean): string {
   return b.code !== '' ? b.code : vector ? wgsl.bVector : wgsl.bScalar;
 }
 
-function head(traits: VariantTraits, sizes: Readonly<Record<string, number>>): string {
+/** The first lines of a shader: features, the type of staged values, sizes. */
+export function head(traits: VariantTraits, sizes: Readonly<Record<string, number>>): string {
   const enable = traits.enable === undefined ? [] : [`enable ${traits.enable};`];
   const staged = `alias Staged = ${traits.halfTiles ? 'vec4h' : 'vec4f'};`;
   return [...enable, staged, ...Object.entries(sizes).map(([name, value]) => `const ${name} = ${value}u;`)].join('\n');
@@ -124,7 +152,8 @@ function bindings({ out, a, b }: GpuProduct, { bias, low }: GpuAddends): TensorI
   return [out, a, ...b.tensors, bias ?? a, low?.p ?? a, low?.q ?? a];
 }
 
-function params({ m, n, k, scale, b }: GpuProduct, { bias, low }: GpuAddends): GpuParams {
+function params(product: GpuProduct, { bias, low }: GpuAddends): GpuParams {
+  const { m, n, k, scale, b, within } = product;
   return [
     ['u', m],
     ['u', n],
@@ -133,6 +162,36 @@ function params({ m, n, k, scale, b }: GpuProduct, { bias, low }: GpuAddends): G
     ['u', bias === undefined ? 0 : 1],
     ['f', scale],
     ['f', low?.scale ?? 0],
+    ['u', aStride(product)],
+    ['u', outStride(product)],
+    ['u', within?.accumulate === true ? 1 : 0],
     ...b.params,
   ];
+}
+
+function aStride({ aAlongK, m, k, within }: GpuProduct): number {
+  return within?.aStride ?? (aAlongK ? k : m);
+}
+
+function outStride({ n, within }: GpuProduct): number {
+  return within?.outStride ?? n;
+}
+
+/** By binding, as `bindings` has them. */
+function offsets({ b, within }: GpuProduct): GpuOffsets | undefined {
+  if (within === undefined) return undefined;
+  const { out = 0, a = 0, bias = 0, q = 0 } = within.offsets;
+  const first = 2 + b.tensors.length;
+  return { 0: out, 1: a, [first]: bias, [first + 2]: q };
+}
+
+/** The product with a stretch of B's rows: some columns of C where they lie along k, else one of the sums that make C up. */
+function partOf(product: GpuProduct, { bias, low }: GpuAddends, { part, first, rows }: RowPart<GpuOperand>): GpuProduct {
+  const shared = { aStride: aStride(product), outStride: outStride(product) };
+  if (product.bAlongK) {
+    const at = { out: 4 * first, bias: bias === undefined ? 0 : 4 * first, q: low === undefined ? 0 : 4 * first * low.rank };
+    return { ...product, n: rows, b: part, within: { ...shared, accumulate: false, offsets: at } };
+  }
+  const a = 4 * first * (product.aAlongK ? 1 : product.m);
+  return { ...product, k: rows, b: part, within: { ...shared, accumulate: first > 0, offsets: { a } } };
 }

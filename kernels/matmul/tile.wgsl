@@ -9,6 +9,11 @@ struct Params {
   has_bias: u32,
   scale: f32,
   low_scale: f32,
+  // From a row to the next one, in A and C: more than their widths where B is a part of a weight.
+  a_stride: u32,
+  out_stride: u32,
+  // Adds to what C holds.
+  accumulate: u32,
   // Those below are the 4-bit weights': see ../nf4-dequantize/decode.wgsl.
   offset: f32,
   zero: u32,
@@ -143,6 +148,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let added = bias_of(n);
   for (var i = 0u; i < ROWS; i++) {
     let m = m0 + row * ROWS + i;
-    if (m < params.m) { store(m, n, sums[i] + added); }
+    if (m >= params.m) { continue; }
+    var value = sums[i] + added;
+    if (params.accumulate != 0u) { value += stored(m, n); }
+    store(m, n, value);
   }
 }

@@ -2,7 +2,7 @@ import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { KernelFunction } from '../runtime/op.js';
 import { gpuOutput } from '../runtime/webgpu.js';
 import { matmulSizes, type MatmulForm } from './form.js';
-import { denseOperand, FEW_ROWS, gpuProduct, gpuRowProduct } from './gpu-product.js';
+import { denseOperand, FEW_ROWS, gpuProduct, gpuRowProduct, weightOperand } from './gpu-product.js';
 
 /** LowrankMatmul on WebGPU. */
 export const matmulWebgpu: KernelFunction<unknown> = ({ inputs, attrs, backend }) => {
@@ -19,7 +19,7 @@ export function gpuMatmul(backend: unknown, x: TensorInfo, w: TensorInfo, form: 
     const b = denseOperand(x);
     gpuRowProduct(backend, { m: n, n: m, k, scale, a: w, aAlongK: form === 'nt', b, bAlongK: true, out }, {}, { row: n, vector: 1 });
   } else {
-    const b = denseOperand(w);
+    const b = weightOperand(backend, w);
     gpuProduct(backend, { m, n, k, scale, a: x, aAlongK: form !== 'tn', b, bAlongK: form === 'nt', out });
   }
   return out;

@@ -3,7 +3,7 @@ export const aScalar = `// A of any width: [m, k] where A_ALONG_K, else [k, m].
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 
 fn a_at(row: u32, column: u32, size: vec2u) -> f32 {
-  return select(0.0, a[row * size.y + column], row < size.x && column < size.y);
+  return select(0.0, a[row * params.a_stride + column], row < size.x && column < size.y);
 }
 
 // Four neighbours of a row, zeros outside of the matrix.
@@ -19,7 +19,7 @@ export const aVector = `// A whose contiguous axis is a multiple of 4: [m, k] wh
 fn read_a(row: u32, column: u32) -> vec4f {
   let size = select(vec2u(params.k, params.m), vec2u(params.m, params.k), A_ALONG_K);
   if (row >= size.x || column >= size.y) { return vec4f(); }
-  return a[(row * size.y + column) / 4u];
+  return a[(row * params.a_stride + column) / 4u];
 }
 `;
 export const bScalar = `// B of any width: [n, k] where B_ALONG_K, else [k, n].
@@ -49,18 +49,149 @@ fn read_b(row: u32, column: u32) -> vec4f {
   return b[(row * size.y + column) / 4u];
 }
 `;
+export const jobs = `// Several products in one dispatch, a workgroup a tile of one of them:
+//   C_j(m, n) = Σ_s scale_s · Σ_k A_s(m, k)·B_s(k, n) + bias_j(n), s over the segments of job j, [+ what C_j holds]
+// SLICES parts of a workgroup take turns at the steps along k and are summed up at the end: for products with few tiles and long sums. Put
+// together in gpu-products.ts, which repeats the lines with a mark at their end (see ../runtime/each.ts), from this file, a stage.wgsl a
+// segment, the readers of its operands and a put-*.wgsl an output.
+struct Job { m: u32, n: u32, first_group: u32, groups_n: u32, first_segment: u32, end_segment: u32, accumulate: u32, bias_offset: u32 }
+struct Segment {
+  m: u32, n: u32, k: u32,
+  scale: f32,
+  // Offset and length of a row of each operand.
+  a: vec2u, b: vec2u,
+  // Those below are the 4-bit weights': see ../nf4-dequantize/decode.wgsl.
+  offset: f32, zero: u32, nested: u32, rounding: u32,
+}
+// Rows [begin, end) of its job are this output's.
+struct Out { offset: u32, stride: u32, begin: u32, end: u32 }
+struct Params { jobs: array<Job, $jobs>, segments: array<Segment, $segments>, outs: array<Out, $outs> }
+
+const A_QUADS = TILE_M / 4u;
+const B_QUADS = TILE_N / 4u;
+const K_QUADS = TILE_K / 4u;
+const A_BLOCKS = A_QUADS * K_QUADS;
+const B_BLOCKS = B_QUADS * K_QUADS;
+// Invocations of a slice.
+const SLICE = (TILE_M / ROWS) * B_QUADS;
+const THREADS = SLICES * SLICE;
+
+// [slice][k][quad of m], [slice][k][quad of n]
+var<workgroup> stage_a: array<Staged, SLICES * TILE_K * A_QUADS>;
+var<workgroup> stage_b: array<Staged, SLICES * TILE_K * B_QUADS>;
+
+// (quad, k quad) of block \`index\`, neighbouring indices along the contiguous axis.
+fn place(index: u32, quads: u32, along_k: bool) -> vec2u {
+  if (along_k) { return vec2u(index / K_QUADS, index % K_QUADS); }
+  return vec2u(index % quads, index / quads);
+}
+
+fn stage(segment: u32, m0: u32, n0: u32, k0: u32, slice: u32, lane: u32) {
+  switch segment {
+    case $i: { stage_$i(m0, n0, k0, slice, lane); } // #each segments
+    default: {}
+  }
+}
+
+fn bias_of(job: u32, n: u32, width: u32) -> vec4f {
+  switch job {
+    // #biases
+    default: { return vec4f(); }
+  }
+}
+
+fn store(job: u32, m: u32, n: u32, values: vec4f) {
+  if (m >= params.jobs[job].m || n >= params.jobs[job].n) { return; }
+  // #outs
+}
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  // #prepare
+  let id = group.x + group.y * groups.x;
+  var j = 0u;
+  while (j + 1u < $jobs && id >= params.jobs[j + 1u].first_group) { j++; }
+  let job = params.jobs[j];
+  let m0 = (id - job.first_group) / job.groups_n * TILE_M;
+  let n0 = (id - job.first_group) % job.groups_n * TILE_N;
+  if (m0 >= job.m) { return; }
+  let slice = lane / SLICE;
+  let column = lane % SLICE % B_QUADS;
+  let row = lane % SLICE / B_QUADS;
+  let first_a = slice * TILE_K * A_QUADS + row * (ROWS / 4u);
+  let first_b = slice * TILE_K * B_QUADS + column;
+  var sums: array<vec4f, ROWS>;
+  for (var s = job.first_segment; s < job.end_segment; s++) {
+    let length = params.segments[s].k;
+    for (var k0 = 0u; k0 < length; k0 += SLICES * TILE_K) {
+      let begin = k0 + slice * TILE_K;
+      stage(s, m0, n0, begin, slice, lane % SLICE);
+      let depth = min(TILE_K, max(begin, length) - begin);
+      workgroupBarrier();
+      for (var k = 0u; k < depth; k++) {
+        let b = vec4f(stage_b[first_b + k * B_QUADS]);
+        for (var quad = 0u; quad < ROWS / 4u; quad++) {
+          let a = vec4f(stage_a[first_a + k * A_QUADS + quad]);
+          sums[4u * quad] += a.x * b;
+          sums[4u * quad + 1u] += a.y * b;
+          sums[4u * quad + 2u] += a.z * b;
+          sums[4u * quad + 3u] += a.w * b;
+        }
+      }
+      workgroupBarrier();
+    }
+  }
+  if (SLICES > 1u) {
+    // The sums take the place of A: a slice has TILE_M · TILE_N / 4 of them and TILE_K · TILE_M / 4 quads of A, as TILE_K = TILE_N.
+    for (var i = 0u; i < ROWS; i++) { stage_a[lane * ROWS + i] = Staged(sums[i]); }
+    workgroupBarrier();
+    for (var i = lane; i < SLICE * ROWS; i += THREADS) {
+      var sum = vec4f();
+      for (var t = 0u; t < SLICES; t++) { sum += vec4f(stage_a[t * SLICE * ROWS + i]); }
+      let n = n0 + 4u * (i / ROWS % B_QUADS);
+      store(j, m0 + i / ROWS / B_QUADS * ROWS + i % ROWS, n, sum + bias_of(j, n, job.n));
+    }
+    return;
+  }
+  let n = n0 + 4u * column;
+  let added = bias_of(j, n, job.n);
+  for (var i = 0u; i < ROWS; i++) { store(j, m0 + row * ROWS + i, n, sums[i] + added); }
+}
+`;
 export const outScalar = `// C \`[m, n]\` of any width.
 @group(0) @binding(0) var<storage, read_write> out: array<f32>;
 
 // Four neighbours of a row, as far as it goes.
 fn store(m: u32, n: u32, values: vec4f) {
-  for (var c = 0u; c < min(4u, params.n - n); c++) { out[m * params.n + n + c] = values[c]; }
+  for (var c = 0u; c < min(4u, params.n - n); c++) { out[m * params.out_stride + n + c] = values[c]; }
+}
+
+fn stored(m: u32, n: u32) -> vec4f {
+  var values: vec4f;
+  for (var c = 0u; c < min(4u, params.n - n); c++) { values[c] = out[m * params.out_stride + n + c]; }
+  return values;
 }
 `;
 export const outVector = `// C \`[m, n]\` with n a multiple of 4.
 @group(0) @binding(0) var<storage, read_write> out: array<vec4f>;
 
-fn store(m: u32, n: u32, values: vec4f) { out[(m * params.n + n) / 4u] = values; }
+fn store(m: u32, n: u32, values: vec4f) { out[(m * params.out_stride + n) / 4u] = values; }
+
+fn stored(m: u32, n: u32) -> vec4f { return out[(m * params.out_stride + n) / 4u]; }
+`;
+export const putScalar = `// Four neighbours of a row of output INDEX, as far as it goes.
+fn put_INDEX(row: u32, column: u32, width: u32, add: bool, values: vec4f) {
+  let at = params.outs[INDEX].offset + row * params.outs[INDEX].stride + column;
+  for (var i = 0u; i < min(4u, width - column); i++) {
+    if (add) { VALUES[at + i] += values[i]; } else { VALUES[at + i] = values[i]; }
+  }
+}
+`;
+export const putVector = `// Four neighbours of a row of output INDEX; its width, its rows' length and its offset are multiples of 4.
+fn put_INDEX(row: u32, column: u32, width: u32, add: bool, values: vec4f) {
+  let at = (params.outs[INDEX].offset + row * params.outs[INDEX].stride + column) / 4u;
+  if (add) { VALUES[at] += values; } else { VALUES[at] = values; }
+}
 `;
 export const reduceMemory = `// Sums over the workgroup through workgroup memory. One more than THREADS a sum: neighbouring sums start in different banks.
 var<workgroup> partial: array<f32, SUMS * (THREADS + 1u)>;
@@ -110,6 +241,9 @@ struct Params {
   has_bias: u32,
   scale: f32,
   low_scale: f32,
+  a_stride: u32,
+  out_stride: u32,
+  accumulate: u32,
   offset: f32,
   zero: u32,
   nested: u32,
@@ -166,6 +300,41 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   out[p * params.row_stride + q * params.vector_stride] = value;
 }
 `;
+export const stage = `// Brings a tile of each operand of segment INDEX to workgroup memory: 4x4 blocks, whose column i holds four neighbours in m (or n) at k + i.
+fn block_a_INDEX(m: u32, k: u32) -> mat4x4f {
+  let size = select(vec2u(params.segments[INDEX].k, params.segments[INDEX].m), vec2u(params.segments[INDEX].m, params.segments[INDEX].k), A_ALONG_K);
+  if (A_ALONG_K) { return transpose(mat4x4f(read_a_INDEX(m, k, size), read_a_INDEX(m + 1u, k, size), read_a_INDEX(m + 2u, k, size), read_a_INDEX(m + 3u, k, size))); }
+  return mat4x4f(read_a_INDEX(k, m, size), read_a_INDEX(k + 1u, m, size), read_a_INDEX(k + 2u, m, size), read_a_INDEX(k + 3u, m, size));
+}
+
+fn block_b_INDEX(n: u32, k: u32) -> mat4x4f {
+  let size = select(vec2u(params.segments[INDEX].k, params.segments[INDEX].n), vec2u(params.segments[INDEX].n, params.segments[INDEX].k), B_ALONG_K);
+  if (B_ALONG_K) { return transpose(mat4x4f(read_b_INDEX(n, k, size), read_b_INDEX(n + 1u, k, size), read_b_INDEX(n + 2u, k, size), read_b_INDEX(n + 3u, k, size))); }
+  return mat4x4f(read_b_INDEX(k, n, size), read_b_INDEX(k + 1u, n, size), read_b_INDEX(k + 2u, n, size), read_b_INDEX(k + 3u, n, size));
+}
+
+fn stage_INDEX(m0: u32, n0: u32, k0: u32, slice: u32, lane: u32) {
+  for (var index = lane; index < A_BLOCKS + B_BLOCKS; index += SLICE) {
+    if (index < A_BLOCKS) {
+      let at = place(index, A_QUADS, A_ALONG_K);
+      let block = params.segments[INDEX].scale * block_a_INDEX(m0 + 4u * at.x, k0 + 4u * at.y);
+      let first = (slice * TILE_K + 4u * at.y) * A_QUADS + at.x;
+      stage_a[first] = Staged(block[0]);
+      stage_a[first + A_QUADS] = Staged(block[1]);
+      stage_a[first + 2u * A_QUADS] = Staged(block[2]);
+      stage_a[first + 3u * A_QUADS] = Staged(block[3]);
+    } else {
+      let at = place(index - A_BLOCKS, B_QUADS, B_ALONG_K);
+      let block = block_b_INDEX(n0 + 4u * at.x, k0 + 4u * at.y);
+      let first = (slice * TILE_K + 4u * at.y) * B_QUADS + at.x;
+      stage_b[first] = Staged(block[0]);
+      stage_b[first + B_QUADS] = Staged(block[1]);
+      stage_b[first + 2u * B_QUADS] = Staged(block[2]);
+      stage_b[first + 3u * B_QUADS] = Staged(block[3]);
+    }
+  }
+}
+`;
 export const tile = `// One workgroup computes a TILE_M x TILE_N tile of
 //   C(m, n) = scale · Σ_k A(m, k)·B(k, n) + low_scale · Σ_j P(m, j)·Q(j, n) + bias(n)
 // with the low-rank sum as more steps of the same loop. Put together in webgpu.ts from this file, one a-*.wgsl, one b-*.wgsl,
@@ -177,6 +346,11 @@ struct Params {
   has_bias: u32,
   scale: f32,
   low_scale: f32,
+  // From a row to the next one, in A and C: more than their widths where B is a part of a weight.
+  a_stride: u32,
+  out_stride: u32,
+  // Adds to what C holds.
+  accumulate: u32,
   // Those below are the 4-bit weights': see ../nf4-dequantize/decode.wgsl.
   offset: f32,
   zero: u32,
@@ -311,7 +485,24 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let added = bias_of(n);
   for (var i = 0u; i < ROWS; i++) {
     let m = m0 + row * ROWS + i;
-    if (m < params.m) { store(m, n, sums[i] + added); }
+    if (m >= params.m) { continue; }
+    var value = sums[i] + added;
+    if (params.accumulate != 0u) { value += stored(m, n); }
+    store(m, n, value);
   }
+}
+`;
+export const viewScalar = `// Four neighbours of a row of VALUES, a matrix in rows of VIEW.y from VIEW.x on; zeros outside of \`size\`.
+fn READ(row: u32, column: u32, size: vec2u) -> vec4f {
+  var four = vec4f();
+  if (row >= size.x || column >= size.y) { return four; }
+  for (var i = 0u; i < min(4u, size.y - column); i++) { four[i] = VALUES[VIEW.x + row * VIEW.y + column + i]; }
+  return four;
+}
+`;
+export const viewVector = `// Four neighbours of a row of VALUES, a matrix in rows of VIEW.y from VIEW.x on (widths and both multiples of 4); zeros outside of \`size\`.
+fn READ(row: u32, column: u32, size: vec2u) -> vec4f {
+  if (row >= size.x || column >= size.y) { return vec4f(); }
+  return VALUES[(VIEW.x + row * VIEW.y + column) / 4u];
 }
 `;

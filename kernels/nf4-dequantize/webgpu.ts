@@ -1,5 +1,6 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { Inputs, KernelFunction } from '../runtime/op.js';
+import { ROWS_ALIGN, rowStretches, splitTensor, type RowPart } from '../runtime/gpu-split.js';
 import { gpuDispatch, gpuOutput, gpuWorkgroups, type GpuParams } from '../runtime/webgpu.js';
 import type { FloatDtype } from '../types.js';
 import type { QuantizedAttrs } from './weight.js';
@@ -35,6 +36,29 @@ export function packedBindings(backend: unknown, inputs: Inputs, attrs: Quantize
     },
     params: [['f', attrs.offset], ['u', 0], ['u', nested ? 1 : 0], ['u', ROUNDING[attrs.dtype]]],
   };
+}
+
+/**
+ * A 4-bit weight whose codes are too many for one binding, as weights of some rows each; undefined where they are not. Parts begin where a word
+ * of codes, a word of scales and a value of nested_absmax do.
+ */
+export function packedParts(backend: unknown, inputs: Inputs, { rows, cols, blockSize, nestedBlockSize }: QuantizedAttrs): RowPart<Record<string, TensorInfo>>[] | undefined {
+  const unit = blockSize * Math.max(4, nestedBlockSize);
+  let align = ROWS_ALIGN;
+  while ((align * cols) % unit !== 0 && align < rows) align += ROWS_ALIGN;
+  const stretches = rowStretches(backend, rows, cols / 2, align);
+  if (stretches === undefined) return undefined;
+  const tensors = inputs as Record<string, TensorInfo>;
+  const split = (name: string, values: number): readonly TensorInfo[] | undefined => {
+    const tensor = tensors[name];
+    return tensor === undefined ? undefined : splitTensor(backend, tensor, stretches.map(({ first }) => (first * cols) / values));
+  };
+  const names = { packed: 8, absmax: blockSize, absmaxCodes: 4 * blockSize, nestedAbsmax: blockSize * nestedBlockSize };
+  const pieces = Object.entries(names).map(([name, values]) => [name, split(name, values)] as const);
+  return stretches.map((stretch, i) => {
+    const own = pieces.flatMap(([name, parts]) => (parts === undefined ? [] : [[name, parts[i] as TensorInfo] as const]));
+    return { ...stretch, part: { ...tensors, ...Object.fromEntries(own) } };
+  });
 }
 
 interface Tables {

@@ -1,6 +1,6 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import { gpuProduct, type GpuAddends, type GpuOperand } from '../matmul/gpu-product.js';
-import { packedBindings } from '../nf4-dequantize/webgpu.js';
+import { packedBindings, packedParts } from '../nf4-dequantize/webgpu.js';
 import type { QuantizedAttrs } from '../nf4-dequantize/weight.js';
 import type { Inputs, KernelFunction } from '../runtime/op.js';
 import { gpuOutput } from '../runtime/webgpu.js';
@@ -19,7 +19,13 @@ export function gpuQuantizedMatmul(backend: unknown, x: TensorInfo, inputs: Inpu
   return out;
 }
 
-function packedOperand(backend: unknown, inputs: Inputs, attrs: QuantizedAttrs): GpuOperand {
+/** The 4-bit weight among `inputs` as right-hand operand. */
+export function packedOperand(backend: unknown, inputs: Inputs, attrs: QuantizedAttrs): GpuOperand {
+  const parts = packedParts(backend, inputs, attrs);
+  if (parts !== undefined) {
+    const whole = { name: 'packed', code: '', tensors: [], constants: {}, params: [] };
+    return { ...whole, parts: parts.map(({ part, first, rows }) => ({ part: packedOperand(backend, part, { ...attrs, rows }), first, rows })) };
+  }
   const { packed, tables, scales, constants, params } = packedBindings(backend, inputs, attrs, attrs.cols);
   return { name: 'packed', code: wgsl.bPacked, tensors: [packed, tables, scales], constants, params };
 }

@@ -39,6 +39,9 @@ export interface GpuProgram {
 /** Scalars of one dispatch, in the order of the WGSL struct: `u` fields are u32, `f` fields f32. All are 4 bytes. */
 export type GpuParams = readonly (readonly ['u' | 'i' | 'f', number])[];
 
+/** Bytes from the beginning of a buffer to where a binding begins, by binding: multiples of 256. */
+export type GpuOffsets = Readonly<Record<number, number>>;
+
 export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
@@ -54,6 +57,10 @@ export interface BackendState {
   recentGroups: Map<string, GPUBindGroup>;
   olderGroups: Map<string, GPUBindGroup>;
   dispatches: number;
+  /** Bytes that one storage buffer may have. */
+  readonly bindingBytes: number;
+  /** Set once the backend reads and disposes of tensors in parts: see gpu-split.ts. */
+  knowsParts?: boolean;
 }
 
 const states = new WeakMap<GpuBackend, BackendState>();
@@ -68,7 +75,9 @@ export function stateOf(backend: unknown): BackendState {
   let state = states.get(gpu);
   if (state !== undefined) return state;
   takeBuffersInOrder(gpu.bufferManager);
+  const { maxStorageBufferBindingSize, maxBufferSize } = gpu.device.limits;
   state = {
+    bindingBytes: Math.min(maxStorageBufferBindingSize, maxBufferSize),
     ...{ pipelines: new Map(), uniforms: new Map(), copies: new Map() },
     ...{ recentGroups: new Map(), olderGroups: new Map(), dispatches: 0 },
   };
@@ -76,14 +85,15 @@ export function stateOf(backend: unknown): BackendState {
   return state;
 }
 
-/** The bind group of a pipeline and its buffers, in the order of their bindings. */
-export function bindGroupFor(device: GPUDevice, state: BackendState, pipeline: Pipeline, buffers: readonly GPUBuffer[]): GPUBindGroup {
+/** The bind group of a pipeline and its buffers, in the order of their bindings; `offsets` are bytes by binding, where they are not 0. */
+export function bindGroupFor(device: GPUDevice, state: BackendState, pipeline: Pipeline, buffers: readonly GPUBuffer[], offsets?: GpuOffsets): GPUBindGroup {
   let key = `${pipeline.id}`;
   for (const buffer of buffers) key += `,${bufferId(buffer)}`;
+  if (offsets !== undefined) key += `;${Object.values(offsets).join()}`;
   let group = state.recentGroups.get(key);
   if (group !== undefined) return group;
   group = state.olderGroups.get(key);
-  group ??= device.createBindGroup({ layout: pipeline.layout, entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })) });
+  group ??= device.createBindGroup({ layout: pipeline.layout, entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer, offset: offsets?.[binding] ?? 0 } })) });
   if (state.recentGroups.size >= MAX_CACHED_GROUPS) {
     state.olderGroups = state.recentGroups;
     state.recentGroups = new Map();

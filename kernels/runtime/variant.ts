@@ -45,6 +45,11 @@ export function availableVariants(features: { has(feature: string): boolean }): 
   });
 }
 
+/** What runs on this backend. */
+export function backendVariants(backend: unknown): Exclude<KernelVariant, 'auto'>[] {
+  return availableVariants((backend as GpuBackend).device.features);
+}
+
 /**
  * The variant that kernels run on this backend.
  *

@@ -1,8 +1,8 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import { env, util } from '@tensorflow/tfjs-core';
-import { bindGroupFor, pipelineFor, stateOf, uniformFor, type GpuBackend, type GpuParams, type GpuProgram } from './gpu-cache.js';
+import { bindGroupFor, pipelineFor, stateOf, uniformFor, type GpuBackend, type GpuOffsets, type GpuParams, type GpuProgram } from './gpu-cache.js';
 
-export type { GpuParams, GpuProgram } from './gpu-cache.js';
+export type { GpuOffsets, GpuParams, GpuProgram } from './gpu-cache.js';
 
 /** Allocates an output tensor with uninitialised values. */
 export function gpuOutput(backend: unknown, shape: readonly number[], dtype: 'float32' | 'int32' = 'float32'): TensorInfo {
@@ -64,7 +64,7 @@ export function gpuUniform(backend: unknown, name: string, scalar: TensorInfo): 
 /**
  * Records one dispatch. Binding i of group 0 is `tensors[i]` (read or read_write storage, as the shader declares); the
  * uniform struct of `params`, if any, is the binding after the last tensor, and `uniforms` follow. A tensor that is written must not be
- * bound twice. `workgroups` are counts, each at most 65535.
+ * bound twice. `workgroups` are counts, each at most 65535. `offsets` let bindings begin past the beginning of a tensor.
  */
 export function gpuDispatch(
   backend: unknown,
@@ -73,6 +73,7 @@ export function gpuDispatch(
   params: GpuParams,
   workgroups: readonly [number, number, number],
   uniforms: readonly GPUBuffer[] = [],
+  offsets?: GpuOffsets,
 ): void {
   const gpu = backend as GpuBackend;
   const state = stateOf(gpu);
@@ -81,7 +82,7 @@ export function gpuDispatch(
   if (params.length > 0) buffers.push(uniformFor(gpu, state, params, program.transientParams === true));
   buffers.push(...uniforms);
   for (const tensor of tensors) gpu.commandQueueOwnedIds.add(tensor.dataId);
-  const bindGroup = bindGroupFor(gpu.device, state, pipeline, buffers);
+  const bindGroup = bindGroupFor(gpu.device, state, pipeline, buffers, offsets);
   gpu.ensureCommandEncoderReady();
   gpu.computePassEncoder ??= (gpu.commandEncoder as GPUCommandEncoder).beginComputePass();
   gpu.computePassEncoder.setPipeline(pipeline.pipeline);

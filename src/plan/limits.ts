@@ -46,10 +46,11 @@ export function obstacles(plan: MemoryPlan, limits: DeviceLimits): string[] {
   return found;
 }
 
-/** What may go wrong although it fits. */
+/** What is worth knowing although it fits. A base weight may be larger than a tensor: kernels take it in parts, a stretch of rows each. */
 export function concerns({ largestWeight }: MemoryPlan, { tensor }: DeviceLimits): string[] {
   if (tensor === undefined || largestWeight.bytes <= tensor.bytes) return [];
-  return [`${largestWeight.name} takes ${sizeText(largestWeight.bytes)}, and a tensor may have ${sizeText(tensor.bytes)} here (${tensor.what})`];
+  const parts = Math.ceil(largestWeight.bytes / tensor.bytes);
+  return [`${largestWeight.name} takes ${sizeText(largestWeight.bytes)} and is held in ${parts} parts, since a tensor may have ${sizeText(tensor.bytes)} here (${tensor.what})`];
 }
 
 /** Bytes in the largest unit that leaves a number of at least 1. */

@@ -26,7 +26,7 @@ export interface RunMemory {
   readonly limits: DeviceLimits;
   /** Why it does not fit; empty when it does. */
   readonly obstacles: readonly string[];
-  /** What may go wrong although it fits. */
+  /** What is worth knowing although it fits. */
   readonly concerns: readonly string[];
   /** Only where it does not fit. */
   readonly remedies: readonly Remedy[];
