@@ -111,6 +111,9 @@ class Sitting {
         const differences = await this.differences(run, finished.result, hashes);
         problems.push(...differences.map((difference) => `run ${run.id}: ${difference}`));
         this.finished.set(run.id, finished);
+        const key = baselineKey(run);
+        const baseline = this.baselines[key] ?? (await store.baseline(key));
+        if (baseline?.evaluation === this.evaluationHash()) this.baselines[key] = baseline;
         this.callbacks.onKnown?.(run, { finished });
       } else if (failed !== undefined && !retry) {
         this.failed.set(run.id, { id: run.id, error: failed });

@@ -15,11 +15,14 @@ import { hashRowFiles } from '../record/hashes.js';
 import { openTaskSources } from './actions/eval-tasks.js';
 import { openDataFiles } from './data-files.js';
 
+/** The files that an evaluation is made of. */
+export type EvaluationFiles = Pick<AblationConfig, 'tasks' | 'tasksData' | 'retain'>;
+
 /** Name of the loss on the rows of `retain`. */
 const RETAIN_LOSS = 'retain_loss';
 
 /** The evaluation that an ablation asks for; undefined where it asks for none. Close it after the last one. */
-export async function openEvaluation({ tasks: path, tasksData, retain }: AblationConfig, batchSize: number): Promise<{ evaluation: Evaluation | undefined; close(): Promise<void> }> {
+export async function openEvaluation({ tasks: path, tasksData, retain }: EvaluationFiles, batchSize: number): Promise<{ evaluation: Evaluation | undefined; close(): Promise<void> }> {
   if (path === undefined && retain.length === 0) return { evaluation: undefined, close: () => Promise.resolve() };
   const text = path === undefined ? '' : await readTasks(path);
   const tasks = path === undefined ? [] : parseTasks(text, path);

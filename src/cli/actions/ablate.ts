@@ -3,18 +3,17 @@ import { dirname, join, resolve } from 'node:path';
 import { parseAblation, type AblationConfig } from '../../ablation/config.js';
 import type { RunEstimate } from '../../ablation/estimate.js';
 import { ablationFiles, ABLATION_FILE } from '../../ablation/files.js';
-import { runAblation, type AblationState, type RunSources } from '../../ablation/runner.js';
+import { runAblation, type AblationState } from '../../ablation/runner.js';
 import { planRuns, type AblationRun } from '../../ablation/runs.js';
 import { describeRecommendations, summarise } from '../../ablation/summary.js';
 import { tableOf } from '../../ablation/table.js';
 import { ConfigError, LowrankError } from '../../errors.js';
-import type { Directory } from '../../io/directory.js';
-import { nodeHost, openDirectory } from '../../node.js';
+import { nodeHost } from '../../node.js';
 import { createAblationProgress } from '../ablation-progress.js';
 import { openEvaluation } from '../ablation-evaluation.js';
+import { openSources } from '../ablation-sources.js';
 import { folderStore } from '../ablation-store.js';
 import { withTemplates } from '../config-file.js';
-import { openDataFiles } from '../data-files.js';
 import { formatBytes, formatDuration } from '../format.js';
 import { InterruptedError, watchInterrupts } from '../interrupt.js';
 import { describeDevice, tell } from '../options.js';
@@ -114,40 +113,6 @@ async function readText(path: string): Promise<string> {
   } catch (error) {
     throw new ConfigError(`cannot read ${path}: ${(error as Error).message.replace(/, .*$/, '')}`, { cause: error });
   }
-}
-
-/** Models and data of runs, each opened once. */
-function openSources(): { of(run: AblationRun): Promise<RunSources>; close(): Promise<void> } {
-  const directories = new Map<string, Promise<Directory>>();
-  const data = new Map<string, ReturnType<typeof openDataFiles>>();
-  const directory = (name: string, revision?: string): Promise<Directory> => {
-    const key = JSON.stringify([name, revision]);
-    const opened = directories.get(key) ?? openDirectory(name, { revision, onMessage: tell });
-    directories.set(key, opened);
-    return opened;
-  };
-  return {
-    async of({ config }) {
-      const { train, validation, test } = config.data;
-      const key = JSON.stringify([train, validation, test]);
-      const files = data.get(key) ?? openDataFiles({ 'data.train': train, 'data.validation': validation, 'data.test': test });
-      data.set(key, files);
-      const { sources } = await files;
-      const { init_from: initFrom } = config.adapter;
-      return {
-        model: await directory(config.model, config.model_revision),
-        data: {
-          train: sources['data.train'] ?? [],
-          validation: validation === undefined ? undefined : sources['data.validation'],
-          test: test === undefined ? undefined : sources['data.test'],
-        },
-        ...(initFrom === undefined ? {} : { initFrom: await directory(initFrom) }),
-      };
-    },
-    async close() {
-      for (const files of data.values()) await (await files.catch(() => undefined))?.close();
-    },
-  };
 }
 
 function listRuns(runs: readonly AblationRun[]): void {

@@ -1,0 +1,40 @@
+import type { RunSources } from '../ablation/runner.js';
+import type { AblationRun } from '../ablation/runs.js';
+import type { Directory } from '../io/directory.js';
+import { openDirectory } from '../node.js';
+import { openDataFiles } from './data-files.js';
+import { tell } from './options.js';
+
+/** Models and data of runs, each opened once. */
+export function openSources(): { of(run: AblationRun): Promise<RunSources>; close(): Promise<void> } {
+  const directories = new Map<string, Promise<Directory>>();
+  const data = new Map<string, ReturnType<typeof openDataFiles>>();
+  const directory = (name: string, revision?: string): Promise<Directory> => {
+    const key = JSON.stringify([name, revision]);
+    const opened = directories.get(key) ?? openDirectory(name, { revision, onMessage: tell });
+    directories.set(key, opened);
+    return opened;
+  };
+  return {
+    async of({ config }) {
+      const { train, validation, test } = config.data;
+      const key = JSON.stringify([train, validation, test]);
+      const files = data.get(key) ?? openDataFiles({ 'data.train': train, 'data.validation': validation, 'data.test': test });
+      data.set(key, files);
+      const { sources } = await files;
+      const { init_from: initFrom } = config.adapter;
+      return {
+        model: await directory(config.model, config.model_revision),
+        data: {
+          train: sources['data.train'] ?? [],
+          validation: validation === undefined ? undefined : sources['data.validation'],
+          test: test === undefined ? undefined : sources['data.test'],
+        },
+        ...(initFrom === undefined ? {} : { initFrom: await directory(initFrom) }),
+      };
+    },
+    async close() {
+      for (const files of data.values()) await (await files.catch(() => undefined))?.close();
+    },
+  };
+}
