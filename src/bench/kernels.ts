@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { withGpuClock, withKernelMode, type KernelMode } from '../../kernels/index.js';
+import { kernelVariant, setKernelVariant, withGpuClock, withKernelMode, type KernelMode, type KernelVariant } from '../../kernels/index.js';
+import { backendVariants } from '../../kernels/runtime/variant.js';
 import { ConfigError, DeviceError } from '../errors.js';
 import type { Quantize } from './decoder.js';
 import { kernelCases, type KernelCase, type PreparedKernel } from './kernel-cases.js';
@@ -15,6 +16,8 @@ export interface KernelBenchOptions {
   readonly againstReference: boolean;
   /** Least time that one measurement takes. */
   readonly minMs: number;
+  /** The code to run on WebGPU; `auto` goes through all that the device can run. Default `auto`. */
+  readonly variant?: KernelVariant;
   readonly onResult?: (result: KernelResult) => void;
 }
 
@@ -22,6 +25,8 @@ export interface KernelResult {
   readonly op: string;
   readonly pass: KernelCase['pass'];
   readonly weight: Quantize | '';
+  /** On WebGPU. */
+  readonly variant: KernelVariant | null;
   readonly size: string;
   /** ‖y − y'‖ / ‖y'‖ against stock ops, the worst over the outputs. */
   readonly error: number;
@@ -36,7 +41,13 @@ export interface KernelResult {
   readonly reference_ms: number | null;
 }
 
-const TOLERANCE = 1e-4;
+/** float16 tiles: 2⁻¹¹ relative in each factor. */
+const TOLERANCES: Readonly<Record<KernelVariant, number>> = { auto: 1e-4, f32: 1e-4, f16: 3e-3, subgroups: 1e-4 };
+/** Ops that a variant has code of its own for. */
+const AFFECTED: Readonly<Record<KernelVariant, RegExp>> = {
+  ...{ auto: /^/, f32: /^/, f16: /^(linear|matmul|quantizedMatmul)/ },
+  subgroups: /^(matmul thin|linear|rmsNorm|layerNorm|attention|crossEntropy|globalNorm|embedding)/,
+};
 const BATCHES = 5;
 
 /**
@@ -52,22 +63,38 @@ export async function benchKernels(options: KernelBenchOptions): Promise<KernelR
   if (chosen.length === 0) throw new ConfigError(`--op ${op ?? ''}: no such op; there are ${[...new Set(cases.map((c) => c.full.op))].join(', ')}`);
   const results: KernelResult[] = [];
   const wrong: string[] = [];
-  for (const { full, small: reduced } of chosen) {
-    const error = await differenceFromReference(reduced);
-    if (!(error <= TOLERANCE)) {
-      wrong.push(`${full.op} ${full.pass}${full.weight === '' ? '' : ` ${full.weight}`} by ${error.toExponential(1)}`);
-      continue;
+  const asked = kernelVariant();
+  try {
+    for (const { full, small: reduced } of chosen) {
+      for (const variant of variantsFor(full.op, options.variant ?? 'auto')) {
+        setKernelVariant(variant ?? asked);
+        const error = await differenceFromReference(reduced);
+        const allowed = TOLERANCES[variant ?? 'auto'];
+        if (!(error <= allowed)) {
+          wrong.push(`${[full.op, full.pass, full.weight, variant ?? ''].filter((part) => part !== '').join(' ')} by ${error.toExponential(1)} (allowed ${allowed})`);
+          continue;
+        }
+        const { ms, deviceMs } = await timeCase(full, 'auto', minMs);
+        const reference = againstReference ? await timeCase(full, 'reference', minMs) : undefined;
+        const { op: name, pass, weight, size, flop, bytes } = full;
+        const rate = (amount: number | undefined): number | null => (amount === undefined ? null : amount / (deviceMs ?? ms) / 1e6);
+        const result = { op: name, pass, weight, variant, size, error, ms, device_ms: deviceMs, gflops: rate(flop), gbps: rate(bytes), reference_ms: reference?.ms ?? null };
+        results.push(result);
+        onResult?.(result);
+      }
     }
-    const { ms, deviceMs } = await timeCase(full, 'auto', minMs);
-    const reference = againstReference ? await timeCase(full, 'reference', minMs) : undefined;
-    const { op: name, pass, weight, size, flop, bytes } = full;
-    const rate = (amount: number | undefined): number | null => (amount === undefined ? null : amount / (deviceMs ?? ms) / 1e6);
-    const result = { op: name, pass, weight, size, error, ms, device_ms: deviceMs, gflops: rate(flop), gbps: rate(bytes), reference_ms: reference?.ms ?? null };
-    results.push(result);
-    onResult?.(result);
+  } finally {
+    setKernelVariant(asked);
   }
-  if (wrong.length > 0) throw new DeviceError(`not timed, because they differ from stock ops: ${wrong.join('; ')} (allowed ${TOLERANCE})`);
+  if (wrong.length > 0) throw new DeviceError(`not timed, because they differ from stock ops: ${wrong.join('; ')}`);
   return results;
+}
+
+/** What an op is timed as. */
+function variantsFor(op: string, wanted: KernelVariant): (KernelVariant | null)[] {
+  if (tf.getBackend() !== 'webgpu') return [null];
+  if (wanted !== 'auto') return [wanted];
+  return backendVariants(tf.backend()).filter((variant) => AFFECTED[variant].test(op));
 }
 
 async function differenceFromReference(kernel: KernelCase): Promise<number> {

@@ -16,6 +16,8 @@ export interface BenchHeading {
   readonly features: readonly string[];
   readonly threads: number;
   readonly shape: ShapeName;
+  /** Of the WebGPU kernels. */
+  readonly variant: string | null;
 }
 
 const DIM_NAMES = ['hidden', 'layers', 'heads', 'kv heads', 'ffn', 'vocab', 'batch', 'seq'] as const;
@@ -26,7 +28,7 @@ export function renderStep(report: BenchHeading & StepMeasurement): string {
     ['shape', `${report.shape} (${report.dims.map((size, i) => `${DIM_NAMES[i] ?? ''} ${size}`).join(', ')})`],
     ['base, rank', `${report.quant === 'none' ? 'float32' : report.quant}, ${report.rank}`],
     ['device', deviceText(report)],
-    ['kernels', `${report.kernels === 'auto' ? 'own' : 'TensorFlow.js ops throughout'}${report.gradient_checkpointing ? ', with gradient checkpointing' : ''}`],
+    ['kernels', `${report.kernels === 'auto' ? 'own' : 'TensorFlow.js ops throughout'}${report.variant === null || report.variant === 'auto' ? '' : ` (${report.variant})`}${report.gradient_checkpointing ? ', with gradient checkpointing' : ''}`],
   ];
   if (report.check !== null) {
     fields.push(['checked', `loss within ${report.check.loss_difference.toExponential(1)}, gradients within ${report.check.gradient_difference.toExponential(1)} of stock ops`]);
@@ -48,11 +50,12 @@ export function renderKernels(report: BenchHeading & { readonly results: readonl
   const against = report.results.some((r) => r.reference_ms !== null);
   const clocked = report.results.some((r) => r.device_ms !== null);
   const right = (title: string): { title: string; align: 'right' } => ({ title, align: 'right' });
-  const columns = ['op', 'pass', 'weight', 'size', right('ms'), ...(clocked ? [right('GPU ms')] : []), right('GFLOP/s'), right('GB/s'), right('error')];
+  const varied = report.results.some((r) => r.variant !== null);
+  const columns = ['op', 'pass', 'weight', ...(varied ? ['variant'] : []), 'size', right('ms'), ...(clocked ? [right('GPU ms')] : []), right('GFLOP/s'), right('GB/s'), right('error')];
   if (against) columns.push(right('stock ms'), right('faster'));
   const number = (value: number | null, digits: number): string => (value === null ? '' : value.toFixed(digits));
   const rows = report.results.map((r) => [
-    ...[r.op, r.pass, r.weight === 'none' ? 'dense' : r.weight, r.size, r.ms.toFixed(3)],
+    ...[r.op, r.pass, r.weight === 'none' ? 'dense' : r.weight, ...(varied ? [r.variant ?? ''] : []), r.size, r.ms.toFixed(3)],
     ...(clocked ? [number(r.device_ms, 3)] : []),
     ...[number(r.gflops, 1), number(r.gbps, 1), r.error.toExponential(0)],
     ...(r.reference_ms === null ? [] : [r.reference_ms.toFixed(3), `${(r.reference_ms / r.ms).toFixed(1)}×`]),
@@ -60,7 +63,8 @@ export function renderKernels(report: BenchHeading & { readonly results: readonl
   return `${report.shape} on ${deviceText(report)}\n\n${formatTable(columns, rows)}`;
 }
 
-function deviceText({ device, description, software, features }: BenchHeading): string {
+/** A line about the device. */
+export function deviceText({ device, description, software, features }: BenchHeading): string {
   return `${device}, ${description}${software ? ' (emulated in software)' : ''}${features.length === 0 ? '' : `; has ${features.join(', ')}`}`;
 }
 

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { handWrittenOps } from '../../kernels/index.js';
+import { availableVariants, handWrittenOps } from '../../kernels/index.js';
 import { BACKEND_OF, DEVICE_NAMES, type DeviceChoice, type DeviceName, type Host } from '../device/device.js';
 import { findAdapter, openDevice } from '../device/open.js';
-import { limitsOf } from '../device/webgpu.js';
+import { limitsOf, subgroupMatrices, type SubgroupMatrixConfig } from '../device/webgpu.js';
 import { DeviceError } from '../errors.js';
 
 /** What one device would give. */
@@ -15,6 +15,10 @@ export interface DeviceReport {
   readonly features?: readonly string[];
   /** Of a WebGPU adapter. */
   readonly limits?: Readonly<Record<string, number>>;
+  /** What `--variant` of a bench and LOWRANK_VARIANT may name. */
+  readonly variants?: readonly string[];
+  /** Products that a subgroup does as a whole, where the adapter has them; no kernel uses them. */
+  readonly subgroupMatrices?: readonly SubgroupMatrixConfig[];
   /** Ops that have a kernel of their own there; the others run on TensorFlow.js' own ops. */
   readonly handWritten: readonly string[];
   /** Why it is not available. */
@@ -39,13 +43,13 @@ export async function examine(host: Host): Promise<DoctorReport> {
 
 async function examineDevice(device: DeviceName, host: Host): Promise<DeviceReport> {
   const handWritten = handWrittenOps(BACKEND_OF[device]);
-  const limits = device === 'webgpu' ? await adapterLimits(host) : undefined;
+  const adapter = device === 'webgpu' ? await adapterReport(host) : undefined;
   try {
     const { description, software, features } = await withDevice(device, host, async (opened) => {
       await opened.guard(compute());
       return opened;
     });
-    return { device, available: true, description, software, features, ...(limits === undefined ? {} : { limits }), handWritten };
+    return { device, available: true, description, software, features, ...adapter, handWritten };
   } catch (error) {
     const missing = error instanceof Error ? error.message : String(error);
     const mend = mendOf(device, missing);
@@ -62,9 +66,11 @@ async function withDevice<T>(choice: DeviceChoice, host: Host, use: (device: Awa
   }
 }
 
-async function adapterLimits(host: Host): Promise<Record<string, number> | undefined> {
+async function adapterReport(host: Host): Promise<Pick<DeviceReport, 'limits' | 'variants' | 'subgroupMatrices'> | undefined> {
   const found = await findAdapter(host);
-  return 'adapter' in found ? limitsOf(found.adapter) : undefined;
+  if (!('adapter' in found)) return undefined;
+  const { adapter } = found;
+  return { limits: limitsOf(adapter), variants: availableVariants(adapter.features), subgroupMatrices: subgroupMatrices(adapter) };
 }
 
 /** [1 2; 3 4]·[1 2; 3 4] */

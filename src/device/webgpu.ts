@@ -22,6 +22,22 @@ export async function requestAdapter(gpu: GPU): Promise<GPUAdapter | null> {
   return gpu.requestAdapter({ powerPreference: 'high-performance' });
 }
 
+/** A product that the adapter can do as a whole in a subgroup: A `[M, K]` · B `[K, N]` of one type, the sums in another. */
+export interface SubgroupMatrixConfig {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
+/** What `chromium-experimental-subgroup-matrix` offers on an adapter (tensor cores and their like); none without it. */
+export function subgroupMatrices(adapter: GPUAdapter): SubgroupMatrixConfig[] {
+  if (!adapter.features.has('chromium-experimental-subgroup-matrix')) return [];
+  const { subgroupMatrixConfigs } = adapter.info as { subgroupMatrixConfigs?: Iterable<SubgroupMatrixConfig> };
+  return [...(subgroupMatrixConfigs ?? [])].map(({ componentType, resultComponentType, M, N, K }) => ({ componentType, resultComponentType, M, N, K }));
+}
+
 /** All limits of an adapter as plain numbers. */
 export function limitsOf(adapter: GPUAdapter): Record<string, number> {
   const limits: Record<string, number> = {};

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, describe, expect, it } from 'vitest';
-import { kernelMode, withGpuClock } from '../../kernels/index.js';
+import { kernelMode, kernelVariant, setKernelVariant, withGpuClock } from '../../kernels/index.js';
+import { backendVariants } from '../../kernels/runtime/variant.js';
 import { benchKernels } from '../../src/bench/kernels.js';
 import { kernelCases } from '../../src/bench/kernel-cases.js';
 import { settle } from '../../src/bench/measure.js';
@@ -13,7 +14,7 @@ import { expectNoLeak } from '../support/numeric.js';
 
 const DIMS = { hidden: 16, layers: 2, heads: 4, kvHeads: 2, ffn: 24, vocab: 37, batch: 2, seq: 9 };
 const STEP: StepBenchOptions = { dims: DIMS, rank: 3, quantize: 'none', kernels: 'auto', steps: 3, warmup: 1 };
-const KERNELS = { dims: DIMS, rank: 3, againstReference: false, minMs: 0 };
+const KERNELS = { dims: DIMS, rank: 3, againstReference: false, minMs: 0, variant: 'f32' } as const;
 
 const device = (name: 'wasm' | 'webgpu'): Device => ({
   ...{ name, backend: name, description: '', reason: '', software: false, features: [] },
@@ -118,7 +119,7 @@ for (const backend of ['wasm', 'webgpu'] as const) {
       breakKernel('LowrankSwigluGrad');
       const timed: string[] = [];
       const run = benchKernels({ ...KERNELS, op: 'swiglu', onResult: ({ op, pass }) => timed.push(`${op} ${pass}`) });
-      await expect(run).rejects.toThrow(/not timed, because they differ from stock ops: swiglu backward by /);
+      await expect(run).rejects.toThrow(/not timed, because they differ from stock ops: swiglu backward( f32)? by /);
       expect(timed).toEqual(['swiglu forward']);
     });
 
@@ -127,6 +128,41 @@ for (const backend of ['wasm', 'webgpu'] as const) {
     });
   });
 }
+
+describeBackends('kernel variants', ['webgpu'], () => {
+  it.each([
+    ['quantizedMatmul', ['f32', 'f16']],
+    ['matmul thin', ['f32', 'f16', 'subgroups']],
+    ['rmsNorm', ['f32', 'subgroups']],
+    ['layerNorm', ['f32', 'subgroups']],
+    ['attention', ['f32', 'subgroups']],
+    ['crossEntropy', ['f32', 'subgroups']],
+    ['globalNorm', ['f32', 'subgroups']],
+    ['embedding', ['f32', 'subgroups']],
+  ] as const)('%s is checked and timed as each that it has', async (op, wanted) => {
+    // A width of more than one workgroup, and no multiple of one.
+    const results = await benchKernels({ ...KERNELS, dims: { ...DIMS, hidden: 80 }, op, variant: 'auto' });
+    const expected = wanted.filter((variant) => backendVariants(tf.backend()).includes(variant));
+    expect([...new Set(results.map(({ variant }) => variant))]).toEqual(expected);
+    for (const { error, variant } of results) expect(error).toBeLessThan(variant === 'f16' ? 3e-3 : 1e-5);
+    // float16 tiles must have been there at all.
+    const half = results.filter(({ variant }) => variant === 'f16');
+    if (half.length > 0) expect(Math.max(...half.map(({ error }) => error))).toBeGreaterThan(1e-5);
+    expect(kernelVariant()).toBe('auto');
+  });
+
+  it('a step is checked with each', async () => {
+    for (const variant of backendVariants(tf.backend())) {
+      setKernelVariant(variant);
+      try {
+        const { check } = await benchStep(device('webgpu'), { ...STEP, quantize: 'nf4', steps: 1 });
+        expect(check?.gradient_difference).toBeLessThan(variant === 'f16' ? 1e-2 : 1e-4);
+      } finally {
+        setKernelVariant('auto');
+      }
+    }
+  });
+});
 
 describeBackends('withGpuClock', ['webgpu'], () => {
   it('takes the time of the passes of its body alone', async () => {

@@ -47,5 +47,8 @@ describeBackends('lowrank doctor', ['webgpu'], () => {
     expect(webgpu).toMatchObject({ available: true, handWritten: handWrittenOps('webgpu') });
     expect(webgpu?.limits?.['maxBufferSize']).toBeGreaterThan(2 ** 20);
     expect(Array.isArray(webgpu?.features)).toBe(true);
+    expect(webgpu?.variants?.[0]).toBe('f32');
+    for (const [variant, feature] of [['f16', 'shader-f16'], ['subgroups', 'subgroups']] as const) expect(webgpu?.variants?.includes(variant)).toBe(webgpu?.features?.includes(feature));
+    expect((webgpu?.subgroupMatrices?.length ?? 0) > 0).toBe(webgpu?.features?.includes('chromium-experimental-subgroup-matrix'));
   });
 });

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { KernelMode } from '../../../kernels/index.js';
+import { kernelVariant, type KernelMode, type KernelVariant } from '../../../kernels/index.js';
 import { threadCount } from '../../../kernels/runtime/threads.js';
 import type { Quantize } from '../../bench/decoder.js';
 import { benchKernels } from '../../bench/kernels.js';
@@ -20,6 +20,7 @@ export interface BenchFlags {
   readonly layers?: number;
   readonly rank: number;
   readonly threads?: number;
+  readonly variant: KernelVariant;
   readonly json?: true;
 }
 
@@ -61,9 +62,9 @@ export async function runStepBench(flags: StepFlags): Promise<void> {
 export async function runKernelBench(flags: KernelFlags): Promise<void> {
   await onDevice(flags, async (device) => {
     const results = await benchKernels({
-      ...{ dims: dimsOf(flags), rank: flags.rank, op: flags.op, againstReference: flags.against !== undefined, minMs: flags.minMs },
-      onResult: ({ op, pass, weight, ms }) => {
-        tell(`${[op, pass, weight].filter((part) => part !== '').join(' ')}: ${ms.toFixed(3)} ms`);
+      ...{ dims: dimsOf(flags), rank: flags.rank, op: flags.op, againstReference: flags.against !== undefined, minMs: flags.minMs, variant: kernelVariant() },
+      onResult: ({ op, pass, weight, variant, ms }) => {
+        tell(`${[op, pass, weight, variant ?? ''].filter((part) => part !== '').join(' ')}: ${ms.toFixed(3)} ms`);
       },
     });
     const report = { ...heading('kernels', flags, device), results };
@@ -71,22 +72,26 @@ export async function runKernelBench(flags: KernelFlags): Promise<void> {
   });
 }
 
-function heading(bench: string, { shape }: BenchFlags, device: Device): BenchHeading {
+/** Who measures, on what. */
+export function heading(bench: string, { shape }: BenchFlags, device: Device): BenchHeading {
   const { name, description, software, features } = device;
   const threads = device.backend === 'wasm' ? threadCount(tf.backend()) : 1;
   return {
     ...{ bench, engine: 'lowrank', version: VERSION, versions: { node: process.versions.node, tfjs: tf.version_core } },
-    ...{ device: name, description, software, features, threads, shape },
+    ...{ device: name, description, software, features, threads, shape, variant: device.backend === 'webgpu' ? kernelVariant() : null },
   };
 }
 
-function dimsOf({ shape, batch, seq, layers }: BenchFlags): Dims {
+/** The shape with what the flags replace in it. */
+export function dimsOf({ shape, batch, seq, layers }: BenchFlags): Dims {
   const dims: Dims = SHAPES[shape];
   return { ...dims, batch: batch ?? dims.batch, seq: seq ?? dims.seq, layers: layers ?? dims.layers };
 }
 
-async function onDevice({ device: choice, threads }: BenchFlags, work: (device: Device) => Promise<void>): Promise<void> {
-  const device = await openDevice(choice, nodeHost, { threads });
+/** Opens the device for the time of `work`. */
+export async function onDevice({ device: choice, threads, variant }: BenchFlags, work: (device: Device) => Promise<void>): Promise<void> {
+  const device = await openDevice(choice, nodeHost, { threads, ...(variant === 'auto' ? {} : { variant }) });
+  if (variant !== 'auto' && device.backend !== 'webgpu') tell(`--variant ${variant}: only WebGPU kernels have variants`);
   tell(describeDevice(device));
   try {
     await device.guard(work(device));

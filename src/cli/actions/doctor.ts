@@ -33,6 +33,10 @@ function renderDevice(report: DeviceReport): string {
   const fields: [string, string][] = [];
   if (report.available) fields.push(['runs on', `${report.description ?? ''}${report.software === true ? ' (emulated in software)' : ''}`]);
   if (report.features !== undefined && report.features.length > 0) fields.push(['features', report.features.join(', ')]);
+  if (report.variants !== undefined) fields.push(['variants', report.variants.join(', ')]);
+  for (const { componentType, resultComponentType, M, N, K } of report.subgroupMatrices ?? []) {
+    fields.push(['subgroup matrix', `${M}×${N}×${K}, ${componentType} into ${resultComponentType} (not used)`]);
+  }
   for (const limit of SHOWN_LIMITS) {
     const value = report.limits?.[limit];
     if (value !== undefined) fields.push([limit, /Size$/.test(limit) ? formatBytes(value) : String(value)]);

@@ -1,11 +1,13 @@
 import { Option, type Command } from 'commander';
 import { SHAPES } from '../../bench/shapes.js';
 import type { KernelFlags, StepFlags } from '../actions/bench.js';
+import type { DriftFlags, GrowthFlags } from '../actions/bench-run.js';
 import { deviceOption, numberOption } from '../options.js';
 
 export function registerBench(program: Command): void {
   const bench = program.command('bench').description('how fast a training step and its kernels are here, on random weights');
   const whole = (name: string, min = 1): ((value: string) => number) => numberOption(name, { min, integer: true });
+  const wholes = (name: string, min = 1): ((value: string) => number[]) => (value) => value.split(',').map(whole(name, min));
   const common = (command: Command): Command =>
     command
       .addOption(new Option('--shape <name>', 'sizes of the model').choices(Object.keys(SHAPES)).default('tiny'))
@@ -14,6 +16,7 @@ export function registerBench(program: Command): void {
       .option('--seq <tokens>', 'tokens of a row (default: as the shape has it)', whole('seq', 2))
       .option('--layers <count>', 'layers of the model (default: as the shape has it)', whole('layers'))
       .option('--threads <count>', 'threads of the wasm device (default: LOWRANK_THREADS, or one a core)', whole('threads'))
+      .addOption(new Option('--variant <name>', 'which code kernels run on WebGPU (default: LOWRANK_VARIANT, or auto)').choices(['auto', 'f32', 'f16', 'subgroups']).default('auto', ''))
       .option('--rank <r>', 'rank of the LoRA factors', whole('rank'), 8)
       .option('--json', 'print one JSON object');
 
@@ -28,6 +31,31 @@ export function registerBench(program: Command): void {
     .action(async (flags: StepFlags) => {
       const { runStepBench } = await import('../actions/bench.js');
       await runStepBench(flags);
+    });
+
+  const quantize = (command: Command): Command =>
+    command
+      .addOption(new Option('--quantize <type>', 'hold the linear layers in 4 bits').choices(['none', 'nf4', 'fp4']).default('none'))
+      .option('--gradient-checkpointing', 'compute activations again in the backward pass instead of keeping them');
+
+  quantize(common(bench.command('growth')))
+    .description('how the time of a step grows with its tokens and its memory with their length, beside the plan; what adapters add to a pass')
+    .option('--tokens <list>', 'tokens of the batches that are timed, in rows of --seq', wholes('tokens'), [128, 256, 512, 1024, 2048, 4096])
+    .option('--lengths <list>', 'lengths of the one row whose memory is measured', wholes('lengths', 2), [128, 256, 512, 1024, 2048])
+    .option('--steps <count>', 'steps that are timed', whole('steps'), 5)
+    .option('--warmup <count>', 'steps before them', whole('warmup'), 2)
+    .action(async (flags: GrowthFlags) => {
+      const { runGrowthBench } = await import('../actions/bench-run.js');
+      await runGrowthBench(flags);
+    });
+
+  quantize(common(bench.command('drift')))
+    .description('how the time of steps and the memory after them change over a long run')
+    .option('--steps <count>', 'steps of the run', whole('steps', 10), 2000)
+    .option('--warmup <count>', 'steps before it', whole('warmup'), 10)
+    .action(async (flags: DriftFlags) => {
+      const { runDriftBench } = await import('../actions/bench-run.js');
+      await runDriftBench(flags);
     });
 
   common(bench.command('kernels'))

@@ -1,0 +1,158 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { valueAndGradients } from '../../kernels/index.js';
+import type { Embedding } from '../model/embedding.js';
+import type { Quantize } from './decoder.js';
+import { median } from './measure.js';
+import { watchMemory } from './memory.js';
+import { weightValues } from './random.js';
+import type { Dims } from './shapes.js';
+import { BenchStep } from './train-step.js';
+
+export interface GrowthOptions {
+  /** Of the model; the time is taken of rows of its `seq` tokens. */
+  readonly dims: Dims;
+  readonly rank: number;
+  readonly quantize: Quantize;
+  readonly gradientCheckpointing?: boolean;
+  readonly steps: number;
+  readonly warmup: number;
+  /** Tokens of the batches that are timed. */
+  readonly tokens: readonly number[];
+  /** Lengths of the one row whose memory is measured. */
+  readonly lengths: readonly number[];
+  /** Bytes that a plan says a step takes. */
+  readonly plannedBytes: (dims: Dims) => number;
+  readonly onPhase?: (what: string) => void;
+}
+
+/** The rank whose cost is asked for. */
+const OVERHEAD_RANK = 16;
+
+export interface GrowthMeasurement {
+  readonly time: readonly { readonly tokens: number; readonly step_ms: number; readonly tokens_per_second: number; /** From the line, relative. */ readonly deviation: number }[];
+  /** step_ms ≈ fixed_ms + ms_per_token · tokens, of least relative squares. */
+  readonly line: { readonly fixed_ms: number; readonly ms_per_token: number; readonly worst_deviation: number };
+  readonly memory: readonly { readonly length: number; readonly planned_bytes: number; readonly measured_bytes: number; /** measured / planned. */ readonly ratio: number }[];
+  /** Forward pass and gradient of the input through all layers, without and with adapters, in alternation. */
+  readonly adapters: { readonly rank: number; readonly without_ms: number; readonly with_ms: number; readonly overhead: number };
+}
+
+/** How time and memory of a step grow, and what adapters add to it. */
+export async function benchGrowth(options: GrowthOptions): Promise<GrowthMeasurement> {
+  const { dims, tokens, lengths, onPhase } = options;
+  const times: { tokens: number; step_ms: number }[] = [];
+  for (const count of tokens) {
+    const batch = Math.max(1, Math.round(count / dims.seq));
+    onPhase?.(`${batch} rows of ${dims.seq} tokens`);
+    times.push({ tokens: batch * dims.seq, step_ms: await timeOf({ ...dims, batch }, options) });
+  }
+  const line = fitLine(times);
+  const memory = [];
+  for (const length of lengths) {
+    onPhase?.(`memory of a row of ${length} tokens`);
+    const sized = { ...dims, batch: 1, seq: length };
+    const [planned, measured] = [options.plannedBytes(sized), await bytesOf(sized, options)];
+    memory.push({ length, planned_bytes: planned, measured_bytes: measured, ratio: measured / planned });
+  }
+  onPhase?.('what adapters add');
+  const deviation = ({ tokens: n, step_ms: ms }: { tokens: number; step_ms: number }): number => ms / (line.fixed_ms + line.ms_per_token * n) - 1;
+  return {
+    time: times.map((point) => ({ ...point, tokens_per_second: (1000 * point.tokens) / point.step_ms, deviation: deviation(point) })),
+    line: { ...line, worst_deviation: Math.max(...times.map((point) => Math.abs(deviation(point)))) },
+    memory,
+    adapters: await adapterOverhead(options),
+  };
+}
+
+/** The line through (tokens, ms) whose relative errors have the least squares. */
+export function fitLine(points: readonly { readonly tokens: number; readonly step_ms: number }[]): { fixed_ms: number; ms_per_token: number } {
+  let [w, wx, wxx, wy, wxy] = [0, 0, 0, 0, 0];
+  for (const { tokens: x, step_ms: y } of points) {
+    const weight = 1 / (y * y);
+    w += weight;
+    wx += weight * x;
+    wxx += weight * x * x;
+    wy += weight * y;
+    wxy += weight * x * y;
+  }
+  const determinant = w * wxx - wx * wx;
+  // One point, or several of one size: a line through the origin.
+  if (determinant <= 1e-12 * w * wxx) return { fixed_ms: 0, ms_per_token: wy / wx };
+  return { fixed_ms: (wy * wxx - wxy * wx) / determinant, ms_per_token: (w * wxy - wx * wy) / determinant };
+}
+
+async function timeOf(dims: Dims, { rank, quantize, gradientCheckpointing, steps, warmup }: GrowthOptions): Promise<number> {
+  const step = BenchStep.create(dims, rank, quantize, gradientCheckpointing);
+  try {
+    const times: number[] = [];
+    for (let i = 0; i < warmup + steps; i++) {
+      const start = performance.now();
+      await drained(step.run());
+      if (i >= warmup) times.push(performance.now() - start);
+    }
+    return median(times);
+  } finally {
+    step.dispose();
+  }
+}
+
+/** The most bytes that the tensors of a model and its step hold at once, those between the kernels of an op included. */
+async function bytesOf(dims: Dims, { rank, quantize, gradientCheckpointing }: GrowthOptions): Promise<number> {
+  const watch = watchMemory();
+  try {
+    const step = BenchStep.create(dims, rank, quantize, gradientCheckpointing);
+    try {
+      // Rotary tables are made in the first step, and quantising the weights takes memory that the step does not.
+      await drained(step.run());
+      watch.reset();
+      await drained(step.run());
+      return watch.peak;
+    } finally {
+      step.dispose();
+    }
+  } finally {
+    watch.stop();
+  }
+}
+
+async function adapterOverhead({ dims, quantize, steps, warmup }: GrowthOptions): Promise<GrowthMeasurement['adapters']> {
+  const step = BenchStep.create(dims, OVERHEAD_RANK, quantize);
+  const { decoder, adapter } = step;
+  const { batch, seq, hidden } = dims;
+  const x = tf.keep(tf.tensor2d(weightValues(batch * seq * hidden, 5), [batch * seq, hidden]));
+  const ids = tf.keep(tf.zeros([batch * seq], 'int32')) as tf.Tensor1D;
+  const own = decoder.embedding;
+  // The gradient of what the first layer reads is wanted, not that of a token.
+  const given: Embedding = { name: own.name, forward: () => tf.clone(x) };
+  const run = async (): Promise<number> => {
+    const start = performance.now();
+    const { value, gradients } = valueAndGradients(() => tf.sum(decoder.hidden({ ids, batch, length: seq })), [x]);
+    tf.dispose(gradients);
+    await drained(value);
+    return performance.now() - start;
+  };
+  const [plain, adapted]: [number[], number[]] = [[], []];
+  try {
+    for (let i = 0; i < warmup + steps; i++) {
+      for (const attached of [false, true]) {
+        if (attached) adapter.attach();
+        else adapter.detach();
+        decoder.embedding = given;
+        const ms = await run();
+        decoder.embedding = own;
+        if (i >= warmup) (attached ? adapted : plain).push(ms);
+      }
+    }
+  } finally {
+    tf.dispose([x, ids]);
+    step.dispose();
+  }
+  const [without, together] = [median(plain), median(adapted)];
+  return { rank: OVERHEAD_RANK, without_ms: without, with_ms: together, overhead: together / without - 1 };
+}
+
+async function drained(loss: tf.Scalar): Promise<number> {
+  const value = (await loss.data())[0] as number;
+  loss.dispose();
+  return value;
+}
