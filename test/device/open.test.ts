@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { availableVariants, KERNEL_VARIANTS, kernelVariant, setKernelVariant } from '../../kernels/index.js';
 import type { Device, Host } from '../../src/device/device.js';
 import { hasGpuFile, nodeHost } from '../../src/device/node.js';
 import { findAdapter, openDevice } from '../../src/device/open.js';
@@ -43,6 +44,34 @@ const FOREVER = new Promise<never>(() => undefined);
 function gpuDevice(): GPUDevice {
   return (tf.backend() as unknown as { device: GPUDevice }).device;
 }
+
+describe.skipIf(adapter === undefined)('variants of the WebGPU kernels', () => {
+  afterEach(() => {
+    delete process.env['LOWRANK_VARIANT'];
+    setKernelVariant('auto');
+  });
+
+  it('are chosen by an option, else by LOWRANK_VARIANT', async () => {
+    const available = availableVariants((adapter as GPUAdapter).features);
+    for (const variant of available) {
+      process.env['LOWRANK_VARIANT'] = variant;
+      await (await openDevice('webgpu', nodeHost)).close();
+      expect(kernelVariant()).toBe(variant);
+      await (await openDevice('webgpu', nodeHost, { variant: 'auto' })).close();
+      expect(kernelVariant()).toBe('auto');
+    }
+    for (const missing of KERNEL_VARIANTS.filter((name) => name !== 'auto' && !available.includes(name))) {
+      await expect(openDevice('webgpu', nodeHost, { variant: missing })).rejects.toThrow(/cannot run as/);
+    }
+  });
+
+  it('are refused where there is none of that name', async () => {
+    process.env['LOWRANK_VARIANT'] = 'f64';
+    const error = await failureOf(openDevice('webgpu', nodeHost));
+    expect(error).toBeInstanceOf(DeviceError);
+    expect(error.message).toBe("'f64' is no variant of the WebGPU kernels (LOWRANK_VARIANT): there are auto, f32, f16, subgroups");
+  });
+});
 
 describe('auto', () => {
   it('takes WASM where there is nothing else, and says what it passed over', async () => {

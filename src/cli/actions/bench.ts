@@ -20,7 +20,7 @@ export interface BenchFlags {
   readonly layers?: number;
   readonly rank: number;
   readonly threads?: number;
-  readonly variant: KernelVariant;
+  readonly variant?: KernelVariant;
   readonly json?: true;
 }
 
@@ -90,8 +90,8 @@ export function dimsOf({ shape, batch, seq, layers }: BenchFlags): Dims {
 
 /** Opens the device for the time of `work`. */
 export async function onDevice({ device: choice, threads, variant }: BenchFlags, work: (device: Device) => Promise<void>): Promise<void> {
-  const device = await openDevice(choice, nodeHost, { threads, ...(variant === 'auto' ? {} : { variant }) });
-  if (variant !== 'auto' && device.backend !== 'webgpu') tell(`--variant ${variant}: only WebGPU kernels have variants`);
+  const device = await openDevice(choice, nodeHost, { threads, variant });
+  if (variant !== undefined && device.backend !== 'webgpu') tell(`--variant ${variant}: only WebGPU kernels have variants`);
   tell(describeDevice(device));
   try {
     await device.guard(work(device));
