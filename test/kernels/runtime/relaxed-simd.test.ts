@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { dequantize, disposeWeight, linear, matmul, uploadQuantized, valueAndGradients, withKernelMode, type MatmulForm } from '../../../kernels/index.js';
+import { attention, dequantize, disposeWeight, linear, matmul, uploadQuantized, valueAndGradients, withKernelMode, type MatmulForm } from '../../../kernels/index.js';
 import { wasmSource } from '../../../kernels/matmul/wasm.generated.js';
 import { withoutThreads } from '../../../kernels/runtime/threads.js';
 import { usesRelaxedSimd, wasmBinary } from '../../../kernels/runtime/wasm.js';
@@ -14,19 +14,25 @@ import { expectClose, normals } from '../../support/numeric.js';
 // Sums of up to 400 products in another order and with fewer roundings than the reference's.
 const TOLERANCE = 2e-5;
 
-describe('products with fused multiply-add', () => {
+describe.each([true, false])('kernels where relaxed SIMD is wanted: %s', (wanted) => {
   let device: Device;
   beforeAll(async () => {
+    process.env['LOWRANK_RELAXED_SIMD'] = wanted ? '1' : '0';
     device = await openWasm('asked for by name', nodeHost, { threads: 2 });
   });
   afterAll(async () => {
     await device.close();
+    delete process.env['LOWRANK_RELAXED_SIMD'];
+    // A backend keeps the binaries that it began with: the next one begins anew.
+    const factory = tf.findBackendFactory('wasm');
+    tf.removeBackend('wasm');
+    tf.registerBackend('wasm', factory, 2);
   });
 
-  it('are what this engine runs', () => {
-    expect(usesRelaxedSimd(tf.backend())).toBe(true);
+  it('run the binary that goes with it', () => {
+    expect(usesRelaxedSimd(tf.backend())).toBe(wanted);
     const plain = wasmBinary(tf.backend(), { name: wasmSource.name, base64: wasmSource.base64 });
-    expect(Buffer.compare(wasmBinary(tf.backend(), wasmSource), plain)).not.toBe(0);
+    expect(Buffer.compare(wasmBinary(tf.backend(), wasmSource), plain) === 0).toBe(!wanted);
   });
 
   /** Every output with the own kernels on two threads and on one, and with stock ops. */
@@ -66,5 +72,14 @@ describe('products with fused multiply-add', () => {
     expect(own).toEqual(stock);
     disposeWeight(weight);
     tf.dispose([x, a, b]);
+  });
+
+  it('and attention, forward and backward', async () => {
+    const random = new Random(5);
+    const sizes = { batch: 2, queryLength: 70, keyLength: 70, numHeads: 4, numKvHeads: 2, headDim: 24 };
+    const [q, k, v] = ([4, 2, 2] as const).map((heads) => tf.tensor2d(normals(random, 140 * heads * 24), [140, heads * 24])) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
+    const y = (): tf.Tensor => attention(q, k, v, sizes);
+    await check(() => [y(), ...valueAndGradients(() => tf.mean(tf.square(y())), [q, k, v]).gradients]);
+    tf.dispose([q, k, v]);
   });
 });
