@@ -1,0 +1,55 @@
+import type { Redis } from 'ioredis';
+import { ConfigError, LowrankError } from '../../errors.js';
+
+type Bullmq = typeof import('bullmq');
+
+/** Loaded when a queue is used: both packages are optional. @throws ConfigError saying how to install them. */
+export async function loadBullmq(): Promise<Bullmq> {
+  try {
+    return await import('bullmq');
+  } catch (error) {
+    throw new ConfigError('a queue needs two packages that are not there: npm install bullmq ioredis', { cause: error });
+  }
+}
+
+/** @returns the URL as given. @throws ConfigError unless it is `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS. */
+export function queueUrl(text: string): string {
+  if (!/^rediss?:$/.test(URL.canParse(text) ? new URL(text).protocol : '')) throw new ConfigError(`--queue ${text}: expected redis://host[:port][/database]`);
+  return text;
+}
+
+/** The URL without its password. */
+export function shownUrl(url: string): string {
+  const shown = new URL(url);
+  if (shown.password !== '') shown.password = '***';
+  return shown.href;
+}
+
+/** How BullMQ and this project connect: what is on the way when the server goes away waits until it is back. */
+export function connectionOptions(url: string): { url: string; maxRetriesPerRequest: null } {
+  return { url, maxRetriesPerRequest: null };
+}
+
+/**
+ * A connection that is up.
+ * @throws LowrankError when the server cannot be reached now; once it was, a lost connection is waited for.
+ */
+export async function connect(url: string): Promise<Redis> {
+  await loadBullmq();
+  const { Redis } = await import('ioredis');
+  let reached = false;
+  const redis = new Redis(url, { maxRetriesPerRequest: null, lazyConnect: true, retryStrategy: (attempt) => (reached ? Math.min(attempt * 100, 2000) : null) });
+  let reason = 'no connection';
+  // Told below, or mended by connecting again.
+  redis.on('error', (error: Error) => (reason = error.message));
+  try {
+    await redis.connect();
+    await redis.ping();
+  } catch (error) {
+    redis.disconnect();
+    const message = error instanceof Error && !/closed/.test(error.message) ? error.message : reason;
+    throw new LowrankError(`no Redis at ${shownUrl(url)}: ${message}`, { cause: error });
+  }
+  reached = true;
+  return redis;
+}

@@ -1,0 +1,152 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import type { Job, Worker } from 'bullmq';
+import { LowrankError } from '../../errors.js';
+import type { ChildOrder, ChildReport } from './child.js';
+import { connect, connectionOptions, loadBullmq } from './connection.js';
+import { KEPT_SECONDS, QUEUE, type RunJob } from './job.js';
+
+export interface WorkerRequest {
+  readonly url: string;
+  /** As the collector shows it. */
+  readonly name: string;
+  /** Runs at a time, each in a process of its own. */
+  readonly concurrency: number;
+  /** Ends after one run. */
+  readonly once: boolean;
+  /** Ends when nothing waits and nothing runs, here or elsewhere: until then it stands in for workers that die. */
+  readonly drain: boolean;
+  /** A worker that is silent for so long is taken for dead. */
+  readonly lockSeconds: number;
+  readonly log: (line: string) => void;
+}
+
+/** A worker at work. */
+export interface RunningWorker {
+  /** Takes no more runs; those that are on write a checkpoint and go back into the queue. */
+  stop(): void;
+  /** When the last run has ended. */
+  readonly ended: Promise<{ readonly done: number; readonly failed: number }>;
+}
+
+/** Deaths of workers that one run may cause before it is taken for their reason. */
+const MOST_DEATHS = 20;
+const DRAIN_POLL_MS = 500;
+
+/**
+ * Takes runs from the queue until it is stopped.
+ * @throws LowrankError when the server cannot be reached.
+ */
+export async function startWorker(request: WorkerRequest): Promise<RunningWorker> {
+  const { url, name, concurrency, lockSeconds, log } = request;
+  const { Worker, Queue, WaitingError } = await loadBullmq();
+  // Says at once what is wrong with the address; BullMQ would try for ever.
+  (await connect(url)).disconnect();
+  const children = new Map<string, ChildProcess>();
+  const counts = { done: 0, failed: 0 };
+  let stopping = false;
+  const process = async (job: Job<RunJob>, token?: string): Promise<void> => {
+    const id = job.id ?? '';
+    // One that was fetched while this worker was told to stop.
+    const last = stopping ? ({ type: 'stopped' } as const) : await runInChild(job, id);
+    if (last.type === 'stopped') {
+      log(`${job.name}: back into the queue`);
+      await job.moveToWait(token);
+      throw new WaitingError();
+    }
+    if (last.type === 'lost') throw new LowrankError(`${job.name}: another worker has taken over`);
+    if (last.type === 'failed') {
+      counts.failed++;
+      log(`${job.name}: failed: ${last.error}`);
+      throw new LowrankError(last.error);
+    }
+    counts.done++;
+    log(`${job.name}: done`);
+  };
+  const runInChild = (job: Job<RunJob>, id: string): Promise<ChildReport> => {
+    log(`${job.name}: begins`);
+    if (request.once) void worker.close();
+    return childReport({ type: 'run', url, id, owner: randomUUID(), worker: name, job: job.data }, {
+      onStart: (child) => children.set(id, child),
+      onEnd: () => children.delete(id),
+      onReport: (report) => {
+        if (report.type === 'note') log(`${job.name}: ${report.text}`);
+        else if (report.type === 'progress') job.updateProgress(report.progress).catch((error: unknown) => log(`${job.name}: ${String(error)}`));
+      },
+    });
+  };
+  const lock = Math.round(lockSeconds * 1000);
+  const worker: Worker<RunJob> = new Worker<RunJob>(QUEUE, process, {
+    connection: connectionOptions(url),
+    name,
+    concurrency,
+    lockDuration: lock,
+    stalledInterval: lock,
+    maxStalledCount: MOST_DEATHS,
+    removeOnComplete: { age: KEPT_SECONDS },
+    removeOnFail: { age: KEPT_SECONDS },
+  });
+  let lastError = '';
+  worker.on('error', ({ message }) => {
+    if (message !== lastError) log(message);
+    lastError = message;
+  });
+  // Another worker may have these runs by now.
+  worker.on('lockRenewalFailed', (ids) => {
+    for (const id of ids) children.get(id)?.kill('SIGKILL');
+  });
+  worker.on('stalled', (id) => log(`${id}: its worker is silent, and it goes back into the queue`));
+
+  const queue = new Queue(QUEUE, { connection: connectionOptions(url) });
+  queue.on('error', () => undefined);
+  const timer = setInterval(() => {
+    if (!request.drain || children.size > 0) return;
+    void queue
+      .getJobCounts('waiting', 'active', 'delayed', 'prioritized')
+      .then((left) => {
+        if (Object.values(left).every((count) => count === 0)) void worker.close();
+      })
+      .catch(() => undefined);
+  }, DRAIN_POLL_MS);
+  const ended = new Promise<typeof counts>((resolve) => {
+    worker.on('closed', () => {
+      clearInterval(timer);
+      void queue.close().then(() => resolve(counts));
+    });
+  });
+  return {
+    ended,
+    stop() {
+      stopping = true;
+      void worker.close();
+      for (const child of children.values()) child.send({ type: 'stop' } satisfies ChildOrder);
+    },
+  };
+}
+
+interface ChildEvents {
+  readonly onStart: (child: ChildProcess) => void;
+  readonly onEnd: () => void;
+  readonly onReport: (report: ChildReport) => void;
+}
+
+/** Makes a run in a process of its own. @returns how it ended. */
+function childReport(order: ChildOrder, { onStart, onEnd, onReport }: ChildEvents): Promise<ChildReport> {
+  const [, main = ''] = process.argv;
+  const child = fork(main, ['worker', '--child'], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+  onStart(child);
+  let last: ChildReport | undefined;
+  child.on('message', (report: ChildReport) => {
+    if (report.type === 'note' || report.type === 'progress') onReport(report);
+    else last = report;
+  });
+  child.send(order);
+  return new Promise((resolve) => {
+    const end = (how: string): void => {
+      onEnd();
+      resolve(last ?? { type: 'failed', error: `the process of the run ended with ${how}` });
+    };
+    child.on('error', (error) => end(error.message));
+    child.on('exit', (status, signal) => end(signal ?? `status ${status}`));
+  });
+}
