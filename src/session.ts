@@ -6,7 +6,7 @@ import { openDevice } from './device/open.js';
 import type { Directory } from './io/directory.js';
 import type { Decoder } from './model/decoder.js';
 import { loadModel, readModelConfig, type LoadQuantization } from './model/load.js';
-import { besideAdapter } from './tokenizer/added-tokens.js';
+import { besideAdapters } from './tokenizer/added-tokens.js';
 import { loadTokenizer, type Tokenizer } from './tokenizer/tokenizer.js';
 
 export interface SessionRequest {
@@ -47,14 +47,14 @@ export interface Session {
  * @throws DeviceError when the device cannot be had; FormatError when a file is broken or the adapter does not fit.
  */
 export async function openSession(request: SessionRequest): Promise<Session> {
-  const tokenizer = await loadTokenizer(request.adapter === undefined ? request.model : await besideAdapter(request.model, request.adapter));
+  const named = { ...(request.adapter === undefined ? {} : { [ONLY]: request.adapter }), ...request.adapters };
+  const tokenizer = await loadTokenizer(await besideAdapters(request.model, Object.values(named)));
   const device = await openDevice(request.device, request.host);
   let decoder: Decoder | undefined;
   let adapters: AdapterSet | undefined;
   try {
     request.onDevice?.(device);
     const { quantization, onProgress } = request;
-    const named = { ...(request.adapter === undefined ? {} : { [ONLY]: request.adapter }), ...request.adapters };
     const trainable = await trainedBaseOf(request.model, Object.values(named));
     const loaded = await device.guard(loadModel(request.model, { quantization, trainable, ...(onProgress === undefined ? {} : { onProgress }) }));
     decoder = loaded;

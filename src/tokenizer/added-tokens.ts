@@ -2,13 +2,36 @@ import { ConfigError, FormatError } from '../errors.js';
 import { memoryDirectory, overlaid, readJson, type Directory } from '../io/directory.js';
 import { isRecord } from '../io/json.js';
 import { TOKENIZER_FILES } from './tokenizer.js';
-import { countVocabulary, normaliseTokenizerJson } from './tokenizer-json.js';
+import { countVocabulary, normaliseTokenizerJson, type TokenizerJson } from './tokenizer-json.js';
 
 const FILE = 'tokenizer.json';
 
 /** The model directory with the tokenizer that lies beside an adapter, where there is one: it is the one that this was trained with. */
 export async function besideAdapter(model: Directory, adapter: Directory): Promise<Directory> {
   return (await adapter.list()).includes(FILE) ? overlaid(model, adapter, (path) => TOKENIZER_FILES.includes(path)) : model;
+}
+
+/**
+ * The same for adapters that are used side by side: one tokenizer for all of them.
+ * @throws FormatError when one of them has tokens that another lacks
+ */
+export async function besideAdapters(model: Directory, adapters: readonly Directory[]): Promise<Directory> {
+  const all = await Promise.all(adapters.map((adapter) => besideAdapter(model, adapter)));
+  const sizes = adapters.length < 2 ? [] : await Promise.all(all.map(vocabularySize));
+  const other = sizes.findIndex((size) => size !== sizes[0]);
+  if (other > 0) throw new FormatError(`${adapters[0]?.name} and ${adapters[other]?.name}: ${sizes[0]} and ${sizes[other]} tokens: use one of them at a time`);
+  return all.find((directory) => directory !== model) ?? model;
+}
+
+async function vocabularySize(directory: Directory): Promise<number> {
+  const raw = await readJson(directory, FILE);
+  return raw === undefined ? 0 : countVocabulary(await normalised(directory, raw));
+}
+
+/** The tokenizer.json of a directory with what tokenizer_config.json adds. */
+async function normalised(directory: Directory, raw: unknown): Promise<TokenizerJson> {
+  const settings = await readJson(directory, 'tokenizer_config.json');
+  return normaliseTokenizerJson(raw, `${directory.name}/${FILE}`, isRecord(settings) ? settings : {});
 }
 
 /**
@@ -19,8 +42,7 @@ export async function besideAdapter(model: Directory, adapter: Directory): Promi
 export async function withAddedTokens(directory: Directory, tokens: readonly string[]): Promise<{ directory: Directory; ids: readonly number[] }> {
   const raw = await readJson(directory, FILE);
   if (raw === undefined) throw new ConfigError(`adapter.added_tokens: ${directory.name} has no ${FILE}`);
-  const settings = await readJson(directory, 'tokenizer_config.json');
-  const json = normaliseTokenizerJson(raw, `${directory.name}/${FILE}`, isRecord(settings) ? settings : {});
+  const json = await normalised(directory, raw);
   const { vocab } = json.model;
   const known = new Map(json.added_tokens.map(({ content, id }) => [content, id]));
   if (isRecord(vocab)) for (const [token, id] of Object.entries(vocab)) known.set(token, Number(id));

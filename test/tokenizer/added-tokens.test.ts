@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { memoryDirectory, readJson } from '../../src/io/directory.js';
 import { localDirectory } from '../../src/io/node.js';
-import { besideAdapter, withAddedTokens } from '../../src/tokenizer/added-tokens.js';
+import { besideAdapter, besideAdapters, withAddedTokens } from '../../src/tokenizer/added-tokens.js';
 import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js';
 
 const BASE = localDirectory('configs/quickstart/base');
@@ -29,6 +29,17 @@ it('takes the tokenizer that lies beside an adapter, and nothing else of it', as
   expect((await loadTokenizer(both))?.tokenToId('<tool>')).toBe((await loadTokenizer(BASE))?.vocabSize);
   expect(await readJson(both, 'config.json')).toEqual(await readJson(BASE, 'config.json'));
   expect(await besideAdapter(BASE, memoryDirectory('plain', {}))).toBe(BASE);
+});
+
+it('takes one tokenizer for adapters side by side, and refuses those that differ in their tokens', async () => {
+  const { directory } = await withAddedTokens(BASE, ['<tool>']);
+  const grown = memoryDirectory('grown', { 'tokenizer.json': JSON.stringify(await readJson(directory, 'tokenizer.json')) });
+  const copied = memoryDirectory('copied', { 'tokenizer.json': JSON.stringify(await readJson(BASE, 'tokenizer.json')) });
+  const plain = memoryDirectory('plain', {});
+  expect(await besideAdapters(BASE, [])).toBe(BASE);
+  expect((await loadTokenizer(await besideAdapters(BASE, [grown])))?.tokenToId('<tool>')).toBe((await loadTokenizer(BASE))?.vocabSize);
+  expect((await loadTokenizer(await besideAdapters(BASE, [plain, copied])))?.tokenToId('<tool>')).toBeUndefined();
+  await expect(besideAdapters(BASE, [plain, grown])).rejects.toThrow(/^plain and grown: \d+ and \d+ tokens: use one of them at a time$/);
 });
 
 it('says that a model without tokenizer takes no tokens', async () => {
