@@ -1,4 +1,7 @@
-import type { GpuBackend } from './gpu-cache.js';
+/** All that is read of tfjs's WebGPU backend here. */
+interface WithDevice {
+  readonly device: GPUDevice;
+}
 
 /** Which WebGPU code kernels run: see `KernelVariant`. */
 export const KERNEL_VARIANTS = ['auto', 'f32', 'f16', 'subgroups'] as const;
@@ -47,7 +50,7 @@ export function availableVariants(features: { has(feature: string): boolean }): 
 
 /** What runs on this backend. */
 export function backendVariants(backend: unknown): Exclude<KernelVariant, 'auto'>[] {
-  return availableVariants((backend as GpuBackend).device.features);
+  return availableVariants((backend as WithDevice).device.features);
 }
 
 /**
@@ -58,7 +61,7 @@ export function backendVariants(backend: unknown): Exclude<KernelVariant, 'auto'
 export function chooseVariant(backend: unknown): { name: Exclude<KernelVariant, 'auto'>; traits: VariantTraits } {
   const name = forced === 'auto' ? 'f32' : forced;
   const traits = TRAITS[name];
-  if (traits.feature !== undefined && !(backend as GpuBackend).device.features.has(traits.feature)) {
+  if (traits.feature !== undefined && !(backend as WithDevice).device.features.has(traits.feature)) {
     throw new Error(`kernel variant '${name}' needs the WebGPU feature '${traits.feature}', which this device was opened without`);
   }
   return { name, traits };
