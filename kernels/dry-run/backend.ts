@@ -162,11 +162,12 @@ export function targetBackend(): string {
 /**
  * Runs `body` with a dry run of `target` as tfjs's backend and puts the earlier backend back. `body` must dispose what it makes; it is
  * not asynchronous, so that nothing else can happen meanwhile.
+ * @param threads of the target; those of the backend that is on where it is the target
  * @throws Error naming the kernel when `body` needs one whose sizes are not known.
  */
-export function withDryRun<T>(target: string, body: (backend: DryRunBackend) => T): T {
+export function withDryRun<T>(target: string, body: (backend: DryRunBackend) => T, threads?: number): T {
   const before = tf.getBackend() as string | null | undefined;
-  const backend = new DryRunBackend(target, before === target ? threadCount(tf.backend()) : 1);
+  const backend = new DryRunBackend(target, threads ?? (before === target ? threadCount(tf.backend()) : 1));
   tf.registerBackend(DRY_RUN, () => backend);
   // The switch to a backend that needs no initialisation happens before the promise is handed out.
   void tf.setBackend(DRY_RUN);

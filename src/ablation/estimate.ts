@@ -107,10 +107,13 @@ async function estimateOf(run: AblationRun, perToken: number, { shared, requestO
   return { run, steps, seconds, peakBytes: await plannedBytes(request, model, shared) };
 }
 
-/** Undefined where the plan cannot follow, or the run itself will say what is wrong. */
-async function plannedBytes({ config, initFrom, host }: FinetuneRequest, model: ModelConfig, { device }: SharedParts): Promise<number | undefined> {
+/**
+ * Bytes on the device at the fullest moment of a step, with the scratch memory of one thread: so that a table does not tell how many
+ * there were. Undefined where the plan cannot follow, or the run itself will say what is wrong.
+ */
+export async function plannedBytes({ config, initFrom, host }: FinetuneRequest, model: ModelConfig, { device }: SharedParts): Promise<number | undefined> {
   try {
-    return (await planFor({ config, model, initFrom, device, host })).plan.total;
+    return (await planFor({ config, model, initFrom, device, host, threads: 1 })).plan.total;
   } catch {
     return undefined;
   }

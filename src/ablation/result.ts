@@ -32,7 +32,7 @@ const schema = z.object({
   forgetting: numbers,
   trainable_parameters: z.number(),
   adapter_bytes: z.number(),
-  /** Bytes of tensors on the device at the fullest moment of a step on full batches, as planned. */
+  /** Bytes of tensors on the device at the fullest moment of a step on full batches, as planned; with the scratch memory of one thread. */
   peak_memory_bytes: z.number().optional(),
   losses: z.array(z.object({ step: z.number(), loss: z.number(), learning_rate: z.number(), grad_norm: z.number() })),
   validation: z.array(z.object({ step: z.number(), eval_loss: z.number() })),

@@ -13,7 +13,7 @@ import type { FinetuneCallbacks, FinetuneRequest, RunData } from '../run/request
 import { SharedParts } from '../run/shared.js';
 import { loadTokenizer } from '../tokenizer/tokenizer.js';
 import type { EvalMetrics, StepMetrics } from '../train/trainer.js';
-import { estimateRuns, type RunEstimate } from './estimate.js';
+import { estimateRuns, plannedBytes, type RunEstimate } from './estimate.js';
 import { forgettingOf, type Evaluation } from './evaluation.js';
 import type { Baseline, FailedRun, FinishedRun, RunResult } from './result.js';
 import { shortHash, type AblationRun } from './runs.js';
@@ -53,6 +53,11 @@ export interface AblationRequest {
   readonly evaluation?: Evaluation | undefined;
   /** Runs that failed before are made again. */
   readonly retry?: boolean;
+  /**
+   * Asked once, on the open device, for a way to make the runs in another place with the same store. It is called when the device is
+   * closed again; undefined makes the runs here.
+   */
+  readonly elsewhere?: (runs: readonly AblationRun[], known: { readonly device: Device; readonly estimates: readonly RunEstimate[] }) => Promise<(() => Promise<void>) | undefined>;
   /** False leaves the measuring of steps before the first run out. */
   readonly estimate?: boolean;
   readonly callbacks?: AblationCallbacks;
@@ -83,6 +88,7 @@ class Sitting {
   private readonly failed = new Map<string, FailedRun>();
   private readonly baselines: Record<string, Baseline> = {};
   private readonly told = new Set<string>();
+  private estimates: readonly RunEstimate[] = [];
   private readonly callbacks: AblationCallbacks;
   /** While a device is open. */
   private shared: SharedParts | undefined;
@@ -101,8 +107,8 @@ class Sitting {
   }
 
   /** Finds what earlier sittings have done. */
-  async prepare(): Promise<void> {
-    const { runs, store, retry = false } = this.request;
+  async prepare(retry = this.request.retry ?? false): Promise<void> {
+    const { runs, store } = this.request;
     const problems: string[] = [];
     const hashes = new Map<string, Promise<RunInputs['files']>>();
     for (const run of runs) {
@@ -130,6 +136,7 @@ class Sitting {
     const ordered = bases.flatMap((base) => pending.filter(({ config }) => JSON.stringify(config.quantization) === base));
     try {
       if (this.request.estimate !== false) await this.estimate(ordered);
+      if (await this.madeElsewhere(ordered)) return;
       for (const run of ordered) {
         if (this.stopped()) break;
         await this.make(run);
@@ -137,6 +144,19 @@ class Sitting {
     } finally {
       await this.closeDevice();
     }
+  }
+
+  private async madeElsewhere(runs: readonly AblationRun[]): Promise<boolean> {
+    const [first] = runs as readonly [AblationRun];
+    if (this.request.elsewhere === undefined || this.stopped()) return false;
+    const { device } = await this.open(first);
+    const make = await this.request.elsewhere(runs, { device, estimates: this.estimates });
+    if (make === undefined) return false;
+    // The memory is theirs now.
+    await this.closeDevice();
+    await make();
+    await this.prepare(false);
+    return true;
   }
 
   private stopped(): boolean {
@@ -194,6 +214,7 @@ class Sitting {
         evaluationSeconds: (run) => this.baselines[baselineKey(run)]?.seconds ?? 0,
         stopped: () => this.stopped(),
       });
+      this.estimates = estimates;
       if (!this.stopped()) this.callbacks.onEstimate?.(estimates);
     } catch (error) {
       this.callbacks.onNote?.(`nothing was estimated: ${messageOf(error)}`);
@@ -246,11 +267,9 @@ class Sitting {
     const { shouldStop, onStep, onEvaluate, onRun } = this.callbacks;
     const baseline = await this.baseline(run, shared);
     const request = await this.requestOf(run);
-    let peak: number | undefined;
     let rows = 0;
     let measured: { readonly loss: number; readonly metrics: Record<string, number>; readonly seconds: number } | undefined;
     const callbacks: FinetuneCallbacks = {
-      onMemory: ({ plan }) => (peak = plan.total),
       onData: ({ train }) => (rows = train.stats.rows),
       onReady: async ({ totalSteps, doneSteps }) => {
         await output.begin(doneSteps);
@@ -277,6 +296,7 @@ class Sitting {
     const { training, counts, test, files } = await finetuneOn(shared, { ...request, resume: output.resume, callbacks });
     if (measured === undefined || this.stopped()) return undefined;
     const log = await output.log();
+    const peak = await plannedBytes(await withTokenizer(request), await readModelConfig(request.model), shared);
     const { loss, metrics, seconds: evaluationSeconds } = measured;
     const timings = { seconds: training.seconds, tokens_per_second: training.tokens / Math.max(training.seconds, 1e-6), evaluation_seconds: evaluationSeconds };
     const result: RunResult = {

@@ -14,10 +14,12 @@ interface Row {
   tokensPerSecond?: number;
 }
 
+export type RunChange = Partial<Omit<Row, 'run'>>;
+
 /** Shows how far the runs of an ablation are. */
 export interface AblationProgress {
   /** A run that is done or failed already needs no more than this. */
-  set(run: AblationRun, change: Partial<Omit<Row, 'run'>>): void;
+  set(run: AblationRun, change: RunChange): void;
   /** A line of its own, above the table where there is one. */
   log(line: string): void;
   stop(): void;
@@ -35,7 +37,7 @@ class PlainLines implements AblationProgress {
     private readonly stream: ProgressStream,
   ) {}
 
-  set({ id }: AblationRun, change: Partial<Omit<Row, 'run'>>): void {
+  set({ id }: AblationRun, change: RunChange): void {
     const row = this.rows.get(id) as Row;
     const before = row.state;
     Object.assign(row, change);
@@ -68,7 +70,7 @@ class LiveTable implements AblationProgress {
     private readonly stream: NodeJS.WriteStream,
   ) {}
 
-  set({ id }: AblationRun, change: Partial<Omit<Row, 'run'>>): void {
+  set({ id }: AblationRun, change: RunChange): void {
     Object.assign(this.rows.get(id) as Row, change);
     if (change.state !== undefined || performance.now() - this.drawnAt >= REDRAW_MS) this.draw();
   }

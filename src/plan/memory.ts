@@ -15,6 +15,8 @@ export interface PlanSettings {
   readonly model: ModelConfig;
   /** tfjs's name of what computes. */
   readonly backend: string;
+  /** Each takes scratch memory on `wasm`; those of the open backend unless given. */
+  readonly threads?: number | undefined;
   readonly quantization: LoadQuantization | undefined;
   readonly adapter: AdapterSettings;
   /** Examples in a micro-batch. */
@@ -116,7 +118,7 @@ export function planMemory(settings: PlanSettings): MemoryPlan {
     } finally {
       for (const value of made.reverse()) value.dispose();
     }
-  });
+  }, settings.threads);
 }
 
 /** As `trainStep` does it, which cannot be called where nothing may be waited for. */

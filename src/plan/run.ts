@@ -12,6 +12,7 @@ export interface RunPlanRequest {
   readonly model: ModelConfig;
   /** tfjs's name of what computes. */
   readonly backend: string;
+  readonly threads?: number | undefined;
   readonly quantization: LoadQuantization | undefined;
   /** Longest row that a batch can have. */
   readonly maxLength: number;
@@ -32,10 +33,11 @@ export interface RunMemory {
   readonly remedies: readonly Remedy[];
 }
 
-export function planSettings({ config, model, backend, quantization, maxLength, adapter }: Omit<RunPlanRequest, 'limits'>): PlanSettings {
+export function planSettings({ config, model, backend, threads, quantization, maxLength, adapter }: Omit<RunPlanRequest, 'limits'>): PlanSettings {
   return {
     model,
     backend,
+    threads,
     quantization,
     adapter,
     batch: config.training.per_device_train_batch_size,

@@ -64,13 +64,16 @@ export async function planFor(request: {
   readonly initFrom?: Directory | undefined;
   readonly device: Device;
   readonly host: Host;
+  /** As if it had so many. */
+  readonly threads?: number;
 }): Promise<RunMemory> {
-  const { config, model, initFrom, device, host } = request;
+  const { config, model, initFrom, device, host, threads } = request;
   const adapter = adapterSettings(config.adapter, initFrom === undefined ? undefined : await readAdapterConfig(initFrom));
   return planRun({
     config,
     model,
     backend: device.backend,
+    threads,
     quantization: quantizationOf(config),
     maxLength: effectiveMaxLength(config.data.max_length, contextOf(model, adapter)),
     adapter,

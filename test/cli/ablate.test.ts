@@ -162,27 +162,31 @@ describe('a process', () => {
   afterAll(() => bundle.remove());
 
   /** @param until what it has written when it gets the signal */
-  async function stopped(out: string, signal: NodeJS.Signals, until?: string): Promise<Outcome> {
-    const child = spawn(process.execPath, [bundle.main, 'ablate', await file(GRID), '--output', out, '--no-estimate'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  async function stopped(out: string, signal: NodeJS.Signals, until?: string, jobs = 1): Promise<Outcome> {
+    const args = [bundle.main, 'ablate', await file(GRID), '--output', out, '--no-estimate', '--jobs', String(jobs)];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     return outcomeOf(child, (text) => until !== undefined && text.includes(until) && !child.killed && child.kill(signal));
   }
 
   it('that is killed goes on with the same command, to the same tables', async () => {
     const out = join(folder, 'killed');
-    for (const until of ['r-1_quantization-none_seed-1: step 3/6', 'r-4_quantization-none_seed-1: done', 'r-1_quantization-nf4_seed-2: begins']) {
-      expect((await stopped(out, 'SIGKILL', until)).status).toBeNull();
+    const moments = ['r-1_quantization-none_seed-1: step 3/6', 'r-4_quantization-none_seed-1: done', 'r-1_quantization-nf4_seed-2: begins'];
+    for (const [i, until] of moments.entries()) {
+      expect((await stopped(out, 'SIGKILL', until, 1 + (i % 2))).status).toBeNull();
     }
     const { status, stderr } = await stopped(out, 'SIGKILL');
     expect(status, stderr).toBe(0);
     expect(await written(out)).toEqual(await written(undisturbed));
   });
 
-  it('that gets SIGINT writes a checkpoint and says how to go on', async () => {
-    const out = join(folder, 'interrupted');
-    const { status, stderr } = await stopped(out, 'SIGINT', 'r-1_quantization-none_seed-2: begins');
+  it.each([1, 2])('that gets SIGINT writes a checkpoint and says how to go on: runs at a time: %i', async (jobs) => {
+    const out = join(folder, `interrupted-${jobs}`);
+    const { status, stderr } = await stopped(out, 'SIGINT', 'r-1_quantization-none_seed-2: begins', jobs);
     expect(status, stderr).toBe(130);
     expect(stderr).toMatch(/stopped with \d of 8 runs finished; the same command goes on: lowrank ablate /);
-    expect((await stopped(out, 'SIGKILL')).status).toBe(0);
+    // The other way of running goes on with it.
+    const again = await stopped(out, 'SIGKILL', undefined, 3 - jobs);
+    expect(again.status, again.stderr).toBe(0);
     expect(await written(out)).toEqual(await written(undisturbed));
   });
 });

@@ -3,12 +3,13 @@ import { dirname, join, resolve } from 'node:path';
 import { parseAblation, type AblationConfig } from '../../ablation/config.js';
 import type { RunEstimate } from '../../ablation/estimate.js';
 import { ablationFiles, ABLATION_FILE } from '../../ablation/files.js';
-import { runAblation, type AblationState } from '../../ablation/runner.js';
+import { runAblation, type AblationRequest, type AblationState } from '../../ablation/runner.js';
 import { planRuns, type AblationRun } from '../../ablation/runs.js';
 import { describeRecommendations, summarise } from '../../ablation/summary.js';
 import { tableOf } from '../../ablation/table.js';
 import { ConfigError, LowrankError } from '../../errors.js';
 import { nodeHost } from '../../node.js';
+import { jobProgress, jobsFor, shareRuns } from '../ablation-jobs.js';
 import { createAblationProgress } from '../ablation-progress.js';
 import { openEvaluation } from '../ablation-evaluation.js';
 import { openSources } from '../ablation-sources.js';
@@ -25,30 +26,38 @@ export interface AblateFlags {
   readonly output?: string;
   readonly retry?: true;
   readonly estimate: boolean;
+  readonly queue?: string;
+  readonly jobs?: number;
+  /** In a process of several: its runs, parted by commas. */
+  readonly only?: string;
   readonly dryRun?: true;
   readonly json?: true;
 }
 
 /**
  * Makes the runs of an ablation that are not finished, and writes its tables after each.
+ * With a queue workers make them; the tables are the same.
  * @throws InterruptedError after a signal; LowrankError when runs have failed, after all others.
  */
 export async function runAblate(file: string, flags: AblateFlags): Promise<void> {
   const ablation = await readAblation(file, flags.output);
-  const runs = await planAll(ablation, flags.set);
+  const all = await planAll(ablation, flags.set);
+  const own = flags.only?.split(',');
+  const runs = own === undefined ? all : all.filter(({ id }) => own.includes(id));
   if (flags.dryRun === true) return listRuns(runs);
   const [first] = runs as [AblationRun];
   const store = folderStore(ablation.outputDir, tell);
   const sources = openSources();
   const measured = await openEvaluation(ablation, first.config.training.per_device_eval_batch_size);
   let seconds: number | undefined;
-  const progress = createAblationProgress(runs, () => seconds);
+  let told = false;
+  const progress = own === undefined ? createAblationProgress(runs, () => seconds) : jobProgress(() => (told = true));
   const interrupts = watchInterrupts(() => {
-    progress.log('stopping after this micro-batch; once more to stop at once');
+    if (own === undefined) progress.log(flags.queue === undefined ? 'stopping after this micro-batch; once more to stop at once' : 'leaving; the workers go on');
   });
   let state: AblationState | undefined;
   try {
-    state = await runAblation({
+    const request: AblationRequest = {
       runs,
       store,
       host: nodeHost,
@@ -56,9 +65,17 @@ export async function runAblate(file: string, flags: AblateFlags): Promise<void>
       evaluation: measured.evaluation,
       retry: flags.retry === true,
       estimate: flags.estimate,
+      elsewhere: async (pending, known) => {
+        const jobs = own === undefined ? jobsFor({ asked: flags.jobs, runs: pending, ...known }) : 1;
+        if (jobs === 1) return undefined;
+        const args = [file, '--output', ablation.outputDir, ...flags.set.flatMap((option) => ['--set', option]), ...(flags.retry === true ? ['--retry'] : [])];
+        return () => shareRuns(pending, jobs, { args, progress, stopped: () => interrupts.signal });
+      },
       callbacks: {
         onNote: (note) => progress.log(note),
-        onDevice: (device) => progress.log(describeDevice(device)),
+        onDevice: (device) => {
+          if (own === undefined) progress.log(describeDevice(device));
+        },
         onEstimate: (estimates) => {
           seconds = estimates.reduce((sum, estimate) => sum + estimate.seconds, 0);
           progress.log(describeEstimates(estimates, seconds, runs.length));
@@ -69,16 +86,18 @@ export async function runAblate(file: string, flags: AblateFlags): Promise<void>
         onEvaluate: (run, { eval_loss: validation }) => progress.set(run, { validation }),
         onFinished: async (run, { result, timings }, soFar) => {
           progress.set(run, { state: 'done', validation: result.validation_loss, ...(timings === undefined ? {} : { tokensPerSecond: timings.tokens_per_second }) });
-          await store.write(await ablationFiles({ ablation, runs, state: soFar, store, subspace: false }));
+          if (own === undefined) await store.write(await ablationFiles({ ablation, runs, state: soFar, store, subspace: false }));
         },
         onFailed: (run, error) => {
           progress.set(run, { state: 'failed' });
           progress.log(`run ${run.id} failed: ${error}`);
         },
-        shouldStop: () => interrupts.signal !== undefined,
+        shouldStop: () => told || interrupts.signal !== undefined,
       },
-    });
+    };
+    state = await makeRuns(request, ablation, flags.queue);
     progress.stop();
+    if (own !== undefined) return;
     await store.write(await ablationFiles({ ablation, runs, state, store, subspace: true }));
   } finally {
     progress.stop();
@@ -95,6 +114,14 @@ export async function runAblate(file: string, flags: AblateFlags): Promise<void>
     const list = state.failed.map(({ id, error }) => `\n  ${id}: ${error}`).join('');
     throw new LowrankError(`${state.failed.length} of ${runs.length} runs failed (--retry makes them again):${list}`);
   }
+}
+
+/** Here, or by the workers of a queue. */
+async function makeRuns(request: AblationRequest, ablation: AblationConfig, queue: string | undefined): Promise<AblationState> {
+  if (queue === undefined) return runAblation(request);
+  // Its packages are loaded by nobody else.
+  const [{ collectAblation }, { queueUrl }] = await Promise.all([import('../queue/collect.js'), import('../queue/connection.js')]);
+  return collectAblation(request, { url: queueUrl(queue), evaluation: ablation });
 }
 
 async function readAblation(file: string, output: string | undefined): Promise<AblationConfig> {

@@ -1,5 +1,6 @@
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import type { AblateFlags } from '../actions/ablate.js';
+import { numberOption } from '../options.js';
 
 export function registerAblate(program: Command): void {
   program
@@ -10,6 +11,9 @@ export function registerAblate(program: Command): void {
     .option('--output <folder>', 'write there instead of to output_dir')
     .option('--retry', 'make runs that failed once more')
     .option('--no-estimate', 'start without measuring how long the runs may take')
+    .option('--jobs <count>', 'processes that make runs at the same time (default: one a core on wasm, else one)', numberOption('jobs', { min: 1, integer: true }))
+    .addOption(new Option('--only <ids>').hideHelp())
+    .option('--queue <url>', 'let workers make the runs (lowrank worker): a Redis server, redis://host[:port]')
     .option('--dry-run', 'list the runs and end')
     .option('--json', 'print one JSON object: the summary')
     .action(async (file: string, flags: AblateFlags) => {
