@@ -11,7 +11,8 @@ import { dropoutOp } from './dropout/kernel.js';
 import { embeddingGradOp, embeddingOp } from './embedding/kernel.js';
 import { layerNormGradOp, layerNormWeightsGradOp } from './layer-norm/backward.js';
 import { layerNormOp } from './layer-norm/kernel.js';
-import { linearGradOp, linearOp } from './linear/kernel.js';
+import { linearGradOp, lowRankGradOp } from './linear/backward.js';
+import { linearOp, plainLinearOp } from './linear/kernel.js';
 import { matmulOp } from './matmul/kernel.js';
 import { dequantizeOp } from './nf4-dequantize/kernel.js';
 import { quantizedMatmulOp } from './nf4-matmul/kernel.js';
@@ -47,6 +48,8 @@ const OPS: readonly Op[] = [
   matmulOp,
   quantizedMatmulOp,
   linearOp,
+  plainLinearOp,
+  lowRankGradOp,
   linearGradOp,
 ];
 const BACKENDS = ['webgpu', 'wasm', 'cpu', 'tensorflow'] as const;
@@ -68,7 +71,8 @@ export { gelu, type Activation } from './swiglu/activation.js';
 export { swiglu } from './swiglu/kernel.js';
 export { layerNorm } from './layer-norm/kernel.js';
 export { addRmsNorm, rmsNorm } from './rms-norm/kernel.js';
-export { linear, type LinearOptions } from './linear/kernel.js';
+export { linear, linears, type LinearOptions } from './linear/kernel.js';
+export type { LinearMember } from './linear/members.js';
 export { matmul } from './matmul/kernel.js';
 export type { MatmulForm } from './matmul/form.js';
 export { dequantize } from './nf4-dequantize/kernel.js';

@@ -1,5 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { AttentionShape } from '../attention/shape.js';
+import type { WithX } from '../linear/backward.js';
+import { totalRank, type LinearAttrs, type MemberAttrs } from '../linear/members.js';
 import { matmulSizes, type MatmulForm } from '../matmul/form.js';
 import type { DryRunBackend } from './backend.js';
 import type { DryKernel } from './stock.js';
@@ -17,12 +19,35 @@ function attentionScratch({ keyLength, headDim }: AttentionShape): number {
   return 4 * (6 * Math.ceil(keyLength / keys) * keys * width + 5 * queries * width + keys * width + 2 * queries * keys);
 }
 
-/** `[tokens, out]`, and `[tokens, rank]` with a low-rank update. */
-const linear: DryKernel = ({ x, a }, attrs, backend) => {
+/** xa `[tokens, Σ r]` where there are low-rank updates; `[tokens, out]` of each member. */
+const linear: DryKernel = ({ x }, attrs, backend) => {
+  const { members } = attrs as unknown as LinearAttrs;
   const tokens = x?.shape[0] as number;
-  const y = backend.output([tokens, attrs['rows'] as number]);
+  const rank = totalRank(members);
+  const outputs = [...(rank === 0 ? [] : [rank]), ...members.map(({ rows }) => rows)].map((width) => backend.output([tokens, width]));
   gemmScratch(backend);
-  return a === undefined ? [y] : [y, backend.output([tokens, a.shape[0] as number])];
+  return outputs;
+};
+
+/** dyb and dB of each member. */
+const lowRankGrad: DryKernel = ({ xa }, attrs, backend) => {
+  const { members } = attrs as unknown as LinearAttrs;
+  const outputs = [backend.output(xa?.shape as number[]), ...members.filter(({ rank }) => rank > 0).map(({ rows, rank }) => backend.output([rows, rank]))];
+  gemmScratch(backend);
+  return outputs;
+};
+
+/** dx where it is asked for; dA of each member, and the gradient of its own input. */
+const linearGrad: DryKernel = (inputs, attrs, backend) => {
+  const { members, withX } = attrs as unknown as LinearAttrs & WithX;
+  const tokens = inputs['dy0']?.shape[0] as number;
+  const wide = (rows: number): tf.TensorInfo => backend.output([rows, (members[0] as MemberAttrs).cols]);
+  const outputs = withX ? [wide(tokens)] : [];
+  members.forEach(({ rank }, i) => {
+    if (rank > 0) outputs.push(wide(rank), ...(inputs[`loraInput${i}`] === undefined ? [] : [wide(tokens)]));
+  });
+  gemmScratch(backend);
+  return outputs;
 };
 
 const like =
@@ -69,11 +94,9 @@ export const OWN: Readonly<Record<string, DryKernel>> = {
     return y;
   },
   LowrankLinear: linear,
-  LowrankLinearGrad: ({ dy }, attrs, backend) => {
-    const dx = backend.output([dy?.shape[0] as number, attrs['cols'] as number]);
-    gemmScratch(backend);
-    return dx;
-  },
+  LowrankPlainLinear: linear,
+  LowrankLowRankGrad: lowRankGrad,
+  LowrankLinearGrad: linearGrad,
   LowrankAttention: ({ q, k }, attrs, backend) => {
     const shape = attrs as unknown as AttentionShape;
     const outputs = [backend.output(q?.shape as number[]), backend.output([shape.batch * shape.numHeads * shape.queryLength])];

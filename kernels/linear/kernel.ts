@@ -1,26 +1,24 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { matmul } from '../matmul/kernel.js';
-import { quantizedAttrs, quantizedInputs } from '../nf4-dequantize/weight.js';
-import { runOp, runOpMulti, shared, type Attrs, type Op } from '../runtime/op.js';
-import type { FrozenWeight, LowRank } from '../types.js';
-import { linearGradReference, linearReference } from './reference.js';
-import { linearGradTensorflow, linearTensorflow } from './tensorflow.js';
-import { linearGradWasm, linearWasm } from './wasm-linear.js';
-import { linearGradWebgpu, linearWebgpu } from './webgpu.js';
+import { runOpMulti, sharedMany, type Attrs, type Op } from '../runtime/op.js';
+import type { FrozenWeight } from '../types.js';
+import { lowRankGradOp, linearGradOp } from './backward.js';
+import { memberAttrs, membersOf, namedMember, type LinearAttrs, type LinearMember, type MemberTensors } from './members.js';
+import { linearReference } from './reference.js';
+import { linearTensorflow } from './tensorflow.js';
+import { linearWasm } from './wasm-linear.js';
+import { linearWebgpu } from './webgpu.js';
 
-export interface LinearOptions {
-  /** `[out]` */
-  readonly bias?: tf.Tensor1D | undefined;
-  readonly lora?: LowRank | undefined;
-  /** What the low-rank update reads instead of x (x after dropout), `[tokens, in]`. */
-  readonly loraInput?: tf.Tensor2D | undefined;
-}
+export type LinearOptions = Omit<LinearMember, 'weight'>;
+
+/** Up to this many tokens products are limited by reading the weights, of which members share nothing. */
+const FEW_TOKENS = 8;
 
 /**
  * Linear layer with an optional low-rank update: y = x·Wᵀ + bias + scale · (x'·Aᵀ)·Bᵀ with x' = loraInput or x.
  *
  * Differentiable in x, loraInput, A, B and bias, and in the values of a dense weight; never in a 4-bit one, which is decoded on the
- * fly. What nobody asks for is not computed.
+ * fly. What nobody asks for is not computed, but for the gradients of A and B, which come with those of x.
  *
  * @param x `[tokens, in]` float32
  * @param weight W `[out, in]`
@@ -28,7 +26,35 @@ export interface LinearOptions {
  * Source: Hu et al. 2021, arXiv:2106.09685; Dettmers et al. 2023, arXiv:2305.14314.
  */
 export function linear(x: tf.Tensor2D, weight: FrozenWeight, options: LinearOptions = {}): tf.Tensor2D {
-  const { bias, lora, loraInput } = options;
+  return together(x, [{ weight, ...options }])[0] as tf.Tensor2D;
+}
+
+/**
+ * Linear layers that read the same x (query, key and value; gate and up), as one op: x is read, or packed, once, and the gradient of x
+ * is summed up where it is made. Like `linear` else.
+ *
+ * @param members at most nine
+ * @returns `[tokens, out]` of each
+ */
+export function linears(x: tf.Tensor2D, members: readonly LinearMember[]): tf.Tensor2D[] {
+  if (x.shape[0] <= FEW_TOKENS) return members.map(({ weight, ...options }) => linear(x, weight, options));
+  return together(x, members);
+}
+
+function together(x: tf.Tensor2D, members: readonly LinearMember[]): tf.Tensor2D[] {
+  for (const member of members) assertFits(x, member);
+  const inputs = Object.assign({ x }, ...members.map(namedMember)) as Record<string, tf.Tensor>;
+  const attrs: LinearAttrs = { members: memberAttrs(members), inputNames: Object.keys(inputs) };
+  const lowRank = members.some(({ lora }) => lora !== undefined);
+  const outputs = runOpMulti(lowRank ? linearOp : plainLinearOp, inputs, attrs as unknown as Attrs) as tf.Tensor2D[];
+  if (!lowRank) return outputs;
+  // The tape holds on to the array itself.
+  const [xa, ...ys] = outputs;
+  xa?.dispose();
+  return ys;
+}
+
+function assertFits(x: tf.Tensor2D, { weight, bias, lora, loraInput }: LinearMember): void {
   const [out, inner] = weight.shape;
   const fits =
     x.shape[1] === inner &&
@@ -40,67 +66,81 @@ export function linear(x: tf.Tensor2D, weight: FrozenWeight, options: LinearOpti
     const shapes = Object.entries(given).flatMap(([name, tensor]) => (tensor === undefined ? [] : [`${name} [${tensor.shape.join(', ')}]`]));
     return `linear: a weight [${out}, ${inner}] does not fit ${shapes.join(', ')}`;
   });
-  const base = weight.kind === 'dense' ? { w: weight.values } : quantizedInputs(weight);
-  const low = lora === undefined ? {} : { a: lora.a, b: lora.b, ...(loraInput === undefined ? {} : { loraInput }) };
-  const inputs = { x, ...base, ...(bias === undefined ? {} : { bias }), ...low };
-  const attrs = {
-    ...(weight.kind === 'dense' ? { rows: out, cols: inner } : quantizedAttrs(weight)),
-    scale: lora?.scale ?? 0,
-    inputNames: Object.keys(inputs),
-  };
-  const [y, xa] = runOpMulti(linearOp, inputs, attrs) as [tf.Tensor2D, tf.Tensor2D?];
-  xa?.dispose();
-  return y;
 }
 
 /**
- * Inputs: x; w, or those of LowrankDequantize; optionally bias; a and b; loraInput. Attributes: rows, cols and, for a 4-bit weight,
- * those of LowrankDequantize; scale; inputNames, in the order of the inputs. Outputs: y and, with a and b, xa = x'·Aᵀ `[tokens, r]`.
+ * Inputs: x; of each member, its number behind their names, w or those of LowrankDequantize; optionally bias; a and b; loraInput.
+ * Attributes: `LinearAttrs`. Outputs: where a member has a and b, xa = x'·Aᵀ of all of them side by side, `[tokens, Σ r]`; y of each.
  */
-export const linearOp: Op = {
-  name: 'LowrankLinear',
-  reference: linearReference,
-  wasm: linearWasm,
-  webgpu: linearWebgpu,
-  tensorflow: linearTensorflow,
-  gradient: {
-    saveAllInputs: true,
-    outputsToSave: [false, true],
-    gradFunc: (dys, saved, attrs) => {
-      const dy = (Array.isArray(dys) ? dys[0] : dys) as tf.Tensor2D;
-      const names = (attrs as { inputNames: string[] }).inputNames;
-      const inputs = Object.fromEntries(names.map((name, i) => [name, saved[i] as tf.Tensor2D]));
-      return linearGradients(dy, inputs, saved[names.length] as tf.Tensor2D | undefined, attrs as Attrs);
-    },
-  },
-};
+export const linearOp = makeOp('LowrankLinear', true);
 
-function linearGradients(dy: tf.Tensor2D, inputs: Record<string, tf.Tensor2D>, xa: tf.Tensor2D | undefined, attrs: Attrs): Record<string, () => tf.Tensor> {
-  const { x, bias, a, b, loraInput, ...base } = inputs as Record<string, tf.Tensor2D> & { x: tf.Tensor2D };
-  const gradients: Record<string, () => tf.Tensor> = {};
-  if (base['w'] !== undefined) gradients['w'] = () => matmul(dy, x, 'tn');
-  if (bias !== undefined) gradients['bias'] = () => tf.reshape(matmul(tf.ones([1, dy.shape[0]]), dy, 'nn'), bias.shape);
-  if (a === undefined || b === undefined || xa === undefined) return { ...gradients, x: () => runOp(linearGradOp, { dy, ...base }, attrs) };
-  const scale = attrs['scale'] as number;
-  const dyb = shared(() => matmul(dy, b, 'nn', scale)) as () => tf.Tensor2D;
+/** LowrankLinear without low-rank updates. */
+export const plainLinearOp = makeOp('LowrankPlainLinear', false);
+
+function makeOp(name: string, lowRank: boolean): Op {
   return {
-    ...gradients,
-    x: () => runOp(linearGradOp, { dy, ...base, ...(loraInput === undefined ? { a, dyb: dyb() } : {}) }, attrs),
-    a: () => matmul(dyb(), loraInput ?? x, 'tn'),
-    b: () => matmul(dy, xa, 'tn', scale),
-    ...(loraInput === undefined ? {} : { loraInput: () => matmul(dyb(), a, 'nn') }),
+    name,
+    reference: linearReference,
+    wasm: linearWasm,
+    webgpu: linearWebgpu,
+    tensorflow: linearTensorflow,
+    gradient: {
+      saveAllInputs: true,
+      outputsToSave: [lowRank],
+      gradFunc: (given, saved, attrs) => {
+        const linearAttrs = attrs as unknown as LinearAttrs;
+        const dys = (Array.isArray(given) ? given : [given]).slice(lowRank ? 1 : 0) as (tf.Tensor2D | null)[];
+        const inputs = Object.fromEntries(linearAttrs.inputNames.map((input, i) => [input, saved[i] as tf.Tensor2D]));
+        return linearGradients(dys, inputs, lowRank ? (saved[linearAttrs.inputNames.length] as tf.Tensor2D) : undefined, linearAttrs);
+      },
+    },
   };
 }
 
-/**
- * dx = dy·W + dyb·A. Inputs: dy `[tokens, out]`; the weight as LowrankLinear takes it; optionally a and dyb = scale · dy·B
- * `[tokens, r]`. Attributes as LowrankLinear's.
- */
-export const linearGradOp: Op = {
-  name: 'LowrankLinearGrad',
-  reference: linearGradReference,
-  wasm: linearGradWasm,
-  webgpu: linearGradWebgpu,
-  tensorflow: linearGradTensorflow,
-  gradient: null,
-};
+function linearGradients(given: readonly (tf.Tensor2D | null)[], inputs: Record<string, tf.Tensor2D>, xa: tf.Tensor2D | undefined, attrs: LinearAttrs): Record<string, () => tf.Tensor> {
+  const { x, ...rest } = inputs as Record<string, tf.Tensor2D> & { x: tf.Tensor2D };
+  const members = membersOf(rest, attrs.members.length);
+  // An output that nothing has used has no gradient.
+  const dys = given.map((dy, i) => dy ?? tf.zeros<tf.Rank.R2>([x.shape[0], (attrs.members[i] as { rows: number }).rows]));
+  const each = (names: readonly string[]): Record<string, tf.Tensor> => {
+    const tensors = Object.entries(rest).filter(([name]) => names.includes(name.slice(0, -1)));
+    return Object.assign(Object.fromEntries(tensors), Object.fromEntries(dys.map((dy, i) => [`dy${i}`, dy]))) as Record<string, tf.Tensor>;
+  };
+  // dyb, then dB of each.
+  const narrow = sharedMany(() => runOpMulti(lowRankGradOp, { xa, ...each(['b']) }, attrs as unknown as Attrs));
+  const wide = (withX: boolean): tf.Tensor[] => {
+    const low = xa === undefined ? {} : { x, dyb: narrow(0) };
+    return runOpMulti(linearGradOp, { ...low, ...each([...WEIGHT_NAMES, 'a', 'loraInput']) }, { ...attrs, withX } as unknown as Attrs);
+  };
+  // Whoever wants the gradient of x asks for it first.
+  let withX = false;
+  const all = sharedMany(() => wide(withX));
+  const at = (name: string, i: number): tf.Tensor => all(gradientNames(members, withX).indexOf(`${name}${i}`));
+  const gradients: Record<string, () => tf.Tensor> = {
+    x: () => {
+      withX = true;
+      return all(0);
+    },
+  };
+  let updates = 0;
+  members.forEach((member, i) => {
+    const dy = dys[i] as tf.Tensor2D;
+    const { w, bias, a, loraInput } = member;
+    if (w !== undefined) gradients[`w${i}`] = () => matmul(dy, x, 'tn');
+    if (bias !== undefined) gradients[`bias${i}`] = () => tf.reshape(matmul(tf.ones([1, dy.shape[0]]), dy, 'nn'), bias.shape);
+    if (a === undefined) return;
+    const output = ++updates;
+    gradients[`a${i}`] = () => at('a', i);
+    gradients[`b${i}`] = () => narrow(output);
+    if (loraInput !== undefined) gradients[`loraInput${i}`] = () => at('loraInput', i);
+  });
+  return gradients;
+}
+
+const WEIGHT_NAMES = ['w', 'packed', 'code', 'absmax', 'absmaxCodes', 'absmaxMap', 'nestedAbsmax'];
+
+/** What the outputs of LowrankLinearGrad are gradients of. */
+function gradientNames(members: readonly MemberTensors<tf.Tensor>[], withX: boolean): string[] {
+  const own = members.flatMap(({ a, loraInput }, i) => (a === undefined ? [] : [`a${i}`, ...(loraInput === undefined ? [] : [`loraInput${i}`])]));
+  return [...(withX ? ['x'] : []), ...own];
+}

@@ -31,16 +31,45 @@ export interface GemmOptions {
   readonly bias?: TensorInfo | undefined;
 }
 
+/** The left operand: x, or `columns` of it from `first` on. */
+export interface Factor {
+  readonly x: TensorInfo;
+  readonly first?: number;
+  readonly columns?: number;
+}
+
+/** One of the right operands that meet the same left one. */
+export interface GemmPart extends GemmOptions {
+  /** All of it, or `columns` from `firstOfW` on where it is not taken transposed. */
+  readonly w: TensorInfo | QuantizedOperand;
+  readonly firstOfW?: number;
+  readonly columns?: number;
+  /** `[n, m]` or wider, and the column where the product begins in it. */
+  readonly y: TensorInfo;
+  readonly first?: number;
+}
+
 /** y = scale · op(x) · op(w) on the WASM heap, y `[n, m]` allocated by the caller. A 4-bit w takes the forms `nt` and `nn`. */
 export function wasmGemm(backend: unknown, x: TensorInfo, w: TensorInfo | QuantizedOperand, y: TensorInfo, form: MatmulForm, options: GemmOptions = {}): void {
+  wasmGemms(backend, { x }, [{ ...options, w, y }], form);
+}
+
+/** Products of one left operand with several right ones, each into columns of its y. */
+export function wasmGemms(backend: unknown, factor: Factor, parts: readonly GemmPart[], form: MatmulForm): void {
+  for (const part of parts) single(backend, factor, part, form);
+}
+
+function single(backend: unknown, { x, first: firstOfX = 0, columns: columnsOfX }: Factor, part: GemmPart, form: MatmulForm): void {
+  const { w, y } = part;
   const quantized = 'attrs' in w ? w : undefined;
   const shapeOfW = 'attrs' in w ? [w.attrs.rows, w.attrs.cols] : w.shape;
-  const { n, m, inner } = matmulSizes(x.shape, shapeOfW, form);
-  const at = (t: TensorInfo): number => wasmOffset(backend, t);
+  const [ldx, ldw, ldy] = [x.shape[1] as number, shapeOfW[1] as number, y.shape[1] as number];
+  const { n, m, inner } = matmulSizes([x.shape[0] as number, columnsOfX ?? ldx], [shapeOfW[0] as number, part.columns ?? ldw], form);
+  const at = (t: TensorInfo, first = 0): number => wasmOffset(backend, t) + 4 * first;
   const bKind = (form === 'nt' ? 0 : 1) + (quantized === undefined ? 0 : 2);
   const args = [
-    ...[at(x), x.shape[1] as number, form === 'tn' ? 1 : 0, 'attrs' in w ? 0 : at(w), shapeOfW[1] as number, bKind, at(y), m, inner],
-    ...[options.scale ?? 1, options.accumulate === true ? 1 : 0, options.bias === undefined ? 0 : at(options.bias), n, m],
+    ...[at(x, firstOfX), ldx, form === 'tn' ? 1 : 0, 'attrs' in w ? 0 : at(w, part.firstOfW), ldw, bKind, at(y, part.first), ldy, inner],
+    ...[part.scale ?? 1, part.accumulate === true ? 1 : 0, part.bias === undefined ? 0 : at(part.bias), n, m],
   ];
   const module = wasmExports<{ scratchBytes(): number }>(backend, wasmSource);
   const shared = {

@@ -53,8 +53,9 @@ export const jobs = `// Several products in one dispatch, a workgroup a tile of 
 //   C_j(m, n) = Σ_s scale_s · Σ_k A_s(m, k)·B_s(k, n) + bias_j(n), s over the segments of job j, [+ what C_j holds]
 // SLICES parts of a workgroup take turns at the steps along k and are summed up at the end: for products with few tiles and long sums. Put
 // together in gpu-products.ts, which repeats the lines with a mark at their end (see ../runtime/each.ts), from this file, a stage.wgsl a
-// segment, the readers of its operands and a put-*.wgsl an output.
-struct Job { m: u32, n: u32, first_group: u32, groups_n: u32, first_segment: u32, end_segment: u32, accumulate: u32, bias_offset: u32 }
+// segment, the readers of its operands and a put-*.wgsl an output. NOTHING is 0; where no GPU stands behind the device it is a zero that the
+// compiler cannot know, so that it does not unroll loops: compilers there take a second for every dozen of loads in the text.
+struct Job { m: u32, n: u32, first_group: u32, groups_n: u32, first_segment: u32, end_segment: u32, bias_offset: u32, unused: u32 }
 struct Segment {
   m: u32, n: u32, k: u32,
   scale: f32,
@@ -143,7 +144,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }
   if (SLICES > 1u) {
     // The sums take the place of A: a slice has TILE_M · TILE_N / 4 of them and TILE_K · TILE_M / 4 quads of A, as TILE_K = TILE_N.
-    for (var i = 0u; i < ROWS; i++) { stage_a[lane * ROWS + i] = Staged(sums[i]); }
+    for (var i = 0u; i < ROWS + NOTHING; i++) { stage_a[lane * ROWS + i] = Staged(sums[i]); }
     workgroupBarrier();
     for (var i = lane; i < SLICE * ROWS; i += THREADS) {
       var sum = vec4f();
@@ -155,7 +156,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }
   let n = n0 + 4u * column;
   let added = bias_of(j, n, job.n);
-  for (var i = 0u; i < ROWS; i++) { store(j, m0 + row * ROWS + i, n, sums[i] + added); }
+  for (var i = 0u; i < ROWS + NOTHING; i++) { store(j, m0 + row * ROWS + i, n, sums[i] + added); }
 }
 `;
 export const outScalar = `// C \`[m, n]\` of any width.
@@ -180,17 +181,14 @@ fn store(m: u32, n: u32, values: vec4f) { out[(m * params.out_stride + n) / 4u] 
 fn stored(m: u32, n: u32) -> vec4f { return out[(m * params.out_stride + n) / 4u]; }
 `;
 export const putScalar = `// Four neighbours of a row of output INDEX, as far as it goes.
-fn put_INDEX(row: u32, column: u32, width: u32, add: bool, values: vec4f) {
+fn put_INDEX(row: u32, column: u32, width: u32, values: vec4f) {
   let at = params.outs[INDEX].offset + row * params.outs[INDEX].stride + column;
-  for (var i = 0u; i < min(4u, width - column); i++) {
-    if (add) { VALUES[at + i] += values[i]; } else { VALUES[at + i] = values[i]; }
-  }
+  for (var i = 0u; i < min(4u, width - column); i++) { VALUES[at + i] ASSIGN values[i]; }
 }
 `;
 export const putVector = `// Four neighbours of a row of output INDEX; its width, its rows' length and its offset are multiples of 4.
-fn put_INDEX(row: u32, column: u32, width: u32, add: bool, values: vec4f) {
-  let at = (params.outs[INDEX].offset + row * params.outs[INDEX].stride + column) / 4u;
-  if (add) { VALUES[at] += values; } else { VALUES[at] = values; }
+fn put_INDEX(row: u32, column: u32, width: u32, values: vec4f) {
+  VALUES[(params.outs[INDEX].offset + row * params.outs[INDEX].stride + column) / 4u] ASSIGN values;
 }
 `;
 export const reduceMemory = `// Sums over the workgroup through workgroup memory. One more than THREADS a sum: neighbouring sums start in different banks.
@@ -303,14 +301,20 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 export const stage = `// Brings a tile of each operand of segment INDEX to workgroup memory: 4x4 blocks, whose column i holds four neighbours in m (or n) at k + i.
 fn block_a_INDEX(m: u32, k: u32) -> mat4x4f {
   let size = select(vec2u(params.segments[INDEX].k, params.segments[INDEX].m), vec2u(params.segments[INDEX].m, params.segments[INDEX].k), A_ALONG_K);
-  if (A_ALONG_K) { return transpose(mat4x4f(read_a_INDEX(m, k, size), read_a_INDEX(m + 1u, k, size), read_a_INDEX(m + 2u, k, size), read_a_INDEX(m + 3u, k, size))); }
-  return mat4x4f(read_a_INDEX(k, m, size), read_a_INDEX(k + 1u, m, size), read_a_INDEX(k + 2u, m, size), read_a_INDEX(k + 3u, m, size));
+  let at = select(vec2u(k, m), vec2u(m, k), A_ALONG_K);
+  var block: mat4x4f;
+  for (var i = 0u; i < 4u + NOTHING; i++) { block[i] = read_a_INDEX(at.x + i, at.y, size); }
+  if (A_ALONG_K) { return transpose(block); }
+  return block;
 }
 
 fn block_b_INDEX(n: u32, k: u32) -> mat4x4f {
   let size = select(vec2u(params.segments[INDEX].k, params.segments[INDEX].n), vec2u(params.segments[INDEX].n, params.segments[INDEX].k), B_ALONG_K);
-  if (B_ALONG_K) { return transpose(mat4x4f(read_b_INDEX(n, k, size), read_b_INDEX(n + 1u, k, size), read_b_INDEX(n + 2u, k, size), read_b_INDEX(n + 3u, k, size))); }
-  return mat4x4f(read_b_INDEX(k, n, size), read_b_INDEX(k + 1u, n, size), read_b_INDEX(k + 2u, n, size), read_b_INDEX(k + 3u, n, size));
+  let at = select(vec2u(k, n), vec2u(n, k), B_ALONG_K);
+  var block: mat4x4f;
+  for (var i = 0u; i < 4u + NOTHING; i++) { block[i] = read_b_INDEX(at.x + i, at.y, size); }
+  if (B_ALONG_K) { return transpose(block); }
+  return block;
 }
 
 fn stage_INDEX(m0: u32, n0: u32, k0: u32, slice: u32, lane: u32) {
@@ -319,18 +323,12 @@ fn stage_INDEX(m0: u32, n0: u32, k0: u32, slice: u32, lane: u32) {
       let at = place(index, A_QUADS, A_ALONG_K);
       let block = params.segments[INDEX].scale * block_a_INDEX(m0 + 4u * at.x, k0 + 4u * at.y);
       let first = (slice * TILE_K + 4u * at.y) * A_QUADS + at.x;
-      stage_a[first] = Staged(block[0]);
-      stage_a[first + A_QUADS] = Staged(block[1]);
-      stage_a[first + 2u * A_QUADS] = Staged(block[2]);
-      stage_a[first + 3u * A_QUADS] = Staged(block[3]);
+      for (var i = 0u; i < 4u + NOTHING; i++) { stage_a[first + i * A_QUADS] = Staged(block[i]); }
     } else {
       let at = place(index - A_BLOCKS, B_QUADS, B_ALONG_K);
       let block = block_b_INDEX(n0 + 4u * at.x, k0 + 4u * at.y);
       let first = (slice * TILE_K + 4u * at.y) * B_QUADS + at.x;
-      stage_b[first] = Staged(block[0]);
-      stage_b[first + B_QUADS] = Staged(block[1]);
-      stage_b[first + 2u * B_QUADS] = Staged(block[2]);
-      stage_b[first + 3u * B_QUADS] = Staged(block[3]);
+      for (var i = 0u; i < 4u + NOTHING; i++) { stage_b[first + i * B_QUADS] = Staged(block[i]); }
     }
   }
 }
@@ -496,7 +494,7 @@ export const viewScalar = `// Four neighbours of a row of VALUES, a matrix in ro
 fn READ(row: u32, column: u32, size: vec2u) -> vec4f {
   var four = vec4f();
   if (row >= size.x || column >= size.y) { return four; }
-  for (var i = 0u; i < min(4u, size.y - column); i++) { four[i] = VALUES[VIEW.x + row * VIEW.y + column + i]; }
+  for (var i = 0u; i < min(4u, size.y - column) + NOTHING; i++) { four[i] = VALUES[VIEW.x + row * VIEW.y + column + i]; }
   return four;
 }
 `;

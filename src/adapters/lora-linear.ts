@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { disposeWeight, dropout, linear, type FrozenWeight, type LowRank } from '../../kernels/index.js';
+import { disposeWeight, dropout, linear, type FrozenWeight, type LinearMember, type LowRank } from '../../kernels/index.js';
 import type { ForwardContext, FrozenLinear, Linear } from '../model/linear.js';
 import { squaredRowNorms } from './base-values.js';
 import { updatedNorms, type Magnitude } from './dora.js';
@@ -70,14 +70,20 @@ export class LoraLinear implements Linear {
     this.magnitude?.measure(await squaredRowNorms(this.weight), fresh, (squares) => updatedNorms(squares, () => linear(this.a as tf.Tensor2D, this.weight), this.low()));
   }
 
-  forward(x: tf.Tensor2D, context: ForwardContext): tf.Tensor2D {
+  /** Magnitudes need the result before the bias is in it. */
+  member(x: tf.Tensor2D, context: ForwardContext): LinearMember | undefined {
+    if (this.magnitude !== undefined) return undefined;
+    const seed = this.seed(context);
     const { bias } = this.base;
-    const dropped = this.dropoutRate === 0 || context.dropoutSeed === undefined ? undefined : this.seed(context.dropoutSeed);
-    if (this.magnitude === undefined) {
-      if (dropped === undefined) return linear(x, this.weight, { bias, lora: this.low() });
-      return tf.tidy(() => linear(x, this.weight, { bias, lora: this.low(), loraInput: dropout(x, this.dropoutRate, dropped) }));
-    }
+    return { weight: this.weight, bias, lora: this.low(), ...(seed === undefined ? {} : { loraInput: dropout(x, this.dropoutRate, seed) }) };
+  }
+
+  forward(x: tf.Tensor2D, context: ForwardContext): tf.Tensor2D {
     return tf.tidy(() => {
+      const member = this.member(x, context);
+      if (member !== undefined) return linear(x, member.weight, member);
+      const { bias } = this.base;
+      const dropped = this.seed(context);
       const factor = (this.magnitude as Magnitude).factor(() => linear(this.a as tf.Tensor2D, this.weight), this.low());
       if (dropped === undefined) {
         const y = tf.mul<tf.Tensor2D>(linear(x, this.weight, { lora: this.low() }), factor);
@@ -98,7 +104,9 @@ export class LoraLinear implements Linear {
     return { a: this.a as tf.Tensor2D, b: this.b as tf.Tensor2D, scale: this.scale };
   }
 
-  private seed(pass: number): number {
+  /** Of the dropout of a pass; undefined without. */
+  private seed({ dropoutSeed: pass }: ForwardContext): number | undefined {
+    if (this.dropoutRate === 0 || pass === undefined) return undefined;
     return (pass ^ Math.imul(this.index + 1, 0x9e3779b1)) >>> 0;
   }
 

@@ -4,7 +4,7 @@ import type { KvCache } from './cache.js';
 import type { ModelConfig } from './config.js';
 import type { LinearRole } from './families/family.js';
 import { splitGateUp, splitQkv, type Projections } from './fused.js';
-import type { ForwardContext, Linear } from './linear.js';
+import { forwardTogether, type ForwardContext, type Linear } from './linear.js';
 import { addNormalised, normalise, type NormWeights } from './norm.js';
 import type { RopeTables } from './rope.js';
 import type { LayerNorms } from './weights.js';
@@ -63,9 +63,8 @@ export class DecoderLayer {
   /** What attention adds to the residual stream; y `[tokens, hidden]` is normalised. */
   private attend(y: tf.Tensor2D, input: LayerInput, context: ForwardContext): tf.Tensor2D {
     return tf.tidy(() => {
-      const apply = (role: LinearRole, z: tf.Tensor2D): tf.Tensor2D => this.linear(role, z, context);
-      const projections: Projections = this.has('qkv') ? splitQkv(apply('qkv', y), this.config) : [apply('q', y), apply('k', y), apply('v', y)];
-      return this.sublayer('attention', apply('o', this.mix(projections, input)), context);
+      const projections = this.has('qkv') ? splitQkv(this.linear('qkv', y, context), this.config) : this.linears(['q', 'k', 'v'], y, context);
+      return this.sublayer('attention', this.linear('o', this.mix(projections, input), context), context);
     });
   }
 
@@ -73,12 +72,11 @@ export class DecoderLayer {
   private transform(y: tf.Tensor2D, context: ForwardContext): tf.Tensor2D {
     const { activation } = this.config;
     return tf.tidy(() => {
-      const apply = (role: LinearRole, z: tf.Tensor2D): tf.Tensor2D => this.linear(role, z, context);
       const inner = (): tf.Tensor2D => {
-        if (this.has('gateUp')) return swiglu(...splitGateUp(apply('gateUp', y)), activation);
-        return this.has('gate') ? swiglu(apply('gate', y), apply('up', y), activation) : gelu(apply('up', y), activation);
+        if (this.has('gateUp')) return swiglu(...splitGateUp(this.linear('gateUp', y, context)), activation);
+        return this.has('gate') ? swiglu(...this.linears(['gate', 'up'], y, context), activation) : gelu(this.linear('up', y, context), activation);
       };
-      return this.sublayer('mlp', apply('down', inner()), context);
+      return this.sublayer('mlp', this.linear('down', inner(), context), context);
     });
   }
 
@@ -102,11 +100,20 @@ export class DecoderLayer {
   }
 
   private linear(role: LinearRole, y: tf.Tensor2D, context: ForwardContext): tf.Tensor2D {
+    return this.slot(role).forward(y, context);
+  }
+
+  /** Several that read y. */
+  private linears<R extends readonly LinearRole[]>(roles: readonly [...R], y: tf.Tensor2D, context: ForwardContext): { readonly [K in keyof R]: tf.Tensor2D } {
+    return forwardTogether(roles.map((role) => this.slot(role)), y, context) as unknown as { readonly [K in keyof R]: tf.Tensor2D };
+  }
+
+  private slot(role: LinearRole): Linear {
     const { modules } = this.config.family;
     const name = `${modules.layer(this.index)}.${modules.linears[role] ?? role}`;
     const slot = this.host.linears.get(name);
     if (slot === undefined) throw new Error(`no linear layer ${name}`);
-    return slot.forward(y, context);
+    return slot;
   }
 
   private sublayer(part: 'attention' | 'mlp', y: tf.Tensor2D, context: ForwardContext): tf.Tensor2D {

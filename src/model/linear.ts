@@ -1,5 +1,5 @@
-import type * as tf from '@tensorflow/tfjs-core';
-import { disposeWeight, linear, type FrozenWeight } from '../../kernels/index.js';
+import * as tf from '@tensorflow/tfjs-core';
+import { disposeWeight, linear, linears, type FrozenWeight, type LinearMember } from '../../kernels/index.js';
 
 /** What a forward pass tells the layers it runs through. */
 export interface ForwardContext {
@@ -15,6 +15,19 @@ export interface Linear {
   readonly outFeatures: number;
   /** x `[tokens, in]` to `[tokens, out]`. */
   forward(x: tf.Tensor2D, context: ForwardContext): tf.Tensor2D;
+  /** What `linears` makes the same result of, together with other layers that read x; absent or undefined where only `forward` can. */
+  member?(x: tf.Tensor2D, context: ForwardContext): LinearMember | undefined;
+}
+
+/** The results of layers that read the same x, in one op where all of them can take part in one. */
+export function forwardTogether(layers: readonly Linear[], x: tf.Tensor2D, context: ForwardContext): tf.Tensor2D[] {
+  const [first, ...others] = layers;
+  if (first === undefined || others.length === 0) return layers.map((layer) => layer.forward(x, context));
+  return tf.tidy(() => {
+    const members = layers.map((layer) => layer.member?.(x, context));
+    if (members.some((member) => member === undefined)) return layers.map((layer) => layer.forward(x, context));
+    return linears(x, members as LinearMember[]);
+  });
 }
 
 /** The base model's own layer: dense or 4-bit, never trained. */
@@ -34,7 +47,11 @@ export class FrozenLinear implements Linear {
   }
 
   forward(x: tf.Tensor2D): tf.Tensor2D {
-    return linear(x, this.weight, this.bias === undefined ? {} : { bias: this.bias });
+    return linear(x, this.weight, { bias: this.bias });
+  }
+
+  member(): LinearMember {
+    return { weight: this.weight, bias: this.bias };
   }
 
   dispose(): void {

@@ -26,20 +26,20 @@ describeBackends('a step of LoRA on all seven linear layers', ['webgpu'], () => 
     return { own: two.own - one.own, stock };
   }
 
-  // Forward: 14 products, 2 norms, one of which adds, 2 of attention, 1 of the MLP. Backward: 28 products, 5 of attention, 2 norms, which sum the gradients that
-  // meet there, 1 of the MLP.
-  it('takes 55 own dispatches a layer, and one addition', () => {
+  // Four groups of layers share an input. Forward: 2 a group, 2 norms, one of which adds, 2 of attention, 1 of the MLP. Backward: 2 a group, 5 of attention, 2
+  // norms, which sum the gradients that meet there, 1 of the MLP. A device that binds fewer buffers than 15 takes more.
+  it('takes 29 own dispatches a layer, and one addition', () => {
     const { own, stock } = perLayer((step) => {
       const { loss, gradients } = step.gradients();
       return [loss, ...gradients];
     });
-    expect(own).toBeLessThanOrEqual(55);
+    expect(own).toBeLessThanOrEqual(29);
     expect(stock.length, stock.join()).toBeLessThanOrEqual(1);
   });
 
   it('updates the fourteen factors of a layer in seven dispatches more', () => {
     const withUpdate = perLayer((step) => [step.run()]);
-    expect(withUpdate.own).toBeLessThanOrEqual(55 + 7);
+    expect(withUpdate.own).toBeLessThanOrEqual(29 + 7);
     expect(withUpdate.stock.length, withUpdate.stock.join()).toBeLessThanOrEqual(1);
   });
 

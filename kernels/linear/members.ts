@@ -1,0 +1,68 @@
+import type * as tf from '@tensorflow/tfjs-core';
+import { quantizedAttrs, quantizedInputs, type QuantizedAttrs } from '../nf4-dequantize/weight.js';
+import type { FrozenWeight, LowRank } from '../types.js';
+
+/** One of the linear layers that read the same x. */
+export interface LinearMember {
+  readonly weight: FrozenWeight;
+  /** `[out]` */
+  readonly bias?: tf.Tensor1D | undefined;
+  readonly lora?: LowRank | undefined;
+  /** What the low-rank update reads instead of x (x after dropout), `[tokens, in]`. */
+  readonly loraInput?: tf.Tensor2D | undefined;
+}
+
+/** What an op knows of a member beside its tensors. */
+export interface MemberAttrs {
+  readonly rows: number;
+  readonly cols: number;
+  readonly scale: number;
+  /** 0 without a low-rank update. */
+  readonly rank: number;
+  /** Where its columns begin in xa and dyb, which all members share. */
+  readonly firstColumn: number;
+  /** Undefined for a float weight. */
+  readonly quantized: QuantizedAttrs | undefined;
+}
+
+export interface LinearAttrs {
+  readonly members: readonly MemberAttrs[];
+  /** Of the forward op, in the order of its inputs. */
+  readonly inputNames: readonly string[];
+}
+
+/** Tensors of a member by their names, as far as an op takes them: w or those of a 4-bit weight, bias, a, b, loraInput, dy. */
+export type MemberTensors<T> = Readonly<Record<string, T | undefined>>;
+
+/** The tensors of a member as inputs of an op. */
+export function namedMember({ weight, bias, lora, loraInput }: LinearMember, index: number): Record<string, tf.Tensor> {
+  const base = weight.kind === 'dense' ? { w: weight.values } : quantizedInputs(weight);
+  const own = { ...base, bias, a: lora?.a, b: lora?.b, loraInput };
+  return Object.fromEntries(Object.entries(own).flatMap(([name, tensor]) => (tensor === undefined ? [] : [[`${name}${index}`, tensor]])));
+}
+
+export function memberAttrs(members: readonly LinearMember[]): MemberAttrs[] {
+  let firstColumn = 0;
+  return members.map(({ weight, lora }) => {
+    const [rows, cols] = weight.shape;
+    const rank = lora?.a.shape[0] ?? 0;
+    const own = { rows, cols, scale: lora?.scale ?? 0, rank, firstColumn, quantized: weight.kind === 'dense' ? undefined : quantizedAttrs(weight) };
+    firstColumn += rank;
+    return own;
+  });
+}
+
+/** Columns of xa and dyb. */
+export function totalRank(members: readonly MemberAttrs[]): number {
+  return members.reduce((sum, { rank }) => sum + rank, 0);
+}
+
+/** The tensors of each member among an op's inputs. A group has fewer than ten. */
+export function membersOf<T>(inputs: Readonly<Record<string, T>>, count: number): MemberTensors<T>[] {
+  const members = Array.from({ length: count }, () => ({}) as Record<string, T>);
+  for (const [name, tensor] of Object.entries(inputs)) {
+    const member = members[Number(name.slice(-1))];
+    if (member !== undefined) member[name.slice(0, -1)] = tensor;
+  }
+  return members;
+}
