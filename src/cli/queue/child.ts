@@ -50,14 +50,14 @@ async function endOf(order: ChildOrder & { type: 'run' }, stopped: () => boolean
   let store: JobStore | undefined;
   try {
     const redis = await connect(order.url);
-    store = await claimRun(redis, order.id, order.owner, order.job, note);
+    store = await claimRun(redis, order.id, order.owner, order.job, (text) => note(`${order.job.run.id}: ${text}`));
     const error = await makeRun(order, store, stopped);
     if (store.lost) return { type: 'lost' };
     if (error !== undefined) return { type: 'failed', error };
     return { type: (await store.state(order.job.run)).finished === undefined ? 'stopped' : 'done' };
   } catch (error) {
     if (store?.lost === true) return { type: 'lost' };
-    if (!(error instanceof LowrankError)) note(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    if (!(error instanceof LowrankError)) note(`${order.job.run.id}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
     return { type: 'failed', error: error instanceof Error ? error.message : String(error) };
   }
 }
@@ -106,7 +106,7 @@ async function leaveOthersCheckpoint({ run }: RunJob, store: JobStore): Promise<
   await device.close();
   const before = await readInputs(checkpoint);
   if (before.backend === backend) return;
-  note(`${checkpoint.name} was computed on ${before.backend}, and this is ${backend}: the run begins anew`);
+  note(`${run.id}: ${checkpoint.name} was computed on ${before.backend}, and this is ${backend}: the run begins anew`);
   await store.dropCheckpoint();
 }
 

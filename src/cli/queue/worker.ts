@@ -70,7 +70,7 @@ export async function startWorker(request: WorkerRequest): Promise<RunningWorker
       onStart: (child) => children.set(id, child),
       onEnd: () => children.delete(id),
       onReport: (report) => {
-        if (report.type === 'note') log(`${job.name}: ${report.text}`);
+        if (report.type === 'note') log(report.text);
         else if (report.type === 'progress') job.updateProgress(report.progress).catch((error: unknown) => log(`${job.name}: ${String(error)}`));
       },
     });
