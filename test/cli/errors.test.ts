@@ -186,10 +186,10 @@ describe('other commands refuse', () => {
   });
 
   it('an adapter that asks for what is not there', async () => {
-    await editJson('adapter/adapter_config.json', { use_dora: true, bias: 'all' });
+    await editJson('adapter/adapter_config.json', { bias: 'all', lora_bias: true });
     const { status, stderr } = await lowrank('generate', ...model(), '--adapter', inFolder('adapter'), '--prompt-tokens', '1');
     expect(status).toBe(3);
-    expect(stderr).toMatch(/adapter_config\.json: use_dora: true is not supported; bias: "all" is not supported/);
+    expect(stderr).toMatch(/adapter_config\.json: bias: "all" is not supported; lora_bias: true is not supported/);
   });
 
   it('a model whose weights do not fit, in inspect too', async () => {
@@ -208,7 +208,7 @@ describe('other commands refuse', () => {
 
   it('prompts that cannot be continued', async () => {
     const outcome = (...args: string[]): Promise<{ status: number | null; stderr: string }> => lowrank('generate', ...model(), ...args);
-    expect((await outcome()).stderr).toContain('give one of --prompt, --messages and --prompt-tokens');
+    expect((await outcome()).stderr).toContain('give one of --prompt, --messages, --prompt-tokens and --requests');
     expect(await outcome('--prompt', 'a')).toMatchObject({ status: 2, stderr: expect.stringContaining('has no tokenizer.json') });
     expect(await outcome('--prompt-tokens', '1,99')).toMatchObject({ status: 3, stderr: expect.stringContaining('the prompt holds token 99; the model has 32') });
     expect(await outcome('--prompt-tokens', '1,x')).toMatchObject({ status: 2, stderr: expect.stringContaining('--prompt-tokens x: expected an integer') });
