@@ -22,6 +22,8 @@ export interface GrowthOptions {
   readonly lengths: readonly number[];
   /** Bytes that a plan says a step takes. */
   readonly plannedBytes: (dims: Dims) => number;
+  /** Processor time that this process has taken so far, where the surroundings can tell: what others do on a busy machine disturbs it less. */
+  readonly processCpuMs?: () => number;
   readonly onPhase?: (what: string) => void;
 }
 
@@ -29,24 +31,40 @@ export interface GrowthOptions {
 const OVERHEAD_RANK = 16;
 
 export interface GrowthMeasurement {
-  readonly time: readonly { readonly tokens: number; readonly step_ms: number; readonly tokens_per_second: number; /** From the line, relative. */ readonly deviation: number }[];
+  readonly time: readonly { readonly tokens: number; readonly step_ms: number; readonly cpu_ms: number | null; readonly tokens_per_second: number; /** From the line, relative. */ readonly deviation: number }[];
   /** step_ms ≈ fixed_ms + ms_per_token · tokens, of least relative squares. */
-  readonly line: { readonly fixed_ms: number; readonly ms_per_token: number; readonly worst_deviation: number };
+  readonly line: GrowthLine;
+  /** The same of processor time. */
+  readonly cpu_line: GrowthLine | null;
   readonly memory: readonly { readonly length: number; readonly planned_bytes: number; readonly measured_bytes: number; /** measured / planned. */ readonly ratio: number }[];
   /** Forward pass and gradient of the input through all layers, without and with adapters, in alternation. */
-  readonly adapters: { readonly rank: number; readonly without_ms: number; readonly with_ms: number; readonly overhead: number };
+  readonly adapters: { readonly rank: number; readonly without_ms: number; readonly with_ms: number; readonly overhead: number; readonly cpu_overhead: number | null };
+}
+
+export interface GrowthLine {
+  readonly fixed_ms: number;
+  readonly ms_per_token: number;
+  readonly worst_deviation: number;
+}
+
+/** Medians. */
+interface Timing {
+  readonly ms: number;
+  readonly cpuMs: number | null;
 }
 
 /** How time and memory of a step grow, and what adapters add to it. */
 export async function benchGrowth(options: GrowthOptions): Promise<GrowthMeasurement> {
   const { dims, tokens, lengths, onPhase } = options;
-  const times: { tokens: number; step_ms: number }[] = [];
+  const times: { tokens: number; step_ms: number; cpu_ms: number | null }[] = [];
   for (const count of tokens) {
     const batch = Math.max(1, Math.round(count / dims.seq));
     onPhase?.(`${batch} rows of ${dims.seq} tokens`);
-    times.push({ tokens: batch * dims.seq, step_ms: await timeOf({ ...dims, batch }, options) });
+    const { ms, cpuMs } = await timeOf({ ...dims, batch }, options);
+    times.push({ tokens: batch * dims.seq, step_ms: ms, cpu_ms: cpuMs });
   }
-  const line = fitLine(times);
+  const line = lineThrough(times);
+  const ofCpu = times.flatMap(({ tokens: count, cpu_ms: ms }) => (ms === null ? [] : [{ tokens: count, step_ms: ms }]));
   const memory = [];
   for (const length of lengths) {
     onPhase?.(`memory of a row of ${length} tokens`);
@@ -55,17 +73,31 @@ export async function benchGrowth(options: GrowthOptions): Promise<GrowthMeasure
     memory.push({ length, planned_bytes: planned, measured_bytes: measured, ratio: measured / planned });
   }
   onPhase?.('what adapters add');
-  const deviation = ({ tokens: n, step_ms: ms }: { tokens: number; step_ms: number }): number => ms / (line.fixed_ms + line.ms_per_token * n) - 1;
   return {
-    time: times.map((point) => ({ ...point, tokens_per_second: (1000 * point.tokens) / point.step_ms, deviation: deviation(point) })),
-    line: { ...line, worst_deviation: Math.max(...times.map((point) => Math.abs(deviation(point)))) },
+    time: times.map((point) => ({ ...point, tokens_per_second: (1000 * point.tokens) / point.step_ms, deviation: deviationFrom(line, point) })),
+    line,
+    cpu_line: ofCpu.length === 0 ? null : lineThrough(ofCpu),
     memory,
     adapters: await adapterOverhead(options),
   };
 }
 
+interface Point {
+  readonly tokens: number;
+  readonly step_ms: number;
+}
+
+function lineThrough(points: readonly Point[]): GrowthLine {
+  const line = fitLine(points);
+  return { ...line, worst_deviation: Math.max(...points.map((point) => Math.abs(deviationFrom(line, point)))) };
+}
+
+function deviationFrom(line: Pick<GrowthLine, 'fixed_ms' | 'ms_per_token'>, { tokens, step_ms: ms }: Point): number {
+  return ms / (line.fixed_ms + line.ms_per_token * tokens) - 1;
+}
+
 /** The line through (tokens, ms) whose relative errors have the least squares. */
-export function fitLine(points: readonly { readonly tokens: number; readonly step_ms: number }[]): { fixed_ms: number; ms_per_token: number } {
+export function fitLine(points: readonly Point[]): { fixed_ms: number; ms_per_token: number } {
   let [w, wx, wxx, wy, wxy] = [0, 0, 0, 0, 0];
   for (const { tokens: x, step_ms: y } of points) {
     const weight = 1 / (y * y);
@@ -81,16 +113,12 @@ export function fitLine(points: readonly { readonly tokens: number; readonly ste
   return { fixed_ms: (wy * wxx - wxy * wx) / determinant, ms_per_token: (w * wxy - wx * wy) / determinant };
 }
 
-async function timeOf(dims: Dims, { rank, quantize, gradientCheckpointing, steps, warmup }: GrowthOptions): Promise<number> {
+async function timeOf(dims: Dims, { rank, quantize, gradientCheckpointing, steps, warmup, processCpuMs }: GrowthOptions): Promise<Timing> {
   const step = BenchStep.create(dims, rank, quantize, gradientCheckpointing);
   try {
-    const times: number[] = [];
-    for (let i = 0; i < warmup + steps; i++) {
-      const start = performance.now();
-      await drained(step.run());
-      if (i >= warmup) times.push(performance.now() - start);
-    }
-    return median(times);
+    const timer = new Timer(processCpuMs);
+    for (let i = 0; i < warmup + steps; i++) await timer.time(async () => drained(step.run()), i >= warmup);
+    return timer.medians();
   } finally {
     step.dispose();
   }
@@ -115,7 +143,7 @@ async function bytesOf(dims: Dims, { rank, quantize, gradientCheckpointing }: Gr
   }
 }
 
-async function adapterOverhead({ dims, quantize, steps, warmup }: GrowthOptions): Promise<GrowthMeasurement['adapters']> {
+async function adapterOverhead({ dims, quantize, steps, warmup, processCpuMs }: GrowthOptions): Promise<GrowthMeasurement['adapters']> {
   const step = BenchStep.create(dims, OVERHEAD_RANK, quantize);
   const { decoder, adapter } = step;
   const { batch, seq, hidden } = dims;
@@ -124,35 +152,53 @@ async function adapterOverhead({ dims, quantize, steps, warmup }: GrowthOptions)
   const own = decoder.embedding;
   // The gradient of what the first layer reads is wanted, not that of a token.
   const given: Embedding = { name: own.name, forward: () => tf.clone(x) };
-  const run = async (): Promise<number> => {
-    const start = performance.now();
+  const run = async (): Promise<void> => {
     const { value, gradients } = valueAndGradients(() => tf.sum(decoder.hidden({ ids, batch, length: seq })), [x]);
     tf.dispose(gradients);
     await drained(value);
-    return performance.now() - start;
   };
-  const [plain, adapted]: [number[], number[]] = [[], []];
+  const [plain, adapted] = [new Timer(processCpuMs), new Timer(processCpuMs)];
   try {
     for (let i = 0; i < warmup + steps; i++) {
       for (const attached of [false, true]) {
         if (attached) adapter.attach();
         else adapter.detach();
         decoder.embedding = given;
-        const ms = await run();
+        await (attached ? adapted : plain).time(run, i >= warmup);
         decoder.embedding = own;
-        if (i >= warmup) (attached ? adapted : plain).push(ms);
       }
     }
   } finally {
     tf.dispose([x, ids]);
     step.dispose();
   }
-  const [without, together] = [median(plain), median(adapted)];
-  return { rank: OVERHEAD_RANK, without_ms: without, with_ms: together, overhead: together / without - 1 };
+  const [without, together] = [plain.medians(), adapted.medians()];
+  const cpu = without.cpuMs === null || together.cpuMs === null ? null : together.cpuMs / without.cpuMs - 1;
+  return { rank: OVERHEAD_RANK, without_ms: without.ms, with_ms: together.ms, overhead: together.ms / without.ms - 1, cpu_overhead: cpu };
 }
 
 async function drained(loss: tf.Scalar): Promise<number> {
   const value = (await loss.data())[0] as number;
   loss.dispose();
   return value;
+}
+
+/** Collects what repeated work takes. */
+class Timer {
+  private readonly wall: number[] = [];
+  private readonly cpu: number[] = [];
+
+  constructor(private readonly cpuMs: (() => number) | undefined) {}
+
+  async time(work: () => Promise<unknown>, counts: boolean): Promise<void> {
+    const [start, cpuStart] = [performance.now(), this.cpuMs?.() ?? 0];
+    await work();
+    if (!counts) return;
+    this.wall.push(performance.now() - start);
+    if (this.cpuMs !== undefined) this.cpu.push(this.cpuMs() - cpuStart);
+  }
+
+  medians(): Timing {
+    return { ms: median(this.wall), cpuMs: this.cpu.length === 0 ? null : median(this.cpu) };
+  }
 }

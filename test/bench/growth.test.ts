@@ -33,11 +33,15 @@ for (const backend of ['wasm', 'webgpu'] as const) {
         adapter: { method: 'lora', ...benchLora(3) },
       }).total;
 
+    let cpu = 0;
     it('grow as measured beside the plan, and leave nothing behind', async () => {
       await expectNoLeak(async () => {
         // Weights and activations that are large beside what a kernel has for itself.
         const dims = { ...DIMS, hidden: 96, ffn: 256, vocab: 1000 };
-        const report = await benchGrowth({ ...MODEL, dims, steps: 2, warmup: 1, tokens: [8, 16, 32], lengths: [64, 200], plannedBytes });
+        const report = await benchGrowth({ ...MODEL, dims, steps: 2, warmup: 1, tokens: [8, 16, 32], lengths: [64, 200], plannedBytes, processCpuMs: () => (cpu += 3) });
+        expect(report.time.map(({ cpu_ms }) => cpu_ms)).toEqual([3, 3, 3]);
+        expect(report.cpu_line?.worst_deviation).toBeCloseTo(0, 9);
+        expect(report.adapters.cpu_overhead).toBe(0);
         expect(report.time.map(({ tokens }) => tokens)).toEqual([8, 16, 32]);
         for (const { tokens, step_ms, tokens_per_second } of report.time) expect(tokens_per_second).toBeCloseTo((1000 * tokens) / step_ms, 6);
         expect(report.line.worst_deviation).toBe(Math.max(...report.time.map(({ deviation }) => Math.abs(deviation))));

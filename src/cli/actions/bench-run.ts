@@ -22,6 +22,11 @@ export interface GrowthFlags extends RunFlags {
 
 export type DriftFlags = RunFlags;
 
+function processCpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
 /** Times and measures steps of growing size. */
 export async function runGrowthBench(flags: GrowthFlags): Promise<void> {
   await onDevice(flags, async (device) => {
@@ -33,7 +38,7 @@ export async function runGrowthBench(flags: GrowthFlags): Promise<void> {
         quantization: quantize === 'none' ? undefined : { quantType: quantize, doubleQuant: true },
         adapter: { method: 'lora', ...benchLora(rank) },
       }).total;
-    const measured = await benchGrowth({ ...{ dims: dimsOf(flags), rank, quantize, steps, warmup, tokens, lengths, plannedBytes }, gradientCheckpointing: checkpointing, onPhase: tell });
+    const measured = await benchGrowth({ ...{ dims: dimsOf(flags), rank, quantize, steps, warmup, tokens, lengths, plannedBytes, processCpuMs }, gradientCheckpointing: checkpointing, onPhase: tell });
     const report = { ...heading('growth', flags, device), rank, quant: quantize, gradient_checkpointing: checkpointing, ...measured };
     process.stdout.write(flags.json === true ? `${JSON.stringify(report)}\n` : renderGrowth(report));
   });
@@ -51,10 +56,7 @@ export async function runDriftBench(flags: DriftFlags): Promise<void> {
         const { rss, heapUsed } = process.memoryUsage();
         return { resident: rss, heap: heapUsed };
       },
-      processCpuMs: () => {
-        const { user, system } = process.cpuUsage();
-        return (user + system) / 1000;
-      },
+      processCpuMs,
       onStep: (step, ms) => {
         if (step % tenth === 0) tell(`step ${step} of ${steps}: ${ms.toFixed(1)} ms`);
       },
