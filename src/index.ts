@@ -7,7 +7,7 @@
  */
 
 // Runs and sessions.
-export { finetune, quantizationOf, type FinetuneCallbacks, type FinetuneRequest, type FinetuneResult, type RunData, type RunPlan } from './finetune.js';
+export { finetune, finetuneOn, quantizationOf, SharedParts, type FinetuneCallbacks, type FinetuneRequest, type FinetuneResult, type RunData, type RunPlan } from './finetune.js';
 export { openSession, type Session, type SessionRequest } from './session.js';
 
 // Errors, each with the exit status of the command line.
@@ -78,6 +78,17 @@ export { checkpointName, type CheckpointInfo } from './resume/checkpoint.js';
 export { MANIFEST_FILE, manifestProblem } from './resume/manifest.js';
 export { readTrainState, trainStateFiles, type TrainState } from './train/state.js';
 export { train, type EvalMetrics, type StepMetrics, type TrainCallbacks, type TrainRequest, type TrainResult } from './train/trainer.js';
+
+// Ablations: many runs, their table, the subspaces that they found.
+export { parseAblation, type AblationConfig } from './ablation/config.js';
+export type { Evaluation } from './ablation/evaluation.js';
+export { ablationFiles } from './ablation/files.js';
+export { recommendRank, type RankLosses, type Recommendation } from './ablation/recommend.js';
+export { runAblation, type AblationCallbacks, type AblationRequest, type AblationState } from './ablation/runner.js';
+export { planRuns, type AblationRun } from './ablation/runs.js';
+export type { AblationStore, RunStore } from './ablation/store.js';
+export { subspaceSimilarity, updateSpectrum } from './ablation/subspace.js';
+export { summarise, type Summary } from './ablation/summary.js';
 
 // Evaluation and generation.
 export { generate, type Generated, type GenerateOptions } from './eval/generate.js';
