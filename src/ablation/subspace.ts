@@ -11,9 +11,30 @@ export interface LowRankUpdate {
   readonly scale: number;
 }
 
-/** The right singular directions of A, `[rank, in]`, orthonormal rows, that of the largest singular value first. */
+/**
+ * The right singular directions of A, `[rank, in]`, orthonormal rows, that of the largest singular value first. Aᵀ = Q·R, so A and Rᵀ,
+ * which is `[rank, rank]`, have the same left ones: U·Σ·Vᵀ = A gives Vᵀ = Σ⁻¹·Uᵀ·A.
+ */
 export function rightDirections({ a, rank, inFeatures }: Pick<LowRankUpdate, 'a' | 'rank' | 'inFeatures'>): Float64Array {
-  return truncatedSvd(a, rank, inFeatures, rank).vt;
+  const count = Math.min(rank, inFeatures);
+  const r = triangularFactor(turned(a, rank, inFeatures), inFeatures, rank);
+  const { u, s } = truncatedSvd(Float32Array.from(turned(r, count, rank)), rank, count, count);
+  const directions = new Float64Array(count * inFeatures);
+  for (let k = 0; k < count; k++) {
+    const sigma = s[k] as number;
+    if (sigma === 0) continue;
+    const direction = directions.subarray(k * inFeatures, (k + 1) * inFeatures);
+    for (let row = 0; row < rank; row++) {
+      const weight = (u[row * count + k] as number) / sigma;
+      for (let j = 0; j < inFeatures; j++) direction[j] = (direction[j] as number) + weight * (a[row * inFeatures + j] as number);
+    }
+  }
+  return directions;
+}
+
+/** `[rows, cols]` to `[cols, rows]`. */
+function turned(matrix: ArrayLike<number>, rows: number, cols: number): Float64Array {
+  return Float64Array.from({ length: rows * cols }, (_, k) => matrix[(k % rows) * cols + Math.floor(k / rows)] as number);
 }
 
 /**
@@ -55,8 +76,7 @@ export function meanTable(tables: readonly (readonly (readonly number[])[])[]): 
  * of R₁·R₂ᵀ, which is `[rank, rank]`: ΔW itself is never made.
  */
 export function updateSpectrum({ a, b, rank, inFeatures, outFeatures, scale }: LowRankUpdate): number[] {
-  const turned = Float64Array.from({ length: a.length }, (_, k) => a[(k % rank) * inFeatures + Math.floor(k / rank)] as number);
-  const [left, right] = [triangularFactor(b, outFeatures, rank), triangularFactor(turned, inFeatures, rank)];
+  const [left, right] = [triangularFactor(b, outFeatures, rank), triangularFactor(turned(a, rank, inFeatures), inFeatures, rank)];
   const [rows, cols] = [Math.min(outFeatures, rank), Math.min(inFeatures, rank)];
   const core = new Float32Array(rows * cols);
   for (let i = 0; i < rows; i++) {

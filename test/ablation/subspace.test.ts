@@ -53,6 +53,16 @@ describe('the similarity of subspaces', () => {
   });
 });
 
+it('the directions of a wide A, and of one with more rows than columns, are those of its whole decomposition', () => {
+  for (const [rank, inFeatures] of [[6, 40], [9, 5]] as const) {
+    const a = normals(new Random(5, 'directions'), rank * inFeatures, 1);
+    const count = Math.min(rank, inFeatures);
+    const wanted = truncatedSvd(a, rank, inFeatures, rank).vt;
+    const phi = subspaceSimilarity(rightDirections({ a, rank, inFeatures }), count, wanted, count);
+    for (let i = 0; i < count; i++) expect(phi[i]?.[i]).toBeCloseTo(1, 6);
+  }
+});
+
 describe('the spectrum of an update', () => {
   it('is that of the dense product, without making it', () => {
     fc.assert(
