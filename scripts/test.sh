@@ -10,6 +10,7 @@ export PATH="$PWD/node_modules/.bin:$PATH"
 export GALLIVM_PERF=${GALLIVM_PERF:-nopt}
 
 bash scripts/install-software-vulkan.sh || echo 'Going on without WebGPU'
+bash scripts/install-redis.sh || echo 'Going on without Redis'
 
 if [ $# -eq 0 ]; then
   tsc --noEmit

@@ -12,7 +12,7 @@ import { noRedis, startRedis } from '../../support/redis.js';
 import { countingRows, toJsonl, writeTinyModel } from '../../support/tiny-model.js';
 
 /** Long enough to be killed in the middle, with a checkpoint every few steps. */
-const STEPS = 60;
+const STEPS = 50;
 const ABLATION = `
 base:
   model: ./model
@@ -92,7 +92,7 @@ describe.skipIf(noRedis !== undefined)(`an ablation over several machines${noRed
     return { ablation, runs, adapters, lines, subspace: await readFile(join(out, 'subspace.json'), 'utf8') };
   }
 
-  it('comes to what one machine comes to, although a worker is killed in the middle of a run and the collector leaves', async () => {
+  it('comes to what one machine comes to, although the collector leaves, a worker is killed in the middle of a run and another is told to end', async () => {
     const local = await ablate(['--no-estimate', '--jobs', '1']);
     expect(local.status, local.stderr).toBe(1);
     const expected = await results();
@@ -105,17 +105,28 @@ describe.skipIf(noRedis !== undefined)(`an ablation over several machines${noRed
 
     // A worker dies when there is a checkpoint to go on from.
     const first = worker('first', []);
-    const reached = await checkpointOf(4);
+    await checkpointOf(4);
     for (const child of processes) if (child.spawnargs.includes('first')) child.kill('SIGKILL');
-    expect((await first).status).toBe(null);
+    const killed = await first;
+    expect(killed.status).toBe(null);
+    const reached = await checkpointOf(4);
 
-    const [collected, drained] = await Promise.all([ablate(['--queue', redis.url]), worker('second', ['--drain'])]);
+    // The next is told to end: it writes a checkpoint, and the run goes back at once.
+    const second = worker('second', []);
+    await checkpointOf(reached + 8);
+    for (const child of processes) if (child.spawnargs.includes('second')) child.kill('SIGTERM');
+    const ended = await second;
+    expect(ended.status, ended.stderr).toBe(143);
+    expect(ended.stderr).toContain('back into the queue');
+    const [collected, drained] = await Promise.all([ablate(['--queue', redis.url]), worker('third', ['--drain'])]);
     expect(drained.status, drained.stderr).toBe(0);
-    expect(drained.stderr).toContain('second: 3 runs done, 1 failed');
+    const told = [killed, ended, drained].map(({ stderr }) => stderr).join('');
+    expect([...told.matchAll(/: done$/gm)]).toHaveLength(3);
+    expect([...told.matchAll(/: failed: /g)]).toHaveLength(1);
     expect(collected.status, collected.stderr).toBe(1);
     expect(collected.stderr).toContain('1 of 4 runs failed');
-    const resumed = Number(/second goes on after step (\d+)/.exec(collected.stderr)?.[1]);
-    expect(resumed).toBeGreaterThanOrEqual(reached);
+    const resumed = Number(/third goes on after step (\d+)/.exec(collected.stderr)?.[1]);
+    expect(resumed).toBeGreaterThanOrEqual(reached + 8);
     expect(resumed).toBeLessThan(STEPS);
     expect(await results()).toEqual(expected);
 
