@@ -1,8 +1,8 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { QuantizedAttrs } from '../nf4-dequantize/weight.js';
 import { weightArgs } from '../nf4-dequantize/wasm-weight.js';
-import { parallelFor } from '../runtime/threads.js';
-import { wasmExports, wasmOffset } from '../runtime/wasm.js';
+import { parallelFor, threadCount } from '../runtime/threads.js';
+import { wasmExports, wasmMemory, wasmOffset, withWasmScratch } from '../runtime/wasm.js';
 import { matmulSizes, type MatmulForm } from './form.js';
 import { wasmSource } from './wasm.generated.js';
 
@@ -16,6 +16,10 @@ const DECODING = 2;
 /** Nanoseconds: a product with both operands in the cache; a value of a weight read from memory. */
 const PRODUCT_NS = 0.05;
 const VALUE_NS = 0.2;
+
+/** As gemmParts in wasm.ts reads them; scale and the offset of a 4-bit weight's nested scales are float32. */
+const PART_BYTES = 72;
+const FLOAT_FIELDS: readonly number[] = [6, 16];
 
 /** A 4-bit right operand: the tensors of the weight by input name, and its attributes. */
 export interface QuantizedOperand {
@@ -56,7 +60,39 @@ export function wasmGemm(backend: unknown, x: TensorInfo, w: TensorInfo | Quanti
 
 /** Products of one left operand with several right ones, each into columns of its y. */
 export function wasmGemms(backend: unknown, factor: Factor, parts: readonly GemmPart[], form: MatmulForm): void {
-  for (const part of parts) single(backend, factor, part, form);
+  // On many threads each would pack, or decode, all of the right operands for its few rows.
+  if (parts.length > 1 && form !== 'tn' && (factor.x.shape[0] as number) >= FEWEST * threadCount(backend)) together(backend, factor, parts, form);
+  else for (const part of parts) single(backend, factor, part, form);
+}
+
+/** One job over the rows of x, which are packed once for all parts. */
+function together(backend: unknown, { x, first = 0, columns }: Factor, parts: readonly GemmPart[], form: 'nt' | 'nn'): void {
+  const [n, ldx] = x.shape as [number, number];
+  const inner = columns ?? ldx;
+  let cols = 0;
+  withWasmScratch(backend, PART_BYTES * parts.length, (table) => {
+    const view = new DataView(wasmMemory(backend).buffer);
+    parts.forEach(({ w, y, first: firstOfY = 0, scale = 1, accumulate, bias, columns: own }, i) => {
+      const quantized = 'attrs' in w ? w : undefined;
+      const [rows, width] = ('attrs' in w ? [w.attrs.rows, w.attrs.cols] : w.shape) as [number, number];
+      const m = form === 'nt' ? rows : (own ?? width);
+      cols += m;
+      const kind = (form === 'nt' ? 0 : 1) + (quantized === undefined ? 0 : 2);
+      const fields = [
+        ...['attrs' in w ? 0 : wasmOffset(backend, w), width, kind, wasmOffset(backend, y) + 4 * firstOfY, y.shape[1] as number, m],
+        ...[scale, accumulate === true ? 1 : 0, bias === undefined ? 0 : wasmOffset(backend, bias)],
+        ...(quantized === undefined ? [] : weightArgs(backend, quantized.inputs, quantized.attrs)),
+      ];
+      fields.forEach((value, field) => {
+        const at = table + PART_BYTES * i + 4 * field;
+        if (FLOAT_FIELDS.includes(field)) view.setFloat32(at, value, true);
+        else view.setInt32(at, value, true);
+      });
+    });
+    const module = wasmExports<{ scratchBytes(): number }>(backend, wasmSource);
+    const args = [wasmOffset(backend, x) + 4 * first, ldx, 0, inner, table, parts.length];
+    parallelFor(backend, wasmSource, 'gemmParts', args, { count: n, cost: inner * cols * PRODUCT_NS, align: ROWS_OF_TILE, fewest: FEWEST, scratchBytes: module.scratchBytes() });
+  });
 }
 
 function single(backend: unknown, { x, first: firstOfX = 0, columns: columnsOfX }: Factor, part: GemmPart, form: MatmulForm): void {

@@ -13,6 +13,8 @@ const FEW_ROWS: i32 = 4;
 /** Rows, and columns, whose panels are packed at a time. */
 const MC: i32 = 100;
 const NC: i32 = 384;
+/** Bytes that describe a right operand of gemmParts. */
+const PART: i32 = 72;
 
 /** Bytes of scratch that a thread's part wants, 16-byte aligned. */
 export function scratchBytes(): i32 {
@@ -80,6 +82,81 @@ function gemm(
       }
     }
   }
+}
+
+/**
+ * Products of one left operand with several right ones, side by side: rows of a are packed once for up to NC columns of all of them. parts
+ * points to PART bytes each: b, ldb, bKind, c, ldc, columns, alpha (f32), accumulate, bias, then, for a 4-bit b, what setWeight takes.
+ */
+export function gemmParts(a: usize, lda: i32, aColumns: i32, k: i32, parts: usize, count: i32, begin: i32, end: i32, scratch: usize): void {
+  const packedA = scratch;
+  const packedB = packedA + ((MC * KC) << 2);
+  const rows = packedB + ((KC * NC) << 2);
+  const tile = rows + ((NR * KC) << 2);
+  const table = tile + ((MR * NR) << 2);
+  for (let i = 0; i < count; i++) {
+    const part = parts + i * PART;
+    const bias = load<i32>(part, 32);
+    if (bias) fillRows(bias, load<i32>(part, 12), load<i32>(part, 16), begin, end, 0, load<i32>(part, 20));
+  }
+  const pieces = (k + KC - 1) / KC;
+  const piece = (k + pieces - 1) / pieces;
+  let first = 0, firstCol = 0;
+  while (first < count) {
+    // The block of columns [first, firstCol) to [last, lastCol): whole panels, NC columns at most.
+    let last = first, lastCol = firstCol;
+    for (let p = 0; p < k; p += piece) {
+      const kc = min(piece, k - p);
+      let panels = 0;
+      last = first;
+      lastCol = firstCol;
+      while (last < count && panels < NC / NR) {
+        const part = parts + last * PART;
+        const cols = load<i32>(part, 20);
+        const kind = load<i32>(part, 8);
+        const nc = min((NC / NR - panels) * NR, cols - lastCol);
+        if (kind > 1) setPart(part);
+        packColumns(load<i32>(part), load<i32>(part, 4), kind, p, kc, lastCol, nc, packedB + ((panels * NR * kc) << 2), rows, table);
+        panels += (nc + NR - 1) / NR;
+        lastCol += nc;
+        if (lastCol == cols) {
+          last++;
+          lastCol = 0;
+        }
+      }
+      for (let row = begin; row < end; row += MC) {
+        const mc = min(MC, end - row);
+        packRows(a, lda, aColumns, p, kc, row, mc, packedA);
+        let index = first, col = firstCol;
+        for (let j = 0; j < panels; j++) {
+          const part = parts + index * PART;
+          const cols = load<i32>(part, 20);
+          const ldc = load<i32>(part, 16);
+          const alpha = load<f32>(part, 24);
+          const add = load<i32>(part, 28) | i32(load<i32>(part, 32) != 0) | i32(p > 0);
+          const panelB = packedB + ((j * NR * kc) << 2);
+          const full = cols - col >= NR;
+          for (let i = 0; i < mc; i += MR) {
+            const at = load<i32>(part, 12) + (((row + i) * ldc + col) << 2);
+            multiply(packedA + ((i * kc) << 2), panelB, kc, tile);
+            if (full && mc - i >= MR) putTile(tile, at, ldc << 2, alpha, add);
+            else putCorner(tile, at, ldc << 2, min(MR, mc - i), min(NR, cols - col), alpha, add);
+          }
+          col += NR;
+          if (col >= cols) {
+            index++;
+            col = 0;
+          }
+        }
+      }
+    }
+    first = last;
+    firstCol = lastCol;
+  }
+}
+
+function setPart(part: usize): void {
+  setWeight(load<i32>(part, 36), load<i32>(part, 40), load<i32>(part, 44), load<i32>(part, 48), load<i32>(part, 52), load<i32>(part, 56), load<i32>(part, 60), load<f32>(part, 64), load<i32>(part, 68));
 }
 
 /** gemm with both operands along k: every row of b, decoded if need be, meets all rows of a. rows is scratch for decoded values, [8, KC]. */

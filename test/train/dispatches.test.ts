@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, it } from 'vitest';
 import { BenchStep } from '../../src/bench/train-step.js';
+import { openWebGpu, requestAdapter } from '../../src/device/webgpu.js';
 import { describeBackends } from '../support/backends.js';
 import { countDispatches } from '../support/dispatches.js';
 
@@ -26,20 +27,20 @@ describeBackends('a step of LoRA on all seven linear layers', ['webgpu'], () => 
     return { own: two.own - one.own, stock };
   }
 
-  // Four groups of layers share an input. Forward: 2 a group, 2 norms, one of which adds, 2 of attention, 1 of the MLP. Backward: 2 a group, 5 of attention, 2
-  // norms, which sum the gradients that meet there, 1 of the MLP. A device that binds fewer buffers than 15 takes more.
-  it('takes 29 own dispatches a layer, and one addition', () => {
-    const { own, stock } = perLayer((step) => {
-      const { loss, gradients } = step.gradients();
-      return [loss, ...gradients];
-    });
-    expect(own).toBeLessThanOrEqual(29);
+  const training = (step: BenchStep): tf.Tensor[] => {
+    const { loss, gradients } = step.gradients();
+    return [loss, ...gradients];
+  };
+
+  it('takes 34 own dispatches a layer with eight buffers a shader, and one addition', () => {
+    const { own, stock } = perLayer(training);
+    expect(own).toBeLessThanOrEqual(34);
     expect(stock.length, stock.join()).toBeLessThanOrEqual(1);
   });
 
   it('updates the fourteen factors of a layer in seven dispatches more', () => {
     const withUpdate = perLayer((step) => [step.run()]);
-    expect(withUpdate.own).toBeLessThanOrEqual(29 + 7);
+    expect(withUpdate.own).toBeLessThanOrEqual(34 + 7);
     expect(withUpdate.stock.length, withUpdate.stock.join()).toBeLessThanOrEqual(1);
   });
 
@@ -65,5 +66,16 @@ describeBackends('a step of LoRA on all seven linear layers', ['webgpu'], () => 
     expect(made[0]).toBeGreaterThan(0);
     expect(made.slice(2)).toEqual([0, 0]);
     step.dispose();
+  });
+
+  // Four groups of layers share an input. Forward: 2 a group, 2 norms, one of which adds, 2 of attention, 1 of the MLP. Backward: 2 a group, 5 of attention, 2
+  // norms, which sum the gradients that meet there, 1 of the MLP.
+  it('takes 29 on a device as users open it, where that binds 15 buffers', async (context) => {
+    const adapter = (await requestAdapter(navigator.gpu)) as GPUAdapter;
+    if (adapter.limits.maxStorageBuffersPerShaderStage < 15) context.skip();
+    // In the place of the suite's own device: this test is the last.
+    const device = await openWebGpu(adapter, 'for a test');
+    expect(perLayer(training).own).toBeLessThanOrEqual(29);
+    await device.close();
   });
 });
