@@ -6,7 +6,9 @@ type Bullmq = typeof import('bullmq');
 /** Loaded when a queue is used: both packages are optional. @throws ConfigError saying how to install them. */
 export async function loadBullmq(): Promise<Bullmq> {
   try {
-    return await import('bullmq');
+    // In a bundle its names are found under `default` alone.
+    const loaded: Bullmq & { readonly default?: Bullmq } = await import('bullmq');
+    return loaded.default ?? loaded;
   } catch (error) {
     throw new ConfigError('a queue needs two packages that are not there: npm install bullmq ioredis', { cause: error });
   }
@@ -36,7 +38,7 @@ export function connectionOptions(url: string): { url: string; maxRetriesPerRequ
  */
 export async function connect(url: string): Promise<Redis> {
   await loadBullmq();
-  const { Redis } = await import('ioredis');
+  const { Redis } = (await import('ioredis')).default;
   let reached = false;
   const redis = new Redis(url, { maxRetriesPerRequest: null, lazyConnect: true, retryStrategy: (attempt) => (reached ? Math.min(attempt * 100, 2000) : null) });
   let reason = 'no connection';
