@@ -1,7 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { AttentionShape } from '../attention/shape.js';
-import type { WithX } from '../linear/backward.js';
-import { totalRank, type LinearAttrs, type MemberAttrs } from '../linear/members.js';
+import { totalRank, type LinearAttrs, type MemberAttrs, type WithX } from '../linear/members.js';
 import { matmulSizes, type MatmulForm } from '../matmul/form.js';
 import type { DryRunBackend } from './backend.js';
 import type { DryKernel } from './stock.js';

@@ -29,8 +29,3 @@ export const linearGradOp: Op = {
   tensorflow: linearGradTensorflow,
   gradient: null,
 };
-
-/** The attribute of LowrankLinearGrad beside LowrankLinear's. */
-export interface WithX {
-  readonly withX: boolean;
-}

@@ -31,6 +31,11 @@ export interface LinearAttrs {
   readonly inputNames: readonly string[];
 }
 
+/** The attribute of LowrankLinearGrad beside LowrankLinear's: whether the gradient of x is wanted. */
+export interface WithX {
+  readonly withX: boolean;
+}
+
 /** Tensors of a member by their names, as far as an op takes them: w or those of a 4-bit weight, bias, a, b, loraInput, dy. */
 export type MemberTensors<T> = Readonly<Record<string, T | undefined>>;
 

@@ -3,8 +3,7 @@ import { wasmGemms, type Factor, type GemmPart } from '../matmul/gemm.js';
 import { weightTensors } from '../nf4-dequantize/weight.js';
 import type { KernelFunction } from '../runtime/op.js';
 import { wasmOutput } from '../runtime/wasm.js';
-import type { WithX } from './backward.js';
-import { membersOf, totalRank, type LinearAttrs, type MemberAttrs, type MemberTensors } from './members.js';
+import { membersOf, totalRank, type LinearAttrs, type MemberAttrs, type MemberTensors, type WithX } from './members.js';
 
 type Tensors = MemberTensors<TensorInfo>;
 

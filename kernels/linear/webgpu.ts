@@ -5,8 +5,7 @@ import { gpuMatmul } from '../matmul/webgpu.js';
 import { packedOperand } from '../nf4-matmul/webgpu.js';
 import type { Inputs, KernelFunction } from '../runtime/op.js';
 import { gpuOutput } from '../runtime/webgpu.js';
-import type { WithX } from './backward.js';
-import { membersOf, totalRank, type LinearAttrs, type MemberAttrs, type MemberTensors } from './members.js';
+import { membersOf, totalRank, type LinearAttrs, type MemberAttrs, type MemberTensors, type WithX } from './members.js';
 
 type Tensors = MemberTensors<TensorInfo>;
 
