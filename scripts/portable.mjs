@@ -80,7 +80,8 @@ async function main(target) {
     minifyWhitespace: true,
     // TensorFlow.js' packages say that importing them does nothing; it registers their kernels.
     ignoreAnnotations: true,
-    external: ['webgpu', '@tensorflow/tfjs-node', '@tensorflow/tfjs-node-gpu'],
+    // What a machine without a network has no use for stays out: queues are for several.
+    external: ['webgpu', '@tensorflow/tfjs-node', '@tensorflow/tfjs-node-gpu', 'bullmq', 'ioredis'],
     // CommonJS packages in an ES module: they ask for these, and TensorFlow.js looks for its WASM files beside `__dirname`.
     banner: {
       js: [
