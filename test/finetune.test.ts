@@ -54,6 +54,18 @@ describe('finetune', () => {
     await session.dispose();
   });
 
+  it('records rows that were split off for validation, which have no file of their own', async () => {
+    const config = configOf({ max_steps: 2 });
+    const split = { ...config, data: { ...config.data, validation_split: 0.25 } };
+    const { files, training } = await finetune({ config: split, model, data: { train: rows(16, 1) }, host: nodeHost });
+    expect(training.best).toBeDefined();
+    const record = JSON.parse(files['training_record.json'] as string) as { data: { part: string; files: object }[] };
+    expect(record.data.map(({ part, files: of }) => [part, Object.keys(of).length])).toEqual([
+      ['train', 1],
+      ['validation', 0],
+    ]);
+  });
+
   it('gives the same adapter for the same seed, to the byte, and another for another', async () => {
     const weights = async (seed: number): Promise<Buffer> => Buffer.from((await run(configOf({ max_steps: 3, seed }))).files['adapter_model.safetensors'] as Uint8Array);
     const [first, again, other] = [await weights(7), await weights(7), await weights(8)];

@@ -27,12 +27,14 @@ export async function describeRun(
   const { config, model, data: sources } = request;
   const parts = (['train', 'validation', 'test'] as const).flatMap((part) => {
     const set = data[part];
-    return set === undefined ? [] : [{ part, stats: set.stats, sources: sources[part] ?? [] }];
+    // Rows split off the training rows have no files of their own.
+    const files = sources[part];
+    return set === undefined ? [] : [{ part, stats: set.stats, sources: files === undefined ? [] : sourcesOf(files) }];
   });
   const { method } = config.adapter;
   const record = await makeRecord({
     ...{ config, model, decoder, device, counts, base: baseOf(config) },
-    data: await Promise.all(parts.map(async ({ part, stats, sources: files }) => ({ part, stats, files: await hashRowFiles(sourcesOf(files)) }))),
+    data: await Promise.all(parts.map(async ({ part, stats, sources: files }) => ({ part, stats, files: await hashRowFiles(files) }))),
     prompts: (data.validation ?? data.test ?? data.train).examples,
     results: { steps: training.steps, train_loss: training.trainLoss, eval_loss: training.best?.eval_loss, test_loss: test?.loss },
   });
