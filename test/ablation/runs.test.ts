@@ -6,8 +6,8 @@ import { ConfigError } from '../../src/errors.js';
 const BASE = 'base: { model: ./model, adapter: { r: 4, lora_dropout: 0.1 }, data: { train: rows.jsonl, validation: more.jsonl }, training: { output_dir: out } }';
 
 async function plan(text: string, set: readonly string[] = []): Promise<AblationRun[]> {
-  const ablation = parseAblation(text, '/work/ablation.yaml');
-  return planRuns(ablation, { set, folder: '/cwd', readText: (path) => (path === '/work/runs/base.yaml' ? Promise.resolve('model: ./model\ndata: { train: a.jsonl, validation_split: 0.1 }\ntraining: { output_dir: out }') : Promise.reject(new Error(path))) });
+  const ablation = parseAblation(text, '/home/me/ablation.yaml');
+  return planRuns(ablation, { set, folder: '/cwd', readText: (path) => (path === '/home/me/runs/base.yaml' ? Promise.resolve('model: ./model\ndata: { train: a.jsonl, validation_split: 0.1 }\ntraining: { output_dir: out }') : Promise.reject(new Error(path))) });
 }
 
 describe('the runs of an ablation', () => {
@@ -16,9 +16,9 @@ describe('the runs of an ablation', () => {
     expect(runs.map(({ id }) => id)).toEqual([1, 2].flatMap((r) => ['none', 'nf4'].flatMap((q) => [7, 8].map((seed) => `r-${r}_lora_alpha-2r_quantization-${q}_seed-${seed}`))));
     const { config, settings } = runs[6] as AblationRun;
     expect(settings).toEqual({ r: 2, lora_alpha: '2r', quantization: 'nf4' });
-    expect(config).toMatchObject({ model: '/work/model', adapter: { r: 2, lora_alpha: 4, lora_dropout: 0.1 }, quantization: { load_in_4bit: true, bnb_4bit_quant_type: 'nf4' } });
-    expect(config.training).toMatchObject({ seed: 7, output_dir: '/work/out/runs/r-2_lora_alpha-2r_quantization-nf4_seed-7', save_total_limit: 1 });
-    expect(config.data.train).toBe('/work/rows.jsonl');
+    expect(config).toMatchObject({ model: '/home/me/model', adapter: { r: 2, lora_alpha: 4, lora_dropout: 0.1 }, quantization: { load_in_4bit: true, bnb_4bit_quant_type: 'nf4' } });
+    expect(config.training).toMatchObject({ seed: 7, output_dir: '/home/me/out/runs/r-2_lora_alpha-2r_quantization-nf4_seed-7', save_total_limit: 1 });
+    expect(config.data.train).toBe('/home/me/rows.jsonl');
   });
 
   it('come from a base in a file, with overrides of the ablation and of the command line, each with its paths', async () => {
@@ -27,7 +27,7 @@ describe('the runs of an ablation', () => {
       ['training.max_steps=6', 'data.test=./test.jsonl'],
     );
     expect(run?.id).toBe('target_modules-q_proj+v_proj_train_rows-10_seed-42');
-    expect(run?.config).toMatchObject({ model: '/work/runs/model', data: { train: '/work/own.jsonl', test: '/cwd/test.jsonl', max_train_samples: 10 }, training: { max_steps: 6 }, adapter: { target_modules: ['q_proj', 'v_proj'] } });
+    expect(run?.config).toMatchObject({ model: '/home/me/runs/model', data: { train: '/home/me/own.jsonl', test: '/cwd/test.jsonl', max_train_samples: 10 }, training: { max_steps: 6 }, adapter: { target_modules: ['q_proj', 'v_proj'] } });
     expect(other?.config.training.warmup_steps).toBe(2);
   });
 
