@@ -220,7 +220,9 @@ describe('a process', () => {
         child.kill('SIGTERM');
       }
     });
-    expect(status, stderr).toBe(143);
+    // The kernel may hand out two pending signals in either order; the later one ends the run.
+    expect([130, 143], stderr).toContain(status);
+    expect(stderr).toContain('once more to stop at once');
     expect(stderr).not.toContain('stopped at step');
   });
 
