@@ -56,6 +56,8 @@ export interface AdapterMethodDefinition<C extends AdapterConfig = AdapterConfig
   readonly notMergeable?: string;
   /** Why other runtimes cannot take its files; absent where they can. */
   readonly notExportable?: string;
+  /** Why PEFT itself cannot load its files; absent where it can. */
+  readonly notOfPeft?: string;
   /** Which of the base's own tensors are trained, and so must be loaded as float variables. Absent: none. */
   trainable?(model: ModelConfig, options: O): (tensor: string) => boolean;
   /** Positions of the model's context that it takes up. Absent: none. */

@@ -68,6 +68,7 @@ export const bottleneck = {
   peftType: 'BOTTLENECK',
   notMergeable: 'its networks have a non-linearity between their projections, so no change of linear weights does what they do',
   notExportable: 'its networks are layers of their own, which other runtimes do not have',
+  notOfPeft: 'PEFT has no bottleneck adapters, so that only this package reads its files',
   parseConfig: parseBottleneckConfig,
   serializeConfig: serializeBottleneckConfig,
   optionsOf: (config) => ({ bottleneck_size: config.size, placement: config.placement, non_linearity: config.nonLinearity }),

@@ -15,6 +15,7 @@ export const full = {
   peftType: 'FULL',
   notMergeable: 'the result of such a run is a model already',
   notExportable: 'whole weights are no low-rank update: the trained model is a model directory',
+  notOfPeft: 'the trained model is a model directory',
   parseConfig: parseFullConfig,
   serializeConfig: serializeFullConfig,
   optionsOf: () => ({}),

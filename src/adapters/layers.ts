@@ -9,6 +9,7 @@ import { parseLayersConfig, serializeLayersConfig, type LayersConfig, type Layer
 export const layers = {
   peftType: 'LAYERS',
   notExportable: 'whole weights are no low-rank update: merge them into the model instead',
+  notOfPeft: 'PEFT has no adapter that replaces whole layers, so that only this package reads its files: --format merged makes a model',
   parseConfig: parseLayersConfig,
   serializeConfig: serializeLayersConfig,
   optionsOf: (config) => config.options,

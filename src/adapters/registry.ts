@@ -35,14 +35,20 @@ export function methodOf(config: AdapterConfig): AdapterMethod {
   return METHOD_OF[config.peftType];
 }
 
+/** The method of a `peft_type`; undefined for one that is not known. */
+export function methodOfType(type: unknown): AdapterMethod | undefined {
+  return typeof type === 'string' && Object.hasOwn(METHOD_OF, type) ? METHOD_OF[type as PeftType] : undefined;
+}
+
 /**
  * adapter_config.json, read by the method that its `peft_type` names.
  * @throws FormatError naming the file and each wrong or unsupported field.
  */
 export function parseAdapterConfig(json: unknown, name = 'adapter_config.json'): AdapterConfig {
   const type = isRecord(json) ? json['peft_type'] : undefined;
-  if (typeof type !== 'string' || !Object.hasOwn(METHOD_OF, type)) {
+  const method = methodOfType(type);
+  if (method === undefined) {
     throw new FormatError(`${name}: peft_type: ${JSON.stringify(type)} is not supported, allowed ${Object.keys(METHOD_OF).join(', ')}`);
   }
-  return definitionOf(METHOD_OF[type as PeftType]).parseConfig(json, name);
+  return definitionOf(method).parseConfig(json, name);
 }

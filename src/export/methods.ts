@@ -1,6 +1,16 @@
 import { ADAPTER_CONFIG, type PeftAdapter } from '../adapters/peft-document.js';
-import { definitionOf, methodOf, parseAdapterConfig } from '../adapters/registry.js';
+import { definitionOf, methodOf, methodOfType, parseAdapterConfig } from '../adapters/registry.js';
 import { FormatError } from '../errors.js';
+
+/**
+ * Checks that PEFT can load an adapter. One of a `peft_type` that only PEFT knows may be.
+ * @throws FormatError with the reason.
+ */
+export function requirePeft({ name, json }: Pick<PeftAdapter, 'name' | 'json'>): void {
+  const method = methodOfType(json['peft_type']);
+  const reason = method === undefined ? undefined : definitionOf(method).notOfPeft;
+  if (reason !== undefined) throw new FormatError(`${name}: an adapter of method ${method} cannot be exported for PEFT: ${reason}`);
+}
 
 /**
  * Checks that the method of an adapter can be merged, or exported for other runtimes. What is in the way of a LoRA adapter is told

@@ -1,5 +1,6 @@
 import type { Adapter } from '../adapters/adapter.js';
 import { adapterFiles } from '../adapters/peft-files.js';
+import { definitionOf } from '../adapters/registry.js';
 import { serializeConfig } from '../config/load.js';
 import { sourcesOf } from '../data/parts.js';
 import type { DataSplits } from '../data/split.js';
@@ -14,9 +15,6 @@ import { RECORD_FILE, serializeRecord } from '../record/record.js';
 import { TOKENIZER_FILES } from '../tokenizer/tokenizer.js';
 import { baseOf, CONFIG_FILE } from './options.js';
 import type { FinetuneRequest, FinetuneResult } from './request.js';
-
-/** Methods whose files PEFT loads. */
-const PEFT_METHODS: ReadonlySet<string> = new Set(['lora', 'prompt_tuning']);
 
 /** The record of this run and its model card. */
 export async function describeRun(
@@ -38,7 +36,7 @@ export async function describeRun(
     prompts: (data.validation ?? data.test ?? data.train).examples,
     results: { steps: training.steps, train_loss: training.trainLoss, eval_loss: training.best?.eval_loss, test_loss: test?.loss },
   });
-  const loads = method === 'full' ? 'model' : PEFT_METHODS.has(method) ? 'peft' : 'own';
+  const loads = method === 'full' ? 'model' : definitionOf(method).notOfPeft === undefined ? 'peft' : 'own';
   return { [RECORD_FILE]: serializeRecord(record), [CARD_FILE]: modelCard(record, config, { name: method, loads }) };
 }
 

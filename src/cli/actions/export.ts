@@ -7,7 +7,7 @@ import { fusionOf } from '../../export/fusion.js';
 import { ggufAdapter } from '../../export/gguf/lora.js';
 import { modelfile } from '../../export/gguf/modelfile.js';
 import { mergedFiles } from '../../export/merge.js';
-import { requireMethod } from '../../export/methods.js';
+import { requireMethod, requirePeft } from '../../export/methods.js';
 import { mlxFiles } from '../../export/mlx.js';
 import type { OutputFile } from '../../export/output.js';
 import { portableAdapter } from '../../export/portable.js';
@@ -54,6 +54,7 @@ export async function runExport(path: string, flags: ExportFlags): Promise<void>
   checkFlags(flags);
   const directory = await openDirectory(path, { onMessage: tell });
   const adapter = await readPeftAdapter(directory);
+  if (flags.format === 'peft') requirePeft(adapter);
   if (flags.format !== 'peft' || flags.portable === true) requireMethod(adapter, flags.format === 'merged' ? 'merge' : 'export');
   const overwrite = flags.overwrite === true;
   if (flags.format === 'gguf' && flags.output.endsWith('.gguf')) {
