@@ -1,7 +1,8 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
-import { chooseVariant, type VariantTraits } from '../runtime/variant.js';
+import { chooseVariant } from '../runtime/variant.js';
 import { rowStretches, splitTensor, type RowPart } from '../runtime/gpu-split.js';
 import { gpuDispatch, gpuWorkgroups, type GpuOffsets, type GpuParams } from '../runtime/webgpu.js';
+import { head } from './head.js';
 import * as wgsl from './wgsl.generated.js';
 
 /** The right-hand matrix of a product: the WGSL that reads it, what that binds (from binding 2 on), its constants. */
@@ -134,13 +135,6 @@ export function gpuRowProduct(backend: unknown, product: GpuProduct, addends: Gp
 
 function weightCode(b: GpuOperand, vector: boolean): string {
   return b.code !== '' ? b.code : vector ? wgsl.bVector : wgsl.bScalar;
-}
-
-/** The first lines of a shader: features, the type of staged values, sizes. */
-export function head(traits: VariantTraits, sizes: Readonly<Record<string, number>>): string {
-  const enable = traits.enable === undefined ? [] : [`enable ${traits.enable};`];
-  const staged = `alias Staged = ${traits.halfTiles ? 'vec4h' : 'vec4f'};`;
-  return [...enable, staged, ...Object.entries(sizes).map(([name, value]) => `const ${name} = ${value}u;`)].join('\n');
 }
 
 function constants(product: GpuProduct): Record<string, number> {
