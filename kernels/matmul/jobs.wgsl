@@ -1,21 +1,10 @@
 // Several products in one dispatch, a workgroup a tile of one of them:
 //   C_j(m, n) = Σ_s scale_s · Σ_k A_s(m, k)·B_s(k, n) + bias_j(n), s over the segments of job j, [+ what C_j holds]
 // SLICES parts of a workgroup take turns at the steps along k and are summed up at the end: for products with few tiles and long sums. Put
-// together in gpu-products.ts, which repeats the lines with a mark at their end (see ../runtime/each.ts), from this file, a stage.wgsl a
+// together in job-text.ts, which repeats the lines with a mark at their end (see ../runtime/each.ts), from this file, a stage.wgsl a
 // segment, the readers of its operands and a put-*.wgsl an output. NOTHING is 0; where no GPU stands behind the device it is a zero that the
 // compiler cannot know, so that it does not unroll loops: compilers there take a second for every dozen of loads in the text.
-struct Job { m: u32, n: u32, first_group: u32, groups_n: u32, first_segment: u32, end_segment: u32, bias_offset: u32, unused: u32 }
-struct Segment {
-  m: u32, n: u32, k: u32,
-  scale: f32,
-  // Offset and length of a row of each operand.
-  a: vec2u, b: vec2u,
-  // Those below are the 4-bit weights': see ../nf4-dequantize/decode.wgsl.
-  offset: f32, zero: u32, nested: u32, rounding: u32,
-}
-// Rows [begin, end) of its job are this output's.
-struct Out { offset: u32, stride: u32, begin: u32, end: u32 }
-struct Params { jobs: array<Job, $jobs>, segments: array<Segment, $segments>, outs: array<Out, $outs> }
+// #include "jobs-common.wgsl"
 
 const A_QUADS = TILE_M / 4u;
 const B_QUADS = TILE_N / 4u;
@@ -41,18 +30,6 @@ fn stage(segment: u32, m0: u32, n0: u32, k0: u32, slice: u32, lane: u32) {
     case $i: { stage_$i(m0, n0, k0, slice, lane); } // #each segments
     default: {}
   }
-}
-
-fn bias_of(job: u32, n: u32, width: u32) -> vec4f {
-  switch job {
-    // #biases
-    default: { return vec4f(); }
-  }
-}
-
-fn store(job: u32, m: u32, n: u32, values: vec4f) {
-  if (m >= params.jobs[job].m || n >= params.jobs[job].n) { return; }
-  // #outs
 }
 
 @compute @workgroup_size(THREADS)
