@@ -5,7 +5,7 @@ import { toFloat32 } from '../io/safetensors.js';
 import type { FinishedRun } from './result.js';
 import { familyOf, type AblationRun } from './runs.js';
 import type { AblationStore } from './store.js';
-import { meanTable, rightDirections, subspaceSimilarity, updateSpectrum, type LowRankUpdate } from './subspace.js';
+import { factorEigen, meanTable, rightDirections, subspaceSimilarity, updateSpectrum, type LowRankUpdate } from './subspace.js';
 import { rankOf } from './summary.js';
 
 /** The directions of two adapters of the same settings but for rank, or for seed. */
@@ -42,42 +42,56 @@ export async function compareSubspaces(runs: readonly AblationRun[], finished: r
     const run = runs.find(({ id }) => id === result.id);
     const rank = rankOf(result.config);
     if (run === undefined || rank === undefined) continue;
-    spaces.push({ run, rank, updates: await readUpdates(store, run) });
+    spaces.push({ run, rank, modules: analysed(await readUpdates(store, run)) });
   }
-  const directions = new Map(spaces.map((space): [Space, Map<string, Float64Array>] => [space, new Map([...space.updates].map(([module, update]) => [module, rightDirections(update)]))]));
   const pairs = spaces.flatMap((first, i) =>
     spaces.slice(i + 1).flatMap((second) => {
       const comparable = sameFamily(first.run, second.run) && (first.run.seed === second.run.seed || first.rank === second.rank);
       const [small, large] = first.rank <= second.rank ? [first, second] : [second, first];
-      return comparable ? [comparePair(small, large, directions)] : [];
+      return comparable ? [comparePair(small, large)] : [];
     }),
   );
   return {
     format: 1,
-    in_features: Object.fromEntries(spaces.flatMap(({ updates }) => [...updates].map(([module, { inFeatures }]) => [module, inFeatures]))),
+    in_features: Object.fromEntries(spaces.flatMap(({ modules }) => [...modules].map(([module, { inFeatures }]) => [module, inFeatures]))),
     pairs: pairs.sort((a, b) => a.ranks[0] - b.ranks[0] || a.ranks[1] - b.ranks[1] || (a.first + a.second < b.first + b.second ? -1 : 1)),
-    spectra: Object.fromEntries(spaces.map(({ run, updates }) => [run.id, Object.fromEntries([...updates].map(([module, update]) => [module, updateSpectrum(update).map(significant)]))])),
+    spectra: Object.fromEntries(spaces.map(({ run, modules }) => [run.id, Object.fromEntries([...modules].map(([module, { spectrum }]) => [module, spectrum]))])),
   };
 }
 
 interface Space {
   readonly run: AblationRun;
   readonly rank: number;
-  readonly updates: ReadonlyMap<string, LowRankUpdate>;
+  readonly modules: ReadonlyMap<string, ModuleSpace>;
+}
+
+/** What is kept of a module's update. */
+interface ModuleSpace {
+  readonly inFeatures: number;
+  /** `[count, in]`. */
+  readonly directions: Float64Array;
+  readonly spectrum: readonly number[];
+}
+
+function analysed(updates: ReadonlyMap<string, LowRankUpdate>): Map<string, ModuleSpace> {
+  return new Map(
+    [...updates].map(([module, update]) => {
+      const eigen = factorEigen(update);
+      return [module, { inFeatures: update.inFeatures, directions: rightDirections(update, MEAN_DIRECTIONS, eigen), spectrum: updateSpectrum(update, eigen).map(significant) }];
+    }),
+  );
 }
 
 function sameFamily(a: AblationRun, b: AblationRun): boolean {
   return JSON.stringify(familyOf(a.settings)) === JSON.stringify(familyOf(b.settings));
 }
 
-function comparePair(first: Space, second: Space, directions: ReadonlyMap<Space, ReadonlyMap<string, Float64Array>>): SpacePair {
+function comparePair(first: Space, second: Space): SpacePair {
   const tables = new Map<string, number[][]>();
-  for (const [module, u1] of directions.get(first) ?? []) {
-    const u2 = directions.get(second)?.get(module);
-    const size = first.updates.get(module)?.inFeatures ?? 0;
+  for (const [module, { inFeatures, directions: u1 }] of first.modules) {
+    const u2 = second.modules.get(module)?.directions;
     if (u2 === undefined || u1.length === 0) continue;
-    const counts = [u1, u2].map((u) => Math.min(MEAN_DIRECTIONS, u.length / size)) as [number, number];
-    tables.set(module, subspaceSimilarity(u1.subarray(0, counts[0] * size), counts[0], u2.subarray(0, counts[1] * size), counts[1]));
+    tables.set(module, subspaceSimilarity(u1, u1.length / inFeatures, u2, u2.length / inFeatures));
   }
   const rounded = (table: readonly (readonly number[])[]): number[][] => table.map((row) => row.map((value) => Number(value.toFixed(DIGITS))));
   return {

@@ -1,5 +1,5 @@
-import { truncatedSvd } from '../adapters/svd.js';
-import { triangularFactor } from './qr.js';
+import { multiply, multiplyTransposed, transpose } from '../adapters/svd-products.js';
+import { symmetricEigen, symmetricEigenvalues, type Eigen } from './eigen.js';
 
 /** A low-rank update of a module: ΔW = scale·B·A, A `[rank, in]`, B `[out, rank]`, row-major. */
 export interface LowRankUpdate {
@@ -11,30 +11,32 @@ export interface LowRankUpdate {
   readonly scale: number;
 }
 
+/** Squares of singular values below this part of the largest are rounding: float32 factors tell far less apart. */
+const ROUNDING = 1e-14;
+
 /**
- * The right singular directions of A, `[rank, in]`, orthonormal rows, that of the largest singular value first. Aᵀ = Q·R, so A and Rᵀ,
- * which is `[rank, rank]`, have the same left ones: U·Σ·Vᵀ = A gives Vᵀ = Σ⁻¹·Uᵀ·A.
+ * A·Aᵀ = U·Σ²·Uᵀ, `[rank, rank]`: what directions and spectrum have in common. Squares cost half of float64's digits, and what is left is
+ * finer than the float32 that A is given in.
  */
-export function rightDirections({ a, rank, inFeatures }: Pick<LowRankUpdate, 'a' | 'rank' | 'inFeatures'>): Float64Array {
-  const count = Math.min(rank, inFeatures);
-  const r = triangularFactor(turned(a, rank, inFeatures), inFeatures, rank);
-  const { u, s } = truncatedSvd(Float32Array.from(turned(r, count, rank)), rank, count, count);
-  const directions = new Float64Array(count * inFeatures);
-  for (let k = 0; k < count; k++) {
-    const sigma = s[k] as number;
-    if (sigma === 0) continue;
-    const direction = directions.subarray(k * inFeatures, (k + 1) * inFeatures);
-    for (let row = 0; row < rank; row++) {
-      const weight = (u[row * count + k] as number) / sigma;
-      for (let j = 0; j < inFeatures; j++) direction[j] = (direction[j] as number) + weight * (a[row * inFeatures + j] as number);
-    }
-  }
-  return directions;
+export function factorEigen({ a, rank, inFeatures }: Pick<LowRankUpdate, 'a' | 'rank' | 'inFeatures'>): Eigen {
+  return symmetricEigen(multiply(a, rank, inFeatures, Float64Array.from(a), rank), rank);
 }
 
-/** `[rows, cols]` to `[cols, rows]`. */
-function turned(matrix: ArrayLike<number>, rows: number, cols: number): Float64Array {
-  return Float64Array.from({ length: rows * cols }, (_, k) => matrix[(k % rows) * cols + Math.floor(k / rows)] as number);
+/**
+ * The right singular directions of A, `[count, in]`, orthonormal rows, that of the largest singular value first, at most `most` of them:
+ * Vᵀ = Σ⁻¹·Uᵀ·A. A direction of a value that is rounding alone is all zeros.
+ */
+export function rightDirections({ a, rank, inFeatures }: Pick<LowRankUpdate, 'a' | 'rank' | 'inFeatures'>, most = Infinity, eigen = factorEigen({ a, rank, inFeatures })): Float64Array {
+  const count = Math.min(rank, inFeatures, most);
+  const directions = multiplyTransposed(a, rank, inFeatures, eigen.vectors.subarray(0, count * rank), count);
+  const least = ROUNDING * (eigen.values[0] ?? 0);
+  for (let k = 0; k < count; k++) {
+    const direction = directions.subarray(k * inFeatures, (k + 1) * inFeatures);
+    const value = eigen.values[k] as number;
+    const scale = value > least ? 1 / Math.sqrt(direction.reduce((sum, x) => sum + x * x, 0)) : 0;
+    for (let j = 0; j < inFeatures; j++) direction[j] = (direction[j] as number) * scale;
+  }
+  return directions;
 }
 
 /**
@@ -44,6 +46,7 @@ function turned(matrix: ArrayLike<number>, rows: number, cols: number): Float64A
  */
 export function subspaceSimilarity(u1: Float64Array, count1: number, u2: Float64Array, count2: number): number[][] {
   const size = u1.length / count1;
+  const products = multiply(u2, count2, size, u1, count1);
   const phi: number[][] = [];
   let above = new Float64Array(count2);
   for (let i = 0; i < count1; i++) {
@@ -51,9 +54,7 @@ export function subspaceSimilarity(u1: Float64Array, count1: number, u2: Float64
     const sums = new Float64Array(count2);
     let row = 0;
     for (let j = 0; j < count2; j++) {
-      let product = 0;
-      for (let d = 0; d < size; d++) product += (u1[i * size + d] as number) * (u2[j * size + d] as number);
-      row += product * product;
+      row += (products[i * count2 + j] as number) ** 2;
       sums[j] = (above[j] as number) + row;
     }
     phi.push(Array.from(sums, (sum, j) => sum / Math.min(i + 1, j + 1)));
@@ -72,19 +73,18 @@ export function meanTable(tables: readonly (readonly (readonly number[])[])[]): 
 }
 
 /**
- * The singular values of ΔW = scale·B·A, `rank` of them (fewer for a small layer), falling. B = Q₁·R₁ and Aᵀ = Q₂·R₂, so they are those
- * of R₁·R₂ᵀ, which is `[rank, rank]`: ΔW itself is never made.
+ * The singular values of ΔW = scale·B·A, `rank` of them (fewer for a small layer), falling: the roots of the eigenvalues of
+ * Σ·Uᵀ·(Bᵀ·B)·U·Σ with A = U·Σ·Vᵀ, which is `[rank, rank]`. ΔW itself is never made.
  */
-export function updateSpectrum({ a, b, rank, inFeatures, outFeatures, scale }: LowRankUpdate): number[] {
-  const [left, right] = [triangularFactor(b, outFeatures, rank), triangularFactor(turned(a, rank, inFeatures), inFeatures, rank)];
-  const [rows, cols] = [Math.min(outFeatures, rank), Math.min(inFeatures, rank)];
-  const core = new Float32Array(rows * cols);
-  for (let i = 0; i < rows; i++) {
-    for (let j = 0; j < cols; j++) {
-      let sum = 0;
-      for (let k = 0; k < rank; k++) sum += (left[i * rank + k] as number) * (right[j * rank + k] as number);
-      core[i * cols + j] = sum;
-    }
+export function updateSpectrum({ a, b, rank, inFeatures, outFeatures, scale }: LowRankUpdate, { values, vectors } = factorEigen({ a, rank, inFeatures })): number[] {
+  const columns = transpose(b, outFeatures, rank);
+  const products = multiply(columns, rank, outFeatures, columns, rank);
+  const core = multiply(vectors, rank, rank, multiply(products, rank, rank, vectors, rank), rank);
+  const sigma = Float64Array.from(values, (value) => Math.sqrt(Math.max(0, value)));
+  for (let i = 0; i < rank; i++) {
+    // Rounding leaves the two halves a little different.
+    for (let j = 0; j <= i; j++) core[i * rank + j] = core[j * rank + i] = (core[i * rank + j] as number) * (sigma[i] as number) * (sigma[j] as number);
   }
-  return Array.from(truncatedSvd(core, rows, cols, Math.min(rows, cols)).s, (value) => Math.abs(scale) * value);
+  const squares = symmetricEigenvalues(core, rank).subarray(0, Math.min(rank, inFeatures, outFeatures));
+  return Array.from(squares, (square) => Math.abs(scale) * Math.sqrt(Math.max(0, square)));
 }

@@ -1,5 +1,7 @@
 // Products of tall and wide matrices in float64, with rows that lie together.
 
+type Matrix = Float32Array | Float64Array;
+
 /** Gram–Schmidt of rows [from, to) against all before them, twice: once leaves what rounding left. */
 export function orthonormalise(matrix: Float64Array, from: number, to: number, n: number): void {
   for (let p = from; p < to; p++) {
@@ -62,13 +64,13 @@ function addTo(sum: Float64Array, weight: number, x: Float64Array): void {
 }
 
 /** Four rows of the matrix at a time, widened: what is read of a basis then serves four products. */
-function fourRows(matrix: Float32Array, first: number, rows: number, cols: number): [Float64Array, Float64Array, Float64Array, Float64Array] {
+function fourRows(matrix: Matrix, first: number, rows: number, cols: number): [Float64Array, Float64Array, Float64Array, Float64Array] {
   const row = (i: number): Float64Array => (i < rows ? Float64Array.from(matrix.subarray(i * cols, (i + 1) * cols)) : new Float64Array(cols));
   return [row(first), row(first + 1), row(first + 2), row(first + 3)];
 }
 
 /** M·xᵀ, transposed: `[width, rows]` for x `[width, cols]`. */
-export function multiply(matrix: Float32Array, rows: number, cols: number, x: Float64Array, width: number): Float64Array {
+export function multiply(matrix: Matrix, rows: number, cols: number, x: Float64Array, width: number): Float64Array {
   const out = new Float64Array(width * rows);
   for (let i = 0; i < rows; i += 4) {
     const [r0, r1, r2, r3] = fourRows(matrix, i, rows, cols);
@@ -92,7 +94,7 @@ export function multiply(matrix: Float32Array, rows: number, cols: number, x: Fl
 }
 
 /** y·M: `[width, cols]` for y `[width, rows]`. */
-export function multiplyTransposed(matrix: Float32Array, rows: number, cols: number, y: Float64Array, width: number): Float64Array<ArrayBuffer> {
+export function multiplyTransposed(matrix: Matrix, rows: number, cols: number, y: Float64Array, width: number): Float64Array<ArrayBuffer> {
   const out = new Float64Array(width * cols);
   for (let i = 0; i < rows; i += 4) {
     const [r0, r1, r2, r3] = fourRows(matrix, i, rows, cols);

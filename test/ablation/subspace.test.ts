@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { triangularFactor } from '../../src/ablation/qr.js';
+import { symmetricEigen, symmetricEigenvalues } from '../../src/ablation/eigen.js';
 import { meanTable, rightDirections, subspaceSimilarity, updateSpectrum } from '../../src/ablation/subspace.js';
 import { truncatedSvd } from '../../src/adapters/svd.js';
 import { Random } from '../../src/random.js';
@@ -90,17 +90,40 @@ describe('the spectrum of an update', () => {
   });
 });
 
-it('R of a matrix has its products of columns, RᵀR = MᵀM', () => {
-  const [rows, cols] = [7, 4];
-  const m = normals(new Random(3, 'qr'), rows * cols, 1);
-  const r = triangularFactor(m, rows, cols);
-  for (let i = 0; i < cols; i++) {
-    for (let j = 0; j < cols; j++) {
-      let [wanted, found] = [0, 0];
-      for (let k = 0; k < rows; k++) wanted += (m[k * cols + i] as number) * (m[k * cols + j] as number);
-      for (let k = 0; k < cols; k++) found += (r[k * cols + i] as number) * (r[k * cols + j] as number);
-      expect(found).toBeCloseTo(wanted, 10);
-      if (i > j) expect(r[i * cols + j]).toBe(0);
+describe('the eigenvalues and vectors of a symmetric matrix', () => {
+  it('make the matrix again, and the vectors are orthonormal', () => {
+    for (const n of [1, 2, 3, 8, 31]) {
+      const random = normals(new Random(n, 'eigen'), n * n, 1);
+      const s = Float64Array.from({ length: n * n }, (_, k) => (random[k] as number) + (random[(k % n) * n + Math.floor(k / n)] as number));
+      const { values, vectors } = symmetricEigen(s, n);
+      expect([...values]).toEqual([...values].sort((a, b) => b - a));
+      symmetricEigenvalues(s, n).forEach((value, k) => expect(value).toBeCloseTo(values[k] as number, 11));
+      for (let i = 0; i < n; i++) {
+        for (let j = 0; j < n; j++) {
+          let [again, product] = [0, 0];
+          for (let k = 0; k < n; k++) {
+            again += (values[k] as number) * (vectors[k * n + i] as number) * (vectors[k * n + j] as number);
+            product += (vectors[i * n + k] as number) * (vectors[j * n + k] as number);
+          }
+          expect(again).toBeCloseTo(s[i * n + j] as number, 11);
+          expect(product).toBeCloseTo(i === j ? 1 : 0, 12);
+        }
+      }
     }
-  }
+  });
+
+  it('come out of matrices that are diagonal, zero or of one direction', () => {
+    expect([...symmetricEigenvalues(Float64Array.of(1, 0, 0, 0, 3, 0, 0, 0, 2), 3)]).toEqual([3, 2, 1]);
+    expect([...symmetricEigen(new Float64Array(16), 4).values]).toEqual([0, 0, 0, 0]);
+    const [first, ...others] = symmetricEigenvalues(new Float64Array(25).fill(2), 5);
+    expect(first).toBeCloseTo(10, 12);
+    for (const value of others) expect(value).toBeCloseTo(0, 12);
+  });
+});
+
+it('directions that are rounding alone are left at zero', () => {
+  // Two equal rows: one direction.
+  const found = rightDirections({ a: Float32Array.of(1, 2, 2, 1, 2, 2), rank: 2, inFeatures: 3 });
+  [1 / 3, 2 / 3, 2 / 3].forEach((value, j) => expect(Math.abs(found[j] as number)).toBeCloseTo(value, 12));
+  expect([...found.subarray(3)].map(Math.abs)).toEqual([0, 0, 0]);
 });
