@@ -2,7 +2,9 @@ import type { TensorInfo } from '@tensorflow/tfjs-core';
 import { chooseVariant } from '../runtime/variant.js';
 import { rowStretches, splitTensor, type RowPart } from '../runtime/gpu-split.js';
 import { gpuDispatch, gpuWorkgroups, type GpuOffsets, type GpuParams } from '../runtime/webgpu.js';
+import { lanesJob, runsByLanes } from './gpu-lanes.js';
 import { head } from './head.js';
+import type { GpuJob, GpuView } from './job-text.js';
 import * as wgsl from './wgsl.generated.js';
 
 /** The right-hand matrix of a product: the WGSL that reads it, what that binds (from binding 2 on), its constants. */
@@ -15,6 +17,8 @@ export interface GpuOperand {
   readonly constants: Readonly<Record<string, number>>;
   /** What decode.wgsl reads of `params`: offset, zero, nested, rounding. Zeros for a float matrix. */
   readonly params: GpuParams;
+  /** A new float matrix with what the code stands for; absent for a float matrix, and where that would be too large for a binding. */
+  readonly decode?: (() => TensorInfo) | undefined;
   /** Where the matrix is too large for one binding: stretches of its rows. What is above then describes nothing. */
   readonly parts?: readonly RowPart<GpuOperand>[];
 }
@@ -97,6 +101,11 @@ export function gpuProduct(backend: unknown, product: GpuProduct, addends: GpuAd
     gpuRowProduct(backend, product, addends, { row: 1, vector: product.within?.outStride ?? product.n });
     return;
   }
+  const job = jobOf(product, addends);
+  if (runsByLanes(backend, [job])) {
+    lanesJob(backend, job);
+    return;
+  }
   const { m, n, k, b } = product;
   // Widths that are no multiple of 4 are read number by number; models have none, so one tile size serves them.
   const vector = [product.aAlongK ? k : m, product.bAlongK ? k : n, n, aStride(product), outStride(product)].every((width) => width % 4 === 0);
@@ -161,6 +170,18 @@ function params(product: GpuProduct, { bias, low }: GpuAddends): GpuParams {
     ['u', within?.accumulate === true ? 1 : 0],
     ...b.params,
   ];
+}
+
+/** The same as gpu-products.ts takes it. */
+function jobOf(product: GpuProduct, { bias, low }: GpuAddends): GpuJob {
+  const { m, n, k, scale, a, aAlongK, b, bAlongK, out, within } = product;
+  const at = (tensor: TensorInfo, stride: number, bytes = 0): GpuView => ({ tensor, offset: bytes / 4, stride });
+  const { offsets: places = {} } = within ?? {};
+  const matrix = b.code !== '' ? b : at(b.tensors[0] as TensorInfo, bAlongK ? k : n);
+  const segments = [{ k, scale, a: at(a, aStride(product), places.a), aAlongK, b: matrix, bAlongK }];
+  if (low !== undefined) segments.push({ k: low.rank, scale: low.scale, a: at(low.p, low.rank), aAlongK: true, b: at(low.q, bAlongK ? low.rank : n, places.q), bAlongK });
+  const outs = [{ ...at(out, outStride(product), places.out), rows: m }];
+  return { m, n, segments, outs, bias: bias === undefined ? undefined : at(bias, 0, places.bias), accumulate: within?.accumulate === true };
 }
 
 function aStride({ aAlongK, m, k, within }: GpuProduct): number {

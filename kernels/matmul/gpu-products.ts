@@ -1,6 +1,7 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import { chooseVariant } from '../runtime/variant.js';
 import { gpuDispatch, gpuIsSoftware, gpuLimits } from '../runtime/webgpu.js';
+import { lanesJob, runsByLanes } from './gpu-lanes.js';
 import { head } from './head.js';
 import { JobText, type GpuJob, type GpuSegment, type GpuView } from './job-text.js';
 
@@ -25,6 +26,10 @@ export function wholeView(tensor: TensorInfo): GpuView {
  * @param thin all have few columns
  */
 export function gpuProducts(backend: unknown, jobs: readonly GpuJob[], thin = false): void {
+  if (runsByLanes(backend, jobs)) {
+    for (const job of jobs) lanesJob(backend, job);
+    return;
+  }
   const most = gpuLimits(backend).maxStorageBuffersPerShaderStage;
   let together: GpuJob[] = [];
   const flush = (): void => {

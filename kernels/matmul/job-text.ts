@@ -32,7 +32,7 @@ export interface GpuJob {
   readonly accumulate?: boolean;
 }
 
-type Kind = 'vector' | 'scalar';
+export type Kind = 'vector' | 'scalar';
 
 /** The shader over certain jobs: its text, what it binds, its numbers. */
 export class JobText {
@@ -148,16 +148,17 @@ export class JobText {
 
 const NO_CODES: GpuParams = [['f', 0], ['u', 0], ['u', 0], ['u', 0]];
 
-function element(kind: Kind): string {
+export function element(kind: Kind): string {
   return kind === 'vector' ? 'vec4f' : 'f32';
 }
 
-function kindOf({ offset, stride }: GpuView, width: number): Kind {
+/** How a matrix is read whose rows have `width` elements: four neighbours at once, or one by one. */
+export function kindOf({ offset, stride }: GpuView, width: number): Kind {
   return [offset, stride, width].every((length) => length % 4 === 0) ? 'vector' : 'scalar';
 }
 
 /** Text with words in the place of others. */
-function fill(text: string, words: Readonly<Record<string, string>>): string {
+export function fill(text: string, words: Readonly<Record<string, string>>): string {
   return Object.entries(words).reduce((out, [word, by]) => out.replace(new RegExp(`(?<![a-zA-Z0-9])${word}(?![a-zA-Z0-9])`, 'g'), by), text);
 }
 

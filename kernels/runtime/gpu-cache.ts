@@ -1,6 +1,6 @@
 import type { DataType, TensorInfo } from '@tensorflow/tfjs-core';
 import { bufferId, takeBuffersInOrder, type BufferManager } from './gpu-buffers.js';
-import { kernelVariant, withVariantSums } from './variant.js';
+import { sumsBySubgroups, withVariantSums, type VariantDevice } from './variant.js';
 
 /**
  * What this folder uses of tfjs's WebGPU backend, and nothing else does. tfjs puts its own text in front of every shader, so `enable f16;`
@@ -104,11 +104,12 @@ export function bindGroupFor(device: GPUDevice, state: BackendState, pipeline: P
 
 /** The pipeline of a program with its constants, compiled at first use. */
 export function pipelineFor(device: GPUDevice, state: BackendState, { name, code, constants = {} }: GpuProgram): Pipeline {
-  let key = kernelVariant() === 'subgroups' ? `${name}/subgroups` : name;
+  const subgroups = sumsBySubgroups(device as GPUDevice & VariantDevice);
+  let key = subgroups ? `${name}/subgroups` : name;
   for (const value of Object.values(constants)) key += `|${value}`;
   let known = state.pipelines.get(key);
   if (known === undefined) {
-    const module = device.createShaderModule({ label: name, code: withVariantSums(typeof code === 'string' ? code : code()) });
+    const module = device.createShaderModule({ label: name, code: withVariantSums(typeof code === 'string' ? code : code(), subgroups) });
     const pipeline = device.createComputePipeline({ label: name, layout: 'auto', compute: { module, entryPoint: 'main', constants: { ...constants } } });
     known = { pipeline, layout: pipeline.getBindGroupLayout(0), id: state.pipelines.size };
     state.pipelines.set(key, known);

@@ -1,18 +1,32 @@
 /** All that is read of tfjs's WebGPU backend here. */
 interface WithDevice {
-  readonly device: GPUDevice;
+  readonly device: VariantDevice;
+}
+
+/** What the choice depends on. */
+export interface VariantDevice {
+  readonly features: { has(feature: string): boolean };
+  readonly adapterInfo?: VariantAdapter;
+}
+
+export interface VariantAdapter {
+  readonly isFallbackAdapter?: boolean;
+  readonly subgroupMinSize?: number;
+  readonly subgroupMaxSize?: number;
 }
 
 /** Which WebGPU code kernels run: see `KernelVariant`. */
-export const KERNEL_VARIANTS = ['auto', 'f32', 'f16', 'subgroups'] as const;
+export const KERNEL_VARIANTS = ['auto', 'f32', 'f16', 'subgroups', 'lanes'] as const;
 
 /**
  * `f32` needs no feature and sums float32 products; `f16` keeps the tiles of products, float and 4-bit weights alike, in workgroup memory
  * as float16 (`shader-f16`) and still sums in float32; `subgroups` sums within subgroups (`subgroups`) before it goes through memory:
- * products with few rows or columns, norms, losses. `auto` is `f32`: the numbers of every device agree to float32 rounding, and
- * nothing depends on what a driver offers.
+ * products with few rows or columns, norms, losses. `lanes` is float32 for devices with no GPU behind them: products and attention by single
+ * subgroups, which must have one size there, without workgroup memory and barriers. `auto` is `lanes` on such a device and else `f32`:
+ * the numbers of every device agree to float32 rounding, and nothing depends on what a driver offers.
  */
 export type KernelVariant = (typeof KERNEL_VARIANTS)[number];
+type Named = Exclude<KernelVariant, 'auto'>;
 
 export interface VariantTraits {
   /** The shader feature that must be there. */
@@ -21,12 +35,15 @@ export interface VariantTraits {
   readonly enable: string | undefined;
   readonly halfTiles: boolean;
   readonly subgroups: boolean;
+  readonly lanes: boolean;
 }
 
-const TRAITS: Readonly<Record<Exclude<KernelVariant, 'auto'>, VariantTraits>> = {
-  f32: { feature: undefined, enable: undefined, halfTiles: false, subgroups: false },
-  f16: { feature: 'shader-f16', enable: 'f16', halfTiles: true, subgroups: false },
-  subgroups: { feature: 'subgroups', enable: 'subgroups', halfTiles: false, subgroups: true },
+const PLAIN: VariantTraits = { feature: undefined, enable: undefined, halfTiles: false, subgroups: false, lanes: false };
+const TRAITS: Readonly<Record<Named, VariantTraits>> = {
+  f32: PLAIN,
+  f16: { ...PLAIN, feature: 'shader-f16', enable: 'f16', halfTiles: true },
+  subgroups: { ...PLAIN, feature: 'subgroups', enable: 'subgroups', subgroups: true },
+  lanes: { ...PLAIN, feature: 'subgroups', enable: 'subgroups', subgroups: true, lanes: true },
 };
 
 let forced: KernelVariant = 'auto';
@@ -40,17 +57,23 @@ export function kernelVariant(): KernelVariant {
   return forced;
 }
 
-/** What runs on a device with these features. */
-export function availableVariants(features: { has(feature: string): boolean }): Exclude<KernelVariant, 'auto'>[] {
-  return (Object.keys(TRAITS) as Exclude<KernelVariant, 'auto'>[]).filter((name) => {
-    const { feature } = TRAITS[name];
-    return feature === undefined || features.has(feature);
+/** What runs on a device with these features, and on an adapter that says this of itself. */
+export function availableVariants(features: { has(feature: string): boolean }, adapter: VariantAdapter = {}): Named[] {
+  return (Object.keys(TRAITS) as Named[]).filter((name) => {
+    const { feature, lanes } = TRAITS[name];
+    return (feature === undefined || features.has(feature)) && (!lanes || laneCount(adapter) > 0);
   });
 }
 
+/** Invocations of every subgroup; 0 where that is not known before a shader runs. */
+export function laneCount({ subgroupMinSize = 0, subgroupMaxSize = 0 }: VariantAdapter): number {
+  return subgroupMinSize === subgroupMaxSize && subgroupMinSize >= 4 ? subgroupMinSize : 0;
+}
+
 /** What runs on this backend. */
-export function backendVariants(backend: unknown): Exclude<KernelVariant, 'auto'>[] {
-  return availableVariants((backend as WithDevice).device.features);
+export function backendVariants(backend: unknown): Named[] {
+  const { features, adapterInfo } = (backend as WithDevice).device;
+  return availableVariants(features, adapterInfo);
 }
 
 /**
@@ -58,22 +81,33 @@ export function backendVariants(backend: unknown): Exclude<KernelVariant, 'auto'
  *
  * @throws Error when a forced variant needs a feature that the device was opened without
  */
-export function chooseVariant(backend: unknown): { name: Exclude<KernelVariant, 'auto'>; traits: VariantTraits } {
-  const name = forced === 'auto' ? 'f32' : forced;
+export function chooseVariant(backend: unknown): { name: Named; traits: VariantTraits; lanes: number } {
+  return deviceVariant((backend as WithDevice).device);
+}
+
+function deviceVariant({ features, adapterInfo = {} }: VariantDevice): { name: Named; traits: VariantTraits; lanes: number } {
+  const lanes = laneCount(adapterInfo);
+  const own = adapterInfo.isFallbackAdapter === true && features.has('subgroups') && lanes > 0 ? 'lanes' : 'f32';
+  const name = forced === 'auto' ? own : forced;
   const traits = TRAITS[name];
-  if (traits.feature !== undefined && !(backend as WithDevice).device.features.has(traits.feature)) {
+  if (traits.feature !== undefined && !features.has(traits.feature)) {
     throw new Error(`kernel variant '${name}' needs the WebGPU feature '${traits.feature}', which this device was opened without`);
   }
-  return { name, traits };
+  if (traits.lanes && lanes === 0) throw new Error(`kernel variant '${name}' needs subgroups of one size, which this device does not promise`);
+  return { name, traits, lanes };
+}
+
+/** True where workgroups are summed up within subgroups first on this device. */
+export function sumsBySubgroups(device: VariantDevice): boolean {
+  return deviceVariant(device).traits.subgroups;
 }
 
 /**
  * WGSL with the sums over a workgroup that the variant in force takes. Lines that end in `// #subgroups` belong to that variant, those
  * that end in `// #memory` to all others.
  */
-export function withVariantSums(code: string): string {
+export function withVariantSums(code: string, subgroups: boolean): string {
   if (!code.includes('// #memory\n')) return code;
-  const { subgroups } = TRAITS[forced === 'auto' ? 'f32' : forced];
   const text = code.replace(subgroups ? /^.* \/\/ #memory\n/gm : /^.* \/\/ #subgroups\n/gm, '');
   return subgroups ? `enable subgroups;\n${text}` : text;
 }

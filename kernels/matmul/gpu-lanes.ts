@@ -1,0 +1,78 @@
+import type { TensorInfo } from '@tensorflow/tfjs-core';
+import { forEach } from '../runtime/each.js';
+import { chooseVariant } from '../runtime/variant.js';
+import { gpuDispatch, gpuRelease, type GpuParams } from '../runtime/webgpu.js';
+import { element, fill, kindOf, type GpuJob, type GpuView, type Kind } from './job-text.js';
+import * as wgsl from './wgsl.generated.js';
+
+/** C `[m, n]` = scale · A·B + bias, or that added to what C holds; A is stored `[m, k]` or, not along k, `[k, m]`; B `[n, k]` or `[k, n]`. */
+export interface LanesProduct {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly scale: number;
+  readonly a: GpuView;
+  readonly aAlongK: boolean;
+  readonly b: GpuView;
+  readonly bAlongK: boolean;
+  readonly out: GpuView;
+  readonly bias?: GpuView | undefined;
+  readonly accumulate: boolean;
+}
+
+/** Lanes whose rows all lanes of a subgroup hold: four rows each, in as many registers as a processor may have. */
+const MOST_ROWS = 8;
+
+/** True where the variant in force is `lanes` and all operands of a job are, or can be made, float matrices. */
+export function runsByLanes(backend: unknown, jobs: readonly GpuJob[]): boolean {
+  if (!chooseVariant(backend).traits.lanes) return false;
+  return jobs.every(({ segments }) => segments.every(({ b }) => 'tensor' in b || b.decode !== undefined));
+}
+
+/** Records a job as a dispatch for each of its outputs and segments: products of one kind share their shader, whatever they belong to. */
+export function lanesJob(backend: unknown, job: GpuJob): void {
+  for (const [s, { k, scale, a, aAlongK, b, bAlongK }] of job.segments.entries()) {
+    // A tile of 4-bit codes would be decoded by every subgroup that takes part of it.
+    const decoded = 'tensor' in b ? undefined : b.decode?.();
+    const matrix = 'tensor' in b ? b : { tensor: decoded as TensorInfo, offset: 0, stride: (decoded as TensorInfo).shape[1] as number };
+    let first = 0;
+    for (const { rows, ...out } of job.outs) {
+      const rowsOfA = { ...a, offset: a.offset + first * (aAlongK ? a.stride : 1) };
+      const shared = { n: job.n, k, scale, aAlongK, bAlongK, out, accumulate: s > 0 || job.accumulate === true };
+      lanesProduct(backend, { ...shared, m: rows, a: rowsOfA, b: matrix, bias: s === 0 ? job.bias : undefined });
+      first += rows;
+    }
+    if (decoded !== undefined) gpuRelease(backend, decoded);
+  }
+}
+
+/** Records a product, a subgroup each tile. */
+export function lanesProduct(backend: unknown, product: LanesProduct): void {
+  const { m, n, k, scale, a, aAlongK, b, bAlongK, out, bias, accumulate } = product;
+  const { lanes } = chooseVariant(backend);
+  const rows = Math.min(lanes, MOST_ROWS);
+  const kinds = [kindOf(out, n), kindOf(a, aAlongK ? k : m), kindOf(b, bAlongK ? k : n)] as const;
+  const program = {
+    name: `lanes/${kinds.map((kind) => kind[0]).join('')}/${lanes}`,
+    code: () => text(kinds, lanes, rows),
+    constants: { A_ALONG_K: aAlongK ? 1 : 0, B_ALONG_K: bAlongK ? 1 : 0 },
+  };
+  const view = ({ offset, stride }: GpuView): GpuParams => [['u', offset], ['u', stride]];
+  const params: GpuParams = [['u', m], ['u', n], ['u', k], ['u', 0], ...view(a), ...view(b), ...view(out), ['f', scale], ['u', accumulate ? 1 : 0], ['u', bias === undefined ? 0 : 1], ['u', bias?.offset ?? 0]];
+  gpuDispatch(backend, program, [out.tensor, a.tensor, b.tensor, (bias ?? a).tensor], params, [Math.ceil(n / (4 * lanes)), Math.ceil(m / (4 * rows)), 1]);
+}
+
+function text([out, a, b]: readonly [Kind, Kind, Kind], lanes: number, rows: number): string {
+  const reader = (kind: Kind, name: string): string =>
+    fill(kind === 'vector' ? wgsl.viewVector : wgsl.viewScalar, { READ: `read_${name}`, VIEW: `params.${name}`, VALUES: name, NOTHING: 'params.zero' });
+  return [
+    'enable subgroups;',
+    `const LANES = ${lanes}u;\nconst ROWS = ${rows}u;`,
+    `@group(0) @binding(0) var<storage, read_write> out: array<${element(out)}>;`,
+    `@group(0) @binding(1) var<storage, read> a: array<${element(a)}>;`,
+    `@group(0) @binding(2) var<storage, read> b: array<${element(b)}>;`,
+    reader(a, 'a'),
+    reader(b, 'b'),
+    forEach(wgsl.lanes, { rows }).replace(out === 'vector' ? /^.* \/\/ #scalar\n/gm : /^.* \/\/ #vector\n/gm, ''),
+  ].join('\n');
+}
