@@ -24,9 +24,6 @@ export function contradictions(values: unknown): Problem[] {
   if (given('data.validation') && given('data.validation_split')) {
     blame('data.validation_split', 'contradicts data.validation: give one of the two');
   }
-  if (valueAt(values, ['data', 'packing']) === true && valueAt(values, ['data', 'streaming']) === true) {
-    blame('data.packing', 'needs the lengths of all rows, which data.streaming does not read: give one of the two');
-  }
   if (given('data.template') && given('data.prompt_field')) {
     blame('data.prompt_field', 'contradicts data.template: give one of the two');
   }

@@ -56,19 +56,21 @@ export async function loadDataset(request: LoadRequest): Promise<LoadedDataset> 
 
 /**
  * A data set as `options.streaming` says: in memory, or with its rows left in their files until they are drawn. Those are read and
- * checked once all the same, but not tokenised.
+ * checked once all the same, and tokenised only to be packed, which needs their lengths.
  * @throws as loadDataset.
  */
 export async function openDataset(request: LoadRequest): Promise<Dataset> {
-  if (request.options?.streaming !== true) return loadDataset(request);
-  const examples = new StreamedExamples();
+  const { streaming, packing = false } = request.options ?? {};
+  if (streaming !== true) return loadDataset(request);
+  const examples = new StreamedExamples(packing);
   const starts: number[] = [];
   const visited = await walkRows(
     request,
     (row) => {
-      const checked = checkRowOf(row.value, row.line, row.context);
+      const { value, line, context } = row;
+      const checked = packing ? prepareRow(value, line, context) : checkRowOf(value, line, context);
       if ('problem' in checked || 'empty' in checked) return checked;
-      examples.push(row);
+      examples.push(row, 'encoded' in checked ? checked.encoded.ids.length : undefined);
       return undefined;
     },
     () => starts.push(examples.length),

@@ -1,3 +1,4 @@
+import { ConfigError } from '../errors.js';
 import { IGNORED } from './encode.js';
 
 /** One row as the model sees it, or several packed into one. */
@@ -21,6 +22,10 @@ export interface Example {
 export interface Examples {
   readonly length: number;
   at(index: number): Example | undefined | Promise<Example | undefined>;
+  /** Tokens of an example, where they are known without putting it together. */
+  lengthAt?(index: number): number;
+  /** The examples of an epoch (counted from 0), where an index does not stand for the same in all of them. */
+  forEpoch?(epoch: number): Examples;
 }
 
 /** Examples that are all in memory. */
@@ -55,6 +60,7 @@ export function selectExamples(examples: Examples, indices: Int32Array): Example
   return {
     length: indices.length,
     at,
+    ...(examples.lengthAt === undefined ? {} : { lengthAt: (index: number) => examples.lengthAt?.(indices[index] as number) as number }),
     ...(isExampleList(examples) ? { [Symbol.iterator]: () => iterate(indices.length, at as ExampleList['at']) } : {}),
   };
 }
@@ -65,6 +71,16 @@ export function isExampleList(examples: Examples): examples is ExampleList {
 
 export function* iterate(length: number, at: ExampleList['at']): Generator<Example> {
   for (let i = 0; i < length; i++) yield at(i) as Example;
+}
+
+/**
+ * Tokens of each example.
+ * @throws ConfigError when they would have to be read from their files.
+ */
+export function lengthsOf(examples: Examples): Int32Array {
+  if (examples.lengthAt === undefined && !isExampleList(examples)) throw new ConfigError('data: the lengths of streamed rows are known only where packing is asked for');
+  const lengthAt = (i: number): number => examples.lengthAt?.(i) ?? (examples as ExampleList).at(i)?.inputIds.length ?? 0;
+  return Int32Array.from({ length: examples.length }, (_, i) => lengthAt(i));
 }
 
 /** Indices from the longest to the shortest; equal lengths in their order. */

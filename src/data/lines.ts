@@ -21,6 +21,8 @@ const CHUNK = 2 ** 20;
 /** A longer row is a mistake: a quote that is not closed, or a file that has no lines. */
 const LONGEST_RECORD = 2 ** 26;
 const NEWLINE = 0x0a;
+/** Blanks and control characters are all up to here. */
+const BLANK = 0x20;
 
 const LINES: RecordScanner = { end: (bytes, from) => bytes.indexOf(NEWLINE, from) };
 
@@ -61,7 +63,7 @@ export function recordFile(source: ByteSource, start: number, parse: (bytes: Uin
   async function* rows(): AsyncGenerator<Row> {
     let seen = 0;
     for await (const { line, offset, bytes } of readRecords(source, start, scanner)) {
-      if (seen++ < skip || bytes.every((byte) => byte <= 0x20)) continue;
+      if (seen++ < skip || isBlank(bytes)) continue;
       yield { line, at: { offset, length: bytes.length }, ...parse(bytes) };
     }
   }
@@ -69,18 +71,22 @@ export function recordFile(source: ByteSource, start: number, parse: (bytes: Uin
 }
 
 /**
- * Where a text file begins behind a byte-order mark, and its first byte that is no blank.
+ * Where a text file begins behind a byte-order mark, and its first byte that is no blank, with its place.
  * @throws DataError when there is none.
  */
-export async function findStart(source: ByteSource): Promise<{ start: number; firstByte: number }> {
+export async function findStart(source: ByteSource): Promise<{ start: number; firstByte: number; firstAt: number }> {
   const head = await source.read(0, Math.min(3, source.size));
   const start = head[0] === 0xef && head[1] === 0xbb && head[2] === 0xbf ? 3 : 0;
   for (let position = start; position < source.size; position += CHUNK) {
     const chunk = await source.read(position, Math.min(CHUNK, source.size - position));
-    const firstByte = chunk.find((byte) => byte > 0x20);
-    if (firstByte !== undefined) return { start, firstByte };
+    const at = chunk.findIndex((byte) => byte > BLANK);
+    if (at >= 0) return { start, firstByte: chunk[at] as number, firstAt: position + at };
   }
   throw new DataError(`${source.name}: the file is empty`);
+}
+
+export function isBlank(bytes: Uint8Array): boolean {
+  return bytes.every((byte) => byte <= BLANK);
 }
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

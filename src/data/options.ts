@@ -63,7 +63,6 @@ export function checkDataOptions(options: DataOptions): void {
   if (options.completion_template !== undefined && options.completion_field !== undefined) {
     wrong.push('completion_template and completion_field exclude each other');
   }
-  if (options.packing === true && options.streaming === true) wrong.push('packing needs the lengths of all rows, which streaming does not read: give one of the two');
   const ownText = template ?? options.prompt_field ?? options.completion_template ?? options.completion_field ?? options.text_field;
   if ((format === 'tokens' || format === 'messages') && ownText !== undefined) {
     wrong.push(`format ${format} takes neither templates nor fields${format === 'messages' ? ' (chat_template changes the wording)' : ''}`);

@@ -1,7 +1,8 @@
 import { ConfigError } from '../errors.js';
+import { Random } from '../random.js';
 import { IGNORED } from './encode.js';
 import type { Dataset } from './dataset.js';
-import { isExampleList, iterate, longestFirst, type Example, type ExampleList } from './examples.js';
+import { isExampleList, iterate, lengthsOf, longestFirst, takeExamples, type Example, type ExampleList, type Examples } from './examples.js';
 
 /** Which examples share a row: row r holds `order[offsets[r]] … order[offsets[r + 1] − 1]`. */
 export interface Packing {
@@ -45,24 +46,50 @@ export function packLengths(lengths: ArrayLike<number>, capacity: number): Packi
 }
 
 /**
- * A data set in rows of at most `maxLength` tokens (default: the longest example). Where its parts have weights, each is packed for
- * itself, so that every row belongs to one of them. What is counted stays what the files hold.
- * @throws ConfigError when the examples are not in memory.
+ * The packing of an epoch: equally long examples change places, so that other ones share a row. Rows, and what each is filled to, stay.
+ * @param lengths tokens of each example.
  */
-export function packDataset(set: Dataset, maxLength = set.stats.longest): Dataset {
+export function repacked({ order, offsets }: Packing, lengths: ArrayLike<number>, random: Random): Packing {
+  const sorted = longestFirst(lengths);
+  const instead = new Int32Array(sorted.length);
+  for (let begin = 0, end = 0; begin < sorted.length; begin = end) {
+    const length = lengths[sorted[begin] as number];
+    while (end < sorted.length && lengths[sorted[end] as number] === length) end++;
+    const first = begin;
+    random.permutation(end - begin).forEach((to, i) => (instead[sorted[first + i] as number] = sorted[first + to] as number));
+  }
+  const changed = order.map((index) => instead[index] as number);
+  for (let row = 0; row + 1 < offsets.length; row++) changed.subarray(offsets[row], offsets[row + 1]).sort();
+  return { order: changed, offsets };
+}
+
+export interface PackOptions {
+  /** Tokens of a row at most. Default: the longest example. */
+  readonly maxLength?: number | undefined;
+  /** Packs anew for each epoch, drawn by this seed. Without it rows stay what they are. */
+  readonly seed?: number | undefined;
+}
+
+/**
+ * A data set in packed rows. Where its parts have weights, each is packed for itself, so that every row belongs to one of them, and once
+ * for all epochs, so that all examples of a part are drawn equally often. What is counted stays what the files hold.
+ * @throws ConfigError when the lengths of the examples are not known.
+ */
+export function packDataset(set: Dataset, { maxLength, seed }: PackOptions = {}): Dataset {
   const { examples, parts } = set;
-  if (!isExampleList(examples) || maxLength === undefined) throw new ConfigError('data: packing needs the lengths of all rows, which streaming does not read: leave one of them out');
-  const lengths = Int32Array.from(examples, (example) => example.inputIds.length);
-  const counts = parts.some((part) => part.weight !== undefined) ? parts.map((part) => part.count) : [lengths.length];
+  const lengths = lengthsOf(examples);
+  const capacity = maxLength ?? lengths.reduce((most, length) => Math.max(most, length), 1);
+  const mixed = parts.some((part) => part.weight !== undefined);
   let begin = 0;
-  const packings = counts.map((count) => {
-    const { order, offsets } = packLengths(lengths.subarray(begin, begin + count), maxLength);
+  const packings = (mixed ? parts.map((part) => part.count) : [lengths.length]).map((count) => {
+    const { order, offsets } = packLengths(lengths.subarray(begin, begin + count), capacity);
     const shift = begin;
     begin += count;
     return { order: order.map((i) => i + shift), offsets: offsets.map((at) => at + shift) };
   });
   const packing = { order: concatenated(packings.map((p) => p.order)), offsets: concatenated([Int32Array.of(0), ...packings.map((p) => p.offsets.subarray(1))]) };
-  return { ...set, examples: new PackedExamples(examples, packing), parts: parts.map((part, i) => ({ ...part, count: packings.length === parts.length ? (packings[i] as Packing).offsets.length - 1 : part.count })) };
+  const again = seed === undefined || mixed ? undefined : (epoch: number) => repacked(packing, lengths, new Random(seed, `packing/${epoch}`));
+  return { ...set, examples: packedExamples(examples, packing, again), parts: parts.map((part, i) => ({ ...part, count: mixed ? (packings[i] as Packing).offsets.length - 1 : part.count })) };
 }
 
 function concatenated(arrays: readonly Int32Array[]): Int32Array {
@@ -89,27 +116,27 @@ function groupByRow(rowOf: Int32Array, rows: number): Packing {
   return { order, offsets };
 }
 
-/** Packed rows as examples; each is put together when it is asked for. */
-export class PackedExamples implements ExampleList {
-  readonly length: number;
-
-  constructor(
-    private readonly examples: ExampleList,
-    private readonly packing: Packing,
-  ) {
-    this.length = packing.offsets.length - 1;
-  }
-
-  at(index: number): Example | undefined {
-    const { order, offsets } = this.packing;
+/**
+ * Packed rows as examples; each is put together when it is asked for.
+ * @param again the packing of every epoch but the first, where it is not the same.
+ */
+export function packedExamples(examples: ExampleList, packing: Packing, again?: (epoch: number) => Packing): ExampleList;
+export function packedExamples(examples: Examples, packing: Packing, again?: (epoch: number) => Packing): Examples;
+export function packedExamples(examples: Examples, packing: Packing, again?: (epoch: number) => Packing): Examples {
+  const { order, offsets } = packing;
+  const length = offsets.length - 1;
+  const at = (index: number): ReturnType<Examples['at']> => {
     const [begin, end] = [offsets[index], offsets[index + 1]];
     if (begin === undefined || end === undefined) return undefined;
-    return joinExamples(Array.from(order.subarray(begin, end), (i) => this.examples.at(i) as Example));
-  }
-
-  [Symbol.iterator](): Iterator<Example> {
-    return iterate(this.length, (i) => this.at(i));
-  }
+    const indices = order.subarray(begin, end);
+    return isExampleList(examples) ? joinExamples(Array.from(indices, (i) => examples.at(i) as Example)) : takeExamples(examples, indices).then(joinExamples);
+  };
+  let latest: { readonly epoch: number; readonly examples: Examples } | undefined;
+  const forEpoch = (epoch: number): Examples => {
+    if (latest?.epoch !== epoch) latest = { epoch, examples: packedExamples(examples, epoch === 0 || again === undefined ? packing : again(epoch)) };
+    return latest.examples;
+  };
+  return { length, at, ...(again === undefined ? {} : { forEpoch }), ...(isExampleList(examples) ? { [Symbol.iterator]: () => iterate(length, at as ExampleList['at']) } : {}) };
 }
 
 /**

@@ -2,10 +2,10 @@ import { parquetMetadataAsync, parquetReadObjects, type AsyncBuffer, type FileMe
 import { compressors } from 'hyparquet-compressors';
 import { DataError } from '../errors.js';
 import type { ByteSource } from '../io/source.js';
-import type { JsonRow, Row, RowFile } from './row.js';
+import type { JsonRow, Row, RowFile, RowPlace } from './row.js';
 
 /**
- * Parquet, one row group in memory at a time. Integers of 64 bits become numbers, dates ISO texts; a value that is null is absent.
+ * Parquet, one row group in memory at a time; where rows are drawn out of order, as many of the last ones as are small enough. Integers of 64 bits become numbers, dates ISO texts; a value that is null is absent.
  * @throws DataError for a file that is none, is empty or uses what cannot be read.
  * Source: apache/parquet-format.
  */
@@ -25,21 +25,74 @@ export async function parquetFile(source: ByteSource): Promise<RowFile> {
     throw unreadable(name, error);
   }
   if (metadata.num_rows === 0n) throw new DataError(`${name}: there are no rows`);
-  return { name, unit: 'row', rows: readRows(file, metadata, name) };
+  const groups = new RowGroups(file, metadata, name);
+  return { name, unit: 'row', rows: readRows(groups), reread: async ({ offset }) => ({ value: await groups.row(offset) }) };
 }
 
-async function* readRows(file: AsyncBuffer, metadata: FileMetaData, name: string): AsyncGenerator<Row> {
-  let rowStart = 0;
-  for (const group of metadata.row_groups) {
-    const rowEnd = rowStart + Number(group.num_rows);
-    let objects: Record<string, unknown>[];
-    try {
-      objects = await parquetReadObjects({ file, metadata, compressors, rowStart, rowEnd });
-    } catch (error) {
-      throw unreadable(name, error);
+async function* readRows(groups: RowGroups): AsyncGenerator<Row> {
+  let at = 0;
+  for (let group = 0; group < groups.count; group++) {
+    for (const object of await groups.decode(group)) {
+      const place: RowPlace = { offset: at++, length: 1 };
+      yield { line: at, at: place, value: plainValue(object) as JsonRow };
     }
-    for (const [i, object] of objects.entries()) yield { line: rowStart + i + 1, value: plainValue(object) as JsonRow };
-    rowStart = rowEnd;
+  }
+}
+
+/** Bytes of decoded row groups, by what their values take, that are kept for rows that are drawn one by one. */
+const KEPT_BYTES = 2 ** 26;
+
+/** The row groups of a file, and what was last decoded of them. */
+class RowGroups {
+  /** Of each group its first row, and behind the last the count of all. */
+  private readonly starts: readonly number[];
+  /** The one that was used longest ago first. */
+  private readonly kept = new Map<number, Promise<readonly Record<string, unknown>[]>>();
+
+  constructor(
+    private readonly file: AsyncBuffer,
+    private readonly metadata: FileMetaData,
+    private readonly name: string,
+  ) {
+    const starts = [0];
+    for (const { num_rows: rows } of metadata.row_groups) starts.push((starts.at(-1) as number) + Number(rows));
+    this.starts = starts;
+  }
+
+  get count(): number {
+    return this.metadata.row_groups.length;
+  }
+
+  /** @throws DataError when the group cannot be read. */
+  async decode(group: number): Promise<readonly Record<string, unknown>[]> {
+    const { file, metadata, starts } = this;
+    try {
+      return await parquetReadObjects({ file, metadata, compressors, rowStart: starts[group] as number, rowEnd: starts[group + 1] as number });
+    } catch (error) {
+      throw unreadable(this.name, error);
+    }
+  }
+
+  /** A row by its place, counted from 0. */
+  async row(at: number): Promise<JsonRow> {
+    let group = 0;
+    while (at >= (this.starts[group + 1] as number)) group++;
+    const rows = this.kept.get(group) ?? this.decode(group);
+    this.kept.delete(group);
+    this.kept.set(group, rows);
+    this.forget();
+    return plainValue((await rows)[at - (this.starts[group] as number)]) as JsonRow;
+  }
+
+  /** The last one always stays. */
+  private forget(): void {
+    const bytes = (group: number): number => Number(this.metadata.row_groups[group]?.total_byte_size ?? 0n);
+    let total = [...this.kept.keys()].reduce((sum, group) => sum + bytes(group), 0);
+    for (const group of [...this.kept.keys()].slice(0, -1)) {
+      if (total <= KEPT_BYTES) return;
+      this.kept.delete(group);
+      total -= bytes(group);
+    }
   }
 }
 

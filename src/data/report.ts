@@ -60,7 +60,7 @@ const BINS = 8;
 
 /** What there is to know about a data set before it is trained on. */
 export function reportDataset(set: LoadedDataset, options: ReportOptions): DatasetReport {
-  const packed = options.packTo === undefined ? set : packDataset(set, options.packTo);
+  const packed = options.packTo === undefined ? set : packDataset(set, { maxLength: options.packTo });
   const mix = mixOf(packed.parts);
   const shares = mix === undefined ? undefined : sharesOf(mix);
   let begin = 0;

@@ -11,10 +11,10 @@ export type DataSource = ByteSource | { readonly name: string; readonly rows: re
 export type ParsedRow = { readonly value: JsonRow } | { readonly problem: string };
 
 /** A row and where it stands. */
-export type Row = ParsedRow & { readonly line: number; readonly at?: ByteRange };
+export type Row = ParsedRow & { readonly line: number; readonly at?: RowPlace };
 
-/** Where a row lies in its file, in bytes. */
-export interface ByteRange {
+/** Where a row lies in its file: in bytes, or in rows where these are no text. */
+export interface RowPlace {
   readonly offset: number;
   readonly length: number;
 }
@@ -26,7 +26,7 @@ export interface RowFile {
   readonly unit: 'line' | 'row';
   readonly rows: AsyncIterable<Row> | Iterable<Row>;
   /** Reads one row once more, where the format allows it. */
-  readonly reread?: (at: ByteRange) => Promise<ParsedRow>;
+  readonly reread?: (at: RowPlace) => Promise<ParsedRow>;
 }
 
 /**

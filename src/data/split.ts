@@ -23,13 +23,13 @@ export interface DataSplits {
  * @throws as loadDataset; ConfigError when both validation data and validation_split are given.
  */
 export async function loadSplits({ train, validation, test, ...rest }: SplitRequest): Promise<DataSplits> {
-  const { validation_split: part, packing = false, max_length: maxLength, max_train_samples: maxTrain, seed = 0 } = rest.options ?? {};
+  const { validation_split: part, packing = false, shuffle = true, max_length: maxLength, max_train_samples: maxTrain, seed = 0 } = rest.options ?? {};
   if (validation !== undefined && part !== undefined) {
     throw new ConfigError('data: a validation file and validation_split exclude each other');
   }
   const packed = (set: Dataset): Dataset => {
     const taken = maxTrain === undefined || maxTrain >= set.examples.length ? set : selectRows(set, drawnFirst(set.examples.length, maxTrain, seed));
-    return packing ? packDataset(taken, maxLength) : taken;
+    return packing ? packDataset(taken, { maxLength, seed: shuffle ? seed : undefined }) : taken;
   };
   const whole = await openDataset({ ...rest, source: train });
   const tested = test === undefined ? {} : { test: await openDataset({ ...rest, source: test }) };

@@ -73,6 +73,10 @@ export class ExampleStore implements ExampleList {
     return { inputIds, labels, row, source: this.sources[source] ?? '', truncated: truncated === 1 };
   }
 
+  lengthAt(index: number): number {
+    return this.fields[FIELDS * index + 2] as number;
+  }
+
   [Symbol.iterator](): Iterator<Example> {
     return iterate(this.count, (i) => this.at(i));
   }

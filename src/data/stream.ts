@@ -5,11 +5,11 @@ import { prepareRow, type RowContext } from './prepare.js';
 import type { RowFile } from './row.js';
 import type { VisitedRow } from './walk.js';
 
-/** Numbers that are kept of each row: file, offset, length, line. */
-const FIELDS = 4;
+/** Numbers that are kept of each row: file, offset, length, line, tokens. */
+const FIELDS = 5;
 
 /**
- * Examples that stay in their files: of each row its place is kept (32 bytes), and it is read and encoded when it is drawn. What
+ * Examples that stay in their files: of each row its place is kept (40 bytes), and it is read and encoded when it is drawn. What
  * an index stands for does not change, so orders and saved places mean the same as for examples in memory.
  */
 export class StreamedExamples implements Examples {
@@ -22,10 +22,21 @@ export class StreamedExamples implements Examples {
     return this.count;
   }
 
-  /** @throws ConfigError when the rows of the file cannot be read one by one. */
-  push({ file, context, line, at }: VisitedRow): void {
+  /** Absent where the tokens of the rows are not counted. */
+  readonly lengthAt?: (index: number) => number;
+
+  /** @param measured whether the tokens of each row are told. */
+  constructor(measured = false) {
+    if (measured) this.lengthAt = (index) => this.fields[FIELDS * index + 4] as number;
+  }
+
+  /**
+   * @param tokens of the row, where they are told.
+   * @throws ConfigError when the rows of the file cannot be read one by one.
+   */
+  push({ file, context, line, at }: VisitedRow, tokens = 0): void {
     if (file.reread === undefined || at === undefined) {
-      throw new ConfigError(`data: ${file.name}: streaming reads JSONL, CSV and text; Parquet, JSON arrays and lists of rows are read without it`);
+      throw new ConfigError(`data: ${file.name}: streaming reads files; a list of rows is in memory already`);
     }
     if (this.files.at(-1)?.file !== file) this.files.push({ file, context });
     const begin = FIELDS * this.count;
@@ -34,7 +45,7 @@ export class StreamedExamples implements Examples {
       longer.set(this.fields);
       this.fields = longer;
     }
-    this.fields.set([this.files.length - 1, at.offset, at.length, line], begin);
+    this.fields.set([this.files.length - 1, at.offset, at.length, line, tokens], begin);
     this.count++;
   }
 

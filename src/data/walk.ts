@@ -6,7 +6,7 @@ import { partName, partOptions, partsOf, type DataPart, type DroppedRow } from '
 import { planRows } from './plan.js';
 import { RowProblems } from './problems.js';
 import type { RowContext } from './prepare.js';
-import type { ByteRange, DataSource, JsonRow, RowFile } from './row.js';
+import type { DataSource, JsonRow, RowFile, RowPlace } from './row.js';
 import { openRows } from './rows.js';
 
 export interface LoadRequest {
@@ -22,7 +22,7 @@ export interface LoadRequest {
 export interface VisitedRow {
   readonly value: JsonRow;
   readonly line: number;
-  readonly at?: ByteRange | undefined;
+  readonly at?: RowPlace | undefined;
   readonly file: RowFile;
   readonly context: RowContext;
 }

@@ -1,5 +1,5 @@
 import { collate } from '../data/collate.js';
-import { isExampleList, longestFirst, takeExamples, type Examples } from '../data/examples.js';
+import { isExampleList, lengthsOf, longestFirst, takeExamples, type Examples } from '../data/examples.js';
 import { DeviceError } from '../errors.js';
 import type { Decoder } from '../model/decoder.js';
 import { batchLossSum } from '../model/loss.js';
@@ -18,7 +18,7 @@ export interface LossResult {
 /** Mean loss over all supervised tokens of the examples, each token with the same weight. Rows of similar length share a batch. */
 export async function evaluateLoss(decoder: Decoder, examples: Examples, batchSize: number): Promise<LossResult> {
   // What is read as it is drawn has no known length before.
-  const order = isExampleList(examples) ? longestFirst(Int32Array.from(examples, (example) => example.inputIds.length)) : Int32Array.from({ length: examples.length }, (_, i) => i);
+  const order = isExampleList(examples) ? longestFirst(lengthsOf(examples)) : Int32Array.from({ length: examples.length }, (_, i) => i);
   let lossSum = 0;
   let tokens = 0;
   for (let i = 0; i < order.length; i += batchSize) {

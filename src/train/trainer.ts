@@ -210,9 +210,10 @@ class Run {
   private async nextBatches(): Promise<Batch[]> {
     const { examples, options } = this.request;
     const epoch = this.sampler.epoch;
+    const drawn = examples.forEpoch?.(epoch) ?? examples;
     const batches: Batch[] = [];
     while (batches.length < options.gradient_accumulation_steps && this.sampler.epoch === epoch) {
-      batches.push(collate(await takeExamples(examples, this.sampler.next())));
+      batches.push(collate(await takeExamples(drawn, this.sampler.next())));
     }
     return batches;
   }

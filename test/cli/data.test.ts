@@ -56,8 +56,8 @@ describe('lowrank data', () => {
     const wrong = await lowrank('data', config);
     expect(wrong.status).toBe(3);
     expect(wrong.stderr).toContain('rows.csv, line 2: 1 values, but the first line names 2 fields');
-    const both = await lowrank('data', config, '--set', 'data.packing=true', '--set', 'data.streaming=true');
+    const both = await lowrank('data', config, '--set', 'data.template="{{ a }}"', '--set', 'data.prompt_field=b');
     expect(both.status).toBe(2);
-    expect(both.stderr).toContain('data.packing needs the lengths of all rows');
+    expect(both.stderr).toContain('data.prompt_field contradicts data.template: give one of the two');
   });
 });

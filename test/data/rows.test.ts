@@ -3,7 +3,7 @@ import { parquetWriteBuffer } from 'hyparquet-writer';
 import Papa from 'papaparse';
 import { describe, expect, it } from 'vitest';
 
-import { allExamples } from '../../src/data/examples.js';
+import { allExamples, takeExamples } from '../../src/data/examples.js';
 import { loadDataset, openDataset } from '../../src/data/dataset.js';
 import { openRows } from '../../src/data/rows.js';
 import { DataError } from '../../src/errors.js';
@@ -53,8 +53,8 @@ describe('JSONL', () => {
     expect(await listSourceRows(textSource('x', ' [{"a":1},\n{"a":2}, 3]'))).toEqual([
       { line: 1, value: { a: 1 } },
       { line: 2, value: { a: 2 } },
-      { line: 3, problem: 'expected an object, found a number' },
-    ]);
+      { line: 3, problem: 'expected a JSON object, found a number' },
+    ].map((row) => expect.objectContaining(row) as unknown));
   });
 
   it('reads lines that reach over the pieces a file is read in', async () => {
@@ -65,9 +65,9 @@ describe('JSONL', () => {
     expect(await listSourceRows(textSource('x.jsonl', text.slice(0, -1)))).toHaveLength(values.length);
   });
 
-  it.each(['', '\n \r\n', '[]'])('refuses an empty file %j', async (text) => {
-    await expect(openRows(textSource('empty.jsonl', text))).rejects.toThrow(DataError);
-    await expect(openRows(textSource('empty.jsonl', text))).rejects.toThrow('empty.jsonl');
+  it.each(['', '\n \r\n', '[]', ' [ \n]'])('refuses an empty file %j', async (text) => {
+    await expect(listSourceRows(textSource('empty.jsonl', text))).rejects.toThrow(DataError);
+    await expect(listSourceRows(textSource('empty.jsonl', text))).rejects.toThrow('empty.jsonl');
   });
 
   it('names every bad line', async () => {
@@ -89,6 +89,50 @@ describe('JSONL', () => {
   it('refuses a row without an end', async () => {
     const endless: ByteSource = { name: 'x.jsonl', size: 2 ** 40, read: async (_offset, length) => new Uint8Array(length).fill(0x61), close: async () => undefined };
     await expect(listSourceRows(endless)).rejects.toThrow('x.jsonl, line 1: a row of more than 64 MiB');
+  });
+});
+
+describe('a JSON array', () => {
+  it('gives back any elements, however it is written, and each again by its place', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.dictionary(fc.string(), fc.jsonValue()), { minLength: 1 }), fc.constantFrom(undefined, 1, '\t'), async (rows, indent) => {
+        const plain = rows.map((row) => JSON.parse(JSON.stringify(row)) as unknown);
+        const file = await openRows(textSource('x.json', ` ${JSON.stringify(plain, null, indent)}\n`));
+        const values: unknown[] = [];
+        for await (const row of file.rows) {
+          values.push('value' in row ? row.value : row.problem);
+          expect(row.line).toBe(values.length);
+          expect(await file.reread?.(row.at ?? { offset: 0, length: 0 })).toEqual({ value: values.at(-1) });
+        }
+        expect(values).toEqual(plain);
+      }),
+    );
+  });
+
+  it('is read piece by piece', async () => {
+    const rows = Array.from({ length: 5 }, (_, i) => ({ text: `${'],{"\\'.repeat(2 ** 17 + i)}` }));
+    expect(await listSourceRows(textSource('x.json', JSON.stringify(rows)))).toMatchObject(rows.map((value, i) => ({ line: i + 1, value })));
+  });
+
+  it.each([
+    ['[{"a":1},{"a":2', 'invalid JSON array: it does not end; 1 rows are whole'],
+    ['[{"a":1},', 'invalid JSON array: it does not end; 1 rows are whole'],
+    ['[{"a":"1},{"a":2}]', 'invalid JSON array: it does not end; 0 rows are whole'],
+    ['[{"a":1},]', 'invalid JSON array: a comma stands before its end'],
+    ['[{"a":1}] [', 'invalid JSON array: something follows its end'],
+  ])('that is broken is refused: %s', async (text, problem) => {
+    await expect(listSourceRows(textSource('x.json', text))).rejects.toThrow(`x.json: ${problem}`);
+  });
+
+  it('with broken elements tells each', async () => {
+    const rows = await listSourceRows(textSource('x.json', '[{"a":1},,{"a" 2},{"a":3} {"a":4},[]]'));
+    expect(rows.map((row) => ('problem' in row ? row.problem : row.value))).toEqual([
+      { a: 1 },
+      'nothing stands between two commas',
+      expect.stringMatching(/^invalid JSON: /),
+      expect.stringMatching(/^invalid JSON: /),
+      'expected a JSON object, found a list',
+    ]);
   });
 });
 
@@ -208,9 +252,24 @@ describe('formats of files', () => {
     const [a, empty, b] = await allExamples(streamed?.examples ?? []);
     expect([a, b]).toEqual(await allExamples(loaded?.examples ?? []));
     expect([...(empty?.labels ?? [])]).toEqual([-100]);
-    for (const source of [textSource('x.json', '[{"text":"a"}]'), { name: 'rows', rows: [{ text: 'a' }] }]) {
-      await expect(openDataset({ source, tokenizer, options })).rejects.toThrow('streaming reads JSONL, CSV and text');
-    }
+    await expect(openDataset({ source: { name: 'rows', rows: [{ text: 'a' }] }, tokenizer, options })).rejects.toThrow('streaming reads files; a list of rows is in memory already');
     await expect(openDataset({ source: textSource('x.jsonl', `${text}7\n`), tokenizer, options })).rejects.toThrow('line 5: expected a JSON object');
+  });
+
+  it('stream to the examples that are read into memory, in any order', async () => {
+    const tokenizer = await smallTokenizer();
+    const rows = Array.from({ length: 23 }, (_, i) => ({ prompt: `to ${i}`, completion: ` be${' of'.repeat(i % 5)}` }));
+    const columnData = (['prompt', 'completion'] as const).map((name) => ({ name, data: rows.map((row) => row[name]), type: 'STRING' as const }));
+    const sources = [
+      textSource('x.json', JSON.stringify(rows, null, 1)),
+      textSource('x.csv', Papa.unparse(rows)),
+      memorySource('x.parquet', new Uint8Array(parquetWriteBuffer({ columnData, rowGroupSize: [4, 10] }))),
+    ];
+    for (const source of sources) {
+      const [streamed, loaded] = [await openDataset({ source, tokenizer, options: { streaming: true } }), await loadDataset({ source, tokenizer })];
+      expect(streamed.examples.length).toBe(23);
+      const order = [22, 3, 4, 21, 0, 13, 14, 5, 22];
+      expect(await takeExamples(streamed.examples, order), source.name).toEqual(await takeExamples(loaded.examples, order));
+    }
   });
 });
