@@ -3,7 +3,7 @@
 import '@tensorflow/tfjs';
 import { accumulateOp } from './adamw/accumulate.js';
 import { adamwOp } from './adamw/kernel.js';
-import { globalNormOp } from './adamw/norm.js';
+import { flatNormOp, globalNormOp } from './adamw/norm.js';
 import { attentionGradOp, attentionOp } from './attention/kernel.js';
 import { softmaxLossOp } from './cross-entropy/softmax-loss.js';
 import { registerDryRun } from './dry-run/register.js';
@@ -43,6 +43,7 @@ const OPS: readonly Op[] = [
   adamwOp,
   accumulateOp,
   globalNormOp,
+  flatNormOp,
   dropoutOp,
   dequantizeOp,
   matmulOp,
@@ -59,11 +60,11 @@ registerDryRun(OPS);
 shareClonesOnWasm();
 
 export { attention, type AttentionOptions } from './attention/kernel.js';
-export { accumulate } from './adamw/accumulate.js';
+export { accumulate, accumulateFlat } from './adamw/accumulate.js';
 export { adamwUpdate, type AdamwItem, type AdamwOptions } from './adamw/kernel.js';
 export { clipScale, globalNorm } from './adamw/norm.js';
-export { crossEntropySum, crossEntropyThrough, headChunkRows, tokenLosses, type CrossEntropyOptions, type HeadFunction, type HeadOptions } from './cross-entropy/kernel.js';
-export type { Targets } from './cross-entropy/chunks.js';
+export { checkTargets, crossEntropySum, crossEntropyThrough, headChunkRows, tokenLosses, type CrossEntropyOptions, type HeadFunction, type HeadOptions } from './cross-entropy/kernel.js';
+export { placesOf, type Targets } from './cross-entropy/chunks.js';
 export { dropout } from './dropout/kernel.js';
 export { withDryRun, type DryPeak, type DryRunBackend } from './dry-run/backend.js';
 export { embedding } from './embedding/kernel.js';
@@ -73,6 +74,9 @@ export { layerNorm } from './layer-norm/kernel.js';
 export { addRmsNorm, rmsNorm } from './rms-norm/kernel.js';
 export { linear, linears, type LinearOptions } from './linear/kernel.js';
 export type { LinearMember } from './linear/members.js';
+export { canBeFlat, flatLayout, FlatTensors, type FlatLayout } from './runtime/flat.js';
+export { gpuCopy } from './runtime/gpu-views.js';
+export { replayAllowed, Replays, setReplay, type ReplayOptions, type StepInputs } from './runtime/replay/replays.js';
 export { matmul } from './matmul/kernel.js';
 export type { MatmulForm } from './matmul/form.js';
 export { dequantize } from './nf4-dequantize/kernel.js';
@@ -81,6 +85,7 @@ export { quantizedMatmul } from './nf4-matmul/kernel.js';
 export { kernelMode, setKernelMode, withKernelMode, type KernelMode } from './runtime/op.js';
 export { checkpointed, pullback, untracked, valueAndGradients, type Pullback } from './runtime/gradients.js';
 export { withGpuClock, type GpuTimes } from './runtime/gpu-clock.js';
+export { chooseMatrixUnit, describeMatrixAdapter, MATRIX_FEATURE, type SubgroupMatrixConfig } from './runtime/matrix-unit.js';
 export { availableVariants, KERNEL_VARIANTS, kernelVariant, setKernelVariant, type KernelVariant } from './runtime/variant.js';
 export { gpuDispatchCount } from './runtime/webgpu.js';
 export type * from './types.js';

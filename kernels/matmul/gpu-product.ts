@@ -3,8 +3,10 @@ import { chooseVariant } from '../runtime/variant.js';
 import { rowStretches, splitTensor, type RowPart } from '../runtime/gpu-split.js';
 import { gpuDispatch, gpuWorkgroups, type GpuOffsets, type GpuParams } from '../runtime/webgpu.js';
 import { lanesJob, runsByLanes } from './gpu-lanes.js';
+import { gpuProducts } from './gpu-products.js';
 import { head } from './head.js';
 import type { GpuJob, GpuView } from './job-text.js';
+import { suitsMatrices } from './matrix-products.js';
 import * as wgsl from './wgsl.generated.js';
 
 /** The right-hand matrix of a product: the WGSL that reads it, what that binds (from binding 2 on), its constants. */
@@ -104,6 +106,10 @@ export function gpuProduct(backend: unknown, product: GpuProduct, addends: GpuAd
   const job = jobOf(product, addends);
   if (runsByLanes(backend, [job])) {
     lanesJob(backend, job);
+    return;
+  }
+  if (chooseVariant(backend).unit !== undefined && suitsMatrices(backend, job)) {
+    gpuProducts(backend, [job]);
     return;
   }
   const { m, n, k, b } = product;

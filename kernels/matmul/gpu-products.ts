@@ -3,6 +3,7 @@ import { chooseVariant } from '../runtime/variant.js';
 import { gpuDispatch, gpuIsSoftware, gpuLimits } from '../runtime/webgpu.js';
 import { lanesJob, runsByLanes } from './gpu-lanes.js';
 import { head } from './head.js';
+import { matrixBuffers, matrixDispatch, packJobs, releasePacked, suitsMatrices } from './matrix-products.js';
 import { JobText, type GpuJob, type GpuSegment, type GpuView } from './job-text.js';
 
 export type { GpuJob, GpuSegment, GpuView } from './job-text.js';
@@ -30,16 +31,35 @@ export function gpuProducts(backend: unknown, jobs: readonly GpuJob[], thin = fa
     for (const job of jobs) lanesJob(backend, job);
     return;
   }
+  const { unit } = chooseVariant(backend);
+  const suited = unit === undefined || thin ? [] : jobs.filter((job) => suitsMatrices(backend, job));
+  if (unit !== undefined && suited.length > 0) {
+    for (const group of packJobs(backend, unit, suited)) {
+      const way = { buffers: (some: readonly GpuJob[]) => matrixBuffers(some, group.rows), record: (some: readonly GpuJob[]) => matrixDispatch(backend, unit, some, group.rows) };
+      inDispatches(backend, group.jobs, way);
+      releasePacked(backend, group);
+    }
+  }
+  inDispatches(backend, suited.length === 0 ? jobs : jobs.filter((job) => !suited.includes(job)), { buffers: bufferCount, record: (some) => dispatch(backend, some, thin) });
+}
+
+/** How some jobs are done in one dispatch. */
+interface Way {
+  buffers(jobs: readonly GpuJob[]): number;
+  record(jobs: readonly GpuJob[]): void;
+}
+
+function inDispatches(backend: unknown, jobs: readonly GpuJob[], { buffers, record }: Way): void {
   const most = gpuLimits(backend).maxStorageBuffersPerShaderStage;
   let together: GpuJob[] = [];
   const flush = (): void => {
-    if (together.length > 0) dispatch(backend, together, thin);
+    if (together.length > 0) record(together);
     together = [];
   };
   for (const job of jobs) {
-    if (bufferCount([...together, job]) > most) flush();
-    for (const piece of bufferCount([job]) > most ? bySegments(job, most) : [job]) {
-      if (piece.accumulate === true || bufferCount([...together, piece]) > most) flush();
+    if (buffers([...together, job]) > most) flush();
+    for (const piece of buffers([job]) > most ? bySegments(job, most, buffers) : [job]) {
+      if (piece.accumulate === true || buffers([...together, piece]) > most) flush();
       together.push(piece);
     }
   }
@@ -47,12 +67,12 @@ export function gpuProducts(backend: unknown, jobs: readonly GpuJob[], thin = fa
 }
 
 /** The job as several that add up, each with as many segments as a shader may bind. */
-function bySegments(job: GpuJob, most: number): GpuJob[] {
+function bySegments(job: GpuJob, most: number, buffers: Way['buffers']): GpuJob[] {
   const pieces: GpuJob[] = [];
   let segments: GpuSegment[] = [];
   const piece = (): GpuJob => ({ ...job, segments, ...(pieces.length === 0 ? {} : { bias: undefined, accumulate: true }) });
   for (const segment of job.segments) {
-    if (segments.length > 0 && bufferCount([{ ...piece(), segments: [...segments, segment] }]) > most) {
+    if (segments.length > 0 && buffers([{ ...piece(), segments: [...segments, segment] }]) > most) {
       pieces.push(piece());
       segments = [];
     }

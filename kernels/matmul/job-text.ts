@@ -34,6 +34,20 @@ export interface GpuJob {
 
 export type Kind = 'vector' | 'scalar';
 
+/** How a shader does its jobs. */
+export interface JobShape {
+  /** Text with the entry point: see jobs.wgsl. */
+  readonly main: string;
+  /** Text that a segment adds: see stage.wgsl. */
+  readonly stage: string;
+  /** How often lines are repeated, by the name in their mark, besides those of jobs, segments and outputs. */
+  readonly counts?: Readonly<Record<string, number>>;
+  /** Where all A are packed, and the factors of its rows: see matrix-pack.wgsl. Views of A then count in vec4u. */
+  readonly packed?: readonly [TensorInfo, TensorInfo];
+}
+
+const PLAIN: JobShape = { main: wgsl.jobs, stage: wgsl.stage };
+
 /** The shader over certain jobs: its text, what it binds, its numbers. */
 export class JobText {
   readonly outs: TensorInfo[] = [];
@@ -42,13 +56,17 @@ export class JobText {
   /** Stands for the text. */
   key = '';
   private readonly outKinds: Kind[] = [];
-  private readonly inputKinds: (Kind | '4bit')[] = [];
+  private readonly inputKinds: (Kind | '4bit' | 'packed')[] = [];
   private readonly parts: (() => string)[] = [];
   private readonly biases: string[] = [];
   private readonly stores: string[] = [];
   private readonly prepared: string[] = [];
 
-  constructor(private readonly jobs: readonly GpuJob[]) {
+  constructor(private readonly jobs: readonly GpuJob[], private readonly shape: JobShape = PLAIN) {
+    if (shape.packed !== undefined) {
+      this.inputs.push(...shape.packed);
+      this.inputKinds.push('packed', 'scalar');
+    }
     for (const { n, outs } of jobs) for (const view of outs) this.addOut(view, n);
     jobs.forEach((job, j) => this.addJob(job, j));
     this.key += this.outKinds.map((kind) => kind[0]).join('');
@@ -63,7 +81,7 @@ export class JobText {
       `@group(0) @binding(${outs.length + this.inputs.length}) var<uniform> params: Params;`,
     ];
     const counts = { jobs: jobs.length, segments: jobs.flatMap((job) => job.segments).length, outs: jobs.flatMap((job) => job.outs).length };
-    const main = forEach(wgsl.jobs, counts).replace('// #biases', this.biases.join('\n    ')).replace('// #outs', this.stores.join('\n  ')).replace('// #prepare', this.prepared.join('\n  '));
+    const main = forEach(this.shape.main, { ...counts, ...this.shape.counts }).replace('// #biases', this.biases.join('\n    ')).replace('// #outs', this.stores.join('\n  ')).replace('// #prepare', this.prepared.join('\n  '));
     return fill([...variables, ...this.parts.map((part) => part()), main].join('\n'), { NOTHING: software ? 'params.segments[0].zero' : '0u' });
   }
 
@@ -110,12 +128,13 @@ export class JobText {
   private addSegment({ k, a, aAlongK, b, bAlongK }: GpuSegment, { m, n }: GpuJob): void {
     const index = this.prepared.length;
     this.key += `s${aAlongK ? 1 : 0}${bAlongK ? 1 : 0}`;
-    this.reader(`read_a_${index}`, `params.segments[${index}].a`, a, aAlongK ? k : m);
+    if (this.shape.packed === undefined) this.reader(`read_a_${index}`, `params.segments[${index}].a`, a, aAlongK ? k : m);
     if ('tensor' in b) {
       this.prepared.push('');
       this.reader(`read_b_${index}`, `params.segments[${index}].b`, b, bAlongK ? k : n);
+      if (this.shape.packed !== undefined) this.parts.push(() => fill(wgsl.viewEight, { INDEX: `${index}` }));
     } else this.addCodes(b, bAlongK, index);
-    this.parts.push(() => fill(wgsl.stage, { INDEX: `${index}`, A_ALONG_K: `${aAlongK}`, B_ALONG_K: `${bAlongK}` }));
+    this.parts.push(() => fill(forEach(this.shape.stage, { ...this.shape.counts }), { INDEX: `${index}`, A_ALONG_K: `${aAlongK}`, B_ALONG_K: `${bAlongK}` }));
   }
 
   private addCodes({ code, tensors, constants, name }: GpuOperand, alongK: boolean, index: number): void {
@@ -148,8 +167,8 @@ export class JobText {
 
 const NO_CODES: GpuParams = [['f', 0], ['u', 0], ['u', 0], ['u', 0]];
 
-export function element(kind: Kind): string {
-  return kind === 'vector' ? 'vec4f' : 'f32';
+export function element(kind: Kind | 'packed'): string {
+  return kind === 'packed' ? 'vec4u' : kind === 'vector' ? 'vec4f' : 'f32';
 }
 
 /** How a matrix is read whose rows have `width` elements: four neighbours at once, or one by one. */

@@ -196,17 +196,34 @@ struct Params {
   m: u32, n: u32, k: u32,
   // 0, which the compiler cannot know: it does not unroll loops that end there, and takes a second less for each.
   zero: u32,
-  // Offset and length of a row of each.
-  a: vec2u, b: vec2u, out: vec2u,
   scale: f32,
   accumulate: u32,
   has_bias: u32,
   bias: u32,
+  // Products of one size in one dispatch: those of the heads of each row of a batch.
+  heads: u32,
+  // Query i of attention sees keys up to first + i. 1: C is queries by keys, others are not computed; 2: A is queries by keys, and 3: keys
+  // by queries, with zeros for others.
+  causal: u32,
+  first: u32,
+  unused: u32,
+  a: View, b: View, out: View,
 }
+// Element (row, column) of the matrix of a head lies at offset + batch row · outer + head / shared_by · inner + row · stride + column.
+struct View { offset: u32, stride: u32, outer: u32, inner: u32, shared_by: u32, unused_a: u32, unused_b: u32, unused_c: u32 }
 override A_ALONG_K: bool = true;
 override B_ALONG_K: bool = true;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
+
+// Offset and length of a row of the matrices of this head.
+var<private> own_a: vec2u;
+var<private> own_b: vec2u;
+var<private> own_out: vec2u;
+
+fn of_head(view: View, z: u32) -> vec2u {
+  return vec2u(view.offset + z / params.heads * view.outer + z % params.heads / view.shared_by * view.inner, view.stride);
+}
 
 // 4x4 blocks: column i holds four neighbours in m (or n) at k + i.
 fn block_a(m: u32, k: u32) -> mat4x4f {
@@ -240,7 +257,7 @@ fn bias_of(n: u32) -> vec4f {
 // Four neighbours of a row, as far as it goes.
 fn put(m: u32, n: u32, values: vec4f) {
   if (m >= params.m || n >= params.n) { return; }
-  let at = params.out.x + m * params.out.y + n;
+  let at = own_out.x + m * own_out.y + n;
   if (params.accumulate != 0u) { out[at / 4u] += values; } else { out[at / 4u] = values; } // #vector
   for (var i = 0u; i < min(4u, params.n - n); i++) { out[at + i] = values[i] + select(0.0, out[at + i], params.accumulate != 0u); } // #scalar
 }
@@ -249,8 +266,15 @@ fn put(m: u32, n: u32, values: vec4f) {
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let m0 = group.y * 4u * ROWS;
   let n = group.x * 4u * LANES + 4u * lane;
+  own_a = of_head(params.a, group.z);
+  own_b = of_head(params.b, group.z);
+  own_out = of_head(params.out, group.z);
+  let reach = params.first + m0 + 4u * ROWS;
+  if (params.causal == 1u && group.x * 4u * LANES >= reach) { return; }
+  let begin = select(0u, (m0 - min(m0, params.first)) / 4u * 4u, params.causal == 3u);
+  let end = select(params.k, min(params.k, reach), params.causal == 2u);
   var sums: array<mat4x4f, ROWS>;
-  for (var k = 0u; k < params.k; k += 4u) {
+  for (var k = begin; k < end; k += 4u) {
     let a = block_a(m0 + 4u * (lane % ROWS), k);
     let b = block_b(n, k);
     add_products(&sums, a[0], b[0]);
@@ -267,6 +291,241 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     put(m0 + 4u * i + 3u, n, params.scale * sums[0][3] + added);
     sums[$i] = sums[min($iu + 1u, ROWS - 1u)]; // #each rows
   }
+}
+`;
+export const matrixEmulated = `// What matrix-subgroup.wgsl does, by every invocation for itself: slow, and the same on every device.
+alias Left = array<f32, UNIT_M * UNIT_K>;
+alias Right = array<f32, UNIT_K * UNIT_N>;
+alias Sums = array<f32, UNIT_M * UNIT_N>;
+
+fn load_left(at: u32) -> Left {
+  var left: Left;
+  for (var i = 0u; i < UNIT_M * UNIT_K; i++) {
+    let k = i % UNIT_K;
+    left[i] = number_of(stage_a[at + i / UNIT_K * A_STRIDE + k / PER], k % PER);
+  }
+  return left;
+}
+
+fn load_right(at: u32) -> Right {
+  var right: Right;
+  for (var i = 0u; i < UNIT_K * UNIT_N; i++) {
+    let k = i / UNIT_N;
+    let n = i % UNIT_N;
+    if (ALONG_K) {
+      right[i] = number_of(stage_b[at + n * B_STRIDE + k / PER], k % PER);
+    } else {
+      right[i] = number_of(stage_b[at + k * B_STRIDE + n / PER], n % PER);
+    }
+  }
+  return right;
+}
+
+fn multiply(left: Left, right: Right, sums: Sums) -> Sums {
+  var l = left;
+  var r = right;
+  var out = sums;
+  for (var i = 0u; i < UNIT_M * UNIT_N; i++) {
+    for (var k = 0u; k < UNIT_K; k++) { out[i] += l[i / UNIT_N * UNIT_K + k] * r[k * UNIT_N + i % UNIT_N]; }
+  }
+  return out;
+}
+
+fn put(at: u32, sums: Sums, lane: u32) {
+  var values = sums;
+  if (lane % LANES != 0u) { return; }
+  for (var i = 0u; i < UNIT_M * UNIT_N / 4u; i++) { results[at + i] = vec4f(values[4u * i], values[4u * i + 1u], values[4u * i + 2u], values[4u * i + 3u]); }
+}
+`;
+export const matrixF16 = `// Numbers of a matrix in workgroup memory, eight of float16 to a vec4u.
+fn unit_of(low: vec4f, high: vec4f) -> vec4u {
+  return vec4u(pack2x16float(low.xy), pack2x16float(low.zw), pack2x16float(high.xy), pack2x16float(high.zw));
+}
+
+fn number_of(unit: vec4u, i: u32) -> f32 { return unpack2x16float(unit[i / 2u])[i % 2u]; }
+`;
+export const matrixF32 = `// Numbers of a matrix in workgroup memory, four to a vec4u: the first of the two vectors.
+fn unit_of(low: vec4f, high: vec4f) -> vec4u { return bitcast<vec4u>(low); }
+
+fn number_of(unit: vec4u, i: u32) -> f32 { return bitcast<f32>(unit[i]); }
+`;
+export const matrixPack = `// Rows of several matrices beside each other, as a subgroup's matrices take them:
+//   packed(row, first_i + k) = 2^e(row) · scale_i · A_i(row, k)
+// and zeros up to end_i and below the last row. 2^e brings the largest number of a row, over all its matrices, to [2^13, 2^14): float16 then
+// keeps all its bits of what is down to 2^-27 of that, whether these are activations of thousands or gradients of 1e-9, and nothing overflows.
+// Put together in matrix-pack.ts with a reader a matrix; PER numbers make a vec4u.
+struct View { k: u32, first: u32, end: u32, scale: f32, at: vec2u, unused: vec2u }
+// width: vec4u of a packed row.
+struct Params { rows: u32, padded: u32, width: u32, unused: u32, views: array<View, $views> }
+
+const THREADS = 64u;
+var<workgroup> largest: atomic<u32>;
+
+// As bits, whose order is that of the numbers; a NaN is above all.
+fn largest_of(values: vec4f) -> u32 {
+  let bits = bitcast<vec4u>(values) & vec4u(0x7fffffffu);
+  return max(max(bits.x, bits.y), max(bits.z, bits.w));
+}
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let row = group.x + group.y * groups.x;
+  if (row >= params.padded) { return; }
+  var most = 0u;
+  for (var k = 4u * lane; k < params.views[$i].k; k += 4u * THREADS) { most = max(most, largest_of(number_$i(row, k))); } // #each views
+  atomicMax(&largest, most);
+  workgroupBarrier();
+  // 13 above the exponent of the largest becomes 0: biased by 127, and within what a float32 has.
+  let exponent = clamp(267u - (atomicLoad(&largest) >> 23u), 1u, 253u);
+  let factor = bitcast<f32>(exponent << 23u);
+  let start = row * params.width;
+  for (var k = PER * lane; k < params.views[$i].end - params.views[$i].first; k += PER * THREADS) { packed[start + (params.views[$i].first + k) / PER] = unit_of(factor * number_$i(row, k), factor * number_$i(row, k + 4u)); } // #each views
+  if (lane == 0u) { unscale[row] = bitcast<f32>((254u - exponent) << 23u); }
+}
+`;
+export const matrixStage = `// What this invocation brings of B's tile of segment INDEX at (n0, k0), rounded to the type of the matrices; zeros outside of B.
+fn unit_b_INDEX(index: u32, n0: u32, k0: u32) -> vec4u {
+  let row = index / B_WIDTH;
+  let column = PER * (index % B_WIDTH);
+  let at = select(vec2u(k0 + row, n0 + column), vec2u(n0 + row, k0 + column), ALONG_K);
+  let size = select(vec2u(params.segments[INDEX].k, params.segments[INDEX].n), vec2u(params.segments[INDEX].n, params.segments[INDEX].k), ALONG_K);
+  let eight = read_eight_INDEX(at.x, at.y, size);
+  return unit_of(eight[0], eight[1]);
+}
+
+fn fetch_b_INDEX(n0: u32, k0: u32, lane: u32) -> array<vec4u, B_EACH> {
+  var units: array<vec4u, B_EACH>;
+  units[$i] = unit_b_INDEX(lane + $iu * THREADS, n0, k0); // #each b_units
+  return units;
+}
+`;
+export const matrixSubgroup = `// Products by the matrices of subgroups. What is at \`at\` in memory counts in vec4u (in vec4f for the sums).
+alias Left = subgroup_matrix_left<Element, UNIT_K, UNIT_M>;
+alias Right = subgroup_matrix_right<Element, UNIT_N, UNIT_K>;
+alias Sums = subgroup_matrix_result<f32, UNIT_N, UNIT_M>;
+
+fn load_left(at: u32) -> Left { return subgroupMatrixLoad<Left, row_major>(&stage_a, at, A_STRIDE); }
+
+fn load_right(at: u32) -> Right { return subgroupMatrixLoad<Right, B_ORDER>(&stage_b, at, B_STRIDE); }
+
+fn multiply(left: Left, right: Right, sums: Sums) -> Sums { return subgroupMatrixMultiplyAccumulate(left, right, sums); }
+
+fn put(at: u32, sums: Sums, lane: u32) { subgroupMatrixStore<row_major>(&results, at, sums, UNIT_N / 4u); }
+`;
+export const matrixTile = `// Several products in one dispatch, as jobs.wgsl does them, by the matrices of subgroups: a workgroup computes a TILE_M x TILE_N tile, of which
+// each subgroup has ROWS x COLUMNS units of UNIT_M x UNIT_N. A comes packed (matrix-pack.wgsl), so that its tiles are copied as they are; B is
+// rounded and 4-bit weights are decoded on the way. The next tiles are fetched into registers while the present ones are multiplied.
+// Put together in matrix-products.ts from this file, matrix-subgroup.wgsl or matrix-emulated.wgsl, a matrix-stage.wgsl a segment, the readers of B
+// and a put-*.wgsl an output. Matrices of subgroups have to lie in variables with names: compilers must not be left to unroll loops over them.
+// What the shaders over several products share: their parameters, and where the results go. The lines with a mark are filled in by job-text.ts.
+struct Job { m: u32, n: u32, first_group: u32, groups_n: u32, first_segment: u32, end_segment: u32, bias_offset: u32, unused: u32 }
+struct Segment {
+  m: u32, n: u32, k: u32,
+  scale: f32,
+  // Offset and length of a row of each operand.
+  a: vec2u, b: vec2u,
+  // Those below are the 4-bit weights': see ../nf4-dequantize/decode.wgsl.
+  offset: f32, zero: u32, nested: u32, rounding: u32,
+}
+// Rows [begin, end) of its job are this output's.
+struct Out { offset: u32, stride: u32, begin: u32, end: u32 }
+struct Params { jobs: array<Job, $jobs>, segments: array<Segment, $segments>, outs: array<Out, $outs> }
+
+fn bias_of(job: u32, n: u32, width: u32) -> vec4f {
+  switch job {
+    // #biases
+    default: { return vec4f(); }
+  }
+}
+
+fn store(job: u32, m: u32, n: u32, values: vec4f) {
+  if (m >= params.jobs[job].m || n >= params.jobs[job].n) { return; }
+  // #outs
+}
+
+// Rows of tiles in workgroup memory are a vec4u longer than what they hold, so that neighbouring rows start in different banks.
+const A_WIDTH = TILE_K / PER;
+const A_STRIDE = A_WIDTH + 1u;
+const B_WIDTH = select(TILE_N, TILE_K, ALONG_K) / PER;
+const B_STRIDE = B_WIDTH + 1u;
+const THREADS = SUBGROUPS * LANES;
+const A_EACH = TILE_M * A_WIDTH / THREADS;
+const B_EACH = TILE_N * TILE_K / PER / THREADS;
+const RESULTS = UNIT_M * UNIT_N / 4u;
+
+// [m][k]
+var<workgroup> stage_a: array<vec4u, TILE_M * A_STRIDE>;
+// [n][k] where ALONG_K, else [k][n]
+var<workgroup> stage_b: array<vec4u, select(TILE_K, TILE_N, ALONG_K) * B_STRIDE>;
+// A unit of sums a subgroup.
+var<workgroup> results: array<vec4f, SUBGROUPS * RESULTS>;
+
+fn fetch_a(segment: u32, m0: u32, k0: u32, lane: u32) -> array<vec4u, A_EACH> {
+  let view = params.segments[segment].a;
+  let start = m0 * view.y + view.x + k0 / PER;
+  var units: array<vec4u, A_EACH>;
+  units[$i] = PACKED[start + (lane + $iu * THREADS) / A_WIDTH * view.y + (lane + $iu * THREADS) % A_WIDTH]; // #each a_units
+  return units;
+}
+
+fn fetch_b(segment: u32, n0: u32, k0: u32, lane: u32) -> array<vec4u, B_EACH> {
+  switch segment {
+    case $i: { return fetch_b_$i(n0, k0, lane); } // #each segments
+    default: { return array<vec4u, B_EACH>(); }
+  }
+}
+
+fn stage_units(a: array<vec4u, A_EACH>, b: array<vec4u, B_EACH>, lane: u32) {
+  stage_a[(lane + $iu * THREADS) / A_WIDTH * A_STRIDE + (lane + $iu * THREADS) % A_WIDTH] = a[$i]; // #each a_units
+  stage_b[(lane + $iu * THREADS) / B_WIDTH * B_STRIDE + (lane + $iu * THREADS) % B_WIDTH] = b[$i]; // #each b_units
+}
+
+// Writes the units that lie in \`results\`, unit (row, column) of every subgroup, to where they belong.
+fn keep(job: u32, m0: u32, n0: u32, row: u32, column: u32, lane: u32) {
+  let subgroup = lane / LANES;
+  let first = vec2u(m0 + (subgroup / ACROSS * ROWS + row) * UNIT_M, n0 + (subgroup % ACROSS * COLUMNS + column) * UNIT_N);
+  for (var i = lane % LANES; i < RESULTS; i += LANES) {
+    let m = first.x + i / (UNIT_N / 4u);
+    let n = first.y + 4u * (i % (UNIT_N / 4u));
+    store(job, m, n, UNSCALE[m] * results[subgroup * RESULTS + i] + bias_of(job, n, params.jobs[job].n));
+  }
+}
+
+@compute @workgroup_size(THREADS) // #size
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32, /* #subgroup */) {
+  // #prepare
+  let id = group.x + group.y * groups.x;
+  var j = 0u;
+  while (j + 1u < $jobs && id >= params.jobs[j + 1u].first_group) { j++; }
+  let job = params.jobs[j];
+  let m0 = (id - job.first_group) / job.groups_n * TILE_M;
+  let n0 = (id - job.first_group) % job.groups_n * TILE_N;
+  if (m0 >= job.m) { return; }
+  // Where this subgroup's units begin in the tiles.
+  let at_a = subgroup / ACROSS * ROWS * UNIT_M * A_STRIDE;
+  let at_b = subgroup % ACROSS * COLUMNS * select(UNIT_N / PER, UNIT_N * B_STRIDE, ALONG_K);
+  // #sums
+  var s = job.first_segment;
+  var k0 = 0u;
+  var a = fetch_a(s, m0, k0, lane);
+  var b = fetch_b(s, n0, k0, lane);
+  loop {
+    stage_units(a, b, lane);
+    workgroupBarrier();
+    k0 += TILE_K;
+    if (k0 >= params.segments[s].k) {
+      s++;
+      k0 = 0u;
+    }
+    if (s < job.end_segment) {
+      a = fetch_a(s, m0, k0, lane);
+      b = fetch_b(s, n0, k0, lane);
+    }
+    // #products
+    workgroupBarrier();
+    if (s >= job.end_segment) { break; }
+  }
+  // #results
 }
 `;
 export const outScalar = `// C \`[m, n]\` of any width.
@@ -598,6 +857,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     if (params.accumulate != 0u) { value += stored(m, n); }
     store(m, n, value);
   }
+}
+`;
+export const viewEight = `// Eight neighbours of a row of B; zeros outside of \`size\`.
+fn read_eight_INDEX(row: u32, column: u32, size: vec2u) -> mat2x4f {
+  return mat2x4f(read_b_INDEX(row, column, size), read_b_INDEX(row, column + 4u, size));
 }
 `;
 export const viewScalar = `// Four neighbours of a row of VALUES, a matrix in rows of VIEW.y from VIEW.x on; zeros outside of \`size\`.

@@ -44,6 +44,15 @@ fn decode_four(index: u32) -> vec4f {
   return round_to_dtype(values * absmax_of(index / BLOCK_SIZE));
 }
 
+// Eight values from `index` on, a multiple of 8; so is BLOCK_SIZE.
+fn decode_eight(index: u32) -> mat2x4f {
+  let codes = packed[index / 8u];
+  let low = vec4f(code_values[(codes >> 4u) & 15u], code_values[codes & 15u], code_values[(codes >> 12u) & 15u], code_values[(codes >> 8u) & 15u]);
+  let high = vec4f(code_values[(codes >> 20u) & 15u], code_values[(codes >> 16u) & 15u], code_values[codes >> 28u], code_values[(codes >> 24u) & 15u]);
+  let scale = absmax_of(index / BLOCK_SIZE);
+  return mat2x4f(round_to_dtype(low * scale), round_to_dtype(high * scale));
+}
+
 // Four values from any `index` on, in two blocks at most (BLOCK_SIZE is 4 or more); zeros from `count` on.
 fn decode_some(index: u32, count: u32) -> vec4f {
   let word = index / 8u;

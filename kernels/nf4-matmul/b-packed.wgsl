@@ -17,3 +17,10 @@ fn read_b(row: u32, column: u32) -> vec4f {
   if (ALIGNED) { return decode_four(index); }
   return decode_some(index, size.y - column);
 }
+
+// Eight neighbours of a row, whose codes are one element of `packed` where a row's length and BLOCK_SIZE are multiples of 8.
+fn read_eight(row: u32, column: u32, size: vec2u) -> mat2x4f {
+  if (!ALIGNED || BLOCK_SIZE % 8u != 0u || size.y % 8u != 0u) { return mat2x4f(read_b(row, column), read_b(row, column + 4u)); }
+  if (row >= size.x || column >= size.y) { return mat2x4f(); }
+  return decode_eight(row * size.y + column);
+}

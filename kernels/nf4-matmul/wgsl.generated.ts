@@ -52,6 +52,15 @@ fn decode_four(index: u32) -> vec4f {
   return round_to_dtype(values * absmax_of(index / BLOCK_SIZE));
 }
 
+// Eight values from \`index\` on, a multiple of 8; so is BLOCK_SIZE.
+fn decode_eight(index: u32) -> mat2x4f {
+  let codes = packed[index / 8u];
+  let low = vec4f(code_values[(codes >> 4u) & 15u], code_values[codes & 15u], code_values[(codes >> 12u) & 15u], code_values[(codes >> 8u) & 15u]);
+  let high = vec4f(code_values[(codes >> 20u) & 15u], code_values[(codes >> 16u) & 15u], code_values[codes >> 28u], code_values[(codes >> 24u) & 15u]);
+  let scale = absmax_of(index / BLOCK_SIZE);
+  return mat2x4f(round_to_dtype(low * scale), round_to_dtype(high * scale));
+}
+
 // Four values from any \`index\` on, in two blocks at most (BLOCK_SIZE is 4 or more); zeros from \`count\` on.
 fn decode_some(index: u32, count: u32) -> vec4f {
   let word = index / 8u;
@@ -78,5 +87,12 @@ fn read_b(row: u32, column: u32) -> vec4f {
   let index = row * size.y + column;
   if (ALIGNED) { return decode_four(index); }
   return decode_some(index, size.y - column);
+}
+
+// Eight neighbours of a row, whose codes are one element of \`packed\` where a row's length and BLOCK_SIZE are multiples of 8.
+fn read_eight(row: u32, column: u32, size: vec2u) -> mat2x4f {
+  if (!ALIGNED || BLOCK_SIZE % 8u != 0u || size.y % 8u != 0u) { return mat2x4f(read_b(row, column), read_b(row, column + 4u)); }
+  if (row >= size.x || column >= size.y) { return mat2x4f(); }
+  return decode_eight(row * size.y + column);
 }
 `;

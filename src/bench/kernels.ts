@@ -42,10 +42,10 @@ export interface KernelResult {
 }
 
 /** float16 tiles: 2⁻¹¹ relative in each factor. */
-const TOLERANCES: Readonly<Record<KernelVariant, number>> = { auto: 1e-4, f32: 1e-4, f16: 3e-3, subgroups: 1e-4, lanes: 1e-4 };
+const TOLERANCES: Readonly<Record<KernelVariant, number>> = { auto: 1e-4, f32: 1e-4, f16: 3e-3, 'subgroup-matrix': 3e-3, subgroups: 1e-4, lanes: 1e-4 };
 /** Ops that a variant has code of its own for. */
 const AFFECTED: Readonly<Record<KernelVariant, RegExp>> = {
-  ...{ auto: /^/, f32: /^/, f16: /^(linear|matmul|quantizedMatmul)/ },
+  ...{ auto: /^/, f32: /^/, f16: /^(linear|matmul|quantizedMatmul)/, 'subgroup-matrix': /^(linear|matmul|quantizedMatmul|crossEntropy)/ },
   subgroups: /^(matmul thin|linear|rmsNorm|layerNorm|attention|crossEntropy|globalNorm|embedding)/,
   lanes: /^(linear|matmul|quantizedMatmul|rmsNorm|layerNorm|attention|crossEntropy|globalNorm|embedding)/,
 };

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
-import { availableVariants, KERNEL_VARIANTS, setKernelVariant } from '../../kernels/index.js';
+import { availableVariants, chooseMatrixUnit, KERNEL_VARIANTS, setKernelVariant } from '../../kernels/index.js';
 import { DeviceError } from '../errors.js';
 import { BACKEND_OF, type Device, type DeviceChoice, type DeviceOptions, type Host } from './device.js';
 import { openWasm } from './wasm.js';
@@ -91,7 +91,7 @@ function plainDevice(name: 'node' | 'node-gpu' | 'cpu', description: string, rea
 /** Opens a device whose host is let go of when it is closed, or at once when it does not open. */
 async function openAdapter(adapter: GPUAdapter, reason: string, host: Host, options: DeviceOptions): Promise<Device> {
   try {
-    chooseKernelVariant(options.variant ?? host.kernelVariant?.() ?? 'auto', adapter.features);
+    chooseKernelVariant(options.variant ?? host.kernelVariant?.() ?? 'auto', adapter);
     const device = await openWebGpu(adapter, reason);
     return {
       ...device,
@@ -107,12 +107,14 @@ async function openAdapter(adapter: GPUAdapter, reason: string, host: Host, opti
 }
 
 /** @throws DeviceError when there is no such variant, or the adapter lacks what it needs. */
-function chooseKernelVariant(wanted: string, features: { has(feature: string): boolean }): void {
+function chooseKernelVariant(wanted: string, adapter: GPUAdapter): void {
   const variant = KERNEL_VARIANTS.find((name) => name === wanted);
   if (variant === undefined) throw new DeviceError(`'${wanted}' is no variant of the WebGPU kernels (LOWRANK_VARIANT): there are ${KERNEL_VARIANTS.join(', ')}`);
-  const available = availableVariants(features);
+  const available = availableVariants(adapter.features, adapter.info);
   if (variant !== 'auto' && !available.includes(variant)) {
-    throw new DeviceError(`the WebGPU kernels cannot run as '${variant}' here: this adapter has what ${available.join(', ')} need`);
+    const unit = chooseMatrixUnit(adapter.features, adapter.info);
+    const why = variant === 'subgroup-matrix' && 'missing' in unit ? `${unit.missing}; ` : '';
+    throw new DeviceError(`the WebGPU kernels cannot run as '${variant}' here: ${why}this adapter has what ${available.join(', ')} need`);
   }
   setKernelVariant(variant);
 }

@@ -1,10 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
+import { describeMatrixAdapter, MATRIX_FEATURE, type SubgroupMatrixConfig } from '../../kernels/index.js';
 import { DeviceError } from '../errors.js';
 import { Failure, type Device } from './device.js';
 
 /** Features that some kernel can use; each is taken where the adapter has it. */
-const WANTED_FEATURES = ['shader-f16', 'subgroups', 'timestamp-query', 'chromium-experimental-subgroup-matrix'];
+const WANTED_FEATURES = ['shader-f16', 'subgroups', 'timestamp-query', 'subgroup-size-control', MATRIX_FEATURE];
 
 /** Dispatches in one submit. tfjs's own 15 suits inference on a page that has to stay responsive. */
 const DISPATCHES_PER_SUBMIT = 64;
@@ -22,18 +23,9 @@ export async function requestAdapter(gpu: GPU): Promise<GPUAdapter | null> {
   return gpu.requestAdapter({ powerPreference: 'high-performance' });
 }
 
-/** A product that the adapter can do as a whole in a subgroup: A `[M, K]` · B `[K, N]` of one type, the sums in another. */
-export interface SubgroupMatrixConfig {
-  readonly componentType: string;
-  readonly resultComponentType: string;
-  readonly M: number;
-  readonly N: number;
-  readonly K: number;
-}
-
 /** What `chromium-experimental-subgroup-matrix` offers on an adapter (tensor cores and their like); none without it. */
 export function subgroupMatrices(adapter: GPUAdapter): SubgroupMatrixConfig[] {
-  if (!adapter.features.has('chromium-experimental-subgroup-matrix')) return [];
+  if (!adapter.features.has(MATRIX_FEATURE)) return [];
   const { subgroupMatrixConfigs } = adapter.info as { subgroupMatrixConfigs?: Iterable<SubgroupMatrixConfig> };
   return [...(subgroupMatrixConfigs ?? [])].map(({ componentType, resultComponentType, M, N, K }) => ({ componentType, resultComponentType, M, N, K }));
 }
@@ -55,6 +47,7 @@ export function limitsOf(adapter: GPUAdapter): Record<string, number> {
 export async function openWebGpu(adapter: GPUAdapter, reason: string): Promise<Device> {
   const features = WANTED_FEATURES.filter((feature) => adapter.features.has(feature));
   const device = await adapter.requestDevice({ requiredFeatures: features as GPUFeatureName[], requiredLimits: limitsOf(adapter) });
+  describeMatrixAdapter(device, adapter.info);
   const failure = new Failure();
   let closing = false;
   void device.lost.then((info) => {

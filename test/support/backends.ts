@@ -4,6 +4,7 @@ import '@tensorflow/tfjs-backend-wasm';
 import { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
 import { create, globals } from 'webgpu';
 import { afterAll, beforeAll, describe } from 'vitest';
+import { describeMatrixAdapter } from '../../kernels/runtime/matrix-unit.js';
 import type { Device } from '../../src/device/device.js';
 import { nodeHost } from '../../src/device/node.js';
 import { openWasm } from '../../src/device/wasm.js';
@@ -26,6 +27,7 @@ async function openWebGpu(): Promise<void> {
     const limits: Record<string, number> = {};
     for (const key of ['maxStorageBufferBindingSize', 'maxBufferSize', 'maxComputeWorkgroupStorageSize', 'maxComputeInvocationsPerWorkgroup', 'maxComputeWorkgroupSizeX'] as const) limits[key] = adapter.limits[key];
     const device = await adapter.requestDevice({ requiredFeatures: [...adapter.features] as GPUFeatureName[], requiredLimits: limits });
+    describeMatrixAdapter(device, adapter.info);
     device.addEventListener('uncapturederror', (event) => {
       console.error('WebGPU:', (event as GPUUncapturedErrorEvent).error.message);
     });
