@@ -53,6 +53,7 @@ export async function planRuns(ablation: AblationConfig, { readText, set = [], f
         ...optionsOf(settings, base0),
         `training.seed=${seed}`,
         `training.output_dir=${JSON.stringify(joinPath(ablation.outputDir, `${RUNS_FOLDER}/${id}`))}`,
+        ...(base0.training.logging_dir === undefined ? [] : [`training.logging_dir=${JSON.stringify(joinPath(base0.training.logging_dir, id))}`]),
         'training.overwrite_output_dir=true',
         'training.resume_from_checkpoint=false',
         ...(base0.training.save_total_limit === undefined ? ['training.save_total_limit=1'] : []),
@@ -156,7 +157,7 @@ function requireDistinct(runs: readonly AblationRun[]): void {
   const seen = new Map<string, string>();
   const problems: string[] = [];
   for (const { id, config } of runs) {
-    const { output_dir: _folder, ...training } = config.training;
+    const { output_dir: _folder, logging_dir: _events, ...training } = config.training;
     const key = JSON.stringify({ ...config, training });
     const other = seen.get(key);
     if (other !== undefined) problems.push(other === id ? `${id} is listed twice` : `${other} and ${id} are the same run`);

@@ -6,6 +6,7 @@ import type { AblationStore } from '../ablation/store.js';
 import { parseJson } from '../io/json.js';
 import { isFile, localDirectory, writeFileAtomic } from '../io/node.js';
 import { listCheckpoints, removeLater } from './checkpoints.js';
+import { eventsOf } from './event-log.js';
 import { METRICS_FILE, planOutput } from './output.js';
 
 /** Beside the folder of a run that failed: what went wrong. */
@@ -29,7 +30,7 @@ export function folderStore(folder: string, note: (text: string) => void): Ablat
       const path = place(run);
       // The folder is the ablation's own: what an unfinished run left there may go.
       const resume = (await listCheckpoints(path)).length > 0;
-      const output = await planOutput(path, { overwrite: true, resume, note });
+      const output = await planOutput(path, { overwrite: true, resume, events: eventsOf(run.config), note });
       return {
         resume: output.resume === undefined ? undefined : localDirectory(output.resume),
         begin: (step) => output.begin(step),
@@ -48,8 +49,12 @@ export function folderStore(folder: string, note: (text: string) => void): Ablat
           await rm(failure(run), { force: true });
           // Nothing goes on from a finished run.
           await removeLater(path, 0);
+          output.close();
         },
-        fail: (error) => writeJsonFile(failure(run), { error }),
+        async fail(error) {
+          await writeJsonFile(failure(run), { error });
+          output.close();
+        },
       };
     },
     adapter: (run) => localDirectory(place(run)),

@@ -8,6 +8,8 @@ import { isDirectory, isFile, syncFile, writeError, writeFileAtomic } from '../i
 import type { CheckpointInfo } from '../resume/checkpoint.js';
 import { MANIFEST_FILE } from '../resume/manifest.js';
 import { listCheckpoints, newestCheckpoint, pruneCheckpoints, removeLater, removeLeftovers, writeCheckpoint } from './checkpoints.js';
+import { LOCK_FILE, lockFolder, requireUnlocked, type FolderLock } from './folder-lock.js';
+import { eventLog, EVENTS_FOLDER, type EventsRequest } from './event-log.js';
 
 export const METRICS_FILE = 'metrics.jsonl';
 
@@ -19,48 +21,61 @@ export interface OutputFolder {
   /** The checkpoint to go on from; undefined starts from the beginning. */
   readonly resume: string | undefined;
   /**
-   * Makes the folder. A new run gets an empty log and no checkpoints; one that goes on keeps the log and the checkpoints up to
+   * Makes the folder and takes it for this process. A new run gets an empty log and no checkpoints; one that goes on keeps the log and the checkpoints up to
    * `step`.
+   * @throws ConfigError when another process has taken it meanwhile.
    */
   begin(step: number): Promise<void>;
-  /** Adds one line to metrics.jsonl. */
+  /** Adds one line to metrics.jsonl, and its numbers to the events where they are asked for. */
   append(metrics: object): Promise<void>;
   /** Writes a checkpoint, with the log so far flushed to disk before it. @returns its path. */
   save(files: Files, info: CheckpointInfo, limit: number | undefined): Promise<string>;
   /** Puts the files of the result in place, all written before the first of them appears. */
   finish(files: Files): Promise<void>;
+  /** Lets other processes write to the folder. */
+  close(): void;
 }
 
 export interface OutputRequest {
   readonly overwrite: boolean;
   /** `true` goes on from the newest whole checkpoint in the folder, if there is one; a path from that one. */
   readonly resume: boolean | string;
+  /** Where TensorBoard reads the log, if it shall. */
+  readonly events?: EventsRequest | undefined;
   readonly note: (text: string) => void;
 }
 
 /**
  * Checks that a run may write to the folder, and finds the checkpoint that it goes on from.
- * @throws ConfigError when it holds an earlier run that is neither gone on from nor overwritten, is a file, or cannot be written to.
+ * @throws ConfigError when it holds an earlier run that is neither gone on from nor overwritten, is a file, is being written to, or cannot be written to.
  */
-export async function planOutput(path: string, { overwrite, resume: wanted, note }: OutputRequest): Promise<OutputFolder> {
+export async function planOutput(path: string, { overwrite, resume: wanted, events: asked, note }: OutputRequest): Promise<OutputFolder> {
   const folder = resolve(path);
   if (await isFile(folder)) throw new ConfigError(`training.output_dir: ${path} is a file`);
+  await requireUnlocked(folder);
   const resume = wanted === false ? undefined : await findCheckpoint(folder, wanted, note);
   const own = wanted === true || (resume !== undefined && dirname(resume) === folder);
-  const present = (await isDirectory(folder)) ? await readdir(folder) : [];
+  const present = await namesIn(folder);
   const foreign = own ? resume === undefined && present.some(isForeign) : present.length > 0;
   if (foreign && !overwrite) throw new ConfigError(`training.output_dir: ${path} holds ${await describePresent(folder, present, own)}`);
   await checkWritable(folder, path);
+  const events = asked === undefined ? undefined : eventLog(asked);
+  if (resume === undefined && wanted !== true && !overwrite) await events?.requireEmpty();
   const log = join(folder, METRICS_FILE);
+  let lock: FolderLock | undefined;
   return {
     path: folder,
     resume,
     async begin(step) {
       await mkdir(folder, { recursive: true });
+      lock = await lockFolder(folder);
+      if ((await namesIn(folder)).join('/') !== present.join('/')) throw new ConfigError(`training.output_dir: ${path}: another process has written to it while this one was starting`);
       await removeLeftovers(folder);
       // Those of another run are none of this one's past.
       await removeLater(folder, resume !== undefined && dirname(resume) === folder ? step : 0);
-      await writeFileAtomic(log, resume === undefined ? '' : await logUntil(join(dirname(resume), METRICS_FILE), step));
+      const lines = resume === undefined ? [] : await logUntil(join(dirname(resume), METRICS_FILE), step);
+      await writeFileAtomic(log, lines.map((line) => `${line}\n`).join(''));
+      await events?.begin(resume === undefined ? undefined : { step, folder: dirname(resume), lines });
     },
     async append(metrics) {
       try {
@@ -69,9 +84,11 @@ export async function planOutput(path: string, { overwrite, resume: wanted, note
       } catch (error) {
         throw writeError(error, log);
       }
+      await events?.append(metrics);
     },
     async save(files, info, limit) {
       await syncFile(log);
+      await events?.sync();
       const written = await writeCheckpoint(folder, files, info);
       if (limit !== undefined) await pruneCheckpoints(folder, limit, info.best?.step);
       return written;
@@ -79,12 +96,18 @@ export async function planOutput(path: string, { overwrite, resume: wanted, note
     async finish(files) {
       await placeTogether(folder, files);
     },
+    close: () => lock?.release(),
   };
 }
 
-/** A run that was stopped before its first checkpoint leaves a log, and may leave something half-written. */
+/** What lies in a folder, in order. A lock that is left there belongs to nobody. */
+async function namesIn(folder: string): Promise<string[]> {
+  return (await isDirectory(folder)) ? (await readdir(folder)).filter((name) => !name.startsWith(LOCK_FILE)).sort() : [];
+}
+
+/** A run that was stopped before its first checkpoint leaves its logs, and may leave something half-written. */
 function isForeign(name: string): boolean {
-  return name !== METRICS_FILE && !name.startsWith('.');
+  return name !== METRICS_FILE && name !== EVENTS_FOLDER && !name.startsWith('.');
 }
 
 async function findCheckpoint(folder: string, wanted: true | string, note: (text: string) => void): Promise<string | undefined> {
@@ -108,13 +131,12 @@ async function describePresent(folder: string, present: readonly string[], resum
 }
 
 /** The lines of a log up to a step, without those that a crash cut short. */
-async function logUntil(log: string, step: number): Promise<string> {
+async function logUntil(log: string, step: number): Promise<string[]> {
   const text = (await isFile(log)) ? await readFile(log, 'utf8') : '';
-  const lines = text.split('\n').filter((line) => {
+  return text.split('\n').filter((line) => {
     const at = stepOf(line);
     return at !== undefined && at <= step;
   });
-  return lines.map((line) => `${line}\n`).join('');
 }
 
 function stepOf(line: string): number | undefined {

@@ -102,7 +102,7 @@ export function describeType(node: TypeNode): string {
     case 'number':
       return `a number${describeRange(node)}`;
     case 'array':
-      return node.items?.anyOf !== undefined ? 'a list of these' : `a list of ${describeType(node.items ?? {}).replace(/^an? /, '')}s`;
+      return (node.items?.anyOf ?? node.items?.enum) !== undefined ? 'a list of these' : `a list of ${describeType(node.items ?? {}).replace(/^an? /, '')}s`;
     case 'object':
       return node.properties === undefined ? 'a section' : `a section with the keys ${Object.keys(node.properties).join(', ')}`;
     default:

@@ -189,14 +189,16 @@ const data = z.strictObject({
     .default(false)
     .describe(
       'Put several training examples into one row of max_length tokens, so that little is padding. Each sees only itself, at its own ' +
-        'positions: a batch of packed rows has the loss and the gradients of the same examples unpacked. Batch sizes count packed rows.',
+        'positions: a batch of packed rows has the loss and the gradients of the same examples unpacked. Batch sizes count packed rows. With ' +
+        'shuffle, and without weights, other examples of the same lengths share a row in each epoch.',
     ),
   streaming: z
     .boolean()
     .default(false)
     .describe(
-      'Leave the rows in their files and encode each when it is drawn: for data larger than memory. JSONL, CSV and text only; rows are ' +
-        'checked before training, their tokens are not counted, and what max_length leaves nothing to learn of adds nothing to a loss.',
+      'Leave the rows in their files and encode each when it is drawn: for data larger than memory. Rows are checked before training, ' +
+        'their tokens are only counted for packing, and what max_length leaves nothing to learn of adds nothing to a loss. Of Parquet ' +
+        'a whole row group is decoded for a row, and 64 MiB of them are kept: small groups are faster.',
     ),
   train_on: trainOn().default('completion'),
   shuffle: z.boolean().default(true).describe('Draw a new order of the training rows for each epoch.'),
@@ -235,6 +237,14 @@ const training = z.strictObject({
   max_grad_norm: z.number().min(0).default(1).describe('Gradients are scaled down to this global norm; 0 leaves them alone.'),
   seed: z.int().min(0).default(42).describe('Seed of the initial weights, the order of the rows and dropout.'),
   logging_steps: count().default(10).describe('Optimiser steps between two lines of the log.'),
+  report_to: z
+    .union([z.enum(['none', 'tensorboard']), z.array(z.enum(['none', 'tensorboard']))])
+    .default('none')
+    .describe('Who else is told the numbers of the log: `tensorboard` gets event files, as transformers names their values.'),
+  logging_dir: text()
+    .exactOptional()
+    .describe('Folder of the event files, that of one run; `runs` in output_dir where absent. The runs of an ablation have a folder each in it.')
+    .meta({ path: 'file' }),
   eval_steps: count()
     .exactOptional()
     .describe('Optimiser steps between two evaluations on the validation rows; once an epoch where absent.'),

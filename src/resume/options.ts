@@ -26,6 +26,8 @@ export const MAY_CHANGE: Readonly<Record<string, (config: RunConfig) => boolean>
   device: always,
   // What is told and kept of the run.
   'training.logging_steps': always,
+  'training.report_to': always,
+  'training.logging_dir': always,
   'training.save_strategy': always,
   'training.save_steps': always,
   'training.save_total_limit': always,

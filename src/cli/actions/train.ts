@@ -2,6 +2,7 @@ import type { RunConfig } from '../../config/schema.js';
 import { finetune, type FinetuneResult } from '../../finetune.js';
 import { localDirectory, nodeHost, openDirectory } from '../../node.js';
 import { openDataFiles } from '../data-files.js';
+import { eventsOf } from '../event-log.js';
 import { formatCount, formatDuration, formatNumber } from '../format.js';
 import { InterruptedError, watchInterrupts } from '../interrupt.js';
 import { describeDevice, tell } from '../options.js';
@@ -25,7 +26,7 @@ export interface TrainingRequest {
  */
 export async function runTraining(asked: RunConfig, { force = false, again }: TrainingRequest = {}): Promise<FinetuneResult> {
   const { output_dir: outputDir, overwrite_output_dir: overwrite, resume_from_checkpoint: resume, save_total_limit: limit } = asked.training;
-  const output = await planOutput(outputDir, { overwrite, resume, note: tell });
+  const output = await planOutput(outputDir, { overwrite, resume, events: eventsOf(asked), note: tell });
   // How a run was begun is no setting of it.
   const config: RunConfig = { ...asked, training: { ...asked.training, resume_from_checkpoint: false } };
   const model = await openDirectory(config.model, { revision: config.model_revision, onMessage: tell });
@@ -107,6 +108,7 @@ export async function runTraining(asked: RunConfig, { force = false, again }: Tr
   } finally {
     progress.stop();
     interrupts.stop();
+    output.close();
     await files.close();
   }
 }
