@@ -22,6 +22,8 @@ export interface SessionRequest {
   readonly quantization?: LoadQuantization | undefined;
   /** Called once the device is open, before the weights are loaded. */
   readonly onDevice?: ((device: Device) => void) | undefined;
+  /** Told what is worth knowing of an adapter's files that is no error. */
+  readonly onNote?: ((note: string) => void) | undefined;
   /** Called after each tensor that was loaded. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -60,7 +62,7 @@ export async function openSession(request: SessionRequest): Promise<Session> {
     decoder = loaded;
     const set = new AdapterSet(loaded);
     adapters = set;
-    for (const [name, directory] of Object.entries(named)) await device.guard(set.add(name, directory));
+    for (const [name, directory] of Object.entries(named)) await device.guard(set.add(name, directory, request.onNote));
     if (request.adapter !== undefined) set.use(ONLY);
     return {
       device,

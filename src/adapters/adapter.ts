@@ -43,6 +43,8 @@ export interface AdapterLoadOptions {
   readonly dropout?: number;
   /** LoRA+'s factor on the learning rate of B. */
   readonly learningRateRatio?: number;
+  /** Told what is worth knowing of the files that is no error. */
+  readonly onNote?: (note: string) => void;
 }
 
 /** Names and shapes of tensors, as a file's header gives them. */

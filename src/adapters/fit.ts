@@ -61,13 +61,34 @@ export function loraTensors(model: ModelConfig, config: PeftConfig): Map<string,
  * @throws ConfigError when the settings match no layer.
  */
 export function loraMismatches(model: ModelConfig, config: PeftConfig, tensors: TensorShapes): string[] {
-  const own = new Map([...tensors].filter(([key]) => !isBaseCopy(model, config, key)));
-  return shapeMismatches(loraTensors(model, config), own);
+  const copies = new Set(baseCopies(model, config, tensors).map(({ key }) => key));
+  const own = new Map([...tensors].filter(([key]) => !copies.has(key)));
+  const wanted = [model.vocabSize, model.hiddenSize];
+  const misshapen = [...copies].flatMap((key) => {
+    const { shape = [] } = tensors.get(key) ?? {};
+    return shape.join() === wanted.join() ? [] : [`${key} is [${shape.join(', ')}], expected [${wanted.join(', ')}]: the embedding of its base has other rows`];
+  });
+  return [...shapeMismatches(loraTensors(model, config), own), ...misshapen];
 }
 
-/** PEFT puts the untouched weights of embedding and output layer beside an adapter on one of them. */
-function isBaseCopy(model: ModelConfig, config: PeftConfig, key: string): boolean {
+/** A weight of the base beside an adapter. */
+export interface BaseCopy {
+  readonly key: string;
+  readonly module: string;
+  /** Whether it is what an adapter of its own lies on. */
+  readonly adapted: boolean;
+}
+
+/**
+ * The whole weights of embedding and output layer that PEFT puts beside an adapter (save_embedding_layers) although modules_to_save does
+ * not name them.
+ */
+export function baseCopies(model: ModelConfig, config: PeftConfig, tensors: TensorShapes): BaseCopy[] {
   const { embedding, head } = model.family.modules;
-  const module = [embedding, head].find((name) => key === `${PREFIX}${name}.base_layer.weight` || key === copyKey(name, 'weight'));
-  return module !== undefined && !loraLayout(model, config).copies.some((copy) => copy.module === module);
+  const { copies, updates, rows } = loraLayout(model, config);
+  return [embedding, head].flatMap((module) => {
+    if (copies.some((copy) => copy.module === module)) return [];
+    const adapted = [...updates, ...rows].some((part) => part.module === module);
+    return [copyKey(module, 'weight'), `${PREFIX}${module}.base_layer.weight`].filter((key) => tensors.has(key)).map((key) => ({ key, module, adapted: adapted || key.includes('.base_layer.') }));
+  });
 }

@@ -62,7 +62,7 @@ export function loraLayout(model: ModelConfig, config: PeftConfig): LoraLayout {
   const layout = { updates, copies: saved.length === 0 ? [] : trainedCopies(model, saved), rows: trainedRows(model, config) };
   for (const { module } of layout.rows) {
     const other = updates.some((update) => update.module === module) ? 'target_modules' : layout.copies.some((copy) => copy.module === module) ? 'modules_to_save' : undefined;
-    if (other !== undefined) throw new ConfigError(`trainable_token_indices: ${module} is in ${other} too: give one of the two`);
+    if (other !== undefined) throw new ConfigError(`trainable_token_indices: ${module}, whose rows it (or added_tokens) trains, is in ${other} too: give one of the two`);
   }
   return layout;
 }

@@ -1,6 +1,7 @@
 import { ConfigError } from '../errors.js';
 import type { Decoder } from '../model/decoder.js';
 import type { AdapterMethodDefinition } from './adapter.js';
+import { settleBaseCopies } from './base-copies.js';
 import { loraMismatches } from './fit.js';
 import { decomposes } from './init.js';
 import { loraLayout } from './lora-layout.js';
@@ -19,6 +20,9 @@ export const lora = {
   serializeConfig: serializePeftConfig,
   optionsOf: (config) => ({
     r: config.r,
+    lora_alpha: config.loraAlpha,
+    use_rslora: config.useRslora,
+    alpha_pattern: config.alphaPattern,
     target_modules: config.targetModules,
     exclude_modules: config.excludeModules,
     layers_to_transform: config.layersToTransform,
@@ -41,7 +45,9 @@ export const lora = {
 
   async load(decoder, config, tensors, name, options = {}) {
     requireFit(loraMismatches(decoder.config, config, tensors), name);
-    const merged = options.dropout === undefined ? config : { ...config, loraDropout: options.dropout };
+    const settled = await settleBaseCopies(decoder, config, tensors, name);
+    for (const note of settled.notes) options.onNote?.(note);
+    const merged = options.dropout === undefined ? settled.config : { ...settled.config, loraDropout: options.dropout };
     // All are read before any goes to the device, so that a broken one leaves nothing behind.
     const read = new Map([...tensors.keys()].map((key) => [key, tensorValues(tensors, key, name)]));
     const parts = loraParts(decoder, merged, loraLayout(decoder.config, merged), { kind: 'saved', values: (key) => read.get(key) as Float32Array }, options.learningRateRatio ?? 1);

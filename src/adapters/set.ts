@@ -30,15 +30,16 @@ export class AdapterSet {
   /**
    * Puts one more adapter on the device. Which one is in force does not change.
    * @param source a PEFT adapter directory, or what was read of one
+   * @param onNote told what is worth knowing of it
    * @throws ConfigError when the name is taken; FormatError when the adapter does not fit
    */
-  async add(name: string, source: Directory | AdapterFiles): Promise<void> {
+  async add(name: string, source: Directory | AdapterFiles, onNote?: (note: string) => void): Promise<void> {
     if (this.adapters.has(name)) throw new ConfigError(`there is already an adapter called ${name}`);
     const files = 'config' in source ? source : await readAdapter(source);
     // An adapter takes hold of the base's own layers when it is made.
     this.adapter?.detach();
     try {
-      const adapter = await putAdapter(this.decoder, files, 'config' in source ? name : source.name);
+      const adapter = await putAdapter(this.decoder, files, 'config' in source ? name : source.name, onNote === undefined ? {} : { onNote });
       adapter.detach();
       this.adapters.set(name, adapter);
     } finally {

@@ -50,6 +50,7 @@ export async function openFlaggedSession(flags: ModelFlags): Promise<Session> {
     onDevice: (device) => {
       tell(describeDevice(device));
     },
+    onNote: tell,
   });
   // A single one is meant to be used.
   if (session.adapters.names.length === 1) session.adapters.use(session.adapters.names[0]);

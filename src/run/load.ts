@@ -6,6 +6,7 @@ import { adapterSettings, trainedBase } from '../adapters/settings.js';
 import { sourcesOf } from '../data/parts.js';
 import { loadSplits, type DataSplits } from '../data/split.js';
 import { ConfigError } from '../errors.js';
+import type { Directory } from '../io/directory.js';
 import type { ModelConfig } from '../model/config.js';
 import type { Decoder } from '../model/decoder.js';
 import { loadModel, readModelConfig } from '../model/load.js';
@@ -25,6 +26,15 @@ export async function withTokenizer(request: FinetuneRequest): Promise<FinetuneR
   const { directory, ids } = await withAddedTokens(model, tokens);
   const rows = withTokenRows(await readModelConfig(model), config.adapter.trainable_token_indices, ids);
   return { ...request, model: directory, config: { ...config, adapter: { ...config.adapter, trainable_token_indices: rows as NonNullable<typeof config.adapter.trainable_token_indices> } } };
+}
+
+const tokenizers = new WeakMap<Directory, ReturnType<typeof loadTokenizer>>();
+
+/** The tokenizer of a folder, which is read once: a large vocabulary takes a moment. */
+export function tokenizerOf(directory: Directory): ReturnType<typeof loadTokenizer> {
+  const tokenizer = tokenizers.get(directory) ?? loadTokenizer(directory);
+  tokenizers.set(directory, tokenizer);
+  return tokenizer;
 }
 
 /** What is trained. @throws ConfigError when it does not go with the adapter to go on from. */
@@ -47,7 +57,7 @@ export async function loadData(request: FinetuneRequest, model: ModelConfig, sha
   const { config, data, model: directory, callbacks } = request;
   const settings = await settingsOf(request);
   const options = dataOptionsOf(config, model, settings, callbacks?.onNote);
-  const tokenizer = await loadTokenizer(directory);
+  const tokenizer = await tokenizerOf(directory);
   const vocabSize = settings.method === 'lora' ? grownVocabulary(model, settings.trainable_token_indices) : model.vocabSize;
   const load = (): Promise<DataSplits> => loadSplits({ ...data, tokenizer, options, vocabSize });
   return shared?.data(JSON.stringify([inputsKeyOf(config), options, vocabSize]), load) ?? load();
@@ -62,11 +72,11 @@ export async function openAdapter(request: FinetuneRequest, decoder: Decoder): P
   if ((named === undefined) !== (initFrom === undefined)) throw new ConfigError('adapter.init_from names a folder that was not handed over, or the other way round');
   if (initFrom === undefined) {
     const fresh = definition.create(decoder, settings, config.training.seed);
-    const tokenizer = await loadTokenizer(model);
+    const tokenizer = await tokenizerOf(model);
     await fresh.initialize?.(tokenizer === undefined ? undefined : (text) => Promise.resolve(tokenizer.encode(text)));
     return fresh;
   }
-  const adapter = await loadAdapter(decoder, initFrom, { dropout: config.adapter.lora_dropout, learningRateRatio: config.adapter.loraplus_lr_ratio });
+  const adapter = await loadAdapter(decoder, initFrom, { dropout: config.adapter.lora_dropout, learningRateRatio: config.adapter.loraplus_lr_ratio, ...(callbacks?.onNote === undefined ? {} : { onNote: callbacks.onNote }) });
   callbacks?.onNote?.(`going on from ${initFrom.name}: ${definition.describe(settings)}, as that adapter has it`);
   return adapter;
 }

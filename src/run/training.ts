@@ -1,11 +1,11 @@
 import type { Adapter } from '../adapters/adapter.js';
 import { countParameters } from '../adapters/counts.js';
-import { adapterFiles } from '../adapters/peft-files.js';
+import { adapterFiles, readAdapterConfig } from '../adapters/peft-files.js';
 import { serializeConfig } from '../config/load.js';
 import { mixOf } from '../data/mix.js';
 import type { DataSplits } from '../data/split.js';
 import type { Device } from '../device/device.js';
-import { LowrankError } from '../errors.js';
+import { ConfigError, LowrankError } from '../errors.js';
 import { evaluateLoss, type LossResult } from '../eval/loss.js';
 import type { ModelConfig } from '../model/config.js';
 import type { Decoder } from '../model/decoder.js';
@@ -17,6 +17,7 @@ import { withManifest } from '../resume/manifest.js';
 import { loadTokenizer } from '../tokenizer/tokenizer.js';
 import { readTrainState, trainStateFiles, type TrainState } from '../train/state.js';
 import { totalStepsOf, train, type TrainResult } from '../train/trainer.js';
+import { requireContinued } from './continued.js';
 import { hashRequest, loadBase, loadData, openAdapter } from './load.js';
 import { baseOf, CONFIG_FILE, planFor } from './options.js';
 import { describeRun, resultFiles } from './outcome.js';
@@ -50,6 +51,7 @@ export class FinetuneRun {
     const { config, model: directory } = this.request;
     const model = await readModelConfig(directory);
     this.callbacks.onModel?.(model);
+    if (this.request.initFrom !== undefined) requireContinued(config.adapter, await readAdapterConfig(this.request.initFrom));
     await this.planMemory(model);
     const inputs = await this.hashInputs();
     const doneSteps = inputs === undefined ? 0 : await this.admit(inputs);
@@ -85,6 +87,7 @@ export class FinetuneRun {
     try {
       memory = await planFor({ config, model, initFrom, device: this.device, host });
     } catch (error) {
+      if (error instanceof ConfigError && initFrom !== undefined) throw new ConfigError(`adapter.init_from: ${initFrom.name} does not go with model ${config.model}: ${error.message}`, { cause: error });
       if (error instanceof LowrankError) throw error;
       // A plan is a help: what it cannot follow shall not keep a run from starting.
       this.callbacks.onNote?.(`memory was not planned: ${(error as Error).message}`);

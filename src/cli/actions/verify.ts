@@ -51,6 +51,7 @@ async function replay(record: TrainingRecord, adapter: Directory, model: Directo
     onDevice: (device) => {
       tell(describeDevice(device));
     },
+    onNote: tell,
   });
   try {
     return await session.device.guard(checkReplays(record, session.decoder));
