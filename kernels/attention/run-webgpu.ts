@@ -1,6 +1,7 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { Inputs } from '../runtime/op.js';
 import { gpuDispatch, gpuIsSoftware, gpuOutput, gpuRelease, gpuWorkgroups, type GpuParams, type GpuProgram } from '../runtime/webgpu.js';
+import { attendsByLanes, backwardLanes, forwardLanes } from './run-lanes.js';
 import type { AttentionShape } from './shape.js';
 import * as wgsl from './wgsl.generated.js';
 
@@ -59,6 +60,10 @@ export function forwardWebGpu(backend: unknown, inputs: Inputs, s: AttentionShap
   const o = gpuOutput(backend, q.shape);
   const lse = gpuOutput(backend, [s.batch * s.numHeads * s.queryLength]);
   withRotated(backend, inputs, s, (turnedQ, turnedK) => {
+    if (attendsByLanes(backend, s)) {
+      forwardLanes(backend, { q: turnedQ, k: turnedK, v, starts, o, lse }, s);
+      return;
+    }
     const groups = [Math.ceil(s.queryLength / TILE), s.numHeads, s.batch] as const;
     gpuDispatch(backend, tiled(backend, 'forward', wgsl.forward, s.headDim), [turnedQ, turnedK, v, starts, o, lse], tileParams(s), groups);
   });
@@ -67,18 +72,22 @@ export function forwardWebGpu(backend: unknown, inputs: Inputs, s: AttentionShap
 
 export function backwardWebGpu(backend: unknown, inputs: Inputs, s: AttentionShape): TensorInfo[] {
   const { dy, q, k, v, o, lse, starts } = inputs as Named<'dy' | 'q' | 'k' | 'v' | 'o' | 'lse' | 'starts'>;
-  const rows = s.batch * s.numHeads * s.queryLength;
-  const stats = gpuOutput(backend, [rows, 2]);
-  const statsParams: GpuParams = [['u', s.queryLength], ['u', s.numHeads], ['u', s.headDim], ['u', rows]];
-  gpuDispatch(backend, { name: 'attention/backward-stats', code: wgsl.backwardStats }, [dy, o, lse, stats], statsParams, gpuWorkgroups(rows, 1));
   const [dq, dk, dv] = [gpuOutput(backend, q.shape), gpuOutput(backend, k.shape), gpuOutput(backend, v.shape)];
   withRotated(backend, inputs, s, (turnedQ, turnedK) => {
+    if (attendsByLanes(backend, s)) {
+      backwardLanes(backend, { q: turnedQ, k: turnedK, v, starts, dy, lse, dq, dk, dv }, s);
+      return;
+    }
+    const rows = s.batch * s.numHeads * s.queryLength;
+    const stats = gpuOutput(backend, [rows, 2]);
+    const statsParams: GpuParams = [['u', s.queryLength], ['u', s.numHeads], ['u', s.headDim], ['u', rows]];
+    gpuDispatch(backend, { name: 'attention/backward-stats', code: wgsl.backwardStats }, [dy, o, lse, stats], statsParams, gpuWorkgroups(rows, 1));
     const read = [turnedQ, turnedK, v, starts, dy, stats];
     const tiles = (length: number): number => Math.ceil(length / TILE);
     gpuDispatch(backend, tiled(backend, 'backward-queries', wgsl.backwardQueries, s.headDim), [...read, dq], tileParams(s), [tiles(s.queryLength), s.numHeads, s.batch]);
     gpuDispatch(backend, tiled(backend, 'backward-keys', wgsl.backwardKeys, s.headDim), [...read, dk, dv], tileParams(s), [tiles(s.keyLength), s.numKvHeads, s.batch]);
+    gpuRelease(backend, stats);
   });
-  gpuRelease(backend, stats);
   if (s.rotaryDim === 0) return [dq, dk, dv];
   const turnedBack = rotate(backend, inputs, dq, dk, s, true);
   gpuRelease(backend, dq);

@@ -561,6 +561,140 @@ fn put(b: u32, head: u32, i: u32, d: u32, y: f32) {
   if (i < params.query_length && d < params.dim) { o[((b * params.query_length + i) * params.heads + head) * params.dim + d] = y; }
 }
 `;
+export const lanesBackward = `// Makes weights of scores, and of the gradients of the weights those of the scores: w · (dw − Σ w · dw) · scale.
+@group(0) @binding(0) var<storage, read_write> scores: array<vec4f>;
+@group(0) @binding(1) var<storage, read_write> d_weights: array<vec4f>;
+@group(0) @binding(2) var<storage, read> lse: array<f32>;
+@group(0) @binding(3) var<storage, read> starts: array<i32>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+// Shared by the two kernels that work on rows of scores or weights, queries by keys: an invocation a query of a head. Zeros are written as far
+// as products of weights read: see ../../matmul/lanes.wgsl.
+struct Params {
+  query_length: u32, key_length: u32, heads: u32,
+  // Elements from a row to the next one, a multiple of 4.
+  stride: u32,
+  window: u32,
+  has_starts: u32,
+  // Batch row and head of the first matrix, heads of a batch row and rows here.
+  first_batch: u32, first_head: u32, heads_here: u32, rows: u32,
+  // How far behind a query's own key products read.
+  reach: u32,
+  scale: f32,
+}
+const NONE = -1e30;
+const KEYS = vec4u(0u, 1u, 2u, 3u);
+
+struct Row {
+  // Where it begins, in quads.
+  at: u32,
+  // Of lse.
+  index: u32,
+  // Keys from low to high are seen.
+  low: u32, high: u32,
+  // End of what products read.
+  end: u32,
+}
+
+fn row_of(row: u32) -> Row {
+  let i = row % params.query_length;
+  let matrix = row / params.query_length;
+  let b = params.first_batch + matrix / params.heads_here;
+  let head = params.first_head + matrix % params.heads_here;
+  let high = params.key_length - params.query_length + i;
+  var low = high + 1u - min(params.window, high + 1u);
+  if (params.has_starts != 0u) { low = max(low, u32(max(starts[b * params.key_length + high], 0))); }
+  return Row(row * params.stride / 4u, (b * params.heads + head) * params.query_length + i, low, high, min(params.stride, high + params.reach));
+}
+
+fn seen(row: Row, j: u32) -> vec4<bool> {
+  let keys = j + KEYS;
+  return (keys >= vec4u(row.low)) & (keys <= vec4u(row.high));
+}
+
+@compute @workgroup_size(32)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let index = (group.x + group.y * groups.x) * 32u + lane;
+  if (index >= params.rows) { return; }
+  let row = row_of(index);
+  let total = lse[row.index];
+  var sum = 0.0;
+  for (var j = 0u; j < row.end; j += 4u) {
+    let w = select(vec4f(), exp(min(scores[row.at + j / 4u] - total, vec4f())), seen(row, j));
+    sum += dot(w, select(vec4f(), d_weights[row.at + j / 4u], seen(row, j)));
+    scores[row.at + j / 4u] = w;
+  }
+  for (var j = 0u; j < row.end; j += 4u) {
+    d_weights[row.at + j / 4u] = select(vec4f(), scores[row.at + j / 4u] * (d_weights[row.at + j / 4u] - sum) * params.scale, seen(row, j));
+  }
+}
+`;
+export const lanesForward = `// Makes weights of scores: softmax over the keys that each query sees, and its log-sum-exp.
+@group(0) @binding(0) var<storage, read_write> scores: array<vec4f>;
+@group(0) @binding(1) var<storage, read_write> lse: array<f32>;
+@group(0) @binding(2) var<storage, read> starts: array<i32>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+// Shared by the two kernels that work on rows of scores or weights, queries by keys: an invocation a query of a head. Zeros are written as far
+// as products of weights read: see ../../matmul/lanes.wgsl.
+struct Params {
+  query_length: u32, key_length: u32, heads: u32,
+  // Elements from a row to the next one, a multiple of 4.
+  stride: u32,
+  window: u32,
+  has_starts: u32,
+  // Batch row and head of the first matrix, heads of a batch row and rows here.
+  first_batch: u32, first_head: u32, heads_here: u32, rows: u32,
+  // How far behind a query's own key products read.
+  reach: u32,
+  scale: f32,
+}
+const NONE = -1e30;
+const KEYS = vec4u(0u, 1u, 2u, 3u);
+
+struct Row {
+  // Where it begins, in quads.
+  at: u32,
+  // Of lse.
+  index: u32,
+  // Keys from low to high are seen.
+  low: u32, high: u32,
+  // End of what products read.
+  end: u32,
+}
+
+fn row_of(row: u32) -> Row {
+  let i = row % params.query_length;
+  let matrix = row / params.query_length;
+  let b = params.first_batch + matrix / params.heads_here;
+  let head = params.first_head + matrix % params.heads_here;
+  let high = params.key_length - params.query_length + i;
+  var low = high + 1u - min(params.window, high + 1u);
+  if (params.has_starts != 0u) { low = max(low, u32(max(starts[b * params.key_length + high], 0))); }
+  return Row(row * params.stride / 4u, (b * params.heads + head) * params.query_length + i, low, high, min(params.stride, high + params.reach));
+}
+
+fn seen(row: Row, j: u32) -> vec4<bool> {
+  let keys = j + KEYS;
+  return (keys >= vec4u(row.low)) & (keys <= vec4u(row.high));
+}
+
+@compute @workgroup_size(32)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let index = (group.x + group.y * groups.x) * 32u + lane;
+  if (index >= params.rows) { return; }
+  let row = row_of(index);
+  var top = vec4f(NONE);
+  for (var j = row.low / 4u * 4u; j <= row.high; j += 4u) { top = max(top, select(vec4f(NONE), scores[row.at + j / 4u], seen(row, j))); }
+  let peak = max(max(top.x, top.y), max(top.z, top.w));
+  var sums = vec4f();
+  for (var j = row.low / 4u * 4u; j <= row.high; j += 4u) { sums += select(vec4f(), exp(scores[row.at + j / 4u] - peak), seen(row, j)); }
+  // A query that sees no key: everything is 0.
+  let sum = sums.x + sums.y + sums.z + sums.w;
+  lse[row.index] = select(0.0, peak + log(sum), sum > 0.0);
+  for (var j = 0u; j < row.end; j += 4u) { scores[row.at + j / 4u] = select(vec4f(), exp(scores[row.at + j / 4u] - peak) / sum, seen(row, j)); }
+}
+`;
 export const rotate = `// One invocation an element of q and then of k: the first 2·half dimensions of each head turn by the angles of the token's position.
 struct Params { query_length: u32, key_length: u32, heads: u32, kv_heads: u32, has_starts: u32, dim: u32, half: u32, max_position: u32, queries: u32, keys: u32, sign: f32 }
 @group(0) @binding(0) var<storage, read> q: array<f32>;

@@ -5,23 +5,38 @@ import { gpuDispatch, gpuRelease, type GpuParams } from '../runtime/webgpu.js';
 import { element, fill, kindOf, type GpuJob, type GpuView, type Kind } from './job-text.js';
 import * as wgsl from './wgsl.generated.js';
 
+/** A matrix for each head of each row of a batch: see lanes.wgsl. */
+export interface HeadsView extends GpuView {
+  readonly outer?: number;
+  readonly inner?: number;
+  readonly sharedBy?: number;
+  /** Rows reach to a multiple of four elements, with zeros in A or B. */
+  readonly padded?: boolean;
+}
+
 /** C `[m, n]` = scale · A·B + bias, or that added to what C holds; A is stored `[m, k]` or, not along k, `[k, m]`; B `[n, k]` or `[k, n]`. */
 export interface LanesProduct {
   readonly m: number;
   readonly n: number;
   readonly k: number;
   readonly scale: number;
-  readonly a: GpuView;
+  readonly a: HeadsView;
   readonly aAlongK: boolean;
-  readonly b: GpuView;
+  readonly b: HeadsView;
   readonly bAlongK: boolean;
-  readonly out: GpuView;
+  readonly out: HeadsView;
   readonly bias?: GpuView | undefined;
   readonly accumulate: boolean;
+  /** One such product for each. Default 1. */
+  readonly heads?: number;
+  readonly batch?: number;
+  /** What causal attention needs of it: C's visible part, or sums over the visible part of A `[queries, keys]` or `[keys, queries]`. */
+  readonly causal?: { readonly visible: 'c' | 'rows' | 'columns'; readonly first: number };
 }
 
 /** Lanes whose rows all lanes of a subgroup hold: four rows each, in as many registers as a processor may have. */
 const MOST_ROWS = 8;
+const VISIBLE = ['c', 'rows', 'columns'] as const;
 
 /** True where the variant in force is `lanes` and all operands of a job are, or can be made, float matrices. */
 export function runsByLanes(backend: unknown, jobs: readonly GpuJob[]): boolean {
@@ -48,23 +63,25 @@ export function lanesJob(backend: unknown, job: GpuJob): void {
 
 /** Records a product, a subgroup each tile. */
 export function lanesProduct(backend: unknown, product: LanesProduct): void {
-  const { m, n, k, scale, a, aAlongK, b, bAlongK, out, bias, accumulate } = product;
+  const { m, n, k, scale, a, aAlongK, b, bAlongK, out, bias, accumulate, heads = 1, batch = 1, causal } = product;
   const { lanes } = chooseVariant(backend);
   const rows = Math.min(lanes, MOST_ROWS);
-  const kinds = [kindOf(out, n), kindOf(a, aAlongK ? k : m), kindOf(b, bAlongK ? k : n)] as const;
+  const kinds = [kindIn(out, n), kindIn(a, aAlongK ? k : m), kindIn(b, bAlongK ? k : n)] as const;
   const program = {
     name: `lanes/${kinds.map((kind) => kind[0]).join('')}/${lanes}`,
     code: () => text(kinds, lanes, rows),
     constants: { A_ALONG_K: aAlongK ? 1 : 0, B_ALONG_K: bAlongK ? 1 : 0 },
   };
-  const view = ({ offset, stride }: GpuView): GpuParams => [['u', offset], ['u', stride]];
-  const params: GpuParams = [['u', m], ['u', n], ['u', k], ['u', 0], ...view(a), ...view(b), ...view(out), ['f', scale], ['u', accumulate ? 1 : 0], ['u', bias === undefined ? 0 : 1], ['u', bias?.offset ?? 0]];
-  gpuDispatch(backend, program, [out.tensor, a.tensor, b.tensor, (bias ?? a).tensor], params, [Math.ceil(n / (4 * lanes)), Math.ceil(m / (4 * rows)), 1]);
+  const view = ({ offset, stride, outer = 0, inner = 0, sharedBy = 1 }: HeadsView): GpuParams => [offset, stride, outer, inner, sharedBy, 0, 0, 0].map((x) => ['u', x] as const);
+  const visible = causal === undefined ? 0 : VISIBLE.indexOf(causal.visible) + 1;
+  const flags = [accumulate ? 1 : 0, bias === undefined ? 0 : 1, bias?.offset ?? 0, heads, visible, causal?.first ?? 0, 0];
+  const params: GpuParams = [['u', m], ['u', n], ['u', k], ['u', 0], ['f', scale], ...flags.map((x) => ['u', x] as const), ...view(a), ...view(b), ...view(out)];
+  gpuDispatch(backend, program, [out.tensor, a.tensor, b.tensor, (bias ?? a).tensor], params, [Math.ceil(n / (4 * lanes)), Math.ceil(m / (4 * rows)), batch * heads]);
 }
 
 function text([out, a, b]: readonly [Kind, Kind, Kind], lanes: number, rows: number): string {
   const reader = (kind: Kind, name: string): string =>
-    fill(kind === 'vector' ? wgsl.viewVector : wgsl.viewScalar, { READ: `read_${name}`, VIEW: `params.${name}`, VALUES: name, NOTHING: 'params.zero' });
+    fill(kind === 'vector' ? wgsl.viewVector : wgsl.viewScalar, { READ: `read_${name}`, VIEW: `own_${name}`, VALUES: name, NOTHING: 'params.zero' });
   return [
     'enable subgroups;',
     `const LANES = ${lanes}u;\nconst ROWS = ${rows}u;`,
@@ -75,4 +92,9 @@ function text([out, a, b]: readonly [Kind, Kind, Kind], lanes: number, rows: num
     reader(b, 'b'),
     forEach(wgsl.lanes, { rows }).replace(out === 'vector' ? /^.* \/\/ #scalar\n/gm : /^.* \/\/ #vector\n/gm, ''),
   ].join('\n');
+}
+
+function kindIn(view: HeadsView, width: number): Kind {
+  const { outer = 0, inner = 0, padded = false } = view;
+  return [outer, inner].every((step) => step % 4 === 0) ? kindOf(view, padded ? 0 : width) : 'scalar';
 }

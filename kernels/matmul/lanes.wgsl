@@ -8,17 +8,34 @@ struct Params {
   m: u32, n: u32, k: u32,
   // 0, which the compiler cannot know: it does not unroll loops that end there, and takes a second less for each.
   zero: u32,
-  // Offset and length of a row of each.
-  a: vec2u, b: vec2u, out: vec2u,
   scale: f32,
   accumulate: u32,
   has_bias: u32,
   bias: u32,
+  // Products of one size in one dispatch: those of the heads of each row of a batch.
+  heads: u32,
+  // Query i of attention sees keys up to first + i. 1: C is queries by keys, others are not computed; 2: A is queries by keys, and 3: keys
+  // by queries, with zeros for others.
+  causal: u32,
+  first: u32,
+  unused: u32,
+  a: View, b: View, out: View,
 }
+// Element (row, column) of the matrix of a head lies at offset + batch row · outer + head / shared_by · inner + row · stride + column.
+struct View { offset: u32, stride: u32, outer: u32, inner: u32, shared_by: u32, unused_a: u32, unused_b: u32, unused_c: u32 }
 override A_ALONG_K: bool = true;
 override B_ALONG_K: bool = true;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
+
+// Offset and length of a row of the matrices of this head.
+var<private> own_a: vec2u;
+var<private> own_b: vec2u;
+var<private> own_out: vec2u;
+
+fn of_head(view: View, z: u32) -> vec2u {
+  return vec2u(view.offset + z / params.heads * view.outer + z % params.heads / view.shared_by * view.inner, view.stride);
+}
 
 // 4x4 blocks: column i holds four neighbours in m (or n) at k + i.
 fn block_a(m: u32, k: u32) -> mat4x4f {
@@ -52,7 +69,7 @@ fn bias_of(n: u32) -> vec4f {
 // Four neighbours of a row, as far as it goes.
 fn put(m: u32, n: u32, values: vec4f) {
   if (m >= params.m || n >= params.n) { return; }
-  let at = params.out.x + m * params.out.y + n;
+  let at = own_out.x + m * own_out.y + n;
   if (params.accumulate != 0u) { out[at / 4u] += values; } else { out[at / 4u] = values; } // #vector
   for (var i = 0u; i < min(4u, params.n - n); i++) { out[at + i] = values[i] + select(0.0, out[at + i], params.accumulate != 0u); } // #scalar
 }
@@ -61,8 +78,15 @@ fn put(m: u32, n: u32, values: vec4f) {
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let m0 = group.y * 4u * ROWS;
   let n = group.x * 4u * LANES + 4u * lane;
+  own_a = of_head(params.a, group.z);
+  own_b = of_head(params.b, group.z);
+  own_out = of_head(params.out, group.z);
+  let reach = params.first + m0 + 4u * ROWS;
+  if (params.causal == 1u && group.x * 4u * LANES >= reach) { return; }
+  let begin = select(0u, (m0 - min(m0, params.first)) / 4u * 4u, params.causal == 3u);
+  let end = select(params.k, min(params.k, reach), params.causal == 2u);
   var sums: array<mat4x4f, ROWS>;
-  for (var k = 0u; k < params.k; k += 4u) {
+  for (var k = begin; k < end; k += 4u) {
     let a = block_a(m0 + 4u * (lane % ROWS), k);
     let b = block_b(n, k);
     add_products(&sums, a[0], b[0]);

@@ -2,7 +2,7 @@ import type { TensorInfo } from '@tensorflow/tfjs-core';
 import { gpuProduct, type GpuAddends, type GpuOperand } from '../matmul/gpu-product.js';
 import { dequantizeWebgpu, packedBindings, packedParts } from '../nf4-dequantize/webgpu.js';
 import type { QuantizedAttrs } from '../nf4-dequantize/weight.js';
-import { rowStretches } from '../runtime/gpu-split.js';
+import { bindingBytes } from '../runtime/gpu-split.js';
 import type { Attrs, Inputs, KernelFunction } from '../runtime/op.js';
 import { gpuOutput } from '../runtime/webgpu.js';
 import * as wgsl from './wgsl.generated.js';
@@ -28,7 +28,7 @@ export function packedOperand(backend: unknown, inputs: Inputs, attrs: Quantized
     return { ...whole, parts: parts.map(({ part, first, rows }) => ({ part: packedOperand(backend, part, { ...attrs, rows }), first, rows })) };
   }
   const { packed, tables, scales, constants, params } = packedBindings(backend, inputs, attrs, attrs.cols);
-  const fits = rowStretches(backend, attrs.rows, 4 * attrs.cols) === undefined;
+  const fits = 4 * attrs.rows * attrs.cols <= bindingBytes(backend);
   const decode = fits ? (): TensorInfo => dequantizeWebgpu({ inputs, attrs: attrs as unknown as Attrs, backend }) as TensorInfo : undefined;
   return { name: 'packed', code: wgsl.bPacked, tensors: [packed, tables, scales], constants, params, decode };
 }
