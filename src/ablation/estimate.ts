@@ -1,3 +1,4 @@
+import { countParameters } from '../adapters/counts.js';
 import { mixOf } from '../data/mix.js';
 import type { ModelConfig } from '../model/config.js';
 import { readModelConfig } from '../model/load.js';
@@ -29,13 +30,15 @@ interface Context {
 /** What of the settings changes no step's time. */
 const WITHOUT_COST = new Set(['learning_rate', 'lora_alpha', 'use_rslora', 'train_rows']);
 /** The first is thrown away: it compiles and fills caches. */
-const MEASURED_STEPS = 3;
+const MEASURED_STEPS = 2;
+/** Operations of a training token: for each frozen weight, forward and for the gradient of its input; for each trained one its own too. */
+const [FROZEN_WORK, TRAINED_WORK] = [4, 6];
 /** An evaluation has no backward pass. */
 const FORWARD_PART = 1 / 3;
 
 /**
- * Steps of every kind of run are measured at its smallest and largest rank; between them the time is taken for linear in the rank.
- * Nothing of it is left: the adapters that it trains are thrown away.
+ * A step of every kind of run is measured at its smallest rank; at others it is taken to grow with the work. Nothing of it is left: the
+ * adapters that it trains are thrown away.
  */
 export async function estimateRuns(runs: readonly AblationRun[], context: Context): Promise<RunEstimate[]> {
   const kinds = new Map<string, AblationRun[]>();
@@ -45,13 +48,12 @@ export async function estimateRuns(runs: readonly AblationRun[], context: Contex
   }
   const estimates = new Map<AblationRun, RunEstimate>();
   for (const kind of kinds.values()) {
-    const byRank = [...kind].sort((a, b) => rank(a) - rank(b));
-    const [low, high] = [byRank[0] as AblationRun, byRank.at(-1) as AblationRun];
-    const slow = await secondsPerToken(low, context);
-    const fast = rank(high) === rank(low) ? slow : await secondsPerToken(high, context);
+    const smallest = kind.reduce((least, run) => (rank(run) < rank(least) ? run : least));
+    const { seconds, frozen, trained } = await measureToken(smallest, context);
     for (const run of kind) {
-      const share = rank(high) === rank(low) ? 0 : (rank(run) - rank(low)) / (rank(high) - rank(low));
-      estimates.set(run, await estimateOf(run, slow + share * (fast - slow), context));
+      const more = (trained * rank(run)) / Math.max(1, rank(smallest));
+      const work = (FROZEN_WORK * frozen + TRAINED_WORK * more) / (FROZEN_WORK * frozen + TRAINED_WORK * trained);
+      estimates.set(run, await estimateOf(run, rank(smallest) === 0 ? seconds : seconds * work, context));
     }
   }
   return runs.map((run) => estimates.get(run) as RunEstimate);
@@ -61,9 +63,9 @@ function rank({ config }: AblationRun): number {
   return rankOf(config) ?? 0;
 }
 
-/** Time of a training token of a run. */
-async function secondsPerToken(run: AblationRun, { shared, requestOf, stopped }: Context): Promise<number> {
-  if (stopped()) return NaN;
+/** Time of a training token of a run, and how many parameters are frozen and trained. */
+async function measureToken(run: AblationRun, { shared, requestOf, stopped }: Context): Promise<{ seconds: number; frozen: number; trained: number }> {
+  if (stopped()) return { seconds: NaN, frozen: 1, trained: 0 };
   const request = await withTokenizer(await requestOf(run));
   const model = await readModelConfig(request.model);
   const data = await loadData(request, model, shared);
@@ -84,7 +86,9 @@ async function secondsPerToken(run: AblationRun, { shared, requestOf, stopped }:
       }),
     );
     const [first, last] = [moments[0], moments.at(-1)];
-    return first === undefined || last === undefined ? NaN : (last.at - first.at) / 1000 / Math.max(1, last.tokens - first.tokens);
+    const seconds = first === undefined || last === undefined ? NaN : (last.at - first.at) / 1000 / Math.max(1, last.tokens - first.tokens);
+    const { trainable, total } = countParameters(decoder, adapter);
+    return { seconds, frozen: total - trainable, trained: trainable };
   } finally {
     adapter.dispose();
   }

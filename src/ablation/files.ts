@@ -1,6 +1,6 @@
 import { VERSION } from '../version.js';
 import type { AblationConfig } from './config.js';
-import type { AblationState } from './runner.js';
+import type { AblationState } from './request.js';
 import type { AblationRun } from './runs.js';
 import type { AblationStore } from './store.js';
 import { compareSubspaces } from './spaces.js';

@@ -13,7 +13,7 @@ import { isFile } from '../io/node.js';
 import { memorySource } from '../io/source.js';
 import { hashRowFiles } from '../record/hashes.js';
 import { openTaskSources } from './actions/eval-tasks.js';
-import { openDataFiles } from './data-files.js';
+import { asNamed, openDataFiles, type Locate } from './data-files.js';
 
 /** The files that an evaluation is made of. */
 export type EvaluationFiles = Pick<AblationConfig, 'tasks' | 'tasksData' | 'retain'>;
@@ -22,12 +22,12 @@ export type EvaluationFiles = Pick<AblationConfig, 'tasks' | 'tasksData' | 'reta
 const RETAIN_LOSS = 'retain_loss';
 
 /** The evaluation that an ablation asks for; undefined where it asks for none. Close it after the last one. */
-export async function openEvaluation({ tasks: path, tasksData, retain }: EvaluationFiles, batchSize: number): Promise<{ evaluation: Evaluation | undefined; close(): Promise<void> }> {
+export async function openEvaluation({ tasks: path, tasksData, retain }: EvaluationFiles, batchSize: number, locate: Locate = asNamed): Promise<{ evaluation: Evaluation | undefined; close(): Promise<void> }> {
   if (path === undefined && retain.length === 0) return { evaluation: undefined, close: () => Promise.resolve() };
-  const text = path === undefined ? '' : await readTasks(path);
+  const text = path === undefined ? '' : await readTasks(path, locate(path));
   const tasks = path === undefined ? [] : parseTasks(text, path);
-  const rows = await openDataFiles({ retain });
-  const sources = await openTaskSources(tasks, tasksData ?? dirname(path ?? '.'));
+  const rows = await openDataFiles({ retain }, locate);
+  const sources = await openTaskSources(tasks, tasksData ?? dirname(path ?? '.'), locate);
   const close = async (): Promise<void> => {
     await rows.close();
     await sources.close();
@@ -61,7 +61,7 @@ function nameOf(task: EvalTask, metric: string): string {
   return `${task.name}/${metric}`;
 }
 
-async function readTasks(path: string): Promise<string> {
-  if (!(await isFile(path))) throw new ConfigError(`tasks: ${path}: no such file`);
+async function readTasks(name: string, path: string): Promise<string> {
+  if (!(await isFile(path))) throw new ConfigError(`tasks: ${name}: no such file`);
   return readFile(path, 'utf8');
 }

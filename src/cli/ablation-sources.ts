@@ -1,12 +1,12 @@
-import type { RunSources } from '../ablation/runner.js';
+import type { RunSources } from '../ablation/request.js';
 import type { AblationRun } from '../ablation/runs.js';
 import type { Directory } from '../io/directory.js';
 import { openDirectory } from '../node.js';
-import { openDataFiles } from './data-files.js';
+import { openDataFiles, type Locate } from './data-files.js';
 import { tell } from './options.js';
 
 /** Models and data of runs, each opened once. */
-export function openSources(): { of(run: AblationRun): Promise<RunSources>; close(): Promise<void> } {
+export function openSources(): { of(run: AblationRun, locate?: Locate): Promise<RunSources>; close(): Promise<void> } {
   const directories = new Map<string, Promise<Directory>>();
   const data = new Map<string, ReturnType<typeof openDataFiles>>();
   const directory = (name: string, revision?: string): Promise<Directory> => {
@@ -16,10 +16,10 @@ export function openSources(): { of(run: AblationRun): Promise<RunSources>; clos
     return opened;
   };
   return {
-    async of({ config }) {
+    async of({ config }, locate) {
       const { train, validation, test } = config.data;
       const key = JSON.stringify([train, validation, test]);
-      const files = data.get(key) ?? openDataFiles({ 'data.train': train, 'data.validation': validation, 'data.test': test });
+      const files = data.get(key) ?? openDataFiles({ 'data.train': train, 'data.validation': validation, 'data.test': test }, locate);
       data.set(key, files);
       const { sources } = await files;
       const { init_from: initFrom } = config.adapter;

@@ -13,6 +13,11 @@ export type DataValue = RunConfig['data']['train'] | readonly string[];
 /** Data by the option that names it. */
 export type DataPaths = Readonly<Record<string, DataValue | undefined>>;
 
+/** Where a file lies that an option names by this path. */
+export type Locate = (path: string) => string;
+
+export const asNamed: Locate = (path) => path;
+
 type Entry = Exclude<RunConfig['data']['train'], string | readonly unknown[]>;
 
 /**
@@ -20,7 +25,7 @@ type Entry = Exclude<RunConfig['data']['train'], string | readonly unknown[]>;
  * is meant where none is named.
  * @throws ConfigError listing every file that is not there.
  */
-export async function openDataFiles<const P extends DataPaths>(paths: P): Promise<{ sources: { [K in keyof P]: DataPart[] }; close(): Promise<void> }> {
+export async function openDataFiles<const P extends DataPaths>(paths: P, locate: Locate = asNamed): Promise<{ sources: { [K in keyof P]: DataPart[] }; close(): Promise<void> }> {
   const missing: string[] = [];
   const opened: ByteSource[] = [];
   const parts: Record<string, DataPart[]> = {};
@@ -34,7 +39,7 @@ export async function openDataFiles<const P extends DataPaths>(paths: P): Promis
       for (const entry of entriesOf(value)) {
         const { path, split, data_files: files, name = path, weight, ...options } = entry;
         const word = /(train|validation)$/.exec(option)?.[1] ?? 'test';
-        const sources = await openEntry(path, { split, files, defaultSplit: word });
+        const sources = await openEntry(path, { split, files, defaultSplit: word }, locate);
         if (sources === undefined) missing.push(`${option}: ${path}: no such file`);
         else opened.push(...sources);
         list.push({ name, sources: sources ?? [], options, weight });
@@ -48,13 +53,14 @@ export async function openDataFiles<const P extends DataPaths>(paths: P): Promis
   return { sources: parts as { [K in keyof P]: DataPart[] }, close };
 }
 
-function entriesOf(value: DataValue | undefined): Entry[] {
+/** What an option lists. */
+export function entriesOf(value: DataValue | undefined): Entry[] {
   const list = value === undefined ? [] : Array.isArray(value) ? (value as readonly (string | Entry)[]) : [value as string | Entry];
   return list.map((entry) => (typeof entry === 'string' ? { path: entry } : entry));
 }
 
 /** Undefined where there is no such file. */
-async function openEntry(path: string, selection: FileSelection): Promise<ByteSource[] | undefined> {
+async function openEntry(path: string, selection: FileSelection, locate: Locate): Promise<ByteSource[] | undefined> {
   const select = (files: readonly string[]): string[] => selectDataFiles(files, selection, path);
   if (await isDirectory(path)) return openFolder(path, path, select);
   const id = hubDataset(path);
@@ -62,9 +68,9 @@ async function openEntry(path: string, selection: FileSelection): Promise<ByteSo
     const { name } = await openDirectory(id, { kind: 'dataset', select, onMessage: tell });
     return openFolder(name, id, select);
   }
-  if (!(await isFile(path))) return undefined;
+  if (!(await isFile(locate(path)))) return undefined;
   if (selection.split !== undefined || selection.files !== undefined) throw new ConfigError(`${path}: is a file: split and data_files choose among those of a folder or of the Hub`);
-  return [await fileSource(path)];
+  return [await fileSource(locate(path), path)];
 }
 
 async function openFolder(folder: string, name: string, select: (files: readonly string[]) => string[]): Promise<ByteSource[]> {

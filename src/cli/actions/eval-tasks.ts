@@ -9,6 +9,7 @@ import type { ByteSource } from '../../io/source.js';
 import { fileSource, isFile, writeFileAtomic } from '../../node.js';
 import { VERSION } from '../../version.js';
 import { openFlaggedSession, tell, type ModelFlags } from '../options.js';
+import { asNamed, type Locate } from '../data-files.js';
 import { formatTable } from '../table.js';
 
 /** What commander gives the action. */
@@ -71,14 +72,14 @@ async function readTasks({ tasks: path, limit }: EvalTasksFlags): Promise<EvalTa
 }
 
 /** Every data file once. @throws ConfigError listing all that are missing. */
-export async function openTaskSources(tasks: readonly EvalTask[], folder: string): Promise<{ of(task: EvalTask): TaskSources; close(): Promise<void> }> {
+export async function openTaskSources(tasks: readonly EvalTask[], folder: string, locate: Locate = asNamed): Promise<{ of(task: EvalTask): TaskSources; close(): Promise<void> }> {
   const opened = new Map<string, ByteSource>();
   const missing: string[] = [];
-  const place = (path: string): string => (isAbsolute(path) ? path : join(folder, path));
+  const place = (path: string): string => placeOf(path, folder);
   for (const task of tasks) {
     for (const path of filesOf(task)) {
       if (opened.has(path)) continue;
-      if (await isFile(place(path))) opened.set(path, await fileSource(place(path)));
+      if (await isFile(locate(place(path)))) opened.set(path, await fileSource(locate(place(path)), place(path)));
       else missing.push(`${task.name}: ${path}: no such file`);
     }
   }
@@ -94,6 +95,15 @@ export async function openTaskSources(tasks: readonly EvalTask[], folder: string
     of: (task) => ({ data: [task.data].flat().map(get), ...('few_shot' in task && task.few_shot !== undefined ? { fewShot: get(task.few_shot.data) } : {}) }),
     close,
   };
+}
+
+/** Where the files of tasks are. */
+export function taskFiles(tasks: readonly EvalTask[], folder: string): string[] {
+  return [...new Set(tasks.flatMap(filesOf))].map((path) => placeOf(path, folder));
+}
+
+function placeOf(path: string, folder: string): string {
+  return isAbsolute(path) ? path : join(folder, path);
 }
 
 function filesOf(task: EvalTask): string[] {

@@ -11,11 +11,22 @@ export const QUEUE = 'lowrank-runs';
 /** How long a finished run stays in Redis, in seconds: whoever queued it may come back for it. */
 export const KEPT_SECONDS = 7 * 24 * 3600;
 
-/** A run on its way to a worker. Files go by their paths or Hub ids; the hashes make sure that they are the same there. */
+/** A file of rows or tasks that lies in Redis too, under its hash. */
+export interface SentFile {
+  readonly path: string;
+  readonly sha256: string;
+  readonly bytes: number;
+}
+
+/**
+ * A run on its way to a worker. Models and data sets go by their paths or Hub ids, and the hashes make sure that they are the same there;
+ * single files of data are fetched from Redis where they are not.
+ */
 export interface RunJob {
   readonly run: AblationRun;
   readonly evaluation: EvaluationFiles & { readonly hash: string };
   readonly files: RunInputs['files'];
+  readonly sent: readonly SentFile[];
 }
 
 /** What a worker tells of a run that is on. */
@@ -44,6 +55,11 @@ export function jobId(job: RunJob): string {
 export function runKeys(id: string): Record<'owner' | 'log' | 'checkpoint' | 'files' | 'result', string> {
   const key = (part: string): string => `lowrank:${id}:${part}`;
   return { owner: key('owner'), log: key('log'), checkpoint: key('checkpoint'), files: key('files'), result: key('result') };
+}
+
+/** Where a file lies, in pieces by their number. */
+export function fileKey(sha256: string): string {
+  return `lowrank:file-${sha256}`;
 }
 
 /** Where metrics of a base model lie, for all runs with the same one. */

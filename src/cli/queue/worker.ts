@@ -1,10 +1,11 @@
-import { fork, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import type { Job, Worker } from 'bullmq';
 import { LowrankError } from '../../errors.js';
 import type { ChildOrder, ChildReport } from './child.js';
 import { connect, connectionOptions, loadBullmq } from './connection.js';
 import { KEPT_SECONDS, QUEUE, type RunJob } from './job.js';
+import { Processes } from './processes.js';
 
 export interface WorkerRequest {
   readonly url: string;
@@ -43,6 +44,7 @@ export async function startWorker(request: WorkerRequest): Promise<RunningWorker
   // Says at once what is wrong with the address; BullMQ would try for ever.
   (await connect(url)).disconnect();
   const children = new Map<string, ChildProcess>();
+  const processes = new Processes();
   const counts = { done: 0, failed: 0 };
   let stopping = false;
   const process = async (job: Job<RunJob>, token?: string): Promise<void> => {
@@ -66,7 +68,7 @@ export async function startWorker(request: WorkerRequest): Promise<RunningWorker
   const runInChild = (job: Job<RunJob>, id: string): Promise<ChildReport> => {
     log(`${job.name}: begins`);
     if (request.once) void worker.close();
-    return childReport({ type: 'run', url, id, owner: randomUUID(), worker: name, job: job.data }, {
+    return processes.run({ type: 'run', url, id, owner: randomUUID(), worker: name, job: job.data }, {
       onStart: (child) => children.set(id, child),
       onEnd: () => children.delete(id),
       onReport: (report) => {
@@ -111,6 +113,7 @@ export async function startWorker(request: WorkerRequest): Promise<RunningWorker
   const ended = new Promise<typeof counts>((resolve) => {
     worker.on('closed', () => {
       clearInterval(timer);
+      processes.close();
       void queue.close().then(() => resolve(counts));
     });
   });
@@ -122,31 +125,4 @@ export async function startWorker(request: WorkerRequest): Promise<RunningWorker
       for (const child of children.values()) child.send({ type: 'stop' } satisfies ChildOrder);
     },
   };
-}
-
-interface ChildEvents {
-  readonly onStart: (child: ChildProcess) => void;
-  readonly onEnd: () => void;
-  readonly onReport: (report: ChildReport) => void;
-}
-
-/** Makes a run in a process of its own. @returns how it ended. */
-function childReport(order: ChildOrder, { onStart, onEnd, onReport }: ChildEvents): Promise<ChildReport> {
-  const [, main = ''] = process.argv;
-  const child = fork(main, ['worker', '--child'], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
-  onStart(child);
-  let last: ChildReport | undefined;
-  child.on('message', (report: ChildReport) => {
-    if (report.type === 'note' || report.type === 'progress') onReport(report);
-    else last = report;
-  });
-  child.send(order);
-  return new Promise((resolve) => {
-    const end = (how: string): void => {
-      onEnd();
-      resolve(last ?? { type: 'failed', error: `the process of the run ended with ${how}` });
-    };
-    child.on('error', (error) => end(error.message));
-    child.on('exit', (status, signal) => end(signal ?? `status ${status}`));
-  });
 }

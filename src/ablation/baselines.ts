@@ -1,0 +1,59 @@
+import { readModelConfig } from '../model/load.js';
+import { loadBase, tokenizerOf } from '../run/load.js';
+import { baseKeyOf } from '../run/options.js';
+import type { FinetuneRequest } from '../run/request.js';
+import type { SharedParts } from '../run/shared.js';
+import type { AblationRequest } from './request.js';
+import type { Baseline } from './result.js';
+import { shortHash, type AblationRun } from './runs.js';
+
+/** Metrics of the base models of an ablation, each measured once. */
+export class Baselines {
+  readonly found: Record<string, Baseline> = {};
+
+  constructor(private readonly request: Pick<AblationRequest, 'evaluation' | 'store' | 'callbacks'>) {}
+
+  /** SHA-256 of what models are measured by; empty where nothing is. */
+  get evaluationHash(): string {
+    return this.request.evaluation?.hash ?? '';
+  }
+
+  /** How long the measuring of a run's base took. */
+  seconds(run: AblationRun): number {
+    return this.found[baselineKey(run)]?.seconds ?? 0;
+  }
+
+  /** What an earlier sitting has measured. */
+  async recall(run: AblationRun): Promise<Baseline | undefined> {
+    const key = baselineKey(run);
+    const baseline = this.found[key] ?? (await this.request.store.baseline(key));
+    if (baseline?.evaluation !== this.evaluationHash) return undefined;
+    this.found[key] = baseline;
+    return baseline;
+  }
+
+  /** Of a run's base; measured now unless it is known. Undefined without an evaluation. */
+  async of(run: AblationRun, request: FinetuneRequest, shared: SharedParts): Promise<Baseline | undefined> {
+    const { evaluation, store, callbacks } = this.request;
+    if (evaluation === undefined) return undefined;
+    const key = baselineKey(run);
+    const told = this.found[key] !== undefined;
+    let baseline = await this.recall(run);
+    if (baseline === undefined) {
+      const decoder = await loadBase(request, await readModelConfig(request.model), shared);
+      const started = performance.now();
+      const metrics = await shared.device.guard(evaluation.evaluate(decoder, await tokenizerOf(request.model)));
+      baseline = { metrics, evaluation: evaluation.hash, seconds: (performance.now() - started) / 1000 };
+      await store.saveBaseline(key, baseline);
+      this.found[key] = baseline;
+    }
+    if (!told) callbacks?.onBaseline?.(key, baseline);
+    return baseline;
+  }
+}
+
+/** Name of a base model's metrics: what it is, and how it is held. */
+function baselineKey({ config }: AblationRun): string {
+  const { load_in_4bit: packed, bnb_4bit_quant_type: type } = config.quantization;
+  return `${packed ? type : 'float'}-${shortHash(baseKeyOf(config))}`;
+}

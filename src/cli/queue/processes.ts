@@ -1,0 +1,72 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import type { ChildOrder, ChildReport, RunOrder } from './child.js';
+
+export interface ChildEvents {
+  readonly onStart: (child: ChildProcess) => void;
+  readonly onEnd: () => void;
+  /** Of notes and progress. */
+  readonly onReport: (report: ChildReport) => void;
+}
+
+/** How long a process waits for another run with its model loaded, in milliseconds: the memory is wanted elsewhere too. */
+const IDLE_MS = 60_000;
+
+/** Processes that make runs. One whose run went well waits for the next, with the base model still loaded. */
+export class Processes {
+  private readonly idle: ChildProcess[] = [];
+
+  /** Makes a run in a process of its own for that time. @returns how it ended. */
+  run(order: RunOrder, { onStart, onEnd, onReport }: ChildEvents): Promise<ChildReport> {
+    const child = this.idle.pop() ?? fork(process.argv[1] ?? '', ['worker', '--child'], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+    forget(child);
+    onStart(child);
+    return new Promise((resolve) => {
+      let last: ChildReport | undefined;
+      const end = (how: string): void => {
+        forget(child);
+        onEnd();
+        resolve(last ?? { type: 'failed', error: `the process of the run ended with ${how}` });
+      };
+      child.on('message', (report: ChildReport) => {
+        if (report.type === 'note' || report.type === 'progress') return onReport(report);
+        last = report;
+        if (report.type !== 'done') return;
+        end('');
+        this.keep(child);
+      });
+      child.on('error', (error) => end(error.message));
+      child.on('exit', (status, signal) => end(signal ?? `status ${status}`));
+      child.send(order satisfies ChildOrder);
+    });
+  }
+
+  /** Ends those that wait. */
+  close(): void {
+    for (const child of this.idle.splice(0)) dismiss(child);
+  }
+
+  private keep(child: ChildProcess): void {
+    this.idle.push(child);
+    const leave = (): void => {
+      const at = this.idle.indexOf(child);
+      if (at >= 0) this.idle.splice(at, 1);
+    };
+    child.on('exit', leave);
+    child.on('error', leave);
+    setTimeout(() => {
+      if (!this.idle.includes(child)) return;
+      leave();
+      dismiss(child);
+    }, IDLE_MS).unref();
+  }
+}
+
+/** Nobody listens any more. */
+function forget(child: ChildProcess): void {
+  for (const event of ['message', 'exit', 'error']) child.removeAllListeners(event);
+}
+
+/** It ends by itself, and takes its files with it. */
+function dismiss(child: ChildProcess): void {
+  if (child.connected) child.disconnect();
+}
