@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { chunks, forEach, itemsPerDispatch } from '../runtime/each.js';
+import type { FlatTensors } from '../runtime/flat.js';
 import { runOpMulti, writesInPlace, type Op } from '../runtime/op.js';
 import { parallelFor } from '../runtime/threads.js';
 import { wasmOffset } from '../runtime/wasm.js';
@@ -29,6 +30,11 @@ export function accumulate(sums: readonly tf.Tensor[], addends: readonly tf.Tens
     tf.dispose(total === sum ? addend : [sum, addend]);
     return total;
   });
+}
+
+/** sums + addend for tensors that lie in one each, in place; the addend stays. */
+export function accumulateFlat(sums: FlatTensors, addend: FlatTensors): void {
+  runOpMulti(accumulateOp, { s0: sums.flat, t0: addend.flat });
 }
 
 /** Inputs s0, t0, s1, t1, …: each s becomes s + t. */

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { chunks, forEach, itemsPerDispatch } from '../runtime/each.js';
+import { FlatTensors } from '../runtime/flat.js';
 import { runOp, type Op } from '../runtime/op.js';
 import { wasmExports, wasmOffset, wasmOutput } from '../runtime/wasm.js';
 import { gpuDispatch, gpuOutput, gpuRelease } from '../runtime/webgpu.js';
@@ -19,6 +20,12 @@ interface NormWasm {
  */
 export function globalNorm(tensors: readonly tf.Tensor[]): tf.Scalar {
   if (tensors.length === 0) return tf.scalar(0);
+  const flat = FlatTensors.of(tensors);
+  if (flat !== undefined) {
+    const { shapes, firsts } = flat.layout;
+    const counts = shapes.map((shape) => tf.util.sizeFromShape([...shape]));
+    return runOp(flatNormOp, { values: flat.flat, places: flat.places() }, { firsts: [...firsts], counts }) as tf.Scalar;
+  }
   return runOp(globalNormOp, Object.fromEntries(tensors.map((t, i) => [`t${i}`, t]))) as tf.Scalar;
 }
 
@@ -41,8 +48,7 @@ export const globalNormOp: Op = {
   webgpu: ({ inputs, backend }) => {
     const tensors = tensorsOf(inputs);
     const sizes = tensors.map((t) => tf.util.sizeFromShape(t.shape));
-    // Workgroups a tensor: some 4096 values each, and few enough partial sums for one workgroup to add up.
-    const parts = Math.min(64, Math.ceil(Math.max(...sizes) / 4096)) || 1;
+    const parts = partsOf(sizes);
     const partials = gpuOutput(backend, [tensors.length * parts]);
     const perDispatch = itemsPerDispatch(backend, 1, 1);
     chunks(tensors, perDispatch).forEach((batch, k) => {
@@ -52,13 +58,40 @@ export const globalNormOp: Op = {
       const program = { name: `adamw/squares ${batch.length}`, code: () => forEach(wgsl.squares, { n: batch.length }) };
       gpuDispatch(backend, program, [...batch, partials], params, [parts, batch.length, 1]);
     });
-    const norm = gpuOutput(backend, []);
-    gpuDispatch(backend, { name: 'adamw/root', code: wgsl.root }, [partials, norm], [['u', tensors.length * parts]], [1, 1, 1]);
-    gpuRelease(backend, partials);
-    return norm;
+    return rootOf(backend, partials, tensors.length * parts);
   },
   gradient: null,
 };
+
+/** The same, to the bit, of tensors that lie in one: `values` `[size]`, and `places` `[tensors, 2]` that tell where each begins and its elements. */
+export const flatNormOp: Op = {
+  name: 'LowrankFlatNorm',
+  reference: (inputs, attrs) => {
+    const { firsts, counts } = attrs as { firsts: number[]; counts: number[] };
+    return globalNormReference(firsts.map((first, i) => tf.slice(inputs['values'] as tf.Tensor1D, first, counts[i] as number)));
+  },
+  webgpu: ({ inputs, attrs, backend }) => {
+    const { counts } = attrs as { counts: number[] };
+    const parts = partsOf(counts);
+    const partials = gpuOutput(backend, [counts.length * parts]);
+    gpuDispatch(backend, { name: 'adamw/flat-squares', code: wgsl.flatSquares }, [inputs['values'] as tf.TensorInfo, inputs['places'] as tf.TensorInfo, partials], [], [parts, counts.length, 1]);
+    return rootOf(backend, partials, counts.length * parts);
+  },
+  gradient: null,
+};
+
+/** Workgroups a tensor: some 4096 values each, and few enough partial sums for one workgroup to add up. */
+function partsOf(counts: readonly number[]): number {
+  return Math.min(64, Math.ceil(Math.max(...counts) / 4096)) || 1;
+}
+
+/** √(Σ partials), which it releases. */
+function rootOf(backend: unknown, partials: tf.TensorInfo, count: number): tf.TensorInfo {
+  const norm = gpuOutput(backend, []);
+  gpuDispatch(backend, { name: 'adamw/root', code: wgsl.root }, [partials, norm], [['u', count]], [1, 1, 1]);
+  gpuRelease(backend, partials);
+  return norm;
+}
 
 function tensorsOf(inputs: Record<string, unknown>): tf.TensorInfo[] {
   return Object.values(inputs) as tf.TensorInfo[];

@@ -15,6 +15,48 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }
 }
 `;
+export const flatSquares = `// Partial sums of squares of tensors that lie in one: workgroup (x, t) takes every groups.x-th stretch of tensor t and writes
+// partials[t · groups.x + x], as squares.wgsl does of tensors apart.
+@group(0) @binding(0) var<storage, read> values: array<f32>;
+@group(0) @binding(1) var<storage, read> places: array<vec2u>; // first element, count
+@group(0) @binding(2) var<storage, read_write> partials: array<f32>;
+
+// Sum over a workgroup of GROUP invocations; every invocation gets the result. Call in uniform control flow only. Lines with a mark at their
+// end belong to one of the variants (see variant.ts); with subgroups, lanes are taken to lie in them in order, as they do in workgroups of
+// one dimension.
+const GROUP = 64u;
+var<workgroup> reduce_scratch: array<f32, GROUP>;
+
+fn reduce_add(value: f32, lane: u32) -> f32 {
+  reduce_scratch[lane] = value; // #memory
+  workgroupBarrier(); // #memory
+  for (var step = GROUP / 2u; step > 0u; step >>= 1u) { // #memory
+    if (lane < step) { reduce_scratch[lane] += reduce_scratch[lane + step]; } // #memory
+    workgroupBarrier(); // #memory
+  } // #memory
+  let total = reduce_scratch[0]; // #memory
+  let size = subgroupAdd(1u); // #subgroups
+  let part = subgroupAdd(value); // #subgroups
+  if (lane % size == 0u) { reduce_scratch[lane / size] = part; } // #subgroups
+  workgroupBarrier(); // #subgroups
+  var total = 0.0; // #subgroups
+  for (var i = 0u; i < GROUP / size; i++) { total += reduce_scratch[i]; } // #subgroups
+  workgroupBarrier();
+  return total;
+}
+
+@compute @workgroup_size(GROUP)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let place = places[group.y];
+  var sum = 0.0;
+  for (var i = group.x * GROUP + lane; i < place.y; i += groups.x * GROUP) {
+    let x = values[place.x + i];
+    sum += x * x;
+  }
+  let total = reduce_add(sum, lane);
+  if (lane == 0u) { partials[group.y * groups.x + group.x] = total; }
+}
+`;
 export const root = `// norm = √(Σ partials), one workgroup.
 struct Params { count: u32 }
 @group(0) @binding(0) var<storage, read> partials: array<f32>;

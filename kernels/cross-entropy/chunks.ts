@@ -6,6 +6,15 @@ import { softmaxLoss } from './softmax-loss.js';
 export interface Targets {
   readonly rows: Int32Array;
   readonly labels: Int32Array;
+  /** `[tokens]`: which of the rows each token is, −1 for none; made of `rows` where absent. */
+  readonly places?: Int32Array;
+}
+
+/** The `places` of rows among `tokens`. */
+export function placesOf(rows: Int32Array, tokens: number): Int32Array {
+  const places = new Int32Array(tokens).fill(-1);
+  rows.forEach((row, i) => (places[row] = i));
+  return places;
 }
 
 /** The output layer on some rows. */
@@ -34,7 +43,7 @@ export function lossOverChunks(hidden: tf.Tensor2D, parameters: readonly tf.Tens
     save([rowGradients as tf.Tensor2D, ...parameterGradients]);
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]): tf.Tensor[] => {
       const [rows, ...others] = saved as [tf.Tensor2D, ...tf.Tensor[]];
-      return [spread(tf.mul(rows, dy), targets.rows, hidden.shape[0]), ...others.map((g) => tf.mul(g, dy))];
+      return [spread(tf.mul(rows, dy), targets.places ?? placesOf(targets.rows, hidden.shape[0])), ...others.map((g) => tf.mul(g, dy))];
     };
     return { value: lossSum, gradFunc };
   });
@@ -86,9 +95,7 @@ export function concatRows(parts: readonly tf.Tensor[]): tf.Tensor {
 }
 
 /** `[rows.length, dim]` -> `[tokens, dim]` with zeros in the rows that are not named. */
-function spread(values: tf.Tensor2D, rows: Int32Array, tokens: number): tf.Tensor2D {
+function spread(values: tf.Tensor2D, places: Int32Array): tf.Tensor2D {
   // Gathering by the inverse needs no addition: embedding() gives zeros for the index −1.
-  const inverse = new Int32Array(tokens).fill(-1);
-  rows.forEach((row, i) => (inverse[row] = i));
-  return embedding(values, tf.tensor1d(inverse, 'int32'));
+  return embedding(values, tf.tensor1d(places, 'int32'));
 }

@@ -30,7 +30,7 @@ export interface CrossEntropyOptions extends HeadOptions {
  * Source: the chunked loss of Hsu et al. 2024, arXiv:2410.10989.
  */
 export function crossEntropySum(hidden: tf.Tensor2D, weight: FrozenWeight, targets: Targets, options: CrossEntropyOptions = {}): tf.Scalar {
-  checkTargets(hidden, weight.shape, targets);
+  checkInputs(hidden, weight.shape, targets);
   const { training = true, weightGradient: toWeight = false, bias } = options;
   // tfjs's webgpu has no sum of nothing. A loss without targets depends on no parameter: its gradients are zeros by definition.
   if (targets.rows.length === 0) return tf.scalar(0);
@@ -62,7 +62,7 @@ export interface HeadFunction {
  * @returns scalar, in nats; 0 without targets
  */
 export function crossEntropyThrough(head: HeadFunction, hidden: tf.Tensor2D, targets: Targets, options: { training?: boolean; chunkBytes?: number } = {}): tf.Scalar {
-  checkTargets(hidden, [head.vocab, hidden.shape[1]], targets);
+  checkInputs(hidden, [head.vocab, hidden.shape[1]], targets);
   if (targets.rows.length === 0) return tf.scalar(0);
   const { training = true, chunkBytes } = options;
   const chunk = (x: tf.Tensor2D, index: number): Chunk => {
@@ -84,7 +84,7 @@ export function crossEntropyThrough(head: HeadFunction, hidden: tf.Tensor2D, tar
  * @returns `[rows.length]`, in nats
  */
 export function tokenLosses(hidden: tf.Tensor2D, weight: FrozenWeight, targets: Targets, options: HeadOptions = {}): tf.Tensor1D {
-  checkTargets(hidden, weight.shape, targets);
+  checkInputs(hidden, weight.shape, targets);
   if (targets.rows.length === 0) return tf.tensor1d([], 'float32');
   const chunk = (x: tf.Tensor2D): Chunk => ({ logits: logitsOf(x, weight, options.bias), pull: () => [] });
   return tf.tidy(() => concatRows(overChunks(hidden, targets, chunk, headChunkRows(weight.shape[0], options.chunkBytes), false).losses) as tf.Tensor1D);
@@ -95,9 +95,17 @@ export function headChunkRows(vocab: number, chunkBytes = (targetBackend() === '
   return Math.max(1, Math.floor(chunkBytes / (4 * vocab)));
 }
 
-function checkTargets(hidden: tf.Tensor2D, [vocab, dim]: readonly [number, number], { rows, labels }: Targets): void {
-  tf.util.assert(hidden.shape[1] === dim, () => `cross-entropy: hidden is [${hidden.shape.join(', ')}], the weight [${vocab}, ${dim}]`);
+/**
+ * @param tokens rows of the hidden states
+ * @throws Error when a row or a label is out of range
+ */
+export function checkTargets({ rows, labels }: Targets, tokens: number, vocab: number): void {
   tf.util.assert(rows.length === labels.length, () => `cross-entropy: ${rows.length} rows but ${labels.length} labels`);
-  tf.util.assert(rows.every((row) => row >= 0 && row < hidden.shape[0]), () => `cross-entropy: a row is outside [0, ${hidden.shape[0]})`);
+  tf.util.assert(rows.every((row) => row >= 0 && row < tokens), () => `cross-entropy: a row is outside [0, ${tokens})`);
   tf.util.assert(labels.every((label) => label >= 0 && label < vocab), () => `cross-entropy: a label is outside [0, ${vocab})`);
+}
+
+function checkInputs(hidden: tf.Tensor2D, [vocab, dim]: readonly [number, number], targets: Targets): void {
+  tf.util.assert(hidden.shape[1] === dim, () => `cross-entropy: hidden is [${hidden.shape.join(', ')}], the weight [${vocab}, ${dim}]`);
+  checkTargets(targets, hidden.shape[0], vocab);
 }

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { runOp, type Attrs, type Op } from '../runtime/op.js';
 import { parallelFor } from '../runtime/threads.js';
 import { wasmOffset, wasmOutput } from '../runtime/wasm.js';
-import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
+import { gpuDispatch, gpuOutput, gpuWorkgroups, type GpuParams } from '../runtime/webgpu.js';
 import { dropoutKey, dropoutThreshold, type DropoutKey } from './hash.js';
 import { dropoutReference } from './reference.js';
 import { wasmSource } from './wasm.generated.js';
@@ -40,11 +40,13 @@ export const dropoutOp: Op = {
   },
   webgpu: ({ inputs, attrs, backend }) => {
     const { x } = inputs as { x: tf.TensorInfo };
-    const { first, second, start, threshold, kept } = constants(attrs);
     const count = tf.util.sizeFromShape(x.shape);
     const y = gpuOutput(backend, x.shape);
-    const program = { name: 'dropout/dropout', code: wgsl.dropout, transientParams: true };
-    gpuDispatch(backend, program, [x, y], [['u', count], ['u', first], ['u', second], ['u', start], ['u', threshold], ['f', kept]], gpuWorkgroups(count, 256));
+    const params = (seed: number): GpuParams => {
+      const { first, second, start, threshold, kept } = constants({ ...attrs, seed });
+      return [['u', count], ['u', first], ['u', second], ['u', start], ['u', threshold], ['f', kept]];
+    };
+    gpuDispatch(backend, { name: 'dropout/dropout', code: wgsl.dropout }, [x, y], { seed: attrs['seed'] as number, of: params }, gpuWorkgroups(count, 256));
     return y;
   },
   gradient: {

@@ -32,15 +32,24 @@ export interface GpuProgram {
   /** A function where the text is put together: it is called once. */
   readonly code: string | (() => string);
   readonly constants?: Readonly<Record<string, number>>;
-  /** The scalars differ from dispatch to dispatch (a seed): their buffer is not kept. */
+  /** The scalars differ from dispatch to dispatch: their buffer is not kept. */
   readonly transientParams?: boolean;
 }
 
 /** Scalars of one dispatch, in the order of the WGSL struct: `u` fields are u32, `f` fields f32. All are 4 bytes. */
 export type GpuParams = readonly (readonly ['u' | 'i' | 'f', number])[];
 
-/** Bytes from the beginning of a buffer to where a binding begins, by binding: multiples of 256. */
+/** Scalars that a seed is turned into: it differs from step to step, and a recorded step gets them for another one. */
+export interface SeededParams {
+  readonly seed: number;
+  readonly of: (seed: number) => GpuParams;
+}
+
+/** Bytes from the beginning of a tensor to where a binding begins, by binding: multiples of 256. */
 export type GpuOffsets = Readonly<Record<number, number>>;
+
+/** What is bound: a buffer, or a stretch of one. */
+export type Bound = GPUBuffer | GPUBufferBinding;
 
 export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
@@ -57,6 +66,8 @@ export interface BackendState {
   recentGroups: Map<string, GPUBindGroup>;
   olderGroups: Map<string, GPUBindGroup>;
   dispatches: number;
+  /** Hears of the scalars that depend on a seed while a step is recorded: see replay/. */
+  onSeeded?: ((buffer: GPUBuffer, params: SeededParams) => void) | undefined;
   /** Bytes that one storage buffer may have. */
   readonly bindingBytes: number;
   /** Set once the backend reads and disposes of tensors in parts: see gpu-split.ts. */
@@ -85,15 +96,14 @@ export function stateOf(backend: unknown): BackendState {
   return state;
 }
 
-/** The bind group of a pipeline and its buffers, in the order of their bindings; `offsets` are bytes by binding, where they are not 0. */
-export function bindGroupFor(device: GPUDevice, state: BackendState, pipeline: Pipeline, buffers: readonly GPUBuffer[], offsets?: GpuOffsets): GPUBindGroup {
+/** The bind group of a pipeline and what it binds, in the order of the bindings. */
+export function bindGroupFor(device: GPUDevice, state: BackendState, pipeline: Pipeline, bound: readonly Bound[]): GPUBindGroup {
   let key = `${pipeline.id}`;
-  for (const buffer of buffers) key += `,${bufferId(buffer)}`;
-  if (offsets !== undefined) key += `;${Object.values(offsets).join()}`;
+  for (const one of bound) key += 'buffer' in one ? `,${bufferId(one.buffer)}@${one.offset ?? 0}+${one.size ?? ''}` : `,${bufferId(one)}`;
   let group = state.recentGroups.get(key);
   if (group !== undefined) return group;
   group = state.olderGroups.get(key);
-  group ??= device.createBindGroup({ layout: pipeline.layout, entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer, offset: offsets?.[binding] ?? 0 } })) });
+  group ??= device.createBindGroup({ layout: pipeline.layout, entries: bound.map((one, binding) => ({ binding, resource: 'buffer' in one ? one : { buffer: one } })) });
   if (state.recentGroups.size >= MAX_CACHED_GROUPS) {
     state.olderGroups = state.recentGroups;
     state.recentGroups = new Map();
@@ -117,6 +127,17 @@ export function pipelineFor(device: GPUDevice, state: BackendState, { name, code
   return known;
 }
 
+/** The bytes of scalars in a uniform buffer: a multiple of 16. */
+export function packParams(params: GpuParams): ArrayBuffer {
+  const view = new DataView(new ArrayBuffer(Math.max(16, Math.ceil(params.length / 4) * 16)));
+  params.forEach(([type, value], i) => {
+    if (type === 'f') view.setFloat32(4 * i, value, true);
+    else if (type === 'i') view.setInt32(4 * i, value, true);
+    else view.setUint32(4 * i, value, true);
+  });
+  return view.buffer;
+}
+
 /**
  * The uniform buffer holding `params`. Shapes repeat from step to step, so equal contents share one buffer that is written once;
  * past the bound, or where they are transient, the buffer is a pooled one that goes back after the submit.
@@ -126,18 +147,25 @@ export function uniformFor(gpu: GpuBackend, state: BackendState, params: GpuPara
   for (const [type, value] of params) key += `${type}${value}`;
   const cached = state.uniforms.get(key);
   if (cached !== undefined) return cached;
-  const size = Math.max(16, Math.ceil(params.length / 4) * 16);
-  const view = new DataView(new ArrayBuffer(size));
-  params.forEach(([type, value], i) => {
-    if (type === 'f') view.setFloat32(4 * i, value, true);
-    else if (type === 'i') view.setInt32(4 * i, value, true);
-    else view.setUint32(4 * i, value, true);
-  });
-  const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.UNIFORM;
-  const keep = !transient && state.uniforms.size < MAX_CACHED_UNIFORMS;
-  const buffer = keep ? gpu.device.createBuffer({ size, usage }) : gpu.bufferManager.acquireBuffer(size, usage);
-  gpu.queue.writeBuffer(buffer, 0, view.buffer);
-  if (keep) state.uniforms.set(key, buffer);
-  else gpu.uniformPendingDisposal.push(buffer);
+  if (transient || state.uniforms.size >= MAX_CACHED_UNIFORMS) return pooledUniform(gpu, params);
+  const bytes = packParams(params);
+  const buffer = gpu.device.createBuffer({ size: bytes.byteLength, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.UNIFORM });
+  gpu.queue.writeBuffer(buffer, 0, bytes);
+  state.uniforms.set(key, buffer);
+  return buffer;
+}
+
+/** A uniform buffer whose scalars depend on a seed. */
+export function seededUniform(gpu: GpuBackend, state: BackendState, params: SeededParams): GPUBuffer {
+  const buffer = pooledUniform(gpu, params.of(params.seed));
+  state.onSeeded?.(buffer, params);
+  return buffer;
+}
+
+function pooledUniform(gpu: GpuBackend, params: GpuParams): GPUBuffer {
+  const bytes = packParams(params);
+  const buffer = gpu.bufferManager.acquireBuffer(bytes.byteLength, GPUBufferUsage.COPY_DST | GPUBufferUsage.UNIFORM);
+  gpu.queue.writeBuffer(buffer, 0, bytes);
+  gpu.uniformPendingDisposal.push(buffer);
   return buffer;
 }

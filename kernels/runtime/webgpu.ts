@@ -1,8 +1,21 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import { env, util } from '@tensorflow/tfjs-core';
-import { bindGroupFor, pipelineFor, stateOf, uniformFor, type GpuBackend, type GpuOffsets, type GpuParams, type GpuProgram } from './gpu-cache.js';
+import {
+  bindGroupFor,
+  pipelineFor,
+  seededUniform,
+  stateOf,
+  uniformFor,
+  type Bound,
+  type GpuBackend,
+  type GpuOffsets,
+  type GpuParams,
+  type GpuProgram,
+  type SeededParams,
+} from './gpu-cache.js';
+import { placeOf } from './gpu-views.js';
 
-export type { GpuOffsets, GpuParams, GpuProgram } from './gpu-cache.js';
+export type { GpuOffsets, GpuParams, GpuProgram, SeededParams } from './gpu-cache.js';
 
 /** Allocates an output tensor with uninitialised values. */
 export function gpuOutput(backend: unknown, shape: readonly number[], dtype: 'float32' | 'int32' = 'float32'): TensorInfo {
@@ -57,7 +70,7 @@ export function gpuUniform(backend: unknown, name: string, scalar: TensorInfo): 
   gpu.commandQueueOwnedIds.add(scalar.dataId);
   gpu.ensureCommandEncoderReady();
   gpu.endComputePassEncoder();
-  (gpu.commandEncoder as GPUCommandEncoder).copyBufferToBuffer(source, 0, copy, 0, 4);
+  (gpu.commandEncoder as GPUCommandEncoder).copyBufferToBuffer(source, placeOf(scalar.dataId)?.offset ?? 0, copy, 0, 4);
   return copy;
 }
 
@@ -70,7 +83,7 @@ export function gpuDispatch(
   backend: unknown,
   program: GpuProgram,
   tensors: readonly TensorInfo[],
-  params: GpuParams,
+  params: GpuParams | SeededParams,
   workgroups: readonly [number, number, number],
   uniforms: readonly GPUBuffer[] = [],
   offsets?: GpuOffsets,
@@ -78,11 +91,12 @@ export function gpuDispatch(
   const gpu = backend as GpuBackend;
   const state = stateOf(gpu);
   const pipeline = pipelineFor(gpu.device, state, program);
-  const buffers = tensors.map((tensor) => bufferOf(gpu, tensor));
-  if (params.length > 0) buffers.push(uniformFor(gpu, state, params, program.transientParams === true));
-  buffers.push(...uniforms);
+  const bound: Bound[] = tensors.map((tensor, i) => bindingOf(gpu, tensor, offsets?.[i]));
+  if ('seed' in params) bound.push(seededUniform(gpu, state, params));
+  else if (params.length > 0) bound.push(uniformFor(gpu, state, params, program.transientParams === true));
+  bound.push(...uniforms);
   for (const tensor of tensors) gpu.commandQueueOwnedIds.add(tensor.dataId);
-  const bindGroup = bindGroupFor(gpu.device, state, pipeline, buffers, offsets);
+  const bindGroup = bindGroupFor(gpu.device, state, pipeline, bound);
   gpu.ensureCommandEncoderReady();
   gpu.computePassEncoder ??= (gpu.commandEncoder as GPUCommandEncoder).beginComputePass();
   gpu.computePassEncoder.setPipeline(pipeline.pipeline);
@@ -101,6 +115,13 @@ function bufferOf(gpu: GpuBackend, tensor: TensorInfo): GPUBuffer {
   const buffer = gpu.tensorMap.get(tensor.dataId).resource;
   if (buffer === undefined) throw new Error(`a tensor of shape [${tensor.shape.join(', ')}] has no buffer on the GPU`);
   return buffer;
+}
+
+function bindingOf(gpu: GpuBackend, tensor: TensorInfo, offset: number | undefined): Bound {
+  const buffer = bufferOf(gpu, tensor);
+  const place = placeOf(tensor.dataId);
+  if (place === undefined) return offset === undefined ? buffer : { buffer, offset };
+  return { buffer, offset: place.offset + (offset ?? 0), size: place.size - (offset ?? 0) };
 }
 
 /** Workgroup counts for `items` items at `perGroup` a group, folded into two dimensions past 65535 groups. */

@@ -1,9 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { valueAndGradients, type Targets } from '../../kernels/index.js';
 import type { Adapter } from '../adapters/adapter.js';
 import { METHODS } from '../adapters/registry.js';
-import type { Decoder } from '../model/decoder.js';
-import { AdamW } from '../train/optimizer.js';
+import type { Decoder, DecoderContext } from '../model/decoder.js';
+import type { LossInputs } from '../model/loss.js';
+import { OPTIMIZERS, type Optimizer } from '../train/optimizer.js';
+import { FlatPass, passFor, PlainPass, type Pass } from '../train/pass.js';
 import { randomDecoder, type Quantize } from './decoder.js';
 import { tokenValues, weightValues } from './random.js';
 import type { Dims } from './shapes.js';
@@ -21,9 +22,9 @@ export function benchLora(rank: number): Parameters<typeof METHODS.lora.create>[
  * layers, both factors random, cross-entropy at every position against random labels, AdamW on the factors.
  */
 export class BenchStep {
-  private readonly ids: tf.Tensor1D;
-  private readonly targets: Targets;
-  private readonly optimizer: AdamW;
+  private readonly inputs: LossInputs;
+  private readonly optimizer: Optimizer;
+  private readonly pass: Pass;
 
   private constructor(
     readonly decoder: Decoder,
@@ -32,9 +33,11 @@ export class BenchStep {
     private readonly checkpointing: boolean,
   ) {
     const tokens = dims.batch * dims.seq;
-    this.ids = tf.keep(tf.tensor1d(tokenValues(tokens, dims.vocab, 1), 'int32'));
-    this.targets = { rows: Int32Array.from({ length: tokens }, (_, i) => i), labels: tokenValues(tokens, dims.vocab, 2) };
-    this.optimizer = new AdamW(this.parameters, ADAMW);
+    const rows = Int32Array.from({ length: tokens }, (_, i) => i);
+    const targets = { rows, labels: tokenValues(tokens, dims.vocab, 2), places: rows.slice() };
+    this.inputs = { batch: dims.batch, seq: dims.seq, ids: tokenValues(tokens, dims.vocab, 1), starts: undefined, targets };
+    this.optimizer = OPTIMIZERS.adamw(this.parameters, ADAMW);
+    this.pass = passFor(decoder, this.parameters, this.optimizer);
   }
 
   static create(dims: Dims, rank: number, quantize: Quantize, checkpointing = false): BenchStep {
@@ -59,28 +62,32 @@ export class BenchStep {
 
   /** Mean loss and gradients, the caller's to dispose. */
   gradients(): { loss: tf.Scalar; gradients: tf.Tensor[] } {
-    const { batch, seq } = this.dims;
-    const mean = (): tf.Scalar => {
-      const context = this.checkpointing ? { checkpointParameters: this.adapter.layerParameters } : {};
-      const hidden = this.decoder.hidden({ ids: this.ids, batch, length: seq }, context);
-      return tf.mul(this.decoder.head.lossSum(hidden, this.targets, true), 1 / this.tokens);
-    };
-    const { value, gradients } = valueAndGradients(mean, this.parameters);
-    return { loss: value, gradients };
+    const { loss, gradients } = new PlainPass(this.decoder, this.parameters).add(undefined, this.inputs, 1 / this.tokens, this.context());
+    return { loss, gradients: [...gradients] };
   }
 
-  /** Dispatches a whole step. @returns its loss, before the update. */
+  /** Dispatches a whole step, as a run of training does. @returns its loss, before the update. */
   run(): tf.Scalar {
-    const { loss, gradients } = this.gradients();
-    this.optimizer.step(gradients, LEARNING_RATE, 1);
-    tf.dispose(gradients);
+    const sum = this.pass.add(undefined, this.inputs, 1 / this.tokens, this.context());
+    void this.optimizer.step(sum.gradients, LEARNING_RATE, 1);
+    const loss = tf.clone(sum.loss);
+    this.pass.release(sum);
     return loss;
   }
 
+  /** Steps whose commands were recorded and replayed. */
+  get replayed(): number {
+    return this.pass instanceof FlatPass ? this.pass.replayed : 0;
+  }
+
+  private context(): DecoderContext {
+    return this.checkpointing ? { checkpointParameters: this.adapter.layerParameters } : {};
+  }
+
   dispose(): void {
+    this.pass.dispose();
     this.optimizer.dispose();
     this.adapter.dispose();
     this.decoder.dispose();
-    this.ids.dispose();
   }
 }

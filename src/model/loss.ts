@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { Targets } from '../../kernels/index.js';
+import { placesOf, type Targets } from '../../kernels/index.js';
 import { ConfigError } from '../errors.js';
 import type { Decoder, DecoderContext } from './decoder.js';
 
@@ -42,19 +42,40 @@ function behindPrefix({ inputIds, labels, batch, seq }: LabelledBatch, ahead: nu
   return { inputIds, labels: shifted, batch, seq: seq + ahead };
 }
 
+/** What a loss takes from the host: nothing else differs between batches of one shape. */
+export interface LossInputs {
+  readonly batch: number;
+  readonly seq: number;
+  readonly ids: Int32Array;
+  readonly starts: Int32Array | undefined;
+  readonly targets: Required<Targets>;
+}
+
+/** @param training as in {@link LossOptions} */
+export function lossInputs(decoder: Decoder, batch: LabelledBatch, training: boolean): LossInputs {
+  if (batch.starts !== undefined && decoder.prefix !== undefined) throw new ConfigError('a trained prompt takes no packed rows: it would stand before the first text of each only');
+  const ahead = training ? (decoder.prefix?.length ?? 0) : 0;
+  const { rows, labels } = targetsOf(ahead > 0 ? behindPrefix(batch, ahead) : batch);
+  const targets = { rows, labels, places: placesOf(rows, batch.batch * (batch.seq + ahead)) };
+  return { batch: batch.batch, seq: batch.seq, ids: batch.inputIds, starts: batch.starts, targets };
+}
+
+/** As {@link batchLossSum}, whose tensors are made of these very arrays. */
+export function lossSumOf(decoder: Decoder, { batch, seq, ids, starts, targets }: LossInputs, options: LossOptions = {}): tf.Scalar {
+  return tf.tidy(() => {
+    const segments = starts === undefined ? {} : { starts: tf.tensor1d(starts, 'int32') };
+    const training = options.training ?? true;
+    const keepPrefix = training && (decoder.prefix?.length ?? 0) > 0;
+    const hidden = decoder.hidden({ ids: tf.tensor1d(ids, 'int32'), batch, length: seq, ...segments }, { ...options, keepPrefix });
+    return decoder.head.lossSum(hidden, targets, training, options);
+  });
+}
+
 /**
  * Sum of the token losses of a batch, Σ −log p(labels[t + 1] | tokens ≤ t), in nats; scalar. Padding on the right needs no mask:
  * attention is causal. In training a trained prompt learns to predict the first token too; an evaluation counts the same tokens with
  * and without it, so that the two can be compared.
  */
 export function batchLossSum(decoder: Decoder, batch: LabelledBatch, options: LossOptions = {}): tf.Scalar {
-  if (batch.starts !== undefined && decoder.prefix !== undefined) throw new ConfigError('a trained prompt takes no packed rows: it would stand before the first text of each only');
-  return tf.tidy(() => {
-    const ids = tf.tensor1d(batch.inputIds, 'int32');
-    const starts = batch.starts === undefined ? {} : { starts: tf.tensor1d(batch.starts, 'int32') };
-    const training = options.training ?? true;
-    const ahead = training ? (decoder.prefix?.length ?? 0) : 0;
-    const hidden = decoder.hidden({ ids, batch: batch.batch, length: batch.seq, ...starts }, { ...options, keepPrefix: ahead > 0 });
-    return decoder.head.lossSum(hidden, targetsOf(ahead > 0 ? behindPrefix(batch, ahead) : batch), training, options);
-  });
+  return lossSumOf(decoder, lossInputs(decoder, batch, options.training ?? true), options);
 }

@@ -2,48 +2,16 @@ import * as tf from '@tensorflow/tfjs-core';
 import { adamwUpdate, type AdamwItem } from '../../kernels/index.js';
 import type { RunConfig } from '../config/schema.js';
 import { assignValues, valuesOf, variableFrom } from '../model/variable.js';
+import { FlatAdamW } from './flat-adamw.js';
+import type { AdamWOptions, Moments, Optimizer, OptimizerState } from './optimizer-state.js';
 
-/** Settings that stay the same over a run. Names as in the configuration. */
-export interface AdamWOptions {
-  readonly adam_beta1: number;
-  readonly adam_beta2: number;
-  readonly adam_epsilon: number;
-  readonly weight_decay: number;
-}
-
-/** What changes the parameters of a run, in place. */
-export interface Optimizer {
-  /**
-   * One update; `gradients` in the order of the parameters, scaled by `gradientScale` (a scalar tensor is not read back).
-   * A promise is returned only where values have to come back from the device first.
-   */
-  step(gradients: readonly tf.Tensor[], learningRate: number, gradientScale: number | tf.Scalar): void | Promise<void>;
-  /** What it has gathered so far, on the host. */
-  state(): Promise<OptimizerState>;
-  /** Goes on from a state; sizes are those of the parameters. */
-  restore(state: OptimizerState): void;
-  dispose(): void;
-}
-
-/** First and second moment of one parameter, in its order of values. */
-export interface Moments {
-  readonly m: Float32Array;
-  readonly v: Float32Array;
-}
-
-/** The same for all optimisers here, so that a run may go on with its moments elsewhere. */
-export interface OptimizerState {
-  /** Updates made: what the correction of the moments' bias depends on. */
-  readonly steps: number;
-  /** In the order of the parameters. */
-  readonly moments: readonly Moments[];
-}
+export type { AdamWOptions, Moments, Optimizer, OptimizerState } from './optimizer-state.js';
 
 export type OptimizerType = RunConfig['training']['optim'];
 
 /** How each `training.optim` is made. */
 export const OPTIMIZERS = {
-  adamw: (parameters, options, scales = []) => new AdamW(parameters, options, scales),
+  adamw: (parameters, options, scales = []) => (FlatAdamW.fits(parameters) ? new FlatAdamW(parameters, options, scales) : new AdamW(parameters, options, scales)),
   paged_adamw: (parameters, options, scales = []) => new PagedAdamW(parameters, options, scales),
 } as const satisfies Record<OptimizerType, (parameters: readonly tf.Variable[], options: AdamWOptions, learningRateScales?: readonly number[]) => Optimizer>;
 

@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { accumulate, clipScale, globalNorm, valueAndGradients } from '../../kernels/index.js';
+import { clipScale, globalNorm } from '../../kernels/index.js';
 import type { Decoder } from '../model/decoder.js';
-import { batchLossSum, type LabelledBatch, type LossOptions } from '../model/loss.js';
-import type { Optimizer } from './optimizer.js';
+import { lossInputs, type LabelledBatch, type LossOptions } from '../model/loss.js';
+import type { Optimizer } from './optimizer-state.js';
+import { PlainPass, type LossAndGradients, type Pass } from './pass.js';
 
 /** A micro-batch and how many predictions of it enter the loss. */
 export interface MicroBatch extends LabelledBatch {
@@ -17,12 +18,6 @@ export interface StepOptions {
   readonly lossOptions?: (k: number) => LossOptions;
 }
 
-/** Loss (scalar) and one gradient a parameter, the holder's to dispose. */
-export interface LossAndGradients {
-  readonly loss: tf.Scalar;
-  readonly gradients: tf.Tensor[];
-}
-
 /**
  * Loss and gradients of one optimiser step over its micro-batches: L = Σ token losses of all / N, N the number of supervised tokens in
  * all of them together, so that how rows are spread over micro-batches does not matter.
@@ -32,31 +27,32 @@ export function lossAndGradients(
   parameters: readonly tf.Tensor[],
   batches: readonly MicroBatch[],
   lossOptions: (k: number) => LossOptions = () => ({}),
-): LossAndGradients {
-  const add = summing(decoder, parameters, batches, lossOptions);
+): { loss: tf.Scalar; gradients: tf.Tensor[] } {
+  const add = summing(new PlainPass(decoder, parameters), batches, lossOptions);
   let sum: LossAndGradients | undefined;
   batches.forEach((_, k) => (sum = add(sum, k)));
-  return required(sum);
+  const { loss, gradients } = required(sum);
+  return { loss, gradients: [...gradients] };
 }
 
 /**
- * The same with a pause between two micro-batches, in which signals and timers are heard; a step of many may take minutes.
- * @returns undefined when `shouldStop` then says so: the step has not been.
+ * The same by a pass, with a pause between two micro-batches, in which signals and timers are heard; a step of many may take minutes.
+ * @param shouldStop undefined: without pauses
+ * @returns undefined when `shouldStop` says so in a pause: the step has not been.
  */
 export async function lossAndGradientsUnless(
-  shouldStop: () => boolean,
-  decoder: Decoder,
-  parameters: readonly tf.Tensor[],
+  shouldStop: (() => boolean) | undefined,
+  pass: Pass,
   batches: readonly MicroBatch[],
   lossOptions: (k: number) => LossOptions = () => ({}),
 ): Promise<LossAndGradients | undefined> {
-  const add = summing(decoder, parameters, batches, lossOptions);
+  const add = summing(pass, batches, lossOptions);
   let sum: LossAndGradients | undefined;
   for (const k of batches.keys()) {
-    if (sum !== undefined) {
+    if (sum !== undefined && shouldStop !== undefined) {
       await macrotask();
       if (shouldStop()) {
-        tf.dispose([sum.loss, sum.gradients]);
+        pass.release(sum);
         return undefined;
       }
     }
@@ -73,18 +69,20 @@ export async function trainStep(
   batches: readonly MicroBatch[],
   options: StepOptions,
 ): Promise<tf.Tensor1D> {
-  return applyGradients(optimizer, lossAndGradients(decoder, parameters, batches, options.lossOptions), options);
+  return applyGradients(optimizer, new PlainPass(decoder, parameters), lossAndGradients(decoder, parameters, batches, options.lossOptions), options);
 }
 
-/** The second half of a step: clips, updates, and disposes of loss and gradients. @returns as {@link trainStep}. */
-export async function applyGradients(optimizer: Optimizer, { loss, gradients }: LossAndGradients, options: StepOptions): Promise<tf.Tensor1D> {
+/** The second half of a step: clips, updates, and releases loss and gradients, which the pass has made. @returns as {@link trainStep}. */
+export async function applyGradients(optimizer: Optimizer, pass: Pass, sum: LossAndGradients, options: StepOptions): Promise<tf.Tensor1D> {
+  const { loss, gradients } = sum;
   const norm = globalNorm(gradients);
   const scale = options.maxGradNorm > 0 ? clipScale(norm, options.maxGradNorm) : 1;
   const paging = optimizer.step(gradients, options.learningRate, scale);
   // Nothing is waited for unless it has to be: the step is then done when this call returns.
   if (paging !== undefined) await paging;
   const report = tf.stack([loss, norm]) as tf.Tensor1D;
-  tf.dispose([loss, norm, gradients]);
+  pass.release(sum);
+  norm.dispose();
   if (typeof scale !== 'number') scale.dispose();
   return report;
 }
@@ -97,16 +95,9 @@ export function macrotask(): Promise<void> {
 type AddBatch = (sum: LossAndGradients | undefined, k: number) => LossAndGradients;
 
 /** Adds micro-batch k to a sum, which it disposes of. */
-function summing(decoder: Decoder, parameters: readonly tf.Tensor[], batches: readonly MicroBatch[], lossOptions: (k: number) => LossOptions): AddBatch {
+function summing(pass: Pass, batches: readonly MicroBatch[], lossOptions: (k: number) => LossOptions): AddBatch {
   const itemCount = batches.reduce((sum, b) => sum + b.supervisedCount, 0);
-  return (sum, k) => {
-    const batch = batches[k] as MicroBatch;
-    const { value, gradients } = valueAndGradients(() => tf.mul(batchLossSum(decoder, batch, lossOptions(k)), 1 / Math.max(1, itemCount)), parameters);
-    if (sum === undefined) return { loss: value, gradients };
-    const loss = tf.add(sum.loss, value) as tf.Scalar;
-    tf.dispose([sum.loss, value]);
-    return { loss, gradients: accumulate(sum.gradients, gradients) };
-  };
+  return (sum, k) => pass.add(sum, lossInputs(pass.decoder, batches[k] as MicroBatch, true), 1 / Math.max(1, itemCount), lossOptions(k));
 }
 
 function required(sum: LossAndGradients | undefined): LossAndGradients {

@@ -13,9 +13,10 @@ import { Random } from '../random.js';
 import { Best } from './best.js';
 import { round, Tally, type EvalMetrics, type StepMetrics, type StepReport } from './metrics.js';
 import { OPTIMIZERS, type Optimizer } from './optimizer.js';
+import { passFor, type Pass } from './pass.js';
 import { learningRateFactor, warmupStepsOf } from './schedule.js';
 import type { TrainState } from './state.js';
-import { applyGradients, lossAndGradients, lossAndGradientsUnless, macrotask, type LossAndGradients } from './step.js';
+import { applyGradients, lossAndGradientsUnless, macrotask } from './step.js';
 
 export type { EvalMetrics, StepMetrics } from './metrics.js';
 
@@ -33,6 +34,8 @@ export interface TrainCallbacks {
   readonly onCheckpoint?: (state: TrainState) => void | Promise<void>;
   /** Asked between two micro-batches: true ends the run with the steps so far. */
   readonly shouldStop?: () => boolean;
+  /** Comes after the last step, with the result in the parameters; where `shouldStop` ends the run meanwhile, its state is handed out all the same. */
+  readonly onEnd?: () => Promise<void>;
 }
 
 export interface TrainResult {
@@ -102,6 +105,7 @@ class Run {
   private readonly sampler: BatchSampler;
   private readonly variables: readonly tf.Variable[];
   private readonly optimizer: Optimizer;
+  private readonly pass: Pass;
   /** Undefined keeps activations for the backward pass. */
   private readonly checkpointParameters: readonly (readonly tf.Tensor[])[] | undefined;
   /** Reading a result back stalls a GPU: there the reports of several steps are read together. */
@@ -133,6 +137,7 @@ class Run {
       this.checkpointParameters = layerParameters;
     }
     this.optimizer = OPTIMIZERS[options.optim](this.variables, options, adapter.parameters.map((p) => p.learningRateScale ?? 1));
+    this.pass = passFor(request.decoder, this.variables, this.optimizer);
     this.readEvery = tf.getBackend() === 'webgpu' ? options.logging_steps : 1;
     this.best = new Best(options);
   }
@@ -158,7 +163,15 @@ class Run {
     // Whoever stops a run may want to go on with it.
     if (this.shouldStop() && this.step > 0) await this.save();
     const { best } = this.best;
-    if (best !== undefined && options.load_best_model_at_end) this.assign(best.values);
+    const result = options.load_best_model_at_end ? best?.values : undefined;
+    // A stop may still come, and ask for the state of the last step.
+    const last = result === undefined || callbacks?.onCheckpoint === undefined || this.saved === this.step ? undefined : await this.values();
+    if (result !== undefined) this.assign(result);
+    await callbacks?.onEnd?.();
+    if (this.shouldStop() && this.step > 0 && this.saved !== this.step) {
+      if (last !== undefined) this.assign(last);
+      await this.save();
+    }
     return {
       steps: this.step,
       totalSteps: this.totalSteps,
@@ -184,7 +197,7 @@ class Run {
 
   /** @returns false when the step was given up on, with everything as it was before. */
   private async runStep(step: number): Promise<boolean> {
-    const { decoder, options, callbacks } = this.request;
+    const { options, callbacks } = this.request;
     const place = this.sampler.state();
     const batches = await this.nextBatches();
     const learningRate = options.learning_rate * learningRateFactor(options.lr_scheduler_type, step - 1, this.warmupSteps, this.totalSteps);
@@ -192,15 +205,13 @@ class Run {
       dropoutSeed: new Random(options.seed, `dropout/${step}/${k}`).uint32(),
       ...(this.checkpointParameters === undefined ? {} : { checkpointParameters: this.checkpointParameters }),
     });
-    const sum: LossAndGradients | undefined =
-      callbacks?.shouldStop === undefined
-        ? lossAndGradients(decoder, this.variables, batches, lossOptions)
-        : await lossAndGradientsUnless(() => this.shouldStop(), decoder, this.variables, batches, lossOptions);
+    const stops = callbacks?.shouldStop === undefined ? undefined : (): boolean => this.shouldStop();
+    const sum = await lossAndGradientsUnless(stops, this.pass, batches, lossOptions);
     if (sum === undefined) {
       this.sampler.restore(place);
       return false;
     }
-    const report = await applyGradients(this.optimizer, sum, { learningRate, maxGradNorm: options.max_grad_norm });
+    const report = await applyGradients(this.optimizer, this.pass, sum, { learningRate, maxGradNorm: options.max_grad_norm });
     this.tokens += batches.reduce((total, b) => total + b.tokenCount, 0);
     this.pending.push({ step, epoch: this.epoch(), learningRate, rows: batches.flatMap((b) => b.rows), tokens: this.tokens, report });
     return true;
@@ -303,6 +314,7 @@ class Run {
 
   dispose(): void {
     tf.dispose(this.pending.map((p) => p.report));
+    this.pass.dispose();
     this.optimizer.dispose();
   }
 }

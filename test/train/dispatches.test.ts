@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, it } from 'vitest';
+import { setReplay } from '../../kernels/index.js';
 import { BenchStep } from '../../src/bench/train-step.js';
 import { openWebGpu, requestAdapter } from '../../src/device/webgpu.js';
 import { describeBackends } from '../support/backends.js';
@@ -38,13 +39,14 @@ describeBackends('a step of LoRA on all seven linear layers', ['webgpu'], () => 
     expect(stock.length, stock.join()).toBeLessThanOrEqual(1);
   });
 
-  it('updates the fourteen factors of a layer in seven dispatches more', () => {
-    const withUpdate = perLayer((step) => [step.run()]);
-    expect(withUpdate.own).toBeLessThanOrEqual(34 + 7);
+  it('updates the factors of a layer in no dispatch more', () => {
+    const [without, withUpdate] = [perLayer(training), perLayer((step) => [step.run()])];
+    expect(withUpdate.own).toBe(without.own);
     expect(withUpdate.stock.length, withUpdate.stock.join()).toBeLessThanOrEqual(1);
   });
 
-  it('binds the same buffers in every step, so that its bind groups serve again', async () => {
+  it('binds the same buffers in every step that is not replayed, so that its bind groups serve again', async () => {
+    setReplay(false);
     const step = (steps[1] as () => BenchStep)();
     const { device } = tf.backend() as unknown as { device: GPUDevice };
     const create = device.createBindGroup.bind(device);
@@ -66,6 +68,7 @@ describeBackends('a step of LoRA on all seven linear layers', ['webgpu'], () => 
     expect(made[0]).toBeGreaterThan(0);
     expect(made.slice(2)).toEqual([0, 0]);
     step.dispose();
+    setReplay(true);
   });
 
   // Four groups of layers share an input. Forward: 2 a group, 2 norms, one of which adds, 2 of attention, 1 of the MLP. Backward: 2 a group, 5 of attention, 2

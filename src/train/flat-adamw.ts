@@ -1,0 +1,110 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { adamwUpdate, canBeFlat, flatLayout, FlatTensors, gpuCopy, type FlatLayout } from '../../kernels/index.js';
+import type { AdamWOptions, Moments, Optimizer, OptimizerState } from './optimizer-state.js';
+
+/** A stretch of the flat tensors with one learning rate. */
+interface Span {
+  readonly first: number;
+  readonly count: number;
+  readonly learningRateScale: number;
+}
+
+/** The layout in which parameters with the same factor on the learning rate are neighbours. */
+function layoutOf(parameters: readonly tf.Variable[], scales: readonly number[]): { layout: FlatLayout; spans: Span[] } {
+  const order = parameters.map((_, i) => i).sort((a, b) => (scales[a] ?? 1) - (scales[b] ?? 1) || a - b);
+  const layout = flatLayout(parameters.map((p) => p.shape), order);
+  const spans: Span[] = [];
+  for (const [k, i] of order.entries()) {
+    const first = layout.firsts[i] as number;
+    const end = k + 1 < order.length ? (layout.firsts[order[k + 1] as number] as number) : layout.size;
+    const learningRateScale = scales[i] ?? 1;
+    const last = spans.at(-1);
+    if (last?.learningRateScale === learningRateScale) spans[spans.length - 1] = { ...last, count: end - last.first };
+    else spans.push({ first, count: end - first, learningRateScale });
+  }
+  return { layout, spans };
+}
+
+/**
+ * AdamW over parameters, gradients and moments that each lie in one piece of memory: an update is one dispatch for each factor on the
+ * learning rate. The same numbers as `AdamW`, on webgpu. The parameters move into that memory, and out of it on dispose.
+ */
+export class FlatAdamW implements Optimizer {
+  /** Where a backward pass may put its gradients: `step` takes others over into these. */
+  readonly gradients: FlatTensors;
+  private readonly values: FlatTensors;
+  private readonly m: FlatTensors;
+  private readonly v: FlatTensors;
+  private readonly spans: readonly Span[];
+  private steps = 0;
+
+  constructor(
+    private readonly parameters: readonly tf.Variable[],
+    private readonly options: AdamWOptions,
+    /** Factors on the learning rate, in the order of the parameters; 1 where absent. */
+    learningRateScales: readonly number[] = [],
+  ) {
+    const { layout, spans } = layoutOf(parameters, learningRateScales);
+    this.spans = spans;
+    [this.gradients, this.values, this.m, this.v] = Array.from({ length: 4 }, () => new FlatTensors(layout)) as [FlatTensors, FlatTensors, FlatTensors, FlatTensors];
+    this.settle();
+  }
+
+  /** Whether these parameters can be trained so on the current backend. */
+  static fits(parameters: readonly tf.Variable[]): boolean {
+    return canBeFlat(flatLayout(parameters.map((p) => p.shape)));
+  }
+
+  /** Takes in parameters that were given new values in other memory since. */
+  settle(): void {
+    const moved = this.parameters.flatMap((parameter, i) => {
+      const view = this.values.views[i] as tf.Tensor;
+      return parameter.dataId === view.dataId ? [] : [{ parameter, view }];
+    });
+    if (moved.length === 0) return;
+    gpuCopy(tf.backend(), moved.map(({ parameter, view }) => ({ from: parameter, to: view })));
+    for (const { parameter, view } of moved) parameter.assign(view);
+  }
+
+  step(gradients: readonly tf.Tensor[], learningRate: number, gradientScale: number | tf.Scalar): void {
+    this.settle();
+    const flat = FlatTensors.of(gradients) ?? this.gradients;
+    if (FlatTensors.of(gradients) === undefined) flat.take(gradients);
+    this.steps++;
+    const { adam_beta1: beta1, adam_beta2: beta2, adam_epsilon: epsilon, weight_decay: weightDecay } = this.options;
+    const items = this.spans.map(({ first, count, learningRateScale }) => {
+      const [parameter, gradient, m, v] = [this.values, flat, this.m, this.v].map((tensors) => tensors.span(first, count)) as [tf.Variable, tf.Variable, tf.Variable, tf.Variable];
+      return { parameter, gradient, m, v, learningRateScale };
+    });
+    adamwUpdate(items, { learningRate, beta1, beta2, epsilon, weightDecay, step: this.steps }, gradientScale);
+  }
+
+  async state(): Promise<OptimizerState> {
+    const [m, v] = (await Promise.all([this.m.read(), this.v.read()])) as [Float32Array[], Float32Array[]];
+    return { steps: this.steps, moments: m.map((values, i): Moments => ({ m: values, v: v[i] as Float32Array })) };
+  }
+
+  restore({ steps, moments }: OptimizerState): void {
+    this.steps = steps;
+    join(this.m, moments.map(({ m }) => m));
+    join(this.v, moments.map(({ v }) => v));
+  }
+
+  dispose(): void {
+    const inside = this.parameters.filter((parameter, i) => parameter.dataId === this.values.views[i]?.dataId && !parameter.isDisposed);
+    const outside = inside.map((parameter) => tf.zeros(parameter.shape));
+    if (inside.length > 0) gpuCopy(tf.backend(), inside.map((from, i) => ({ from, to: outside[i] as tf.Tensor })));
+    inside.forEach((parameter, i) => {
+      parameter.assign(outside[i] as tf.Tensor);
+    });
+    tf.dispose(outside);
+    for (const tensors of [this.gradients, this.values, this.m, this.v]) tensors.dispose();
+  }
+}
+
+/** Values in one tensor each go to where they lie in the flat ones. */
+function join(tensors: FlatTensors, values: readonly Float32Array[]): void {
+  tf.tidy(() => {
+    tensors.take(values.map((one, i) => tf.tensor(one, [...(tensors.layout.shapes[i] as readonly number[])], 'float32')));
+  });
+}

@@ -1,0 +1,135 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { accumulate, accumulateFlat, checkTargets, flatLayout, FlatTensors, gpuCopy, Replays, valueAndGradients, type StepInputs } from '../../kernels/index.js';
+import type { Decoder } from '../model/decoder.js';
+import { lossSumOf, type LossInputs, type LossOptions } from '../model/loss.js';
+import { FlatAdamW } from './flat-adamw.js';
+import type { Optimizer } from './optimizer-state.js';
+
+/** Loss (scalar) and one gradient a parameter, the holder's to release. */
+export interface LossAndGradients {
+  readonly loss: tf.Scalar;
+  readonly gradients: readonly tf.Tensor[];
+}
+
+/** Loss and gradients of micro-batches, and their sums. */
+export interface Pass {
+  readonly decoder: Decoder;
+  /**
+   * Adds a micro-batch to a sum, which it takes over.
+   * @param scale a factor for the batch's sum of losses
+   */
+  add(sum: LossAndGradients | undefined, inputs: LossInputs, scale: number, options: LossOptions): LossAndGradients;
+  /** Of what `add` returned. */
+  release(sum: LossAndGradients): void;
+  dispose(): void;
+}
+
+/** As any backend does it: a tensor a gradient. */
+export class PlainPass implements Pass {
+  constructor(
+    readonly decoder: Decoder,
+    private readonly parameters: readonly tf.Tensor[],
+  ) {}
+
+  add(sum: LossAndGradients | undefined, inputs: LossInputs, scale: number, options: LossOptions): LossAndGradients {
+    const { value, gradients } = valueAndGradients(() => tf.mul(lossSumOf(this.decoder, inputs, options), scale), this.parameters);
+    if (sum === undefined) return { loss: value, gradients };
+    return { loss: addLoss(sum.loss, value), gradients: accumulate(sum.gradients, gradients) };
+  }
+
+  release({ loss, gradients }: LossAndGradients): void {
+    tf.dispose([loss, ...gradients]);
+  }
+
+  dispose(): void {
+    // Nothing is kept.
+  }
+}
+
+/**
+ * On webgpu: gradients go into one piece of memory, and the commands of a micro-batch are recorded once a shape and replayed, without
+ * the JavaScript that makes them. Numbers are those of `PlainPass` to the bit.
+ */
+export class FlatPass implements Pass {
+  private readonly replays: Replays;
+  /** Of the latest micro-batch. */
+  private readonly gradients: FlatTensors;
+  private sums: FlatTensors | undefined;
+
+  /** @param optimizer whose parameters and gradients lie in one piece each; undefined: only the gradients do */
+  constructor(
+    readonly decoder: Decoder,
+    private readonly parameters: readonly tf.Tensor[],
+    private readonly optimizer: FlatAdamW | undefined,
+    onRefused?: (reason: string) => void,
+  ) {
+    this.gradients = optimizer?.gradients ?? new FlatTensors(flatLayout(parameters.map((p) => p.shape)));
+    this.replays = new Replays(tf.backend(), { results: [this.gradients.flat], watched: parameters, onRefused });
+  }
+
+  /** Micro-batches whose commands were replayed. */
+  get replayed(): number {
+    return this.replays.replayed;
+  }
+
+  add(sum: LossAndGradients | undefined, inputs: LossInputs, scale: number, options: LossOptions): LossAndGradients {
+    this.optimizer?.settle();
+    const sums = sum === undefined ? undefined : this.sumsWith(sum.gradients);
+    const value = this.run(inputs, scale, options);
+    if (sum === undefined || sums === undefined) return { loss: value, gradients: this.gradients.views };
+    accumulateFlat(sums, this.gradients);
+    return { loss: addLoss(sum.loss, value), gradients: sums.views };
+  }
+
+  release({ loss }: LossAndGradients): void {
+    loss.dispose();
+  }
+
+  dispose(): void {
+    this.replays.dispose();
+    this.sums?.dispose();
+    if (this.optimizer === undefined) this.gradients.dispose();
+  }
+
+  /** Gradients so far, where the next micro-batch does not go over them. */
+  private sumsWith(gradients: readonly tf.Tensor[]): FlatTensors {
+    this.sums ??= new FlatTensors(this.gradients.layout);
+    if (gradients === this.gradients.views) gpuCopy(tf.backend(), [{ from: this.gradients.flat, to: this.sums.flat }]);
+    return this.sums;
+  }
+
+  /** @returns the loss; the gradients are in their place. */
+  private run(inputs: LossInputs, scale: number, options: LossOptions): tf.Scalar {
+    const { batch, seq, ids, starts, targets } = inputs;
+    const { rows, labels, places } = targets;
+    checkTargets(targets, places.length, this.decoder.head.vocab);
+    const factor = Float32Array.of(scale);
+    const { dropoutSeed, checkpointParameters } = options;
+    const changing: StepInputs = {
+      ...{ ids, rows, labels, places, factor },
+      ...(starts === undefined ? {} : { starts }),
+      ...(dropoutSeed === undefined ? {} : { dropoutSeed }),
+    };
+    return this.replays.run(`${batch}x${seq}${checkpointParameters === undefined ? '' : ' checkpointed'}`, changing, () => {
+      const scaled = (): tf.Scalar => tf.mul(lossSumOf(this.decoder, inputs, options), tf.tensor(factor, []));
+      const { value, gradients } = valueAndGradients(scaled, this.parameters);
+      this.gradients.take(gradients);
+      tf.dispose(gradients);
+      return value;
+    });
+  }
+}
+
+/**
+ * How this optimiser's gradients are made on the current backend.
+ * @param onRefused told why steps of a shape are not replayed
+ */
+export function passFor(decoder: Decoder, parameters: readonly tf.Variable[], optimizer: Optimizer, onRefused?: (reason: string) => void): FlatPass | PlainPass {
+  return FlatAdamW.fits(parameters) ? new FlatPass(decoder, parameters, optimizer instanceof FlatAdamW ? optimizer : undefined, onRefused) : new PlainPass(decoder, parameters);
+}
+
+function addLoss(sum: tf.Scalar, more: tf.Scalar): tf.Scalar {
+  const total = tf.add<tf.Scalar>(sum, more);
+  tf.dispose([sum, more]);
+  return total;
+}
