@@ -4,7 +4,7 @@ import type { LoraLinear } from './lora-linear.js';
 import type { PeftConfig } from './peft-config.js';
 
 /** Whether an adapter's base was changed by what its files do not hold, so that they hold another form of it. */
-export function isPissa(config: PeftConfig): boolean {
+export function isPissa(config: Pick<PeftConfig, 'initLoraWeights'>): boolean {
   return typeof config.initLoraWeights === 'string' && config.initLoraWeights.startsWith('pissa');
 }
 

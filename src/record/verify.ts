@@ -3,6 +3,7 @@ import { compareReplay } from '../eval/replay.js';
 import type { Directory } from '../io/directory.js';
 import { toFloat32 } from '../io/safetensors.js';
 import type { Decoder } from '../model/decoder.js';
+import { withTokensOf } from '../tokenizer/added-tokens.js';
 import { hashTokenizer, hashWeights } from './hashes.js';
 import { readRecord, type TrainingRecord } from './record.js';
 
@@ -28,9 +29,11 @@ export async function checkFinite(adapter: Directory): Promise<Check> {
 /** That the base model and the tokenizer are those of the training, by their hashes. */
 export async function checkHashes(record: TrainingRecord, adapter: Directory, model: Directory): Promise<Check[]> {
   const { files } = record.base;
+  // Tokens that were added for the training are in none of the model's files.
+  const grown = await withTokensOf(model, adapter);
   return [
     compareHashes('base weights', files, await hashWeights(model), `trained on ${record.base.name}`),
-    compareHashes('tokenizer and chat template of the model', record.tokenizer, await hashTokenizer(model), 'as in training'),
+    compareHashes('tokenizer and chat template of the model', record.tokenizer, await hashTokenizer(grown), grown === model ? 'as in training' : 'as in training, with the tokens that were added for it'),
     compareHashes('tokenizer and chat template beside the adapter', record.tokenizer, await hashTokenizer(adapter), 'as in training'),
   ];
 }

@@ -1,5 +1,6 @@
 import type { Adapter } from '../adapters/adapter.js';
 import { adapterFiles } from '../adapters/peft-files.js';
+import { isPissa } from '../adapters/lora-saved.js';
 import { definitionOf } from '../adapters/registry.js';
 import { serializeConfig } from '../config/load.js';
 import { sourcesOf } from '../data/parts.js';
@@ -29,11 +30,13 @@ export async function describeRun(
     const files = sources[part];
     return set === undefined ? [] : [{ part, stats: set.stats, sources: files === undefined ? [] : sourcesOf(files) }];
   });
-  const { method } = config.adapter;
+  const { method, init_from: initFrom } = config.adapter;
+  const fresh = initFrom === undefined;
   const record = await makeRecord({
     ...{ config, model, decoder, device, counts, base: baseOf(config) },
     data: await Promise.all(parts.map(async ({ part, stats, sources: files }) => ({ part, stats, files: await hashRowFiles(files) }))),
-    prompts: (data.validation ?? data.test ?? data.train).examples,
+    // What PiSSA learns over 4 bits is saved for the base as it was, whose answers differ from those of the training.
+    prompts: isPissa({ initLoraWeights: fresh ? config.adapter.init_lora_weights : true }) && config.quantization.load_in_4bit ? [] : (data.validation ?? data.test ?? data.train).examples,
     results: { steps: training.steps, train_loss: training.trainLoss, eval_loss: training.best?.eval_loss, test_loss: test?.loss },
   });
   const loads = method === 'full' ? 'model' : definitionOf(method).notOfPeft === undefined ? 'peft' : 'own';

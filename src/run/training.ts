@@ -65,8 +65,10 @@ export class FinetuneRun {
       const counts = countParameters(decoder, adapter);
       const totalSteps = totalStepsOf(data.train.examples.length, config.training);
       await this.callbacks.onReady?.({ device: this.device, model, counts, data, totalSteps, doneSteps });
-      const training = await this.train(decoder, adapter, data, inputs);
-      const test = await this.test(decoder, data);
+      let test: LossResult | undefined;
+      const training = await this.train(decoder, adapter, data, inputs, async () => {
+        test = await this.test(decoder, data);
+      });
       if (this.callbacks.onTrained !== undefined && this.callbacks.shouldStop?.() !== true) {
         await this.callbacks.onTrained({ decoder, tokenizer: await loadTokenizer(directory), data, training });
       }
@@ -122,7 +124,7 @@ export class FinetuneRun {
     if (!this.over) await this.callbacks.onCheckpoint?.(files, { name: checkpointName(step), step, totalSteps, best: best.best?.metrics });
   }
 
-  private async train(decoder: Decoder, adapter: Adapter, data: DataSplits, inputs: RunInputs | undefined): Promise<TrainResult> {
+  private async train(decoder: Decoder, adapter: Adapter, data: DataSplits, inputs: RunInputs | undefined, onEnd: () => Promise<void>): Promise<TrainResult> {
     const { config, resume, force } = this.request;
     const { onStep, onLog, onEvaluate, shouldStop } = this.callbacks;
     const { validation } = data;
@@ -137,6 +139,7 @@ export class FinetuneRun {
       force: force === true,
       callbacks: {
         ...(this.callbacks.onCheckpoint === undefined || inputs === undefined ? {} : { onCheckpoint: (state) => this.save(state, adapter, inputs) }),
+        onEnd,
         ...(onStep === undefined ? {} : { onStep }),
         ...(onLog === undefined ? {} : { onLog }),
         ...(onEvaluate === undefined ? {} : { onEvaluate }),

@@ -23,6 +23,20 @@ export async function besideAdapters(model: Directory, adapters: readonly Direct
   return all.find((directory) => directory !== model) ?? model;
 }
 
+/** A model directory whose tokenizer has the tokens besides that were added to the one beside an adapter. */
+export async function withTokensOf(model: Directory, adapter: Directory): Promise<Directory> {
+  const [own, grown] = await Promise.all([readJson(model, FILE), readJson(adapter, FILE)]);
+  if (own === undefined || grown === undefined) return model;
+  const known = new Set(addedIn(own));
+  const missing = addedIn(grown).filter((token) => !known.has(token));
+  return missing.length === 0 ? model : (await withAddedTokens(model, missing)).directory;
+}
+
+function addedIn(json: unknown): string[] {
+  const added = isRecord(json) ? json['added_tokens'] : undefined;
+  return Array.isArray(added) ? added.flatMap((entry: unknown) => (isRecord(entry) && typeof entry['content'] === 'string' ? [entry['content']] : [])) : [];
+}
+
 async function vocabularySize(directory: Directory): Promise<number> {
   const raw = await readJson(directory, FILE);
   return raw === undefined ? 0 : countVocabulary(await normalised(directory, raw));

@@ -1,6 +1,7 @@
 import type { RunConfig } from '../../config/schema.js';
 import { finetune, type FinetuneResult } from '../../finetune.js';
 import { localDirectory, nodeHost, openDirectory } from '../../node.js';
+import { RECORD_FILE } from '../../record/record.js';
 import { openDataFiles } from '../data-files.js';
 import { eventsOf } from '../event-log.js';
 import { formatCount, formatDuration, formatNumber } from '../format.js';
@@ -96,7 +97,8 @@ export async function runTraining(asked: RunConfig, { force = false, again }: Tr
     });
     progress.stop();
     const { signal } = interrupts;
-    if (signal !== undefined) {
+    // All is done where the signal came while the last files were made.
+    if (signal !== undefined && result.files[RECORD_FILE] === undefined) {
       const { steps, totalSteps } = result.training;
       throw new InterruptedError(signal, `stopped at step ${steps} of ${totalSteps}; ${remains()}`);
     }
