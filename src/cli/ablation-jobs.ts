@@ -19,12 +19,37 @@ export interface JobsRequest {
   readonly estimates: readonly RunEstimate[];
 }
 
+/** Runs that take less in all are made in one process. */
+const WORTH_SECONDS = 8;
+
+function totalSeconds(estimates: readonly RunEstimate[]): number {
+  return estimates.reduce((sum, { seconds }) => sum + seconds, 0);
+}
+
+/**
+ * Parts runs so that all parts take about the same time: the longest first, each to the part with least so far. A part has them in their order.
+ * @param estimates of these runs; runs without one count alike.
+ */
+export function shareOut(runs: readonly AblationRun[], parts: number, estimates: readonly RunEstimate[]): AblationRun[][] {
+  const known = new Map(estimates.map(({ run, seconds }) => [run.id, seconds]));
+  const secondsOf = ({ id }: AblationRun): number => known.get(id) ?? 1;
+  const shares = Array.from({ length: parts }, () => ({ ids: new Set<string>(), seconds: 0 }));
+  for (const run of [...runs].sort((a, b) => secondsOf(b) - secondsOf(a))) {
+    const least = shares.reduce((best, share) => (share.seconds < best.seconds ? share : best));
+    least.ids.add(run.id);
+    least.seconds += secondsOf(run);
+  }
+  return shares.map(({ ids }) => runs.filter(({ id }) => ids.has(id)));
+}
+
 /**
  * How many processes the runs shall be shared among. Unless asked for, several are used on `wasm` alone: threads of one run wait for
  * each other after every kernel, runs do not. A GPU is busy with one.
  */
 export function jobsFor({ asked, runs, device, estimates }: JobsRequest): number {
   if (asked !== undefined) return Math.min(asked, runs.length);
+  // Another process would take longer to start than the runs.
+  if (estimates.length > 0 && totalSeconds(estimates) < WORTH_SECONDS) return 1;
   const own = /^(?:main\.[cm]?js|lowrank)$/.test(basename(process.argv[1] ?? ''));
   if (device.name !== 'wasm' || !own) return 1;
   const peak = Math.max(0, ...estimates.map(({ peakBytes }) => peakBytes ?? Infinity));
@@ -41,12 +66,11 @@ export function jobsFor({ asked, runs, device, estimates }: JobsRequest): number
 export async function shareRuns(
   runs: readonly AblationRun[],
   jobs: number,
-  { args, progress, stopped }: { readonly args: readonly string[]; readonly progress: AblationProgress; readonly stopped: () => NodeJS.Signals | undefined },
+  { args, estimates, progress, stopped }: { readonly args: readonly string[]; readonly estimates: readonly RunEstimate[]; readonly progress: AblationProgress; readonly stopped: () => NodeJS.Signals | undefined },
 ): Promise<void> {
   const threads = Math.max(1, Math.floor((nodeHost.threads?.count() ?? jobs) / jobs));
   const byId = new Map(runs.map((run) => [run.id, run]));
-  // Dealt out like cards: neighbours in a grid take similar time.
-  const shares = Array.from({ length: jobs }, (_, k) => runs.filter((_run, i) => i % jobs === k));
+  const shares = shareOut(runs, jobs, estimates);
   const children = shares.map((share) =>
     fork(process.argv[1] as string, ['ablate', ...args, '--no-estimate', '--only', share.map(({ id }) => id).join(',')], {
       env: { ...process.env, LOWRANK_THREADS: String(threads) },

@@ -70,7 +70,7 @@ export async function runAblate(file: string, flags: AblateFlags): Promise<void>
         const jobs = own === undefined ? jobsFor({ asked: flags.jobs, runs: pending, ...known }) : 1;
         if (jobs === 1) return undefined;
         const args = [file, '--output', ablation.outputDir, ...flags.set.flatMap((option) => ['--set', option]), ...(flags.retry === true ? ['--retry'] : [])];
-        return () => shareRuns(pending, jobs, { args, progress, stopped: () => interrupts.signal });
+        return () => shareRuns(pending, jobs, { args, estimates: known.estimates, progress, stopped: () => interrupts.signal });
       },
       callbacks: {
         onNote: (note) => progress.log(note),
