@@ -1,6 +1,7 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
-import { FEW_ROWS, gpuProduct, weightOperand, type GpuOperand } from '../matmul/gpu-product.js';
+import { FEW_ROWS, gpuProduct, weightOperand } from '../matmul/gpu-product.js';
 import { gpuProducts, wholeView, type GpuJob, type GpuSegment, type GpuView } from '../matmul/gpu-products.js';
+import type { GpuOperand } from '../matmul/operand.js';
 import { gpuMatmul } from '../matmul/webgpu.js';
 import { packedOperand } from '../nf4-matmul/webgpu.js';
 import type { Inputs, KernelFunction } from '../runtime/op.js';

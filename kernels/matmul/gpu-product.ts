@@ -7,23 +7,8 @@ import { gpuProducts } from './gpu-products.js';
 import { head } from './head.js';
 import type { GpuJob, GpuView } from './job-text.js';
 import { suitsMatrices } from './matrix-products.js';
+import type { GpuOperand } from './operand.js';
 import * as wgsl from './wgsl.generated.js';
-
-/** The right-hand matrix of a product: the WGSL that reads it, what that binds (from binding 2 on), its constants. */
-export interface GpuOperand {
-  /** Stands for the code in pipeline names. */
-  readonly name: string;
-  /** Empty for a float matrix. */
-  readonly code: string;
-  readonly tensors: readonly TensorInfo[];
-  readonly constants: Readonly<Record<string, number>>;
-  /** What decode.wgsl reads of `params`: offset, zero, nested, rounding. Zeros for a float matrix. */
-  readonly params: GpuParams;
-  /** A new float matrix with what the code stands for; absent for a float matrix, and where that would be too large for a binding. */
-  readonly decode?: (() => TensorInfo) | undefined;
-  /** Where the matrix is too large for one binding: stretches of its rows. What is above then describes nothing. */
-  readonly parts?: readonly RowPart<GpuOperand>[];
-}
 
 /** What a product adds in its own dispatch: bias `[n]`, and low-rank scale · P `[m, rank]` · Q (`[n, rank]` or `[rank, n]`, laid out as B). */
 export interface GpuAddends {

@@ -1,7 +1,7 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import { forEach } from '../runtime/each.js';
 import type { GpuParams } from '../runtime/webgpu.js';
-import type { GpuOperand } from './gpu-product.js';
+import type { GpuOperand } from './operand.js';
 import * as wgsl from './wgsl.generated.js';
 
 /** A float matrix in a buffer: rows of `stride` elements from `offset` on. */

@@ -1,5 +1,6 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
-import { gpuProduct, type GpuAddends, type GpuOperand } from '../matmul/gpu-product.js';
+import { gpuProduct, type GpuAddends } from '../matmul/gpu-product.js';
+import type { GpuOperand } from '../matmul/operand.js';
 import { dequantizeWebgpu, packedBindings, packedParts } from '../nf4-dequantize/webgpu.js';
 import type { QuantizedAttrs } from '../nf4-dequantize/weight.js';
 import { bindingBytes } from '../runtime/gpu-split.js';

@@ -131,14 +131,14 @@ for (const backend of ['wasm', 'webgpu'] as const) {
 
 describeBackends('kernel variants', ['webgpu'], () => {
   it.each([
-    ['quantizedMatmul', ['f32', 'f16']],
-    ['matmul thin', ['f32', 'f16', 'subgroups']],
-    ['rmsNorm', ['f32', 'subgroups']],
-    ['layerNorm', ['f32', 'subgroups']],
-    ['attention', ['f32', 'subgroups']],
-    ['crossEntropy', ['f32', 'subgroups']],
-    ['globalNorm', ['f32', 'subgroups']],
-    ['embedding', ['f32', 'subgroups']],
+    ['quantizedMatmul', ['f32', 'f16', 'lanes']],
+    ['matmul thin', ['f32', 'f16', 'subgroups', 'lanes']],
+    ['rmsNorm', ['f32', 'subgroups', 'lanes']],
+    ['layerNorm', ['f32', 'subgroups', 'lanes']],
+    ['attention', ['f32', 'subgroups', 'lanes']],
+    ['crossEntropy', ['f32', 'subgroups', 'lanes']],
+    ['globalNorm', ['f32', 'subgroups', 'lanes']],
+    ['embedding', ['f32', 'subgroups', 'lanes']],
   ] as const)('%s is checked and timed as each that it has', async (op, wanted) => {
     // A width of more than one workgroup, and no multiple of one.
     const results = await benchKernels({ ...KERNELS, dims: { ...DIMS, hidden: 80 }, op, variant: 'auto' });

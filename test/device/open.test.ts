@@ -52,7 +52,7 @@ describe.skipIf(adapter === undefined)('variants of the WebGPU kernels', () => {
   });
 
   it('are chosen by an option, else by LOWRANK_VARIANT', async () => {
-    const available = availableVariants((adapter as GPUAdapter).features);
+    const available = availableVariants((adapter as GPUAdapter).features, (adapter as GPUAdapter).info);
     for (const variant of available) {
       process.env['LOWRANK_VARIANT'] = variant;
       await (await openDevice('webgpu', nodeHost)).close();
@@ -69,7 +69,7 @@ describe.skipIf(adapter === undefined)('variants of the WebGPU kernels', () => {
     process.env['LOWRANK_VARIANT'] = 'f64';
     const error = await failureOf(openDevice('webgpu', nodeHost));
     expect(error).toBeInstanceOf(DeviceError);
-    expect(error.message).toBe("'f64' is no variant of the WebGPU kernels (LOWRANK_VARIANT): there are auto, f32, f16, subgroups");
+    expect(error.message).toBe("'f64' is no variant of the WebGPU kernels (LOWRANK_VARIANT): there are auto, f32, f16, subgroups, subgroup-matrix, lanes");
   });
 });
 

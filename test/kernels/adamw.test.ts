@@ -122,7 +122,7 @@ describeBackends('adamwUpdate', ['cpu', 'wasm', 'webgpu'], (backend) => {
   });
 });
 
-describeBackends('globalNorm', ['cpu', 'wasm', 'webgpu'], () => {
+describeBackends('globalNorm', ['cpu', 'wasm', 'webgpu', 'tiles'], () => {
   it.each([[[1]], [[3, 7, 65]], [[129, 1000, 70001, 5, 1, 2, 3, 4, 6, 8, 9, 10]], [Array.from({ length: 41 }, (_, i) => 11 * i + 1)]])('of tensors of sizes %j', async (sizes) => {
     const random = new Random(sizes.length);
     const data = sizes.map((size, i) => normals(random, size, 10 ** ((i % 5) - 3)));

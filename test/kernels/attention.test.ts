@@ -127,7 +127,7 @@ async function valuesAndGradients(c: Case, data: Data, weights: Float32Array, mo
   return out;
 }
 
-describeBackends('attention', ['cpu', 'wasm', 'webgpu'], (backend) => {
+describeBackends('attention', ['cpu', 'wasm', 'webgpu', 'tiles'], (backend) => {
   it('has kernels of its own where it should', () => {
     expect(handWrittenOps(backend).filter((name) => name.startsWith('LowrankAttention'))).toHaveLength(backend === 'cpu' ? 0 : 2);
   });

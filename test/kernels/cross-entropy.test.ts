@@ -130,7 +130,7 @@ describeBackends('crossEntropySum', ['cpu', 'wasm', 'webgpu'], () => {
   });
 });
 
-describeBackends('softmaxLoss', ['cpu', 'wasm', 'webgpu'], () => {
+describeBackends('softmaxLoss', ['cpu', 'wasm', 'webgpu', 'tiles'], () => {
   const SHAPES = [[1, 1], [3, 7], [2, 65], [5, 320], [3, 1000], [1, 49152]] as const;
   it.each(SHAPES)('equals the reference at [%i, %i], also far from zero and with labels to be left out', async (rows, vocab) => {
     const random = new Random(rows + vocab);

@@ -7,7 +7,7 @@ import { expectClose, expectNoLeak, normals } from '../support/numeric.js';
 
 const SHAPES = [[1, 1, 1], [3, 7, 5], [320, 65, 129], [1000, 3, 7], [17, 64, 200], [5, 300, 65]] as const;
 
-describeBackends('embedding', ['cpu', 'wasm', 'webgpu'], () => {
+describeBackends('embedding', ['cpu', 'wasm', 'webgpu', 'tiles'], () => {
   it.each(SHAPES)('looks up and scatters back, vocabulary %i, width %i, %i ids', async (vocab, dim, count) => {
     const random = new Random(vocab + dim);
     const [table0, c0] = [normals(random, vocab * dim), normals(random, count * dim)];

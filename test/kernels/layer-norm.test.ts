@@ -34,7 +34,7 @@ function exact(x: Float32Array, w: Float32Array, b: Float32Array, c: Float32Arra
   return [y, dx, dw, db];
 }
 
-describeBackends('layerNorm', ['cpu', 'wasm', 'webgpu'], () => {
+describeBackends('layerNorm', ['cpu', 'wasm', 'webgpu', 'tiles'], () => {
   it.each(SHAPES)('equals the reference and float64, forward and backward, at [%i, %i]', async (rows, dim) => {
     const random = new Random(rows * 1000 + dim);
     // A mean of 3 that a one-pass variance would feel.

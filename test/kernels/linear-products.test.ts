@@ -20,7 +20,7 @@ function weightOf(out: number, kind: 'dense' | '4bit'): FrozenWeight {
   return kind === 'dense' ? uploadDense(values, [out, INNER]) : uploadQuantized(quantize4bit(values, [out, INNER], { quantType: 'nf4', doubleQuant: true, dtype: 'F32' }));
 }
 
-describeBackends('linears', ['cpu', 'wasm', 'webgpu'], () => {
+describeBackends('linears', ['cpu', 'wasm', 'webgpu', 'tiles'], () => {
   it.each([
     ['dense', 'updates'],
     ['4bit', 'updates'],

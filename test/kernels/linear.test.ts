@@ -60,7 +60,7 @@ function apply({ x, bias, a, b, loraInput }: Matrices, weight: FrozenWeight): tf
   return linear(x as tf.Tensor2D, weight, options);
 }
 
-describeBackends('linear', ['cpu', 'wasm', 'webgpu'], () => {
+describeBackends('linear', ['cpu', 'wasm', 'webgpu', 'tiles'], () => {
   it.each(CASES)('equals the reference: $n tokens, $inner -> $out, rank $rank, $base, $parts', async (c) => {
     const arrays = makeArrays(c);
     const cs = normals(new Random(3), c.n * c.out);

@@ -1,11 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { afterEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 import { linear, type LowRank } from '../../kernels/index.js';
 import { matmul } from '../../kernels/matmul/kernel.js';
 import type { MatmulForm } from '../../kernels/matmul/form.js';
 import { quantizedMatmul } from '../../kernels/nf4-matmul/kernel.js';
 import { disposeWeight, uploadQuantized } from '../../kernels/nf4-dequantize/weight.js';
-import { chooseVariant, setKernelVariant, type KernelVariant } from '../../kernels/runtime/variant.js';
+import { chooseVariant, kernelVariant, setKernelVariant, type KernelVariant } from '../../kernels/runtime/variant.js';
 import { gpuHas } from '../../kernels/runtime/webgpu.js';
 import { quantize4bit, dequantize4bit } from '../../src/quant/quantize.js';
 import { Random } from '../../src/random.js';
@@ -45,9 +45,13 @@ async function check(form: MatmulForm, m: number, n: number, k: number, toleranc
   });
 }
 
-describeBackends('WebGPU products', ['webgpu'], () => {
+describeBackends('WebGPU products', ['webgpu', 'tiles'], () => {
+  let own: KernelVariant;
+  beforeEach(() => {
+    own = kernelVariant();
+  });
   afterEach(() => {
-    setKernelVariant('auto');
+    setKernelVariant(own);
   });
 
   // One shape a tile, then one with no multiple of anything, then k past one step of every lane.

@@ -24,7 +24,7 @@ function product(x: Float32Array, w: Float32Array, form: MatmulForm, n: number, 
   });
 }
 
-describeBackends('matmul', ['cpu', 'wasm', 'webgpu'], () => {
+describeBackends('matmul', ['cpu', 'wasm', 'webgpu', 'tiles'], () => {
   const cases = FORMS.flatMap((form) => SIZES.map(([n, k, m]) => [form, n, k, m] as const));
   it.each(cases)("equals float64 sums and the reference's gradients: '%s' at n %i, k %i, m %i", async (form, n, k, m) => {
     const random = new Random(n * 10007 + k * 101 + m);

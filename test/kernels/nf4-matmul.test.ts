@@ -15,7 +15,7 @@ const VARIANTS = [
   { quantType: 'fp4', doubleQuant: true, dtype: 'F16' },
 ] as const;
 
-describeBackends('quantizedMatmul', ['cpu', 'wasm', 'webgpu'], () => {
+describeBackends('quantizedMatmul', ['cpu', 'wasm', 'webgpu', 'tiles'], () => {
   const cases = SHAPES.flatMap(([n, out, inner]) => VARIANTS.flatMap((v) => [false, true].map((transposed) => ({ n, out, inner, transposed, ...v }))));
   it.each(cases)('$n tokens, [$out, $inner], $quantType $dtype, nested $doubleQuant, transposed $transposed', async ({ n, out, inner, transposed, ...options }) => {
     const random = new Random(out * 1009 + inner);

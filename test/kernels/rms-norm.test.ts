@@ -9,7 +9,7 @@ import { centralDifferences, expectClose, expectNoLeak, normals } from '../suppo
 const TOLERANCE = 1e-5;
 const SHAPES = [[1, 1], [3, 7], [5, 64], [2, 577]] as const;
 
-describeBackends('rmsNorm', ['cpu', 'wasm', 'webgpu'], () => {
+describeBackends('rmsNorm', ['cpu', 'wasm', 'webgpu', 'tiles'], () => {
   it.each(SHAPES)('equals the reference, forward and backward, at [%i, %i]', async (rows, dim) => {
     const random = new Random(rows * 1000 + dim);
     const data = [normals(random, rows * dim), normals(random, dim), normals(random, rows * dim)] as const;
@@ -48,7 +48,7 @@ describeBackends('rmsNorm', ['cpu', 'wasm', 'webgpu'], () => {
   });
 });
 
-describeBackends('addRmsNorm', ['cpu', 'wasm', 'webgpu'], () => {
+describeBackends('addRmsNorm', ['cpu', 'wasm', 'webgpu', 'tiles'], () => {
   // The sum is used twice: as the next residual, and where only the norm is, not at all.
   it.each(SHAPES.flatMap(([rows, dim]) => [true, false].map((sumUsed) => [rows, dim, sumUsed] as const)))(
     'equals an addition and rmsNorm, forward and backward, at [%i, %i], the sum used: %s',

@@ -10,7 +10,7 @@ import { expectClose, expectNoLeak, normals } from '../support/numeric.js';
 const TOLERANCE = 2e-5;
 const PATIENCE = 300_000;
 
-describeBackends('weights larger than a binding', ['webgpu'], () => {
+describeBackends('weights larger than a binding', ['webgpu', 'tiles'], () => {
   afterEach(() => {
     limitBindings(undefined);
   });

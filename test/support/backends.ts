@@ -5,11 +5,15 @@ import { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
 import { create, globals } from 'webgpu';
 import { afterAll, beforeAll, describe } from 'vitest';
 import { describeMatrixAdapter } from '../../kernels/runtime/matrix-unit.js';
+import { setKernelVariant } from '../../kernels/index.js';
 import type { Device } from '../../src/device/device.js';
 import { nodeHost } from '../../src/device/node.js';
 import { openWasm } from '../../src/device/wasm.js';
 
-export type TestBackend = 'cpu' | 'wasm' | 'webgpu';
+/**
+ * `webgpu` runs what kernels choose for the adapter; `tiles` is WebGPU too, with the code that they choose for hardware (variant `f32`).
+ */
+export type TestBackend = 'cpu' | 'wasm' | 'webgpu' | 'tiles';
 
 let gpu: GPU | undefined;
 const adapter = await openAdapter();
@@ -41,15 +45,20 @@ async function openWebGpu(): Promise<void> {
  * Runs a suite once a backend. Without a WebGPU adapter its suite is reported as skipped, unless LOWRANK_REQUIRE_WEBGPU
  * is set: then it fails.
  */
-export function describeBackends(name: string, backends: readonly TestBackend[], body: (backend: TestBackend) => void): void {
-  for (const backend of backends) {
+export function describeBackends(name: string, backends: readonly TestBackend[], body: (backend: Exclude<TestBackend, 'tiles'>) => void): void {
+  for (const target of backends) {
+    const backend = target === 'tiles' ? 'webgpu' : target;
     const missing = backend === 'webgpu' && adapter === null && process.env['LOWRANK_REQUIRE_WEBGPU'] !== '1';
-    describe.skipIf(missing)(`${name} on ${backend}`, () => {
+    // On hardware that is what `webgpu` has run.
+    const again = target === 'tiles' && backends.includes('webgpu') && adapter !== null && (adapter.info as { isFallbackAdapter?: boolean }).isFallbackAdapter !== true;
+    if (again) continue;
+    describe.skipIf(missing)(`${name} on ${target === 'tiles' ? 'webgpu in tiles' : target}`, () => {
       let device: Device | undefined;
       beforeAll(async () => {
         if (backend === 'webgpu') {
           if (adapter === null) throw new Error('no WebGPU adapter, and LOWRANK_REQUIRE_WEBGPU is set');
           await openWebGpu();
+          setKernelVariant(target === 'tiles' ? 'f32' : 'auto');
         } else if (backend === 'wasm') {
           // Two threads on any machine: results must not depend on their number, and a race shows with two.
           device = await openWasm('asked for by name', nodeHost, { threads: 2 });
@@ -61,6 +70,7 @@ export function describeBackends(name: string, backends: readonly TestBackend[],
       });
       afterAll(async () => {
         await device?.close();
+        setKernelVariant('auto');
         gpu = undefined;
       });
       body(backend);

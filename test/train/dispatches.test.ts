@@ -8,7 +8,7 @@ import { countDispatches } from '../support/dispatches.js';
 
 const DIMS = { hidden: 32, heads: 4, kvHeads: 2, ffn: 48, vocab: 64, batch: 2, seq: 8 };
 
-describeBackends('a step of LoRA on all seven linear layers', ['webgpu'], () => {
+describeBackends('a step of LoRA on all seven linear layers', ['tiles'], () => {
   const steps = [1, 2].map((layers) => () => BenchStep.create({ ...DIMS, layers }, 4, 'none'));
 
   /** What one decoder layer more adds. */

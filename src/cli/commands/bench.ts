@@ -16,7 +16,7 @@ export function registerBench(program: Command): void {
       .option('--seq <tokens>', 'tokens of a row (default: as the shape has it)', whole('seq', 2))
       .option('--layers <count>', 'layers of the model (default: as the shape has it)', whole('layers'))
       .option('--threads <count>', 'threads of the wasm device (default: LOWRANK_THREADS, or one a core)', whole('threads'))
-      .addOption(new Option('--variant <name>', 'which code kernels run on WebGPU (default: LOWRANK_VARIANT, or auto)').choices(['auto', 'f32', 'f16', 'subgroups']))
+      .addOption(new Option('--variant <name>', 'which code kernels run on WebGPU (default: LOWRANK_VARIANT, or auto)').choices(['auto', 'f32', 'f16', 'subgroups', 'subgroup-matrix', 'lanes']))
       .option('--rank <r>', 'rank of the LoRA factors', whole('rank'), 8)
       .option('--json', 'print one JSON object');
 
