@@ -1,43 +1,33 @@
-// What matrix-subgroup.wgsl does, by every invocation for itself: slow, and the same on every device.
-alias Left = array<f32, UNIT_M * UNIT_K>;
-alias Right = array<f32, UNIT_K * UNIT_N>;
-alias Sums = array<f32, UNIT_M * UNIT_N>;
+// What matrix-subgroup.wgsl does, without matrices of subgroups, on every device: a factor is where it lies in workgroup memory, and each
+// invocation of a subgroup has its part of the sums. NOTHING keeps loops from being unrolled.
+alias Left = u32;
+alias Right = u32;
+alias Sums = u32;
 
-fn load_left(at: u32) -> Left {
-  var left: Left;
-  for (var i = 0u; i < UNIT_M * UNIT_K; i++) {
-    let k = i % UNIT_K;
-    left[i] = number_of(stage_a[at + i / UNIT_K * A_STRIDE + k / PER], k % PER);
-  }
-  return left;
-}
+const UNIT_SUMS = (UNIT_M * UNIT_N + LANES - 1u) / LANES;
+var<private> all_sums: array<f32, ROWS * COLUMNS * UNIT_SUMS>;
+var<private> own_lane: u32;
 
-fn load_right(at: u32) -> Right {
-  var right: Right;
-  for (var i = 0u; i < UNIT_K * UNIT_N; i++) {
-    let k = i / UNIT_N;
-    let n = i % UNIT_N;
-    if (ALONG_K) {
-      right[i] = number_of(stage_b[at + n * B_STRIDE + k / PER], k % PER);
-    } else {
-      right[i] = number_of(stage_b[at + k * B_STRIDE + n / PER], n % PER);
-    }
-  }
-  return right;
+fn no_sums(unit: u32) -> Sums { return unit * UNIT_SUMS; }
+
+fn load_left(at: u32) -> Left { return at; }
+
+fn load_right(at: u32) -> Right { return at; }
+
+fn left_number(at: u32, m: u32, k: u32) -> f32 { return number_of(stage_a[at + m * A_STRIDE + k / PER], k % PER); }
+
+fn right_number(at: u32, k: u32, n: u32) -> f32 {
+  let place = select(vec2u(k, n), vec2u(n, k), ALONG_K);
+  return number_of(stage_b[at + place.x * B_STRIDE + place.y / PER], place.y % PER);
 }
 
 fn multiply(left: Left, right: Right, sums: Sums) -> Sums {
-  var l = left;
-  var r = right;
-  var out = sums;
-  for (var i = 0u; i < UNIT_M * UNIT_N; i++) {
-    for (var k = 0u; k < UNIT_K; k++) { out[i] += l[i / UNIT_N * UNIT_K + k] * r[k * UNIT_N + i % UNIT_N]; }
+  for (var i = own_lane; i < UNIT_M * UNIT_N + NOTHING; i += LANES) {
+    for (var k = 0u; k < UNIT_K + NOTHING; k++) { all_sums[sums + i / LANES] += left_number(left, i / UNIT_N, k) * right_number(right, k, i % UNIT_N); }
   }
-  return out;
+  return sums;
 }
 
-fn put(at: u32, sums: Sums, lane: u32) {
-  var values = sums;
-  if (lane % LANES != 0u) { return; }
-  for (var i = 0u; i < UNIT_M * UNIT_N / 4u; i++) { results[at + i] = vec4f(values[4u * i], values[4u * i + 1u], values[4u * i + 2u], values[4u * i + 3u]); }
+fn put(at: u32, sums: Sums) {
+  for (var i = own_lane; i < UNIT_M * UNIT_N + NOTHING; i += LANES) { results[at + i / 4u][i % 4u] = all_sums[sums + i / LANES]; }
 }

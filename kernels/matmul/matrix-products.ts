@@ -10,6 +10,8 @@ interface Division {
   readonly across: number;
   readonly m: number;
   readonly n: number;
+  /** Vectors of four words in a row of a tile of A: the steps along k. */
+  readonly depth: number;
 }
 
 /**
@@ -17,16 +19,16 @@ interface Division {
  * between them.
  */
 const DIVISIONS = {
-  large: { subgroups: 8, across: 4, m: 64, n: 32 },
-  medium: { subgroups: 4, across: 2, m: 32, n: 32 },
-  small: { subgroups: 4, across: 2, m: 16, n: 16 },
+  large: { subgroups: 8, across: 4, m: 64, n: 32, depth: 4 },
+  medium: { subgroups: 4, across: 2, m: 32, n: 32, depth: 4 },
+  small: { subgroups: 4, across: 2, m: 16, n: 16, depth: 2 },
 } as const satisfies Record<string, Division>;
 
 /** As many workgroups as keep a large GPU busy: below that, tiles are smaller. */
 const BUSY_GROUPS = 96;
 
-/** Steps along k, by the bytes of a number: what makes tiles of 8 KB. */
-const TILE_K = { f16: 32, f32: 16 } as const;
+/** Packed matrices begin at multiples of this many vectors: no division goes further in a step. */
+const DEPTH_ALIGN = 4;
 
 /** Below this many rows, columns or products in a sum most of a tile would be padding. */
 const LEAST = 16;
@@ -58,7 +60,7 @@ export function packJobs(backend: unknown, unit: MatrixUnit, jobs: readonly GpuJ
   }
   return groups.map((group) => {
     const sources = sourcesOf(group.flatMap(({ segments }) => segments));
-    const rows = packRows(backend, unit, (group[0] as GpuJob).m, TILE_K[unit.element], sources);
+    const rows = packRows(backend, unit, (group[0] as GpuJob).m, DEPTH_ALIGN * perVector(unit), sources);
     const viewOf = (segment: GpuSegment): GpuSegment => {
       const first = rows.firsts[sources.findIndex((source) => isSame(source, segment))] as number;
       return { ...segment, a: { tensor: rows.packed, offset: first, stride: rows.width } };
@@ -119,18 +121,19 @@ function divisionFor(backend: unknown, unit: MatrixUnit, jobs: readonly GpuJob[]
   return fits && unit.m >= 16 && groups >= BUSY_GROUPS ? 'large' : 'medium';
 }
 
-/** Bytes of workgroup memory at most, tables of 4-bit codes included. */
+/** Bytes of workgroup memory, with some for tables of 4-bit codes. */
 function memoryOf(unit: MatrixUnit, division: Division): number {
   const tile = tileOf(division);
-  const across = TILE_K[unit.element] / perVector(unit) + 1;
-  return 16 * (tile.m * across + Math.max(tile.n * across, TILE_K[unit.element] * (tile.n / perVector(unit) + 1))) + 4 * division.subgroups * unit.m * unit.n + 1024;
+  const { depth } = division;
+  const per = perVector(unit);
+  return 16 * (tile.m * (depth + 1) + Math.max(tile.n * (depth + 1), depth * (tile.n + per))) + 4 * division.subgroups * unit.m * unit.n + 1024;
 }
 
 function head(unit: MatrixUnit, division: Division, alongK: boolean): string {
   const { element, emulated, m, n, k, lanes, pinned } = unit;
   const extensions = ['chromium_experimental_subgroup_matrix', ...(element === 'f16' ? ['f16'] : []), ...(pinned ? ['subgroup_size_control'] : [])];
   const tile = tileOf(division);
-  const sizes = { TILE_M: tile.m, TILE_N: tile.n, TILE_K: TILE_K[element], SUBGROUPS: division.subgroups, ACROSS: division.across, LANES: lanes };
+  const sizes = { TILE_M: tile.m, TILE_N: tile.n, TILE_K: division.depth * perVector(unit), SUBGROUPS: division.subgroups, ACROSS: division.across, LANES: lanes };
   const units = { ROWS: division.m / m, COLUMNS: division.n / n, UNIT_M: m, UNIT_N: n, UNIT_K: k };
   return [
     ...(emulated ? [] : extensions.map((name) => `enable ${name};`)),
@@ -138,14 +141,14 @@ function head(unit: MatrixUnit, division: Division, alongK: boolean): string {
     ...Object.entries({ ...sizes, ...units }).map(([name, value]) => `const ${name} = ${value}u;`),
     `const ALONG_K = ${alongK};`,
     numbersText(unit),
-    emulated ? wgsl.matrixEmulated : wgsl.matrixSubgroup.replace('B_ORDER', alongK ? 'col_major' : 'row_major'),
   ].join('\n');
 }
 
 /** matrix-tile.wgsl with a line for every unit that a subgroup loads, multiplies and writes. */
 function shapeOf(unit: MatrixUnit, division: Division, alongK: boolean): JobShape {
   const [rows, columns] = [range(division.m / unit.m), range(division.n / unit.n)];
-  const [per, tile, tileK] = [perVector(unit), tileOf(division), TILE_K[unit.element]];
+  const [per, tile] = [perVector(unit), tileOf(division)];
+  const tileK = division.depth * per;
   const strides = alongK ? ['UNIT_N * B_STRIDE', 'UNIT_K / PER'] : ['UNIT_N / PER', 'UNIT_K * B_STRIDE'];
   const each = (line: (r: number, c: number) => string): string[] => rows.flatMap((r) => columns.map((c) => line(r, c)));
   const products = range(tileK / unit.k).flatMap((step) => [
@@ -157,12 +160,13 @@ function shapeOf(unit: MatrixUnit, division: Division, alongK: boolean): JobShap
     ]),
     '}',
   ]);
-  const results = each((r, c) => `put(subgroup * RESULTS, sums_${r}_${c}, lane);\n  workgroupBarrier();\n  keep(j, m0, n0, ${r}u, ${c}u, lane);\n  workgroupBarrier();`);
-  const main = fill(wgsl.matrixTile, { PACKED: 'in_0', UNSCALE: 'in_1' })
+  const results = each((r, c) => `put(subgroup * RESULTS, sums_${r}_${c});\n  workgroupBarrier();\n  keep(j, m0, n0, ${r}u, ${c}u, lane);\n  workgroupBarrier();`);
+  const operations = unit.emulated ? wgsl.matrixEmulated : wgsl.matrixSubgroup.replace('B_ORDER', alongK ? 'col_major' : 'row_major');
+  const main = `${operations}\n${fill(wgsl.matrixTile, { PACKED: 'in_0', UNSCALE: 'in_1' })}`
     .replace('// #size', unit.pinned ? `@subgroup_size(${unit.lanes})` : '')
     .replace('/* #subgroup */', unit.emulated ? '' : '@builtin(subgroup_id) subgroup: u32')
-    .replace('// #prepare', unit.emulated ? 'let subgroup = lane / LANES;\n  // #prepare' : '// #prepare')
-    .replace('// #sums', each((r, c) => `var sums_${r}_${c}: Sums;`).join('\n  '))
+    .replace('// #prepare', unit.emulated ? 'let subgroup = lane / LANES;\n  own_lane = lane % LANES;\n  // #prepare' : '// #prepare')
+    .replace('// #sums', each((r, c) => `var sums_${r}_${c} = no_sums(${r * columns.length + c}u);`).join('\n  '))
     .replace('// #products', products.join('\n    '))
     .replace('// #results', results.join('\n  '));
   const threads = unit.lanes * division.subgroups;

@@ -46,7 +46,7 @@ fn stage_units(a: array<vec4u, A_EACH>, b: array<vec4u, B_EACH>, lane: u32) {
 fn keep(job: u32, m0: u32, n0: u32, row: u32, column: u32, lane: u32) {
   let subgroup = lane / LANES;
   let first = vec2u(m0 + (subgroup / ACROSS * ROWS + row) * UNIT_M, n0 + (subgroup % ACROSS * COLUMNS + column) * UNIT_N);
-  for (var i = lane % LANES; i < RESULTS; i += LANES) {
+  for (var i = lane % LANES; i < RESULTS + NOTHING; i += LANES) {
     let m = first.x + i / (UNIT_N / 4u);
     let n = first.y + 4u * (i % (UNIT_N / 4u));
     store(job, m, n, UNSCALE[m] * results[subgroup * RESULTS + i] + bias_of(job, n, params.jobs[job].n));

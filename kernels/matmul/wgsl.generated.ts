@@ -213,6 +213,8 @@ struct Params {
 struct View { offset: u32, stride: u32, outer: u32, inner: u32, shared_by: u32, unused_a: u32, unused_b: u32, unused_c: u32 }
 override A_ALONG_K: bool = true;
 override B_ALONG_K: bool = true;
+// A and B have changed places: C' is computed.
+override SWAPPED: bool = false;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 
@@ -256,10 +258,11 @@ fn bias_of(n: u32) -> vec4f {
 
 // Four neighbours of a row, as far as it goes.
 fn put(m: u32, n: u32, values: vec4f) {
-  if (m >= params.m || n >= params.n) { return; }
+  let size = select(vec2u(params.m, params.n), vec2u(params.n, params.m), SWAPPED);
+  if (m >= size.x || n >= size.y) { return; }
   let at = own_out.x + m * own_out.y + n;
   if (params.accumulate != 0u) { out[at / 4u] += values; } else { out[at / 4u] = values; } // #vector
-  for (var i = 0u; i < min(4u, params.n - n); i++) { out[at + i] = values[i] + select(0.0, out[at + i], params.accumulate != 0u); } // #scalar
+  for (var i = 0u; i < min(4u, size.y - n); i++) { out[at + i] = values[i] + select(0.0, out[at + i], params.accumulate != 0u); } // #scalar
 }
 
 @compute @workgroup_size(LANES)
@@ -275,7 +278,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let end = select(params.k, min(params.k, reach), params.causal == 2u);
   var sums: array<mat4x4f, ROWS>;
   for (var k = begin; k < end; k += 4u) {
-    let a = block_a(m0 + 4u * (lane % ROWS), k);
+    let a = block_a(select(params.m, m0 + 4u * lane, lane < ROWS), k);
     let b = block_b(n, k);
     add_products(&sums, a[0], b[0]);
     add_products(&sums, a[1], b[1]);
@@ -285,56 +288,50 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let added = bias_of(n);
   // The next four rows move to the front: an index known to the compiler keeps all of them in registers.
   for (var i = 0u; i < ROWS + params.zero; i++) {
-    put(m0 + 4u * i, n, params.scale * sums[0][0] + added);
-    put(m0 + 4u * i + 1u, n, params.scale * sums[0][1] + added);
-    put(m0 + 4u * i + 2u, n, params.scale * sums[0][2] + added);
-    put(m0 + 4u * i + 3u, n, params.scale * sums[0][3] + added);
+    let m = m0 + 4u * i;
+    var block = params.scale * sums[0] + mat4x4f(added, added, added, added);
+    if (SWAPPED) { block = transpose(block); }
+    let at = select(vec2u(m, n), vec2u(n, m), SWAPPED);
+    for (var j = 0u; j < 4u + params.zero; j++) {
+      put(at.x + j, at.y, block[0]);
+      block = mat4x4f(block[1], block[2], block[3], block[0]);
+    }
     sums[$i] = sums[min($iu + 1u, ROWS - 1u)]; // #each rows
   }
 }
 `;
-export const matrixEmulated = `// What matrix-subgroup.wgsl does, by every invocation for itself: slow, and the same on every device.
-alias Left = array<f32, UNIT_M * UNIT_K>;
-alias Right = array<f32, UNIT_K * UNIT_N>;
-alias Sums = array<f32, UNIT_M * UNIT_N>;
+export const matrixEmulated = `// What matrix-subgroup.wgsl does, without matrices of subgroups, on every device: a factor is where it lies in workgroup memory, and each
+// invocation of a subgroup has its part of the sums. NOTHING keeps loops from being unrolled.
+alias Left = u32;
+alias Right = u32;
+alias Sums = u32;
 
-fn load_left(at: u32) -> Left {
-  var left: Left;
-  for (var i = 0u; i < UNIT_M * UNIT_K; i++) {
-    let k = i % UNIT_K;
-    left[i] = number_of(stage_a[at + i / UNIT_K * A_STRIDE + k / PER], k % PER);
-  }
-  return left;
-}
+const UNIT_SUMS = (UNIT_M * UNIT_N + LANES - 1u) / LANES;
+var<private> all_sums: array<f32, ROWS * COLUMNS * UNIT_SUMS>;
+var<private> own_lane: u32;
 
-fn load_right(at: u32) -> Right {
-  var right: Right;
-  for (var i = 0u; i < UNIT_K * UNIT_N; i++) {
-    let k = i / UNIT_N;
-    let n = i % UNIT_N;
-    if (ALONG_K) {
-      right[i] = number_of(stage_b[at + n * B_STRIDE + k / PER], k % PER);
-    } else {
-      right[i] = number_of(stage_b[at + k * B_STRIDE + n / PER], n % PER);
-    }
-  }
-  return right;
+fn no_sums(unit: u32) -> Sums { return unit * UNIT_SUMS; }
+
+fn load_left(at: u32) -> Left { return at; }
+
+fn load_right(at: u32) -> Right { return at; }
+
+fn left_number(at: u32, m: u32, k: u32) -> f32 { return number_of(stage_a[at + m * A_STRIDE + k / PER], k % PER); }
+
+fn right_number(at: u32, k: u32, n: u32) -> f32 {
+  let place = select(vec2u(k, n), vec2u(n, k), ALONG_K);
+  return number_of(stage_b[at + place.x * B_STRIDE + place.y / PER], place.y % PER);
 }
 
 fn multiply(left: Left, right: Right, sums: Sums) -> Sums {
-  var l = left;
-  var r = right;
-  var out = sums;
-  for (var i = 0u; i < UNIT_M * UNIT_N; i++) {
-    for (var k = 0u; k < UNIT_K; k++) { out[i] += l[i / UNIT_N * UNIT_K + k] * r[k * UNIT_N + i % UNIT_N]; }
+  for (var i = own_lane; i < UNIT_M * UNIT_N + NOTHING; i += LANES) {
+    for (var k = 0u; k < UNIT_K + NOTHING; k++) { all_sums[sums + i / LANES] += left_number(left, i / UNIT_N, k) * right_number(right, k, i % UNIT_N); }
   }
-  return out;
+  return sums;
 }
 
-fn put(at: u32, sums: Sums, lane: u32) {
-  var values = sums;
-  if (lane % LANES != 0u) { return; }
-  for (var i = 0u; i < UNIT_M * UNIT_N / 4u; i++) { results[at + i] = vec4f(values[4u * i], values[4u * i + 1u], values[4u * i + 2u], values[4u * i + 3u]); }
+fn put(at: u32, sums: Sums) {
+  for (var i = own_lane; i < UNIT_M * UNIT_N + NOTHING; i += LANES) { results[at + i / 4u][i % 4u] = all_sums[sums + i / LANES]; }
 }
 `;
 export const matrixF16 = `// Numbers of a matrix in workgroup memory, eight of float16 to a vec4u.
@@ -404,13 +401,15 @@ alias Left = subgroup_matrix_left<Element, UNIT_K, UNIT_M>;
 alias Right = subgroup_matrix_right<Element, UNIT_N, UNIT_K>;
 alias Sums = subgroup_matrix_result<f32, UNIT_N, UNIT_M>;
 
+fn no_sums(unit: u32) -> Sums { return Sums(); }
+
 fn load_left(at: u32) -> Left { return subgroupMatrixLoad<Left, row_major>(&stage_a, at, A_STRIDE); }
 
 fn load_right(at: u32) -> Right { return subgroupMatrixLoad<Right, B_ORDER>(&stage_b, at, B_STRIDE); }
 
 fn multiply(left: Left, right: Right, sums: Sums) -> Sums { return subgroupMatrixMultiplyAccumulate(left, right, sums); }
 
-fn put(at: u32, sums: Sums, lane: u32) { subgroupMatrixStore<row_major>(&results, at, sums, UNIT_N / 4u); }
+fn put(at: u32, sums: Sums) { subgroupMatrixStore<row_major>(&results, at, sums, UNIT_N / 4u); }
 `;
 export const matrixTile = `// Several products in one dispatch, as jobs.wgsl does them, by the matrices of subgroups: a workgroup computes a TILE_M x TILE_N tile, of which
 // each subgroup has ROWS x COLUMNS units of UNIT_M x UNIT_N. A comes packed (matrix-pack.wgsl), so that its tiles are copied as they are; B is
@@ -484,7 +483,7 @@ fn stage_units(a: array<vec4u, A_EACH>, b: array<vec4u, B_EACH>, lane: u32) {
 fn keep(job: u32, m0: u32, n0: u32, row: u32, column: u32, lane: u32) {
   let subgroup = lane / LANES;
   let first = vec2u(m0 + (subgroup / ACROSS * ROWS + row) * UNIT_M, n0 + (subgroup % ACROSS * COLUMNS + column) * UNIT_N);
-  for (var i = lane % LANES; i < RESULTS; i += LANES) {
+  for (var i = lane % LANES; i < RESULTS + NOTHING; i += LANES) {
     let m = first.x + i / (UNIT_N / 4u);
     let n = first.y + 4u * (i % (UNIT_N / 4u));
     store(job, m, n, UNSCALE[m] * results[subgroup * RESULTS + i] + bias_of(job, n, params.jobs[job].n));
