@@ -25,7 +25,6 @@ const [first, second, third] = runs as [AblationRun, AblationRun, AblationRun];
 /** What a terminal shows in the end: text, line feeds, and the two codes that the table is drawn anew with. */
 function screen(text: string): string[] {
   let lines: string[] = [''];
-  // eslint-disable-next-line no-control-regex -- a terminal's codes
   for (const [, up, , plain] of text.matchAll(/\u001b\[(\d+)A|(\u001b\[0J)|([^\u001b]+)/g)) {
     if (up !== undefined) lines = [...lines.slice(0, lines.length - 1 - Number(up)), ''];
     else if (plain !== undefined) plain.split('\n').forEach((line, i) => (i === 0 ? (lines[lines.length - 1] += line) : lines.push(line)));

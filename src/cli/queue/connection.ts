@@ -50,7 +50,8 @@ export async function connect(url: string): Promise<Redis> {
   } catch (error) {
     redis.disconnect();
     const message = error instanceof Error && !/closed/.test(error.message) ? error.message : reason;
-    throw new LowrankError(`no Redis at ${shownUrl(url)}: ${message}`, { cause: error });
+    const hint = /certificate/.test(message) ? ' (NODE_EXTRA_CA_CERTS=FILE makes a certificate of your own known)' : '';
+    throw new LowrankError(`no Redis at ${shownUrl(url)}: ${message}${hint}`, { cause: error });
   }
   reached = true;
   return redis;

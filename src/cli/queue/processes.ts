@@ -15,9 +15,12 @@ const IDLE_MS = 60_000;
 export class Processes {
   private readonly idle: ChildProcess[] = [];
 
+  /** @param main of the command line */
+  constructor(private readonly main = process.argv[1] ?? '') {}
+
   /** Makes a run in a process of its own for that time. @returns how it ended. */
   run(order: RunOrder, { onStart, onEnd, onReport }: ChildEvents): Promise<ChildReport> {
-    const child = this.idle.pop() ?? fork(process.argv[1] ?? '', ['worker', '--child'], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+    const child = this.idle.pop() ?? fork(this.main, ['worker', '--child'], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
     forget(child);
     onStart(child);
     return new Promise((resolve) => {

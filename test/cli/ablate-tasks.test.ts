@@ -1,0 +1,91 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { lowrank } from '../support/cli.js';
+
+const QUICKSTART = resolve('configs/quickstart');
+const BASE = join(QUICKSTART, 'base');
+const TASKS = `
+tasks:
+  - name: summaries
+    type: generate
+    data: rows.jsonl
+    prompt: "{{ prompt }}"
+    references: [completion]
+    generation: { max_new_tokens: 8, stop: ["\\n"] }
+    metrics: [rougeL, chrf]
+  - name: rest
+    type: loss
+    data: rest.jsonl
+    prompt: "{{ prompt }}"
+    completion: "{{ completion }}"
+    metrics: [loss]
+    retain: true
+`;
+const ABLATION = `
+base:
+  model: ${BASE}
+  device: wasm
+  quantization: { load_in_4bit: true }
+  data: { train: rows.jsonl, validation: rows.jsonl, max_length: 96 }
+  training: { output_dir: unused, max_steps: 2, per_device_train_batch_size: 2, per_device_eval_batch_size: 2, learning_rate: 0.02 }
+grid: { r: [1, 2] }
+tasks: tasks.yaml
+output_dir: out
+`;
+
+interface Report {
+  readonly metrics: readonly { readonly task: string; readonly metric: string; readonly values: readonly { readonly model: string; readonly value: number }[] }[];
+}
+
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'lowrank-ablate-tasks-'));
+  const lines = (await readFile(join(QUICKSTART, 'validation.jsonl'), 'utf8')).split('\n');
+  await writeFile(join(folder, 'rows.jsonl'), lines.slice(0, 3).join('\n'));
+  await writeFile(join(folder, 'rest.jsonl'), lines.slice(3, 5).join('\n'));
+  await writeFile(join(folder, 'tasks.yaml'), TASKS);
+  await writeFile(join(folder, 'ablation.yaml'), ABLATION);
+});
+
+afterAll(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+describe('ablate with tasks', () => {
+  it('has the metrics that eval finds for the same adapters, in columns of their own', async () => {
+    const { status, stderr } = await lowrank('ablate', join(folder, 'ablation.yaml'), '--no-estimate');
+    expect(status, stderr).toBe(0);
+    const out = join(folder, 'out');
+    const adapters = [1, 2].map((r) => `r${r}=${join(out, `runs/r-${r}_seed-42`)}`);
+    const evaluated = await lowrank('eval', '--model', BASE, '--quantize', 'nf4', '--device', 'wasm', '--adapter', ...adapters, '--tasks', join(folder, 'tasks.yaml'), '--batch-size', '2', '--resamples', '0', '--json');
+    expect(evaluated.status, evaluated.stderr).toBe(0);
+    const report = JSON.parse(evaluated.stdout) as Report;
+    const valueOf = (name: string, model: string): number => report.metrics.find(({ task, metric }) => `${task}/${metric}` === name)?.values.find((value) => value.model === model)?.value ?? NaN;
+
+    const { runs, baselines } = JSON.parse(await readFile(join(out, 'ablation.json'), 'utf8')) as { runs: { metrics: Record<string, number>; forgetting: Record<string, number> }[]; baselines: Record<string, Record<string, number>> };
+    const names = ['summaries/rougeL', 'summaries/chrf', 'rest/loss'];
+    expect(Object.values(baselines)).toEqual([Object.fromEntries(names.map((name) => [name, valueOf(name, 'base')]))]);
+    runs.forEach(({ metrics, forgetting }, i) => {
+      expect(metrics).toEqual(Object.fromEntries(names.map((name) => [name, valueOf(name, `r${i + 1}`)])));
+      expect(forgetting).toEqual({ 'rest/loss': valueOf('rest/loss', `r${i + 1}`) - valueOf('rest/loss', 'base') });
+    });
+    expect(runs[0]?.metrics['summaries/chrf']).not.toBe(runs[1]?.metrics['summaries/chrf']);
+
+    const [header = '', ...rows] = (await readFile(join(out, 'table.csv'), 'utf8')).trimEnd().split('\n');
+    const columns = header.split(',');
+    rows.forEach((row, i) => {
+      const cells = Object.fromEntries(row.split(',').map((cell, k) => [columns[k], cell]));
+      expect(cells).toMatchObject({
+        rank: String(i + 1),
+        'summaries/rougeL': String(valueOf('summaries/rougeL', `r${i + 1}`)),
+        'summaries/chrf': String(valueOf('summaries/chrf', `r${i + 1}`)),
+        'forgetting rest/loss': String(valueOf('rest/loss', `r${i + 1}`) - valueOf('rest/loss', 'base')),
+      });
+    });
+    const title = (await readFile(join(out, 'table.md'), 'utf8')).split('\n')[0];
+    expect(title).toBe('| rank | seeds | validation loss | summaries/rougeL | summaries/chrf | trainable | adapter bytes | peak memory (MiB) | forgetting | tokens/s |');
+  });
+});
