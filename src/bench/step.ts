@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { gpuDispatchCount, kernelMode, kernelVariant, withGpuClock, withKernelMode, type KernelMode } from '../../kernels/index.js';
+import { gpuDispatchCount, kernelMode, kernelVariant, replayAllowed, setReplay, withGpuClock, withKernelMode, type KernelMode } from '../../kernels/index.js';
 import type { Device } from '../device/device.js';
 import { DeviceError } from '../errors.js';
 import type { Quantize } from './decoder.js';
+import { hostTimes, type HostTimes } from './host-time.js';
 import { deviceBytes } from './memory.js';
 import { median, relativeError, settle } from './measure.js';
 import { observeKernels } from './observe.js';
@@ -64,6 +65,10 @@ export interface StepMeasurement {
   readonly device_ms_median: number | null;
   /** From the first pass to the end of the last. */
   readonly device_span_ms_median: number | null;
+  /** On webgpu; with the step's commands recorded and replayed, and without. */
+  readonly host_times: HostTimes | null;
+  /** Whether the steps that were timed could be replayed. */
+  readonly replay: boolean | null;
   /** This package's dispatches on the GPU in a step. */
   readonly dispatches: number | null;
   readonly kernel_runs: number;
@@ -147,7 +152,11 @@ async function timeStep(step: BenchStep, options: StepBenchOptions): Promise<Tim
   onPhase?.('warming up');
   for (let i = 0; i < warmup; i++) await read(run());
   const dispatchesBefore = onGpu ? gpuDispatchCount(tf.backend()) : 0;
+  // What is replayed runs no kernels.
+  const replay = replayAllowed();
+  setReplay(false);
   const observed = observeKernels(run);
+  setReplay(replay);
   await read(observed.value);
   const dispatches = onGpu ? gpuDispatchCount(tf.backend()) - dispatchesBefore : null;
   onPhase?.('timing');
@@ -163,6 +172,7 @@ async function timeStep(step: BenchStep, options: StepBenchOptions): Promise<Tim
     cpuMs.push(cpuNow() - cpuStart);
   }
   const clocked = onGpu ? await clockSteps(async () => read(run()), Math.min(steps, 5)) : undefined;
+  const host = onGpu && kernels === 'auto' ? await hostTimes(step, Math.max(5, steps)) : null;
   const middle = median(stepMs);
   const flop = stepFlops(dims);
   const gflops = flop / middle / 1e6;
@@ -179,6 +189,8 @@ async function timeStep(step: BenchStep, options: StepBenchOptions): Promise<Tim
     cpu_ms_median: options.processCpuMs === undefined ? null : median(cpuMs),
     device_ms_median: clocked?.busyMs ?? null,
     device_span_ms_median: clocked?.spanMs ?? null,
+    host_times: host,
+    replay: onGpu ? replay : null,
     dispatches,
     kernel_runs: observed.runs,
     slowest_kernels: observed.kernels.slice(0, SHOWN_KERNELS).map(({ name, runs, hostMs: ms }) => ({ name, runs, host_ms: ms })),

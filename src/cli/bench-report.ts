@@ -38,6 +38,11 @@ export function renderStep(report: BenchHeading & StepMeasurement): string {
     ['speed', `${report.tokens_per_second.toFixed(1)} tokens/s, ${report.gflops.toFixed(1)} GFLOP/s${report.peak_share === null ? '' : `, ${(100 * report.peak_share).toFixed(1)} % of peak`}`],
     ['host', `${ms(report.host_ms_median)} until all is dispatched${report.cpu_ms_median === null ? '' : `; ${ms(report.cpu_ms_median)} of processor time a step`}`],
   );
+  if (report.host_times !== null) {
+    const { dispatches: count, eager_us: eager, replayed_us: replayed } = report.host_times;
+    const us = (value: number): string => `${value.toFixed(1)} µs`;
+    fields.push(['JavaScript', `${us(eager)} a dispatch of ${count}${replayed === null ? '' : `, ${us(replayed)} with the commands recorded before${report.replay === true ? ', as timed above' : ''}`}`]);
+  }
   if (report.device_ms_median !== null) fields.push(['GPU', `${ms(report.device_ms_median)} busy of ${ms(report.device_span_ms_median ?? NaN)}`]);
   const dispatches = report.dispatches === null ? '' : `, ${report.dispatches} dispatches of own kernels`;
   fields.push(['kernel runs', `${report.kernel_runs} a step${dispatches}`], ['loss', report.loss.toFixed(4)], ['memory', memoryText(report)]);
@@ -51,13 +56,15 @@ export function renderKernels(report: BenchHeading & { readonly results: readonl
   const clocked = report.results.some((r) => r.device_ms !== null);
   const right = (title: string): { title: string; align: 'right' } => ({ title, align: 'right' });
   const varied = report.results.some((r) => r.variant !== null);
-  const columns = ['op', 'pass', 'weight', ...(varied ? ['variant'] : []), 'size', right('ms'), ...(clocked ? [right('GPU ms')] : []), right('GFLOP/s'), right('GB/s'), right('error')];
+  const shared = report.results.some((r) => r.peak_share !== null);
+  const rates = [right('GFLOP/s'), ...(shared ? [right('of peak')] : []), right('GB/s')];
+  const columns = ['op', 'pass', 'weight', ...(varied ? ['variant'] : []), 'size', right('ms'), ...(clocked ? [right('GPU ms')] : []), ...rates, right('error')];
   if (against) columns.push(right('stock ms'), right('faster'));
   const number = (value: number | null, digits: number): string => (value === null ? '' : value.toFixed(digits));
   const rows = report.results.map((r) => [
     ...[r.op, r.pass, r.weight === 'none' ? 'dense' : r.weight, ...(varied ? [r.variant ?? ''] : []), r.size, r.ms.toFixed(3)],
     ...(clocked ? [number(r.device_ms, 3)] : []),
-    ...[number(r.gflops, 1), number(r.gbps, 1), r.error.toExponential(0)],
+    ...[number(r.gflops, 1), ...(shared ? [r.peak_share === null ? '' : `${(100 * r.peak_share).toFixed(1)} %`] : []), number(r.gbps, 1), r.error.toExponential(0)],
     ...(r.reference_ms === null ? [] : [r.reference_ms.toFixed(3), `${(r.reference_ms / r.ms).toFixed(1)}×`]),
   ]);
   return `${report.shape} on ${deviceText(report)}\n\n${formatTable(columns, rows)}`;

@@ -47,6 +47,8 @@ export interface Host {
   relaxedSimd?(): boolean;
   /** Which code kernels run on WebGPU unless told otherwise: `auto`, or what the user has set. */
   kernelVariant?(): string;
+  /** Whether steps on WebGPU are recorded and replayed unless told otherwise. Default true. */
+  replay?(): boolean;
   /** Bytes of memory that this process can have, where they are known. */
   memory?(): number;
   /** Lets go of what `gpu` returned, so that a process can end. */
@@ -66,6 +68,8 @@ export interface DeviceOptions {
   readonly threads?: number | undefined;
   /** Which code kernels run on WebGPU; the host's choice unless given. */
   readonly variant?: KernelVariant | undefined;
+  /** Whether training steps on WebGPU are recorded and replayed; the host's choice unless given. */
+  readonly replay?: boolean | undefined;
 }
 
 /** A promise that only ever fails, and the way to make it fail. */

@@ -91,6 +91,8 @@ export const nodeHost: Host = {
 
   kernelVariant: () => process.env['LOWRANK_VARIANT'] || 'auto',
 
+  replay: () => process.env['LOWRANK_REPLAY'] !== '0',
+
   /** The machine's, or a container's where that is less. */
   memory() {
     const allowed = process.constrainedMemory();

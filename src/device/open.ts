@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
-import { availableVariants, chooseMatrixUnit, KERNEL_VARIANTS, setKernelVariant } from '../../kernels/index.js';
+import { availableVariants, chooseMatrixUnit, KERNEL_VARIANTS, setKernelVariant, setReplay } from '../../kernels/index.js';
 import { DeviceError } from '../errors.js';
 import { BACKEND_OF, type Device, type DeviceChoice, type DeviceOptions, type Host } from './device.js';
 import { openWasm } from './wasm.js';
@@ -91,6 +91,7 @@ function plainDevice(name: 'node' | 'node-gpu' | 'cpu', description: string, rea
 /** Opens a device whose host is let go of when it is closed, or at once when it does not open. */
 async function openAdapter(adapter: GPUAdapter, reason: string, host: Host, options: DeviceOptions): Promise<Device> {
   try {
+    setReplay(options.replay ?? host.replay?.() ?? true);
     chooseKernelVariant(options.variant ?? host.kernelVariant?.() ?? 'auto', adapter);
     const device = await openWebGpu(adapter, reason);
     return {

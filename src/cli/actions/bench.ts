@@ -21,6 +21,8 @@ export interface BenchFlags {
   readonly rank: number;
   readonly threads?: number;
   readonly variant?: KernelVariant;
+  /** False with `--no-replay`. */
+  readonly replay?: boolean;
   readonly json?: true;
 }
 
@@ -37,6 +39,8 @@ export interface KernelFlags extends BenchFlags {
   readonly op?: string;
   readonly against?: 'reference';
   readonly minMs: number;
+  readonly peak?: number;
+  readonly matrixPeak?: number;
 }
 
 /** Times whole steps. */
@@ -63,6 +67,7 @@ export async function runKernelBench(flags: KernelFlags): Promise<void> {
   await onDevice(flags, async (device) => {
     const results = await benchKernels({
       ...{ dims: dimsOf(flags), rank: flags.rank, op: flags.op, againstReference: flags.against !== undefined, minMs: flags.minMs, variant: kernelVariant() },
+      peaks: { f32: flags.peak, matrix: flags.matrixPeak },
       onResult: ({ op, pass, weight, variant, ms }) => {
         tell(`${[op, pass, weight, variant ?? ''].filter((part) => part !== '').join(' ')}: ${ms.toFixed(3)} ms`);
       },
@@ -89,8 +94,8 @@ export function dimsOf({ shape, batch, seq, layers }: BenchFlags): Dims {
 }
 
 /** Opens the device for the time of `work`. */
-export async function onDevice({ device: choice, threads, variant }: BenchFlags, work: (device: Device) => Promise<void>): Promise<void> {
-  const device = await openDevice(choice, nodeHost, { threads, variant });
+export async function onDevice({ device: choice, threads, variant, replay }: BenchFlags, work: (device: Device) => Promise<void>): Promise<void> {
+  const device = await openDevice(choice, nodeHost, { threads, variant, replay: replay === false ? false : undefined });
   if (variant !== undefined && device.backend !== 'webgpu') tell(`--variant ${variant}: only WebGPU kernels have variants`);
   tell(describeDevice(device));
   try {

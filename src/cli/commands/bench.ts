@@ -25,6 +25,7 @@ export function registerBench(program: Command): void {
     .addOption(new Option('--quantize <type>', 'hold the linear layers in 4 bits').choices(['none', 'nf4', 'fp4']).default('none'))
     .addOption(new Option('--kernels <mode>', 'own kernels, or TensorFlow.js ops throughout').choices(['auto', 'reference']).default('auto'))
     .option('--gradient-checkpointing', 'compute activations again in the backward pass instead of keeping them')
+    .option('--no-replay', 'on WebGPU: run the JavaScript of every step, instead of recording its commands once (also LOWRANK_REPLAY=0)')
     .option('--steps <count>', 'steps that are timed', whole('steps'), 10)
     .option('--warmup <count>', 'steps before them', whole('warmup'), 3)
     .option('--peak <GFLOP/s>', 'what the device can do at most: adds the share of it', numberOption('peak', { min: 0.001 }))
@@ -63,6 +64,8 @@ export function registerBench(program: Command): void {
     .option('--op <name>', 'only ops whose name contains this')
     .addOption(new Option('--against <what>', 'times that too').choices(['reference']))
     .option('--min-ms <ms>', 'least time that one measurement takes', numberOption('min-ms', { min: 0 }), 300)
+    .option('--peak <GFLOP/s>', 'what the device can do in float32 at most: adds the share of it', numberOption('peak', { min: 0.001 }))
+    .option('--matrix-peak <GFLOP/s>', 'the same for variant subgroup-matrix: dense float16', numberOption('matrix-peak', { min: 0.001 }))
     .action(async (flags: KernelFlags) => {
       const { runKernelBench } = await import('../actions/bench.js');
       await runKernelBench(flags);
