@@ -7,7 +7,7 @@ import { sourcesOf } from '../data/parts.js';
 import { ConfigError } from '../errors.js';
 import { evaluateLoss } from '../eval/loss.js';
 import { lowerIsBetter, runTask } from '../eval/tasks/run.js';
-import { parseTasks, type EvalTask } from '../eval/tasks/schema.js';
+import { metricNames, parseTasks, type EvalTask } from '../eval/tasks/schema.js';
 import { hashSource } from '../io/hash.js';
 import { isFile } from '../io/node.js';
 import { memorySource } from '../io/source.js';
@@ -34,7 +34,7 @@ export async function openEvaluation({ tasks: path, tasksData, retain }: Evaluat
   };
   const files = [...sourcesOf(retain.length === 0 ? { sources: [] } : rows.sources.retain), ...tasks.flatMap((task) => sources.of(task).data)];
   const read = JSON.stringify([text, await hashRowFiles(files)]);
-  const retained = new Map(tasks.filter((task) => task.retain).flatMap((task) => task.metrics.map((metric): [string, boolean] => [nameOf(task, metric), lowerIsBetter(metric)])));
+  const retained = new Map(tasks.filter((task) => task.retain).flatMap((task) => metricNames(task).map((metric): [string, boolean] => [nameOf(task, metric), lowerIsBetter(metric)])));
   if (retain.length > 0) retained.set(RETAIN_LOSS, true);
   const evaluation: Evaluation = {
     hash: await hashSource(memorySource('evaluation', new TextEncoder().encode(read))),

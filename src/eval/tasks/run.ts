@@ -3,6 +3,8 @@ import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { completePrompts } from '../complete.js';
 import { likelihoods } from '../likelihood.js';
 import { scoreChoices, type ChoiceScores } from '../metrics/answers.js';
+import { openEncoder } from '../metrics/bert-encoder.js';
+import { bertScoreMetrics, bertScores } from '../metrics/bertscore.js';
 import { mean } from '../metrics/scores.js';
 import { bootstrap, calibrationError, type Interval } from '../metrics/statistics.js';
 import { encodePrompt } from '../prompt.js';
@@ -59,11 +61,17 @@ export async function runTask(task: EvalTask, sources: TaskSources, context: Tas
 
 async function runGenerate(task: GenerateTask, sources: TaskSources, context: TaskContext): Promise<TaskResult> {
   const items = await generateItems(task, sources);
+  // What is missing shows before the slow part.
+  for (const metric of task.metrics) if (typeof metric !== 'string') await openEncoder(metric);
   const { max_new_tokens: maxNewTokens, top_k: topK, top_p: topP, stop, temperature, seed } = task.generation;
   const prompts = items.map(({ prompt }) => asked(task, prompt, context.tokenizer));
   const answers = await completePrompts(context.decoder, context.tokenizer, prompts, { maxNewTokens, topK, topP, temperature, seed, stopStrings: stop, batchSize: context.batchSize ?? 16 });
   const references = items.map((item) => item.references);
-  const scorers = Object.fromEntries(task.metrics.map((name) => [name, TEXT_METRICS[name].scorer(answers, references)]));
+  const scorers: Record<string, Scorer> = {};
+  for (const metric of task.metrics) {
+    if (typeof metric === 'string') scorers[metric] = TEXT_METRICS[metric].scorer(answers, references);
+    else Object.assign(scorers, bertScoreMetrics(await bertScores(answers, references, await openEncoder(metric), metric)));
+  }
   const samples = items.slice(0, SAMPLES).map(({ prompt, references: [reference = ''] }, i) => ({ prompt, answer: answers[i] as string, reference }));
   return { task: task.name, items: items.length, metrics: measure(items.length, scorers, context), samples };
 }

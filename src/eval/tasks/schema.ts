@@ -1,6 +1,7 @@
 import { parse } from 'yaml';
 import * as z from 'zod';
 import { ConfigError } from '../../errors.js';
+import { BERTSCORE_PARTS } from '../metrics/bertscore.js';
 import { TEXT_METRICS, type TextMetricName } from './metrics.js';
 
 const text = () => z.string().min(1);
@@ -45,6 +46,19 @@ const generation = z.strictObject({
   stop: z.array(text()).default([]),
 });
 
+/** Similarity of meaning, as an encoder sees it; it gives bertscore_precision, bertscore_recall and bertscore_f1. */
+const bertscore = z.strictObject({
+  name: z.literal('bertscore'),
+  /** Folder of an encoder in ONNX, relative to the task file. */
+  model: text(),
+  /** The layer whose hidden states are compared; the last where absent. */
+  num_layers: count().optional(),
+  /** Rare tokens of the references weigh more. */
+  idf: z.boolean().default(false),
+  /** What becomes 0 of precision, recall and F1: scores of unrelated texts. Nothing is rescaled where absent. */
+  baseline: z.tuple([z.number().lt(1), z.number().lt(1), z.number().lt(1)]).optional(),
+});
+
 const generate = z.strictObject({
   type: z.literal('generate'),
   ...prompted,
@@ -53,7 +67,7 @@ const generate = z.strictObject({
   /** Rows with the same prompt are one item with all their references. */
   group: z.boolean().default(false),
   generation: generation.prefault({}),
-  metrics: z.array(z.enum(Object.keys(TEXT_METRICS) as [TextMetricName, ...TextMetricName[]])).min(1),
+  metrics: z.array(z.union([z.enum(Object.keys(TEXT_METRICS) as [TextMetricName, ...TextMetricName[]]), bertscore])).min(1),
 });
 
 const multipleChoice = z.strictObject({
@@ -104,5 +118,15 @@ export function parseTasks(source: string, name: string): EvalTask[] {
   const names = tasks.map((task) => task.name);
   const twice = names.filter((one, i) => names.indexOf(one) !== i);
   if (twice.length > 0) throw new ConfigError(`${name}: two tasks are called ${[...new Set(twice)].join(', ')}`);
-  return tasks;
+  const folder = name.replace(/[^\\/]*$/, '');
+  return tasks.map((task) => (task.type === 'generate' ? { ...task, metrics: task.metrics.map((metric) => (typeof metric === 'string' ? metric : { ...metric, model: below(folder, metric.model) })) } : task));
+}
+
+function below(folder: string, path: string): string {
+  return /^(?:[\\/]|[A-Za-z]:[\\/])/.test(path) ? path : folder + path;
+}
+
+/** The names of what a task measures. */
+export function metricNames({ metrics }: EvalTask): string[] {
+  return metrics.flatMap((metric) => (typeof metric === 'string' ? [metric] : BERTSCORE_PARTS));
 }
