@@ -1,5 +1,6 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { Inputs } from '../runtime/op.js';
+import { chooseVariant } from '../runtime/variant.js';
 import { gpuDispatch, gpuIsSoftware, gpuOutput, gpuRelease, gpuWorkgroups, type GpuParams, type GpuProgram } from '../runtime/webgpu.js';
 import { attendsByLanes, backwardLanes, forwardLanes } from './run-lanes.js';
 import type { AttentionShape } from './shape.js';
@@ -38,10 +39,14 @@ function tileParams(s: AttentionShape): GpuParams {
 function rotate(backend: unknown, inputs: Inputs, q: TensorInfo, k: TensorInfo, s: AttentionShape, back: boolean): [TensorInfo, TensorInfo] {
   const { cos, sin, starts } = inputs as Named<'cos' | 'sin' | 'starts'>;
   const [qOut, kOut] = [gpuOutput(backend, q.shape), gpuOutput(backend, k.shape)];
-  const [queries, keys] = [s.batch * s.queryLength * s.numHeads * s.headDim, s.batch * s.keyLength * s.numKvHeads * s.headDim];
+  // Four pairs at a time, where the processor runs shaders: it spends most of its time on finding them.
+  const quads = chooseVariant(backend).traits.lanes && s.headDim % 4 === 0 && s.rotaryDim % 8 === 0;
+  const each = quads ? (s.headDim - s.rotaryDim / 2) / 4 : s.headDim;
+  const [queries, keys] = [s.batch * s.queryLength * s.numHeads * each, s.batch * s.keyLength * s.numKvHeads * each];
   const sizes = [s.queryLength, s.keyLength, s.numHeads, s.numKvHeads, s.hasStarts, s.headDim, s.rotaryDim / 2, s.maxPosition, queries, keys];
   const params: GpuParams = [...sizes.map((x) => ['u', x] as const), ['f', back ? -1 : 1]];
-  gpuDispatch(backend, { name: 'attention/rotate', code: wgsl.rotate }, [q, k, cos, sin, starts, qOut, kOut], params, gpuWorkgroups(queries + keys, 256));
+  const program = quads ? { name: 'attention/rotate-quads', code: wgsl.rotateQuads } : { name: 'attention/rotate', code: wgsl.rotate };
+  gpuDispatch(backend, program, [q, k, cos, sin, starts, qOut, kOut], params, gpuWorkgroups(queries + keys, quads ? 64 : 256));
   return [qOut, kOut];
 }
 

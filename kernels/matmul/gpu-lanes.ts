@@ -34,8 +34,10 @@ export interface LanesProduct {
   readonly causal?: { readonly visible: 'c' | 'rows' | 'columns'; readonly first: number };
 }
 
-/** Lanes whose rows all lanes of a subgroup hold: four rows each, in as many registers as a processor may have. */
+/** Lanes whose rows all lanes of a subgroup hold, four rows each: more sums than these do not compile in reasonable time. */
 const MOST_ROWS = 8;
+/** Products with so few columns change the roles of their matrices. */
+const FEW_COLUMNS = 16;
 const VISIBLE = ['c', 'rows', 'columns'] as const;
 
 /** True where the variant in force is `lanes` and all operands of a job are, or can be made, float matrices. */
@@ -63,20 +65,27 @@ export function lanesJob(backend: unknown, job: GpuJob): void {
 
 /** Records a product, a subgroup each tile. */
 export function lanesProduct(backend: unknown, product: LanesProduct): void {
-  const { m, n, k, scale, a, aAlongK, b, bAlongK, out, bias, accumulate, heads = 1, batch = 1, causal } = product;
+  const { out, bias, accumulate, heads = 1, batch = 1, causal, scale, k } = product;
+  const swapped = product.n <= FEW_COLUMNS && product.n < product.m && bias === undefined && causal === undefined;
+  const { m, n, a, aAlongK, b, bAlongK } = swapped ? swap(product) : product;
   const { lanes } = chooseVariant(backend);
-  const rows = Math.min(lanes, MOST_ROWS);
-  const kinds = [kindIn(out, n), kindIn(a, aAlongK ? k : m), kindIn(b, bAlongK ? k : n)] as const;
+  const rows = Math.min(lanes, m <= 8 ? 2 : m <= 16 ? 4 : MOST_ROWS);
+  const kinds = [kindIn(out, product.n), kindIn(a, aAlongK ? k : m), kindIn(b, bAlongK ? k : n)] as const;
   const program = {
-    name: `lanes/${kinds.map((kind) => kind[0]).join('')}/${lanes}`,
+    name: `lanes/${kinds.map((kind) => kind[0]).join('')}/${lanes}x${rows}`,
     code: () => text(kinds, lanes, rows),
-    constants: { A_ALONG_K: aAlongK ? 1 : 0, B_ALONG_K: bAlongK ? 1 : 0 },
+    constants: { A_ALONG_K: aAlongK ? 1 : 0, B_ALONG_K: bAlongK ? 1 : 0, SWAPPED: swapped ? 1 : 0 },
   };
   const view = ({ offset, stride, outer = 0, inner = 0, sharedBy = 1 }: HeadsView): GpuParams => [offset, stride, outer, inner, sharedBy, 0, 0, 0].map((x) => ['u', x] as const);
   const visible = causal === undefined ? 0 : VISIBLE.indexOf(causal.visible) + 1;
   const flags = [accumulate ? 1 : 0, bias === undefined ? 0 : 1, bias?.offset ?? 0, heads, visible, causal?.first ?? 0, 0];
   const params: GpuParams = [['u', m], ['u', n], ['u', k], ['u', 0], ['f', scale], ...flags.map((x) => ['u', x] as const), ...view(a), ...view(b), ...view(out)];
   gpuDispatch(backend, program, [out.tensor, a.tensor, b.tensor, (bias ?? a).tensor], params, [Math.ceil(n / (4 * lanes)), Math.ceil(m / (4 * rows)), batch * heads]);
+}
+
+/** The matrices that give the transposed product. */
+function swap({ m, n, a, aAlongK, b, bAlongK }: LanesProduct): Pick<LanesProduct, 'm' | 'n' | 'a' | 'aAlongK' | 'b' | 'bAlongK'> {
+  return { m: n, n: m, a: b, aAlongK: bAlongK, b: a, bAlongK: aAlongK };
 }
 
 function text([out, a, b]: readonly [Kind, Kind, Kind], lanes: number, rows: number): string {

@@ -25,6 +25,8 @@ struct Params {
 struct View { offset: u32, stride: u32, outer: u32, inner: u32, shared_by: u32, unused_a: u32, unused_b: u32, unused_c: u32 }
 override A_ALONG_K: bool = true;
 override B_ALONG_K: bool = true;
+// A and B have changed places: C' is computed.
+override SWAPPED: bool = false;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 
@@ -68,10 +70,11 @@ fn bias_of(n: u32) -> vec4f {
 
 // Four neighbours of a row, as far as it goes.
 fn put(m: u32, n: u32, values: vec4f) {
-  if (m >= params.m || n >= params.n) { return; }
+  let size = select(vec2u(params.m, params.n), vec2u(params.n, params.m), SWAPPED);
+  if (m >= size.x || n >= size.y) { return; }
   let at = own_out.x + m * own_out.y + n;
   if (params.accumulate != 0u) { out[at / 4u] += values; } else { out[at / 4u] = values; } // #vector
-  for (var i = 0u; i < min(4u, params.n - n); i++) { out[at + i] = values[i] + select(0.0, out[at + i], params.accumulate != 0u); } // #scalar
+  for (var i = 0u; i < min(4u, size.y - n); i++) { out[at + i] = values[i] + select(0.0, out[at + i], params.accumulate != 0u); } // #scalar
 }
 
 @compute @workgroup_size(LANES)
@@ -87,7 +90,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let end = select(params.k, min(params.k, reach), params.causal == 2u);
   var sums: array<mat4x4f, ROWS>;
   for (var k = begin; k < end; k += 4u) {
-    let a = block_a(m0 + 4u * (lane % ROWS), k);
+    let a = block_a(select(params.m, m0 + 4u * lane, lane < ROWS), k);
     let b = block_b(n, k);
     add_products(&sums, a[0], b[0]);
     add_products(&sums, a[1], b[1]);
@@ -97,10 +100,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let added = bias_of(n);
   // The next four rows move to the front: an index known to the compiler keeps all of them in registers.
   for (var i = 0u; i < ROWS + params.zero; i++) {
-    put(m0 + 4u * i, n, params.scale * sums[0][0] + added);
-    put(m0 + 4u * i + 1u, n, params.scale * sums[0][1] + added);
-    put(m0 + 4u * i + 2u, n, params.scale * sums[0][2] + added);
-    put(m0 + 4u * i + 3u, n, params.scale * sums[0][3] + added);
+    let m = m0 + 4u * i;
+    var block = params.scale * sums[0] + mat4x4f(added, added, added, added);
+    if (SWAPPED) { block = transpose(block); }
+    let at = select(vec2u(m, n), vec2u(n, m), SWAPPED);
+    for (var j = 0u; j < 4u + params.zero; j++) {
+      put(at.x + j, at.y, block[0]);
+      block = mat4x4f(block[1], block[2], block[3], block[0]);
+    }
     sums[$i] = sums[min($iu + 1u, ROWS - 1u)]; // #each rows
   }
 }

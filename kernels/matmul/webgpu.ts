@@ -1,5 +1,6 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { KernelFunction } from '../runtime/op.js';
+import { chooseVariant } from '../runtime/variant.js';
 import { gpuOutput } from '../runtime/webgpu.js';
 import { matmulSizes, type MatmulForm } from './form.js';
 import { denseOperand, FEW_ROWS, gpuProduct, gpuRowProduct, weightOperand } from './gpu-product.js';
@@ -14,7 +15,7 @@ export const matmulWebgpu: KernelFunction<unknown> = ({ inputs, attrs, backend }
 export function gpuMatmul(backend: unknown, x: TensorInfo, w: TensorInfo, form: MatmulForm, scale: number): TensorInfo {
   const { n: m, m: n, inner: k } = matmulSizes(x.shape, w.shape, form);
   const out = gpuOutput(backend, [m, n]);
-  if (form !== 'tn' && n <= 2 * FEW_ROWS && m > FEW_ROWS) {
+  if (form !== 'tn' && n <= 2 * FEW_ROWS && m > FEW_ROWS && !chooseVariant(backend).traits.lanes) {
     // A low-rank factor: few columns, so the rows of x take the part of the weight's.
     const b = denseOperand(x);
     gpuRowProduct(backend, { m: n, n: m, k, scale, a: w, aAlongK: form === 'nt', b, bAlongK: true, out }, {}, { row: n, vector: 1 });
