@@ -10,6 +10,8 @@ export interface AdapterParameter {
   readonly variable: tf.Variable;
   /** Factor on the learning rate; 1 unless given. */
   readonly learningRateScale?: number;
+  /** A peak of its own, whatever the run's is. */
+  readonly learningRate?: number;
   /** Its form in the file, where that is not the variable's own. */
   readonly stored?: (values: Float32Array) => TensorBytes;
 }
@@ -43,6 +45,8 @@ export interface AdapterLoadOptions {
   readonly dropout?: number;
   /** LoRA+'s factor on the learning rate of B. */
   readonly learningRateRatio?: number;
+  /** LoRA+'s learning rate of an adapted embedding. */
+  readonly embeddingLearningRate?: number | undefined;
   /** Told what is worth knowing of the files that is no error. */
   readonly onNote?: (note: string) => void;
 }

@@ -24,9 +24,17 @@ import type { PeftConfig } from './peft-config.js';
 /** Where the values of an adapter come from. A fresh one without a seed is for its sizes alone: nothing is drawn. */
 export type PartValues = { readonly kind: 'fresh'; readonly seed: number | undefined } | { readonly kind: 'saved'; readonly values: (key: string) => Float32Array };
 
-/** Everything that an adapter consists of, on the device but not yet attached. `ratio` is LoRA+'s, of the learning rate of B. */
-export function loraParts(decoder: Decoder, config: PeftConfig, layout: LoraLayout, values: PartValues, ratio: number): LoraPart[] {
-  const maker = new PartMaker(decoder, config, values, ratio);
+/** Learning rates of LoRA+ beside the run's. */
+export interface LoraRates {
+  /** Factor for B. */
+  readonly ratio: number;
+  /** That of an adapted embedding's A and B; undefined: the run's. */
+  readonly embedding?: number | undefined;
+}
+
+/** Everything that an adapter consists of, on the device but not yet attached. */
+export function loraParts(decoder: Decoder, config: PeftConfig, layout: LoraLayout, values: PartValues, rates: LoraRates): LoraPart[] {
+  const maker = new PartMaker(decoder, config, values, rates);
   const copyValues = (key: string): Float32Array | undefined => (values.kind === 'saved' ? values.values(key) : undefined);
   const made: LoraPart[] = [];
   try {
@@ -45,7 +53,7 @@ class PartMaker {
     private readonly decoder: Decoder,
     private readonly config: PeftConfig,
     private readonly values: PartValues,
-    private readonly ratio: number,
+    private readonly rates: LoraRates,
   ) {}
 
   /** An update of a linear layer, or of the output layer. */
@@ -129,9 +137,11 @@ class PartMaker {
 
   /** LoRA+ raises the rate of B, and PEFT that of the magnitudes with it. */
   private parameters({ module, kind }: LoraUpdate, a: tf.Variable, b: tf.Variable, magnitude: Magnitude | undefined, forms?: ReturnType<typeof plainForms>): AdapterParameter[] {
-    const raised = this.ratio === 1 || kind === 'embedding' ? {} : { learningRateScale: this.ratio };
+    const { ratio, embedding } = this.rates;
+    const own = kind === 'embedding' && embedding !== undefined ? { learningRate: embedding } : {};
+    const raised = kind === 'embedding' ? own : ratio === 1 ? {} : { learningRateScale: ratio };
     return [
-      { key: loraKey(module, 'A', kind), variable: a, ...(forms === undefined ? {} : { stored: forms.a }) },
+      { key: loraKey(module, 'A', kind), variable: a, ...own, ...(forms === undefined ? {} : { stored: forms.a }) },
       { key: loraKey(module, 'B', kind), variable: b, ...raised, ...(forms === undefined ? {} : { stored: forms.b }) },
       ...(magnitude === undefined ? [] : [{ key: magnitudeKey(module), variable: magnitude.variable, ...raised }]),
     ];

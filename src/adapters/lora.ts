@@ -40,7 +40,7 @@ export const lora = {
     const config = configOf(decoder, options);
     const values: PartValues = { kind: 'fresh', seed };
     const layout = loraLayout(decoder.config, config);
-    return new LoraAdapter(decoder, plainConfig(config, layout), loraParts(decoder, config, layout, values, options.loraplus_lr_ratio ?? 1));
+    return new LoraAdapter(decoder, plainConfig(config, layout), loraParts(decoder, config, layout, values, { ratio: options.loraplus_lr_ratio ?? 1, embedding: options.loraplus_lr_embedding }));
   },
 
   async load(decoder, config, tensors, name, options = {}) {
@@ -50,7 +50,7 @@ export const lora = {
     const merged = options.dropout === undefined ? settled.config : { ...settled.config, loraDropout: options.dropout };
     // All are read before any goes to the device, so that a broken one leaves nothing behind.
     const read = new Map([...tensors.keys()].map((key) => [key, tensorValues(tensors, key, name)]));
-    const parts = loraParts(decoder, merged, loraLayout(decoder.config, merged), { kind: 'saved', values: (key) => read.get(key) as Float32Array }, options.learningRateRatio ?? 1);
+    const parts = loraParts(decoder, merged, loraLayout(decoder.config, merged), { kind: 'saved', values: (key) => read.get(key) as Float32Array }, { ratio: options.learningRateRatio ?? 1, embedding: options.embeddingLearningRate });
     const adapter = new LoraAdapter(decoder, merged, parts);
     try {
       await adapter.initialize();

@@ -36,6 +36,8 @@ export interface AdapterOptions {
   readonly loftq_config?: LoftqConfig | undefined;
   /** Factor on the learning rate of B (and of DoRA's magnitudes). Hayou et al. 2024, arXiv:2402.12354. */
   readonly loraplus_lr_ratio?: number | undefined;
+  /** Learning rate of an adapted embedding's A and B; the run's where absent. */
+  readonly loraplus_lr_embedding?: number | undefined;
   /** Modules that are trained as a whole, in a copy: output layer, embedding, norms, linear layers. */
   readonly modules_to_save?: readonly string[] | undefined;
   /** Rows of the embedding (and of a tied output layer) that are trained; or of several modules, by name. */

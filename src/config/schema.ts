@@ -70,6 +70,7 @@ const adapter = z.strictObject({
     .exactOptional()
     .describe('For `loftq`: 4 bits, and how often quantisation and decomposition take turns.'),
   loraplus_lr_ratio: z.number().gt(0).default(1).describe('Factor on the learning rate of B, as LoRA+ has it (of 2 to 32); 1 is plain LoRA.'),
+  loraplus_lr_embedding: z.number().gt(0).exactOptional().describe('Learning rate of the update of an embedding, whatever that of the run is, as LoRA+ has it (1e-6 in PEFT); that of the run where absent.'),
   modules_to_save: z.array(text()).min(1).exactOptional().describe('Modules that are trained as a whole, by the end of their names: `lm_head`, `embed_tokens`, norms, float linear layers.'),
   trainable_token_indices: z
     .union([z.array(z.int().min(0)).min(1), z.record(text(), z.array(z.int().min(0)).min(1))])
@@ -230,7 +231,7 @@ const training = z.strictObject({
     .describe('How the learning rate runs after the warm-up.'),
   warmup_steps: z.int().min(0).default(0).describe('Optimiser steps over which the learning rate rises from 0.'),
   warmup_ratio: fraction().default(0).describe('The same as a part of all steps.'),
-  weight_decay: z.number().min(0).default(0).describe('Decoupled weight decay of AdamW.'),
+  weight_decay: z.number().min(0).default(0).describe('Decoupled weight decay of AdamW. Norms and biases do not decay, as in transformers.'),
   adam_beta1: fraction().default(0.9).describe('Decay of the first moment.'),
   adam_beta2: fraction().default(0.999).describe('Decay of the second moment.'),
   adam_epsilon: z.number().gt(0).default(1e-8).describe('Added to the root of the second moment.'),

@@ -76,7 +76,7 @@ export async function openAdapter(request: FinetuneRequest, decoder: Decoder): P
     await fresh.initialize?.(tokenizer === undefined ? undefined : (text) => Promise.resolve(tokenizer.encode(text)));
     return fresh;
   }
-  const adapter = await loadAdapter(decoder, initFrom, { dropout: config.adapter.lora_dropout, learningRateRatio: config.adapter.loraplus_lr_ratio, ...(callbacks?.onNote === undefined ? {} : { onNote: callbacks.onNote }) });
+  const adapter = await loadAdapter(decoder, initFrom, { dropout: config.adapter.lora_dropout, learningRateRatio: config.adapter.loraplus_lr_ratio, embeddingLearningRate: config.adapter.loraplus_lr_embedding, ...(callbacks?.onNote === undefined ? {} : { onNote: callbacks.onNote }) });
   callbacks?.onNote?.(`going on from ${initFrom.name}: ${definition.describe(settings)}, as that adapter has it`);
   return adapter;
 }

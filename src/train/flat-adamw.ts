@@ -1,26 +1,29 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { adamwUpdate, canBeFlat, flatLayout, FlatTensors, gpuCopy, type FlatLayout } from '../../kernels/index.js';
+import { canBeFlat, flatLayout, FlatTensors, gpuCopy, type FlatLayout } from '../../kernels/index.js';
+import { updateDecayed } from './decay.js';
 import type { AdamWOptions, Moments, Optimizer, OptimizerState } from './optimizer-state.js';
 
-/** A stretch of the flat tensors with one learning rate. */
+/** A stretch of the flat tensors with one learning rate, and one decay. */
 interface Span {
   readonly first: number;
   readonly count: number;
   readonly learningRateScale: number;
+  readonly decays: boolean;
 }
 
-/** The layout in which parameters with the same factor on the learning rate are neighbours. */
-function layoutOf(parameters: readonly tf.Variable[], scales: readonly number[]): { layout: FlatLayout; spans: Span[] } {
-  const order = parameters.map((_, i) => i).sort((a, b) => (scales[a] ?? 1) - (scales[b] ?? 1) || a - b);
+/** The layout in which parameters with the same factor on the learning rate, and the same decay, are neighbours. */
+function layoutOf(parameters: readonly tf.Variable[], scales: readonly number[], spared: readonly boolean[]): { layout: FlatLayout; spans: Span[] } {
+  const order = parameters.map((_, i) => i).sort((a, b) => (scales[a] ?? 1) - (scales[b] ?? 1) || Number(spared[a] ?? false) - Number(spared[b] ?? false) || a - b);
   const layout = flatLayout(parameters.map((p) => p.shape), order);
   const spans: Span[] = [];
   for (const [k, i] of order.entries()) {
     const first = layout.firsts[i] as number;
     const end = k + 1 < order.length ? (layout.firsts[order[k + 1] as number] as number) : layout.size;
     const learningRateScale = scales[i] ?? 1;
+    const decays = spared[i] !== true;
     const last = spans.at(-1);
-    if (last?.learningRateScale === learningRateScale) spans[spans.length - 1] = { ...last, count: end - last.first };
-    else spans.push({ first, count: end - first, learningRateScale });
+    if (last?.learningRateScale === learningRateScale && last.decays === decays) spans[spans.length - 1] = { ...last, count: end - last.first };
+    else spans.push({ first, count: end - first, learningRateScale, decays });
   }
   return { layout, spans };
 }
@@ -43,8 +46,10 @@ export class FlatAdamW implements Optimizer {
     private readonly options: AdamWOptions,
     /** Factors on the learning rate, in the order of the parameters; 1 where absent. */
     learningRateScales: readonly number[] = [],
+    /** Which of them do not decay; none unless told. */
+    spared: readonly boolean[] = [],
   ) {
-    const { layout, spans } = layoutOf(parameters, learningRateScales);
+    const { layout, spans } = layoutOf(parameters, learningRateScales, spared);
     this.spans = spans;
     [this.gradients, this.values, this.m, this.v] = Array.from({ length: 4 }, () => new FlatTensors(layout)) as [FlatTensors, FlatTensors, FlatTensors, FlatTensors];
     this.settle();
@@ -71,12 +76,11 @@ export class FlatAdamW implements Optimizer {
     const flat = FlatTensors.of(gradients) ?? this.gradients;
     if (FlatTensors.of(gradients) === undefined) flat.take(gradients);
     this.steps++;
-    const { adam_beta1: beta1, adam_beta2: beta2, adam_epsilon: epsilon, weight_decay: weightDecay } = this.options;
-    const items = this.spans.map(({ first, count, learningRateScale }) => {
+    const items = this.spans.map(({ first, count, learningRateScale, decays }) => {
       const [parameter, gradient, m, v] = [this.values, flat, this.m, this.v].map((tensors) => tensors.span(first, count)) as [tf.Variable, tf.Variable, tf.Variable, tf.Variable];
-      return { parameter, gradient, m, v, learningRateScale };
+      return { parameter, gradient, m, v, learningRateScale, decays };
     });
-    adamwUpdate(items, { learningRate, beta1, beta2, epsilon, weightDecay, step: this.steps }, gradientScale);
+    updateDecayed(items, this.options, learningRate, this.steps, gradientScale);
   }
 
   async state(): Promise<OptimizerState> {

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { adamwUpdate, type AdamwItem } from '../../kernels/index.js';
 import type { RunConfig } from '../config/schema.js';
 import { assignValues, valuesOf, variableFrom } from '../model/variable.js';
+import { updateDecayed } from './decay.js';
 import { FlatAdamW } from './flat-adamw.js';
 import type { AdamWOptions, Moments, Optimizer, OptimizerState } from './optimizer-state.js';
 
@@ -11,9 +11,9 @@ export type OptimizerType = RunConfig['training']['optim'];
 
 /** How each `training.optim` is made. */
 export const OPTIMIZERS = {
-  adamw: (parameters, options, scales = []) => (FlatAdamW.fits(parameters) ? new FlatAdamW(parameters, options, scales) : new AdamW(parameters, options, scales)),
-  paged_adamw: (parameters, options, scales = []) => new PagedAdamW(parameters, options, scales),
-} as const satisfies Record<OptimizerType, (parameters: readonly tf.Variable[], options: AdamWOptions, learningRateScales?: readonly number[]) => Optimizer>;
+  adamw: (parameters, options, scales = [], spared = []) => (FlatAdamW.fits(parameters) ? new FlatAdamW(parameters, options, scales, spared) : new AdamW(parameters, options, scales, spared)),
+  paged_adamw: (parameters, options, scales = [], spared = []) => new PagedAdamW(parameters, options, scales, spared),
+} as const satisfies Record<OptimizerType, (parameters: readonly tf.Variable[], options: AdamWOptions, learningRateScales?: readonly number[], spared?: readonly boolean[]) => Optimizer>;
 
 /** AdamW with its moments on the device: float32, two values a parameter. */
 export class AdamW implements Optimizer {
@@ -25,6 +25,8 @@ export class AdamW implements Optimizer {
     private readonly options: AdamWOptions,
     /** Factors on the learning rate, in the order of the parameters; 1 where absent. */
     private readonly learningRateScales: readonly number[] = [],
+    /** Which of them do not decay; none unless told. */
+    private readonly spared: readonly boolean[] = [],
   ) {
     this.moments = parameters.map((p) => ({ m: zerosVariable(p.shape), v: zerosVariable(p.shape) }));
   }
@@ -32,9 +34,9 @@ export class AdamW implements Optimizer {
   step(gradients: readonly tf.Tensor[], learningRate: number, gradientScale: number | tf.Scalar): void {
     const items = this.parameters.map((parameter, i) => {
       const { m, v } = this.moments[i] as { m: tf.Variable; v: tf.Variable };
-      return { parameter, gradient: gradients[i] as tf.Tensor, m, v, learningRateScale: this.learningRateScales[i] ?? 1 };
+      return { parameter, gradient: gradients[i] as tf.Tensor, m, v, learningRateScale: this.learningRateScales[i] ?? 1, decays: this.spared[i] !== true };
     });
-    update(items, this.options, learningRate, ++this.steps, gradientScale);
+    updateDecayed(items, this.options, learningRate, ++this.steps, gradientScale);
   }
 
   async state(): Promise<OptimizerState> {
@@ -72,6 +74,8 @@ export class PagedAdamW implements Optimizer {
     private readonly options: AdamWOptions,
     /** Factors on the learning rate, in the order of the parameters; 1 where absent. */
     private readonly learningRateScales: readonly number[] = [],
+    /** Which of them do not decay; none unless told. */
+    private readonly spared: readonly boolean[] = [],
   ) {
     this.moments = parameters.map((p) => ({ m: new Float32Array(p.size), v: new Float32Array(p.size) }));
   }
@@ -85,10 +89,10 @@ export class PagedAdamW implements Optimizer {
     const items = page.map((i) => {
       const parameter = this.parameters[i] as tf.Variable;
       const { m, v } = this.moments[i] as Moments;
-      return { parameter, gradient: gradients[i] as tf.Tensor, m: variableOf(m, parameter.shape), v: variableOf(v, parameter.shape), learningRateScale: this.learningRateScales[i] ?? 1 };
+      return { parameter, gradient: gradients[i] as tf.Tensor, m: variableOf(m, parameter.shape), v: variableOf(v, parameter.shape), learningRateScale: this.learningRateScales[i] ?? 1, decays: this.spared[i] !== true };
     });
     try {
-      update(items, this.options, learningRate, this.steps, gradientScale);
+      updateDecayed(items, this.options, learningRate, this.steps, gradientScale);
       const read = await Promise.all(items.map(async ({ m, v }) => ({ m: await m.data<'float32'>(), v: await v.data<'float32'>() })));
       page.forEach((i, k) => (this.moments[i] = read[k] as Moments));
     } finally {
@@ -123,11 +127,6 @@ export function pagesOf(bytes: readonly number[]): number[][] {
     room -= size;
   });
   return pages;
-}
-
-function update(items: readonly AdamwItem[], options: AdamWOptions, learningRate: number, step: number, gradientScale: number | tf.Scalar): void {
-  const { adam_beta1: beta1, adam_beta2: beta2, adam_epsilon: epsilon, weight_decay: weightDecay } = options;
-  adamwUpdate(items, { learningRate, beta1, beta2, epsilon, weightDecay, step }, gradientScale);
 }
 
 function zerosVariable(shape: readonly number[]): tf.Variable {

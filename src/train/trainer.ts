@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { Adapter } from '../adapters/adapter.js';
+import type { Adapter, AdapterParameter } from '../adapters/adapter.js';
 import type { RunConfig } from '../config/schema.js';
 import { collate, type Batch } from '../data/collate.js';
 import { takeExamples, type Examples } from '../data/examples.js';
@@ -11,6 +11,7 @@ import type { LossOptions } from '../model/loss.js';
 import { assignValues, valuesOf } from '../model/variable.js';
 import { Random } from '../random.js';
 import { Best } from './best.js';
+import { decays } from './decay.js';
 import { round, Tally, type EvalMetrics, type StepMetrics, type StepReport } from './metrics.js';
 import { OPTIMIZERS, type Optimizer } from './optimizer.js';
 import { passFor, type Pass } from './pass.js';
@@ -80,6 +81,10 @@ export function totalStepsOf(exampleCount: number, options: RunConfig['training'
   return Math.max(1, Math.ceil(perEpoch * options.num_train_epochs));
 }
 
+function scaleOf({ learningRate, learningRateScale }: AdapterParameter, whole: number): number {
+  return learningRate === undefined ? (learningRateScale ?? 1) : learningRate / whole;
+}
+
 interface Pending extends Omit<StepReport, 'loss' | 'gradNorm'> {
   readonly rows: readonly number[];
   readonly report: tf.Tensor1D;
@@ -136,7 +141,7 @@ class Run {
       if (layerParameters === undefined) throw new ConfigError('training.gradient_checkpointing needs an adapter that tells which layer its parameters belong to');
       this.checkpointParameters = layerParameters;
     }
-    this.optimizer = OPTIMIZERS[options.optim](this.variables, options, adapter.parameters.map((p) => p.learningRateScale ?? 1));
+    this.optimizer = OPTIMIZERS[options.optim](this.variables, options, adapter.parameters.map((p) => scaleOf(p, options.learning_rate)), adapter.parameters.map((p) => !decays(p)));
     this.pass = passFor(request.decoder, this.variables, this.optimizer);
     this.readEvery = tf.getBackend() === 'webgpu' ? options.logging_steps : 1;
     this.best = new Best(options);

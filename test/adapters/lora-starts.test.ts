@@ -131,7 +131,9 @@ describeBackends('LoRA+', ['wasm', 'webgpu'], () => {
     expect(scales).toEqual([1, 16, 16, 1, 16, 16]);
     const options = { adam_beta1: 0.9, adam_beta2: 0.99, adam_epsilon: 1e-8, weight_decay: 0.1 };
     const variables = adapter.parameters.map((p) => p.variable);
-    const optimizer = OPTIMIZERS[optim](variables, options, scales);
+    // As if the last one were a norm's.
+    const spared = variables.map((_, i) => i === variables.length - 1);
+    const optimizer = OPTIMIZERS[optim](variables, options, scales, spared);
     const expected = await Promise.all(variables.map(async (v) => Float64Array.from(await v.data())));
     const moments = expected.map((values) => ({ m: new Float64Array(values.length), v: new Float64Array(values.length) }));
     for (let step = 1; step <= 3; step++) {
@@ -145,13 +147,24 @@ describeBackends('LoRA+', ['wasm', 'webgpu'], () => {
           m[k] = 0.9 * (m[k] as number) + 0.1 * g;
           v[k] = 0.99 * (v[k] as number) + 0.01 * g * g;
           const update = (m[k] as number) / (1 - 0.9 ** step) / (Math.sqrt((v[k] as number) / (1 - 0.99 ** step)) + 1e-8);
-          values[k] = value * (1 - rate * 0.1) - rate * update;
+          values[k] = value * (1 - (spared[i] === true ? 0 : rate * 0.1)) - rate * update;
         });
       }
       tf.dispose(gradients);
     }
     for (const [i, values] of expected.entries()) expectClose(await (variables[i] as tf.Variable).data<'float32'>(), values, 1e-6);
     optimizer.dispose();
+    adapter.dispose();
+    decoder.dispose();
+  });
+
+  it('gives an adapted embedding a rate of its own', async () => {
+    const decoder = await loadModel(MODEL);
+    const adapter = METHODS.lora.create(decoder, { ...PLAIN, target_modules: ['q_proj', 'embed_tokens'], loraplus_lr_ratio: 16, loraplus_lr_embedding: 1e-6 }, 1);
+    for (const { key, learningRate, learningRateScale } of adapter.parameters) {
+      expect(learningRate, key).toBe(key.includes('embed_tokens') ? 1e-6 : undefined);
+      expect(learningRateScale, key).toBe(key.includes('lora_B') ? 16 : undefined);
+    }
     adapter.dispose();
     decoder.dispose();
   });

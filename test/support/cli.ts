@@ -15,11 +15,18 @@ export interface Outcome {
 }
 
 /** Runs a command in this process. */
-export async function lowrank(...args: string[]): Promise<Outcome> {
+export function lowrank(...args: string[]): Promise<Outcome> {
+  return lowrankWatched(() => undefined, ...args);
+}
+
+/** Runs a command in this process; `watch` sees each text as it is written to standard error. */
+export async function lowrankWatched(watch: (text: string) => void, ...args: string[]): Promise<Outcome> {
   const written = { stdout: '', stderr: '' };
   const spies = (['stdout', 'stderr'] as const).map((stream) =>
-    vi.spyOn(process[stream], 'write').mockImplementation((text) => {
-      written[stream] += typeof text === 'string' ? text : new TextDecoder().decode(text);
+    vi.spyOn(process[stream], 'write').mockImplementation((data) => {
+      const text = typeof data === 'string' ? data : new TextDecoder().decode(data);
+      written[stream] += text;
+      if (stream === 'stderr') watch(text);
       return true;
     }),
   );
