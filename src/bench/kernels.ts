@@ -18,6 +18,8 @@ export interface KernelBenchOptions {
   readonly minMs: number;
   /** The code to run on WebGPU; `auto` goes through all that the device can run. Default `auto`. */
   readonly variant?: KernelVariant;
+  /** GFLOP/s that the device can do at most, in float32 and with the matrices of subgroups. */
+  readonly peaks?: { readonly f32?: number | undefined; readonly matrix?: number | undefined };
   readonly onResult?: (result: KernelResult) => void;
 }
 
@@ -36,16 +38,18 @@ export interface KernelResult {
   readonly device_ms: number | null;
   /** Of the device's clock where there is one. */
   readonly gflops: number | null;
+  /** `gflops` of the peak that was given for this variant. */
+  readonly peak_share: number | null;
   /** Gigabytes a second. */
   readonly gbps: number | null;
   readonly reference_ms: number | null;
 }
 
-/** float16 tiles: 2⁻¹¹ relative in each factor. */
+/** float16 factors: 2⁻¹¹ relative in each. */
 const TOLERANCES: Readonly<Record<KernelVariant, number>> = { auto: 1e-4, f32: 1e-4, f16: 3e-3, 'subgroup-matrix': 3e-3, subgroups: 1e-4, lanes: 1e-4 };
 /** Ops that a variant has code of its own for. */
 const AFFECTED: Readonly<Record<KernelVariant, RegExp>> = {
-  ...{ auto: /^/, f32: /^/, f16: /^(linear|matmul|quantizedMatmul)/, 'subgroup-matrix': /^(linear|matmul|quantizedMatmul|crossEntropy)/ },
+  ...{ auto: /^/, f32: /^/, f16: /^(linear|matmul|quantizedMatmul)/, 'subgroup-matrix': /^(linear|matmul$|quantizedMatmul|crossEntropy)/ },
   subgroups: /^(matmul thin|linear|rmsNorm|layerNorm|attention|crossEntropy|globalNorm|embedding)/,
   lanes: /^(linear|matmul|quantizedMatmul|rmsNorm|layerNorm|attention|crossEntropy|globalNorm|embedding)/,
 };
@@ -79,7 +83,10 @@ export async function benchKernels(options: KernelBenchOptions): Promise<KernelR
         const reference = againstReference ? await timeCase(full, 'reference', minMs) : undefined;
         const { op: name, pass, weight, size, flop, bytes } = full;
         const rate = (amount: number | undefined): number | null => (amount === undefined ? null : amount / (deviceMs ?? ms) / 1e6);
-        const result = { op: name, pass, weight, variant, size, error, ms, device_ms: deviceMs, gflops: rate(flop), gbps: rate(bytes), reference_ms: reference?.ms ?? null };
+        const gflops = rate(flop);
+        const peak = variant === 'subgroup-matrix' ? options.peaks?.matrix : options.peaks?.f32;
+        const share = gflops === null || peak === undefined ? null : gflops / peak;
+        const result = { op: name, pass, weight, variant, size, error, ms, device_ms: deviceMs, gflops, peak_share: share, gbps: rate(bytes), reference_ms: reference?.ms ?? null };
         results.push(result);
         onResult?.(result);
       }

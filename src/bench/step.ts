@@ -82,7 +82,7 @@ export interface StepMeasurement {
 }
 
 /** float16 tiles: 2⁻¹¹ relative in each factor of a product, through all layers. */
-const tolerances = (): { loss: number; gradient: number } => (kernelVariant() === 'f16' ? { loss: 3e-3, gradient: 1e-2 } : { loss: 1e-4, gradient: 1e-4 });
+const tolerances = (): { loss: number; gradient: number } => (['f16', 'subgroup-matrix'].includes(kernelVariant()) ? { loss: 3e-3, gradient: 1e-2 } : { loss: 1e-4, gradient: 1e-4 });
 const SHOWN_KERNELS = 12;
 
 /**

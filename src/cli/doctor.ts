@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { availableVariants, handWrittenOps } from '../../kernels/index.js';
+import { availableVariants, chooseMatrixUnit, handWrittenOps, type SubgroupMatrixConfig } from '../../kernels/index.js';
 import { BACKEND_OF, DEVICE_NAMES, type DeviceChoice, type DeviceName, type Host } from '../device/device.js';
 import { findAdapter, openDevice } from '../device/open.js';
-import { limitsOf, subgroupMatrices, type SubgroupMatrixConfig } from '../device/webgpu.js';
+import { limitsOf, subgroupMatrices } from '../device/webgpu.js';
 import { DeviceError } from '../errors.js';
 
 /** What one device would give. */
@@ -17,8 +17,12 @@ export interface DeviceReport {
   readonly limits?: Readonly<Record<string, number>>;
   /** What `--variant` of a bench and LOWRANK_VARIANT may name. */
   readonly variants?: readonly string[];
-  /** Products that a subgroup does as a whole, where the adapter has them; no kernel uses them. */
+  /** Products that a subgroup does as a whole, where the adapter has them. */
   readonly subgroupMatrices?: readonly SubgroupMatrixConfig[];
+  /** Which of them variant `subgroup-matrix` is made of, or why there is no such variant. */
+  readonly matrixUnit?: string;
+  /** Invocations of a subgroup, least and most. */
+  readonly subgroupSizes?: readonly [number, number];
   /** Ops that have a kernel of their own there; the others run on TensorFlow.js' own ops. */
   readonly handWritten: readonly string[];
   /** Why it is not available. */
@@ -66,11 +70,19 @@ async function withDevice<T>(choice: DeviceChoice, host: Host, use: (device: Awa
   }
 }
 
-async function adapterReport(host: Host): Promise<Pick<DeviceReport, 'limits' | 'variants' | 'subgroupMatrices'> | undefined> {
+async function adapterReport(host: Host): Promise<Pick<DeviceReport, 'limits' | 'variants' | 'subgroupMatrices' | 'matrixUnit' | 'subgroupSizes'> | undefined> {
   const found = await findAdapter(host);
   if (!('adapter' in found)) return undefined;
   const { adapter } = found;
-  return { limits: limitsOf(adapter), variants: availableVariants(adapter.features), subgroupMatrices: subgroupMatrices(adapter) };
+  const unit = chooseMatrixUnit(adapter.features, adapter.info);
+  const { subgroupMinSize = 0, subgroupMaxSize = 0 } = adapter.info;
+  return {
+    limits: limitsOf(adapter),
+    variants: availableVariants(adapter.features, adapter.info),
+    subgroupMatrices: subgroupMatrices(adapter),
+    matrixUnit: 'missing' in unit ? `none: ${unit.missing}` : `${unit.element} ${unit.m}×${unit.n}×${unit.k}, subgroups of ${unit.lanes}`,
+    subgroupSizes: [subgroupMinSize, subgroupMaxSize],
+  };
 }
 
 /** [1 2; 3 4]·[1 2; 3 4] */

@@ -131,12 +131,12 @@ for (const backend of ['wasm', 'webgpu'] as const) {
 
 describeBackends('kernel variants', ['webgpu'], () => {
   it.each([
-    ['quantizedMatmul', ['f32', 'f16', 'lanes']],
+    ['quantizedMatmul', ['f32', 'f16', 'subgroup-matrix', 'lanes']],
     ['matmul thin', ['f32', 'f16', 'subgroups', 'lanes']],
     ['rmsNorm', ['f32', 'subgroups', 'lanes']],
     ['layerNorm', ['f32', 'subgroups', 'lanes']],
     ['attention', ['f32', 'subgroups', 'lanes']],
-    ['crossEntropy', ['f32', 'subgroups', 'lanes']],
+    ['crossEntropy', ['f32', 'subgroups', 'subgroup-matrix', 'lanes']],
     ['globalNorm', ['f32', 'subgroups', 'lanes']],
     ['embedding', ['f32', 'subgroups', 'lanes']],
   ] as const)('%s is checked and timed as each that it has', async (op, wanted) => {
@@ -144,7 +144,7 @@ describeBackends('kernel variants', ['webgpu'], () => {
     const results = await benchKernels({ ...KERNELS, dims: { ...DIMS, hidden: 80 }, op, variant: 'auto' });
     const expected = wanted.filter((variant) => backendVariants(tf.backend()).includes(variant));
     expect([...new Set(results.map(({ variant }) => variant))]).toEqual(expected);
-    for (const { error, variant } of results) expect(error).toBeLessThan(variant === 'f16' ? 3e-3 : 1e-5);
+    for (const { error, variant } of results) expect(error).toBeLessThan(variant === 'f16' || variant === 'subgroup-matrix' ? 3e-3 : 1e-5);
     // float16 tiles must have been there at all.
     const half = results.filter(({ variant }) => variant === 'f16');
     if (half.length > 0) expect(Math.max(...half.map(({ error }) => error))).toBeGreaterThan(1e-5);
@@ -156,7 +156,7 @@ describeBackends('kernel variants', ['webgpu'], () => {
       setKernelVariant(variant);
       try {
         const { check } = await benchStep(device('webgpu'), { ...STEP, quantize: 'nf4', steps: 1 });
-        expect(check?.gradient_difference).toBeLessThan(variant === 'f16' ? 1e-2 : 1e-4);
+        expect(check?.gradient_difference).toBeLessThan(variant === 'f16' || variant === 'subgroup-matrix' ? 1e-2 : 1e-4);
       } finally {
         setKernelVariant('auto');
       }

@@ -35,8 +35,10 @@ function renderDevice(report: DeviceReport): string {
   if (report.features !== undefined && report.features.length > 0) fields.push(['features', report.features.join(', ')]);
   if (report.variants !== undefined) fields.push(['variants', report.variants.join(', ')]);
   for (const { componentType, resultComponentType, M, N, K } of report.subgroupMatrices ?? []) {
-    fields.push(['subgroup matrix', `${M}×${N}×${K}, ${componentType} into ${resultComponentType} (not used)`]);
+    fields.push(['subgroup matrix', `${M}×${N}×${K}, ${componentType} into ${resultComponentType}`]);
   }
+  if (report.matrixUnit !== undefined) fields.push(['subgroup-matrix', report.matrixUnit]);
+  if (report.subgroupSizes !== undefined) fields.push(['subgroup sizes', [...new Set(report.subgroupSizes)].join(' to ')]);
   for (const limit of SHOWN_LIMITS) {
     const value = report.limits?.[limit];
     if (value !== undefined) fields.push([limit, /Size$/.test(limit) ? formatBytes(value) : String(value)]);
