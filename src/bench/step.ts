@@ -7,7 +7,7 @@ import { hostTimes, type HostTimes } from './host-time.js';
 import { deviceBytes } from './memory.js';
 import { median, relativeError, settle } from './measure.js';
 import { observeKernels } from './observe.js';
-import { dimsList, reducedDims, stepFlops, type Dims } from './shapes.js';
+import { dimsList, hardwareFlops, reducedDims, stepFlops, type Dims } from './shapes.js';
 import { BenchStep } from './train-step.js';
 
 export interface StepBenchOptions {
@@ -54,8 +54,12 @@ export interface StepMeasurement {
   readonly step_ms_min: number;
   readonly step_ms_max: number;
   readonly tokens_per_second: number;
+  /** Model FLOPs: what the step needs by `stepFlops`. */
   readonly flop_per_step: number;
   readonly gflops: number;
+  /** Hardware FLOPs: what the own kernels do for it, by `hardwareFlops`. null where the reference itself is timed. */
+  readonly hardware_flop_per_step: number | null;
+  readonly hardware_gflops: number | null;
   readonly peak_share: number | null;
   /** Until the whole step was handed to the device. */
   readonly host_ms_median: number;
@@ -176,6 +180,7 @@ async function timeStep(step: BenchStep, options: StepBenchOptions): Promise<Tim
   const middle = median(stepMs);
   const flop = stepFlops(dims);
   const gflops = flop / middle / 1e6;
+  const done = kernels === 'auto' ? hardwareFlops(dims, options.rank, options.gradientCheckpointing === true) : null;
   return {
     loss,
     step_ms_median: middle,
@@ -184,6 +189,8 @@ async function timeStep(step: BenchStep, options: StepBenchOptions): Promise<Tim
     tokens_per_second: (1000 * step.tokens) / middle,
     flop_per_step: flop,
     gflops,
+    hardware_flop_per_step: done,
+    hardware_gflops: done === null ? null : done / middle / 1e6,
     peak_share: peakGflops === undefined ? null : gflops / peakGflops,
     host_ms_median: median(hostMs),
     cpu_ms_median: options.processCpuMs === undefined ? null : median(cpuMs),

@@ -36,6 +36,7 @@ export function renderStep(report: BenchHeading & StepMeasurement): string {
   fields.push(
     ['step', `${ms(report.step_ms_median)} (${ms(report.step_ms_min)} to ${ms(report.step_ms_max)} over ${report.steps} steps)`],
     ['speed', `${report.tokens_per_second.toFixed(1)} tokens/s, ${report.gflops.toFixed(1)} GFLOP/s${report.peak_share === null ? '' : `, ${(100 * report.peak_share).toFixed(1)} % of peak`}`],
+    ...(report.hardware_gflops === null ? [] : [['arithmetic', `${report.hardware_gflops.toFixed(1)} GFLOP/s of all that is computed, low-rank products and what is computed again among it`] as [string, string]]),
     ['host', `${ms(report.host_ms_median)} until all is dispatched${report.cpu_ms_median === null ? '' : `; ${ms(report.cpu_ms_median)} of processor time a step`}`],
   );
   if (report.host_times !== null) {

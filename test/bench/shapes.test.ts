@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
-import { dimsList, reducedDims, SHAPES, stepFlops, type ShapeName } from '../../src/bench/shapes.js';
+import { dimsList, hardwareFlops, reducedDims, SHAPES, stepFlops, type ShapeName } from '../../src/bench/shapes.js';
 
 const names = Object.keys(SHAPES) as ShapeName[];
 const python = spawnSync('python3', ['--version']).status === 0;
@@ -18,6 +18,32 @@ describe('stepFlops', () => {
     const dims = { hidden: 8, layers: 1, heads: 2, kvHeads: 1, ffn: 16, vocab: 10, batch: 1, seq: 4 };
     const weights = 8 * 8 + 8 * 4 + 8 * 4 + 8 * 8 + 3 * 8 * 16;
     expect(stepFlops(dims)).toBe(4 * 4 * (weights + 80) + 6 * 1 * 2 * 16 * 4);
+  });
+});
+
+describe('hardwareFlops', () => {
+  const dims = { hidden: 8, layers: 2, heads: 2, kvHeads: 1, ffn: 16, vocab: 10, batch: 1, seq: 4 };
+  const tokens = 4;
+  const layer = 8 * 8 + 8 * 4 + 8 * 4 + 8 * 8 + 3 * 8 * 16;
+  // A and B of q, k, v, o, gate, up, down.
+  const lowRank = 3 * (16 + 12 + 12 + 16 + 24 + 24 + 24);
+  const scores = 2 * 16 * 4;
+
+  it('adds low-rank products and the scores that attention makes again, without what lies below the first layer', () => {
+    const below = 2 * tokens * (8 * 8 + 2 * 8 * 4 + 3 * 3 * 8);
+    expect(hardwareFlops(dims, 3, false)).toBe(stepFlops(dims) + 2 * (6 * tokens * lowRank + scores) - below);
+  });
+
+  it('adds the forward pass of the layers with gradient checkpointing', () => {
+    const forward = 2 * tokens * (layer + lowRank) + 2 * scores;
+    expect(hardwareFlops(dims, 3, true)).toBe(stepFlops(dims) + 2 * (6 * tokens * lowRank + scores) + 2 * forward);
+  });
+
+  it('is not far from what is needed at real sizes', () => {
+    for (const name of names) {
+      expect(hardwareFlops(SHAPES[name], 8, false) / stepFlops(SHAPES[name])).toBeLessThan(1.1);
+      expect(hardwareFlops(SHAPES[name], 8, true)).toBeGreaterThan(hardwareFlops(SHAPES[name], 8, false));
+    }
   });
 });
 
