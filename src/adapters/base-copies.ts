@@ -4,8 +4,8 @@ import type { Decoder } from '../model/decoder.js';
 import { baseCopies } from './fit.js';
 import type { PeftConfig } from './peft-config.js';
 
-/** Rounding of the dtype that a copy is stored in, against the values of the base. */
-const ROUNDING: Readonly<Record<string, number>> = { F32: 0, F16: 2 ** -11, BF16: 2 ** -8 };
+/** A step of the dtype that a copy is stored in, against the values of the base: it may have been rounded to it, or cut off. */
+const ROUNDING: Readonly<Record<string, number>> = { F32: 0, F16: 2 ** -10, BF16: 2 ** -7 };
 
 /**
  * Holds weights that PEFT saves beside an adapter against the base. What is equal is left out; what differs takes the place of the base's own, as PEFT has it, like a
