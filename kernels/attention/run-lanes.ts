@@ -7,7 +7,7 @@ import type { AttentionShape } from './shape.js';
 import * as wgsl from './wgsl.generated.js';
 
 /** Bytes of scores that exist at a time, as far as one key head of a row of a batch allows. */
-const SCORE_BYTES = 64 * 2 ** 20;
+const SCORE_BYTES = 16 * 2 ** 20;
 /** Four rows for each of at most eight lanes, and what lies before a multiple of four: see lanes.wgsl. */
 const REACH = 40;
 

@@ -41,7 +41,7 @@ async function measured(options: AdapterOptions, quantization: LoadQuantization 
   return peak;
 }
 
-describeBackends('the plan of a step', ['wasm', 'webgpu'], () => {
+describeBackends('the plan of a step', ['wasm', 'tiles'], () => {
   it.each([
     { name: 'DoRA', options: { use_dora: true, lora_dropout: 0.1 } },
     { name: 'embedding and output layer', options: { target_modules: ['q_proj', 'embed_tokens', 'lm_head'] } },

@@ -94,7 +94,7 @@ async function expectPlanned(json: Record<string, unknown>, more: Partial<PlanSe
   return plan.total;
 }
 
-describeBackends('the plan of a step', ['wasm', 'webgpu'], () => {
+describeBackends('the plan of a step', ['wasm', 'tiles'], () => {
   it('is what the step of a small Llama takes, with float32 weights', async () => {
     await expectPlanned(TINY, { batch: 4, seq: 128 }, false);
   });
