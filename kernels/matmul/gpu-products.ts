@@ -45,8 +45,8 @@ export function gpuProducts(backend: unknown, jobs: readonly GpuJob[], thin = fa
 
 /** How some jobs are done in one dispatch. */
 interface Way {
-  buffers(jobs: readonly GpuJob[]): number;
-  record(jobs: readonly GpuJob[]): void;
+  readonly buffers: (jobs: readonly GpuJob[]) => number;
+  readonly record: (jobs: readonly GpuJob[]) => void;
 }
 
 function inDispatches(backend: unknown, jobs: readonly GpuJob[], { buffers, record }: Way): void {
