@@ -53,8 +53,9 @@ export function softmaxLoss(logits: usize, labels: usize, losses: usize, vocab: 
 
 @inline
 function maximum(base: usize, vector: i32, vocab: i32): f32 {
+  // A NaN is passed over here, and shows in the sum.
   let lanes = f32x4.splat(-f32.MAX_VALUE);
-  for (let i = 0; i < vector; i += 4) lanes = f32x4.max(lanes, v128.load(base + ((<usize>i) << 2)));
+  for (let i = 0; i < vector; i += 4) lanes = f32x4.pmax(lanes, v128.load(base + ((<usize>i) << 2)));
   let top = max(max(f32x4.extract_lane(lanes, 0), f32x4.extract_lane(lanes, 1)), max(f32x4.extract_lane(lanes, 2), f32x4.extract_lane(lanes, 3)));
   for (let i = vector; i < vocab; i++) top = max(top, load<f32>(base + ((<usize>i) << 2)));
   return top;

@@ -1,5 +1,5 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
-import { wasmGemms, type Factor, type GemmPart } from '../matmul/gemm.js';
+import { wasmProducts, type Product, type Term } from '../matmul/gemm.js';
 import { weightTensors } from '../nf4-dequantize/weight.js';
 import type { KernelFunction } from '../runtime/op.js';
 import { wasmOutput } from '../runtime/wasm.js';
@@ -7,28 +7,28 @@ import { membersOf, totalRank, type LinearAttrs, type MemberAttrs, type MemberTe
 
 type Tensors = MemberTensors<TensorInfo>;
 
-/** LowrankLinear on WASM: all that reads x is one product, whose columns are those of every W and A; the low-rank updates are added in y itself. */
+/** LowrankLinear on WASM: xa of all members is one job, and y = x·Wᵀ + scale · xa·Bᵀ of all members another. */
 export const linearWasm: KernelFunction<unknown> = ({ inputs, attrs, backend }) => {
   const { members } = attrs as unknown as LinearAttrs;
   const x = inputs['x'] as TensorInfo;
   const tokens = x.shape[0] as number;
   const tensors = membersOf<TensorInfo>(inputs as Record<string, TensorInfo>, members.length);
   const rank = totalRank(members);
-  const xa = rank === 0 ? [] : [wasmOutput(backend, [tokens, rank])];
+  const xa = rank === 0 ? undefined : wasmOutput(backend, [tokens, rank]);
   const ys = members.map(({ rows }) => wasmOutput(backend, [tokens, rows]));
-  const products = new Map<TensorInfo, GemmPart[]>();
-  const add = (left: TensorInfo, part: GemmPart): void => void products.set(left, [...(products.get(left) ?? []), part]);
+  const [low, high]: [Product[], Product[]] = [[], []];
   members.forEach((member, i) => {
-    const { a, bias, loraInput } = tensors[i] as Tensors;
-    add(x, { w: weightOf(tensors[i] as Tensors, member), y: ys[i] as TensorInfo, bias });
-    if (a !== undefined) add(loraInput ?? x, { w: a, y: xa[0] as TensorInfo, first: member.firstColumn });
+    const { a, b, bias, loraInput } = tensors[i] as Tensors;
+    const terms: Term[] = [{ x, w: weightOf(tensors[i] as Tensors, member), form: 'nt' }];
+    if (xa !== undefined && a !== undefined && b !== undefined) {
+      low.push({ terms: [{ x: loraInput ?? x, w: a, form: 'nt' }], y: xa, firstOfY: member.firstColumn });
+      terms.push({ ...columnsOf(xa, member), w: b, form: 'nt', scale: member.scale });
+    }
+    high.push({ terms, y: ys[i] as TensorInfo, bias });
   });
-  for (const [left, parts] of products) wasmGemms(backend, { x: left }, parts, 'nt');
-  members.forEach(({ rank: inner, firstColumn, scale }, i) => {
-    const { b } = tensors[i] as Tensors;
-    if (b !== undefined) wasmGemms(backend, { x: xa[0] as TensorInfo, first: firstColumn, columns: inner }, [{ w: b, y: ys[i] as TensorInfo, scale, accumulate: true }], 'nt');
-  });
-  return [...xa, ...ys];
+  wasmProducts(backend, low);
+  wasmProducts(backend, high);
+  return xa === undefined ? ys : [xa, ...ys];
 };
 
 /** LowrankLowRankGrad on WASM. */
@@ -36,44 +36,49 @@ export const lowRankGradWasm: KernelFunction<unknown> = ({ inputs, attrs, backen
   const { members } = attrs as unknown as LinearAttrs;
   const xa = inputs['xa'] as TensorInfo;
   const dyb = wasmOutput(backend, xa.shape);
-  const dbs = membersOf<TensorInfo>(inputs as Record<string, TensorInfo>, members.length).flatMap(({ dy, b }, i) => {
-    if (dy === undefined || b === undefined) return [];
+  const [low, high]: [Product[], Product[]] = [[], []];
+  membersOf<TensorInfo>(inputs as Record<string, TensorInfo>, members.length).forEach(({ dy, b }, i) => {
+    if (dy === undefined || b === undefined) return;
     const { scale, firstColumn, rank, rows } = members[i] as MemberAttrs;
-    const db = wasmOutput(backend, [rows, rank]);
-    wasmGemms(backend, { x: dy }, [{ w: b, y: dyb, first: firstColumn, scale }], 'nn');
-    wasmGemms(backend, { x: dy }, [{ w: xa, firstOfW: firstColumn, columns: rank, y: db, scale }], 'tn');
-    return [db];
+    low.push({ terms: [{ x: dy, w: b, form: 'nn', scale }], y: dyb, firstOfY: firstColumn });
+    high.push({ terms: [{ x: dy, w: xa, firstOfW: firstColumn, columnsOfW: rank, form: 'tn', scale }], y: wasmOutput(backend, [rows, rank]) });
   });
-  return [dyb, ...dbs];
+  wasmProducts(backend, low);
+  for (const product of high) wasmProducts(backend, [product]);
+  return [dyb, ...high.map(({ y }) => y)];
 };
 
-/** LowrankLinearGrad on WASM. */
+/** LowrankLinearGrad on WASM: one job for dx, and one for all dA and what goes back to inputs of the low-rank updates. */
 export const linearGradWasm: KernelFunction<unknown> = ({ inputs, attrs, backend }) => {
   const { members, withX } = attrs as unknown as LinearAttrs & WithX;
   const { x, dyb } = inputs as Record<string, TensorInfo | undefined>;
   const tensors = membersOf<TensorInfo>(inputs as Record<string, TensorInfo>, members.length);
   const tokens = (tensors[0]?.['dy'] as TensorInfo).shape[0] as number;
   const { cols } = members[0] as MemberAttrs;
-  const dx = withX ? [wasmOutput(backend, [tokens, cols])] : [];
-  const own = members.flatMap((member, i) => {
+  const terms: Term[] = [];
+  const own = members.flatMap((member, i): Product[] => {
     const { dy, a, loraInput, ...weight } = tensors[i] as Tensors;
-    const low: Factor = { x: dyb as TensorInfo, first: member.firstColumn, columns: member.rank };
-    if (dx[0] !== undefined) {
-      wasmGemms(backend, { x: dy as TensorInfo }, [{ w: weightOf(weight, member), y: dx[0], accumulate: i > 0 }], 'nn');
-      if (a !== undefined && loraInput === undefined) wasmGemms(backend, low, [{ w: a, y: dx[0], accumulate: true }], 'nn');
-    }
+    if (withX) terms.push({ x: dy as TensorInfo, w: weightOf(weight, member), form: 'nn' });
     if (a === undefined) return [];
-    const da = wasmOutput(backend, [member.rank, cols]);
-    wasmGemms(backend, low, [{ w: (loraInput ?? x) as TensorInfo, y: da }], 'tn');
-    if (loraInput === undefined) return [da];
-    const back = wasmOutput(backend, [tokens, cols]);
-    wasmGemms(backend, low, [{ w: a, y: back }], 'nn');
-    return [da, back];
+    const low = columnsOf(dyb as TensorInfo, member);
+    const da: Product = { terms: [{ ...low, w: (loraInput ?? x) as TensorInfo, form: 'tn' }], y: wasmOutput(backend, [member.rank, cols]) };
+    const back: Term = { ...low, w: a, form: 'nn' };
+    if (loraInput !== undefined) return [da, { terms: [back], y: wasmOutput(backend, [tokens, cols]) }];
+    if (withX) terms.push(back);
+    return [da];
   });
-  return [...dx, ...own];
+  const dx: Product[] = withX ? [{ terms, y: wasmOutput(backend, [tokens, cols]) }] : [];
+  wasmProducts(backend, dx);
+  wasmProducts(backend, own);
+  return [...dx, ...own].map(({ y }) => y);
 };
 
-function weightOf(own: Tensors, { quantized }: MemberAttrs): GemmPart['w'] {
+/** The columns of xa or dyb that are a member's. */
+function columnsOf(all: TensorInfo, { firstColumn, rank }: MemberAttrs): Pick<Term, 'x' | 'first' | 'columns'> {
+  return { x: all, first: firstColumn, columns: rank };
+}
+
+function weightOf(own: Tensors, { quantized }: MemberAttrs): Term['w'] {
   if (own['w'] !== undefined) return own['w'];
   if (quantized === undefined) throw new Error('a linear layer without a weight');
   return { inputs: weightTensors(own as Record<string, TensorInfo>), attrs: quantized };
