@@ -4,14 +4,10 @@ import type { Baseline, FailedRun, FinishedRun } from '../../ablation/result.js'
 import type { AblationCallbacks, AblationRequest, AblationState } from '../../ablation/request.js';
 import { runAblation } from '../../ablation/runner.js';
 import type { AblationRun } from '../../ablation/runs.js';
-import { ConfigError } from '../../errors.js';
-import type { RunInputs } from '../../resume/inputs.js';
-import { hashRequest, withTokenizer } from '../../run/load.js';
-import { inputsKeyOf } from '../../run/options.js';
 import type { EvaluationFiles } from '../ablation-evaluation.js';
-import { formatBytes } from '../format.js';
 import { connect, connectionOptions, loadBullmq, shownUrl } from './connection.js';
-import { jobId, KEPT_SECONDS, QUEUE, type JobProgress, type JobResult, type RunJob } from './job.js';
+import { describeJobs } from './describe-jobs.js';
+import { KEPT_SECONDS, QUEUE, type JobProgress, type JobResult, type RunJob } from './job.js';
 import { FileSender } from './sent-files.js';
 import { readFiles, readLog, readResult } from './store.js';
 
@@ -22,8 +18,6 @@ interface QueueRequest {
 
 /** How often the queue is asked, in milliseconds. */
 const POLL_MS = 500;
-/** A job without its files has a few thousand. */
-const MOST_JOB_BYTES = 2 ** 20;
 
 /**
  * What `runAblation` does, with the runs made by workers: puts those that are not finished into the queue, and each into its folder when
@@ -56,28 +50,6 @@ export async function collectAblation(request: AblationRequest, { url, evaluatio
     await queue.close();
     redis.disconnect();
   }
-}
-
-/** Each run with the hashes of what it is made of, by the name of its job. */
-async function describeJobs(runs: readonly AblationRun[], { open, host, evaluation: measured }: AblationRequest, evaluation: EvaluationFiles, sender: FileSender): Promise<Map<string, RunJob>> {
-  const hashes = new Map<string, RunInputs['files']>();
-  const jobs = new Map<string, RunJob>();
-  for (const run of runs) {
-    const key = inputsKeyOf(run.config);
-    const files = hashes.get(key) ?? (await hashRequest(await withTokenizer({ config: run.config, host, ...(await open(run)) })));
-    hashes.set(key, files);
-    const { tasks, tasksData, retain } = evaluation;
-    const job = { run, evaluation: { tasks, tasksData, retain, hash: measured?.hash ?? '' }, files, sent: await sender.send(run, evaluation) };
-    requireSmall(job);
-    jobs.set(jobId(job), job);
-  }
-  return jobs;
-}
-
-/** @throws ConfigError for a job that no queue should hold: files go beside it. */
-function requireSmall(job: RunJob): void {
-  const { length } = JSON.stringify(job);
-  if (length > MOST_JOB_BYTES) throw new ConfigError(`run ${job.run.id} is too big for a queue: its settings and the list of its files take ${formatBytes(length)}, and at most ${formatBytes(MOST_JOB_BYTES)} go there; chat templates and prompts in the config are most of it`);
 }
 
 class Collector {
