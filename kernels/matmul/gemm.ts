@@ -76,7 +76,7 @@ export function wasmProducts(backend: unknown, products: readonly Product[]): vo
   const { n } = shapes[0] as Sizes;
   const cost = sized.reduce((sum, { sizes }) => sum + sizes.reduce((part, s) => part + s.inner * s.m * (s.n * PRODUCT_NS + VALUE_NS), 0), 0);
   const terms = sized.reduce((sum, { sizes }) => sum + sizes.length, 0);
-  const { scratchBytes } = wasmExports<{ scratchBytes(): number }>(backend, wasmSource);
+  const module = wasmExports<{ scratchBytes(): number }>(backend, wasmSource);
   withWasmScratch(backend, RESULT_BYTES * sized.length + TERM_BYTES * terms, (table) => {
     const view = new DataView(wasmMemory(backend).buffer);
     let term = table + RESULT_BYTES * sized.length;
@@ -97,7 +97,7 @@ export function wasmProducts(backend: unknown, products: readonly Product[]): vo
     // A range of columns packs, or decodes, what it needs of the right operands and nobody else does.
     const byRows = panels < PANELS_OF_THREAD * threadCount(backend) && n > COLUMNS_OF_TILE * panels && shapes.every((shape) => shape.n === n);
     const [count, align, fewest] = byRows ? [n, ROWS_OF_TILE, FEWEST_ROWS] : [panels, 1, FEWEST_PANELS];
-    parallelFor(backend, wasmSource, 'products', [table, sized.length, byRows ? 0 : 1], { count, cost: cost / count, align, fewest, scratchBytes: scratchBytes() });
+    parallelFor(backend, wasmSource, 'products', [table, sized.length, byRows ? 0 : 1], { count, cost: cost / count, align, fewest, scratchBytes: module.scratchBytes() });
   });
 }
 
