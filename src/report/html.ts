@@ -20,8 +20,14 @@ table { border-collapse: collapse; font-size: .875rem }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--faint); text-align: left; vertical-align: top; font-weight: 400; overflow-wrap: anywhere; white-space: pre-wrap; min-width: 4.5rem }
 thead th { font-weight: 600; overflow-wrap: normal }
 td.number, thead th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+tbody th:not(.long) { overflow-wrap: normal; white-space: nowrap }
+td.long, th.long { min-width: 15rem }
 pre { overflow-x: auto; padding: .8rem 1rem; border: 1px solid var(--faint); border-radius: .4rem; font: .8125rem/1.45 ui-monospace, monospace }
 footer { margin-top: 3rem; font-size: .85rem }
+@media screen and (max-width: 40rem) {
+  .plots figure { overflow-x: auto }
+  .plots svg[width="720"] { max-width: none; width: 36rem }
+}
 @media print {
   body { max-width: none; padding: 0; font-size: 11pt }
   nav, figcaption a { display: none }
@@ -29,7 +35,11 @@ footer { margin-top: 3rem; font-size: .85rem }
   h2 { break-after: avoid }
   .scroll, pre { overflow: visible }
   pre { white-space: pre-wrap; overflow-wrap: anywhere }
-  table { font-size: 9pt }
+  table { font-size: 8pt }
+  th, td { min-width: 0; padding: .2rem .35rem }
+  tbody th:not(.long) { white-space: normal }
+  td.long, th.long { min-width: 30% }
+  td.number, thead th.number { white-space: normal }
 }`;
 
 /** The report as one file that needs nothing else: no script, no font, nothing of the network. */
@@ -81,11 +91,19 @@ function figure(plot: PlotBlock): string {
   return `<figure${width > 560 ? ' class="wide"' : ''}><figcaption>${escape(plot.title)} <a href="${plotPath(plot)}">SVG</a></figcaption>\n${plot.svg}\n</figure>`;
 }
 
+/** Characters of a cell that should have some width for them. */
+const LONG_TEXT = 60;
+
+/** As text: with a deviation, or with an interval. */
+const NUMBER = /^-?[\d.,e+-]+(?: ± [\d.,e+-]+| \[[^\]]+\])?$/;
+
 function table({ caption, columns, rows }: TableBlock): string {
-  const numeric = columns.map((_, i) => i > 0 && rows.every((row) => row[i] === undefined || typeof row[i] === 'number'));
-  const attribute = (i: number): string => (numeric[i] === true ? ' class="number"' : '');
+  const numeric = columns.map((_, i) => i > 0 && rows.every((row) => row[i] === undefined || typeof row[i] === 'number' || NUMBER.test(String(row[i]))));
+  const long = columns.map((_, i) => rows.some((row) => shown(row[i]).length > LONG_TEXT));
+  const attribute = (i: number): string => (numeric[i] === true ? ' class="number"' : long[i] === true ? ' class="long"' : '');
   const head = columns.map((name, i) => `<th scope="col"${attribute(i)}>${escape(name)}</th>`).join('');
-  const body = rows.map((row) => `<tr>${row.map((cell, i) => (i === 0 ? `<th scope="row">${escape(shown(cell))}</th>` : `<td${attribute(i)}>${escape(shown(cell))}</td>`)).join('')}</tr>`);
+  const cell = (text: string, i: number): string => (i === 0 ? `<th scope="row"${attribute(i)}>${text}</th>` : `<td${attribute(i)}>${text}</td>`);
+  const body = rows.map((row) => `<tr>${row.map((value, i) => cell(escape(shown(value)), i)).join('')}</tr>`);
   // A region that scrolls can be reached with the keyboard.
   return `<div class="scroll" role="region" tabindex="0" aria-label="${escape(caption)}"><table>\n<caption>${escape(caption)}</caption>\n<thead><tr>${head}</tr></thead>\n<tbody>\n${body.join('\n')}\n</tbody>\n</table></div>`;
 }

@@ -20,6 +20,8 @@ export interface AblationInputs {
   readonly kind: 'ablation';
   readonly ablation: AblationInput;
   readonly subspace: SubspaceInput | undefined;
+  /** training_record.json by run, of the runs whose folders are there. */
+  readonly records: Readonly<Record<string, RecordInput>>;
 }
 
 /** A folder that `eval --output` wrote. */
@@ -37,7 +39,13 @@ export type ReportInputs = TrainInputs | AblationInputs | EvalInputs;
 export async function readInputs(directory: Directory): Promise<ReportInputs> {
   const files = await directory.list();
   if (files.includes('ablation.json')) {
-    return { kind: 'ablation', ablation: await readAs(directory, 'ablation.json', ablationSchema), subspace: await readIfThere(directory, 'subspace.json', subspaceSchema) };
+    const ablation = await readAs(directory, 'ablation.json', ablationSchema);
+    const records: Record<string, RecordInput> = {};
+    for (const { id } of ablation.runs) {
+      const record = await readIfThere(directory, `runs/${id}/training_record.json`, recordSchema);
+      if (record !== undefined) records[id] = record;
+    }
+    return { kind: 'ablation', ablation, subspace: await readIfThere(directory, 'subspace.json', subspaceSchema), records };
   }
   if (files.includes('eval.json')) return { kind: 'eval', eval: await readAs(directory, 'eval.json', evalSchema) };
   if (files.includes('metrics.jsonl')) return readTraining(directory);

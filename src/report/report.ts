@@ -9,7 +9,7 @@ import { standalone } from './plots/theme.js';
 import { readInputs, type ReportInputs } from './read.js';
 import { ablationReport } from './sections/ablation.js';
 import { evaluationReport } from './sections/evaluation.js';
-import type { AnswerSample } from './sections/samples.js';
+import { recordedSamples } from './sections/samples.js';
 import { trainingReport } from './sections/training.js';
 
 export type { AnswerSample } from './sections/samples.js';
@@ -37,15 +37,12 @@ export async function makeReport(directory: Directory, options: ReportOptions = 
   };
 }
 
-function composeReport(inputs: ReportInputs, canvas: Canvas, { decode }: ReportOptions): Report {
+function composeReport(inputs: ReportInputs, canvas: Canvas, { decode = (ids) => ids.join(' ') }: ReportOptions): Report {
   switch (inputs.kind) {
-    case 'train': {
-      const text = decode ?? ((ids: readonly number[]): string => ids.join(' '));
-      const samples = (inputs.record?.replays ?? []).map(({ prompt, tokens }): AnswerSample => ({ prompt: text(prompt), answers: { answer: text(tokens) } }));
-      return trainingReport(inputs, canvas, samples);
-    }
+    case 'train':
+      return trainingReport(inputs, canvas, recordedSamples({ answer: inputs.record }, decode));
     case 'ablation':
-      return ablationReport(inputs, canvas);
+      return ablationReport(inputs, canvas, (records) => recordedSamples(records, decode));
     case 'eval':
       return evaluationReport(inputs, canvas);
   }

@@ -1,4 +1,4 @@
-import { join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { ConfigError } from '../../errors.js';
 import { isDirectory, localDirectory, writeFileAtomic } from '../../node.js';
 import { makeReport } from '../../report/report.js';
@@ -13,7 +13,9 @@ export interface ReportFlags {
 export async function runReport(folder: string, { output = folder }: ReportFlags): Promise<void> {
   if (!(await isDirectory(folder))) throw new ConfigError(`${folder}: no such folder`);
   const directory = localDirectory(folder);
-  const tokenizer = await loadTokenizer(directory);
+  // An ablation has one in the folder of each run.
+  const [path] = (await directory.list()).filter((file) => basename(file) === 'tokenizer.json');
+  const tokenizer = path === undefined ? undefined : await loadTokenizer(localDirectory(join(folder, dirname(path))));
   const files = await makeReport(directory, tokenizer === undefined ? {} : { decode: (ids) => tokenizer.decode([...ids]) });
   for (const [name, content] of Object.entries(files)) await writeFileAtomic(join(output, name), content);
   process.stdout.write(`${resolve(output, 'report.html')}\n`);

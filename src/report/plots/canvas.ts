@@ -40,7 +40,7 @@ export function textWidth(text: string): number {
   return [...text].length * CHARACTER;
 }
 
-/** Draws marks, with a legend above them where there is more than one series. */
+/** Draws marks, with a legend between them and the name of the vertical axis where there is more than one series. */
 export function draw({ Plot, document }: Canvas, naming: Naming, options: PlotLibrary.PlotOptions, keys: readonly Key[] = []): PlotBlock {
   const width = options.width ?? WIDTH;
   const places = keys.length < 2 ? [] : layOut(keys, width);
@@ -55,7 +55,7 @@ export function draw({ Plot, document }: Canvas, naming: Naming, options: PlotLi
     height: (options.height ?? 320) + legendHeight,
     style: { fontSize: `${FONT_SIZE}px`, overflow: 'visible' },
   }) as unknown as Element;
-  for (const { key, x, row } of places) svg.append(drawKey({ Plot, document }, key, x, 12 + row * LEGEND_ROW));
+  for (const { key, x, row } of places) svg.append(drawKey({ Plot, document }, key, x, 30 + row * LEGEND_ROW));
   describe(document, svg, naming);
   return { type: 'plot', ...naming, svg: svg.outerHTML };
 }

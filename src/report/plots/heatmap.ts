@@ -12,6 +12,8 @@ export interface HeatMap extends Naming {
 const WRITTEN = 10;
 const STEPS = 24;
 const SIDE = 380;
+/** So that the name of an axis fits beside a single row. */
+const LEAST_HEIGHT = 96;
 
 /** A matrix in the colours of cividis, which look the same to those who do not tell red from green. */
 export function heatMap(canvas: Canvas, { x, y, values, ...naming }: HeatMap): PlotBlock | undefined {
@@ -20,6 +22,7 @@ export function heatMap(canvas: Canvas, { x, y, values, ...naming }: HeatMap): P
   if (cells.length === 0) return undefined;
   const [height, width] = [values.length, Math.max(...values.map((row) => row.length))];
   const cell = SIDE / Math.max(width, height, 4);
+  const tall = Math.max(cell, LEAST_HEIGHT / height);
   const [left, right] = [58, 84];
   const plotWidth = Math.max(left + right + cell * width, 300);
   const every = (count: number): number[] => Array.from({ length: count }, (_, k) => k + 1).filter((k) => count <= 16 || k === 1 || k % Math.ceil(count / 8) === 0);
@@ -28,7 +31,7 @@ export function heatMap(canvas: Canvas, { x, y, values, ...naming }: HeatMap): P
     naming,
     {
       width: plotWidth,
-      height: 72 + cell * height,
+      height: 72 + tall * height,
       marginLeft: left,
       marginRight: plotWidth - left - cell * width,
       padding: 0,
@@ -41,7 +44,7 @@ export function heatMap(canvas: Canvas, { x, y, values, ...naming }: HeatMap): P
       ],
     },
   );
-  return { ...plot, svg: plot.svg.replace(/<\/svg>$/, `${ramp(canvas, left + cell * width + 22, 30, cell * height, document).outerHTML}</svg>`) };
+  return { ...plot, svg: plot.svg.replace(/<\/svg>$/, `${ramp(canvas, left + cell * width + 22, 30, tall * height, document).outerHTML}</svg>`) };
 }
 
 /** What the colours mean, from 1 at the top to 0. */

@@ -56,7 +56,7 @@ export function lineChart(canvas: Canvas, { x, y, log = false, zero = false, ser
       marginLeft: 64,
       grid: true,
       x: { label: x, labelAnchor: 'center', labelArrow: 'none', labelOffset: 38, ...wholeTicks(usable.flatMap((s) => s.lines.flat().map(([a]) => a))) },
-      y: { label: y, labelArrow: 'none', nice: true, ...(log ? { type: 'log' as const, ticks: 5, tickFormat: logTicks(values) } : { ticks: 6, tickFormat: numberTicks(values) }), ...(zero && !log ? { zero: true } : {}) },
+      y: { label: y, labelArrow: 'none', nice: true, ...(log ? { type: 'log' as const, ...logTicks(values) } : { ticks: 6, tickFormat: numberTicks(values) }), ...(zero && !log ? { zero: true } : {}) },
       marks,
     },
     usable.map(({ name, marked = false, lines }, i) => ({ name, style: seriesStyle(i), line: true, symbol: marked || lines.every((line) => line.length === 1) })),
@@ -84,13 +84,12 @@ export function numberTicks(values: readonly number[]): (value: number) => strin
   return (value) => value.toLocaleString('en', { maximumSignificantDigits: 6 });
 }
 
-/** Of a logarithmic axis only every power of ten has a number, or 1, 2 and 5 times it where there are few. */
-function logTicks(values: readonly number[]): (value: number) => string {
-  const decades = Math.log10(Math.max(...values) / Math.min(...values));
-  const heads = decades > 2.5 ? [1] : decades > 1 ? [1, 2, 5] : [1, 2, 3, 4, 5, 6, 7, 8, 9];
-  return (value) => {
-    const head = value / 10 ** Math.floor(Math.log10(value) + 1e-9);
-    if (decades > 0.35 && !heads.some((h) => Math.abs(h - head) < 1e-6)) return '';
-    return Math.abs(value) < 1e-3 ? Number(value.toPrecision(2)).toExponential() : String(Number(value.toPrecision(3)));
-  };
+/** Of a logarithmic axis every power of ten, or 1, 2 and 5 times it where there are few, or evenly spread numbers within one. */
+function logTicks(values: readonly number[]): { ticks: number[] | number; tickFormat: (value: number) => string } {
+  const [low, high] = [Math.log10(Math.min(...values)), Math.log10(Math.max(...values))];
+  const tickFormat = (value: number): string => (Math.abs(value) < 1e-3 ? Number(value.toPrecision(2)).toExponential() : String(Number(value.toPrecision(3))));
+  if (high - low < 1) return { ticks: 5, tickFormat };
+  const heads = high - low > 2.5 ? [1] : [1, 2, 5];
+  const decades = Array.from({ length: Math.ceil(high) - Math.floor(low) + 1 }, (_, i) => Math.floor(low) + i);
+  return { ticks: decades.flatMap((decade) => heads.map((head) => head * 10 ** decade)), tickFormat };
 }

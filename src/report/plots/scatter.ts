@@ -45,7 +45,7 @@ export function scatterChart(canvas: Canvas, { x, y, zeroX = true, series, ...na
           const { color, symbol } = seriesStyle(i);
           return Plot.dot(points, { x: 'x', y: 'y', fill: color, symbol, r: 5, title: (p: ScatterPoint) => `${p.label}: ${x} ${Number(p.x.toPrecision(4))}, ${y} ${Number(p.y.toPrecision(4))}` });
         }),
-        ...labels.map(({ point, dx, dy, anchor }) => Plot.text([point], { x: 'x', y: 'y', text: 'label', dx, dy, textAnchor: anchor })),
+        ...labels.map(({ point, dx, dy, anchor }) => Plot.text([point], { x: 'x', y: 'y', text: 'label', dx, dy, textAnchor: anchor, fill: 'currentColor', stroke: 'var(--plot-background)', strokeWidth: 4 })),
       ],
     },
     usable.map(({ name }, i) => ({ name, style: seriesStyle(i), line: false, symbol: true })),

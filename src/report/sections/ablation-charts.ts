@@ -50,11 +50,11 @@ export function tradeCharts(canvas: Canvas, runs: readonly Run[], { baselines }:
   const [base, ...others] = Object.values(baselines);
   const retained = new Set(runs.flatMap((run) => Object.keys(run.forgetting)));
   const gained = others.length > 0 ? [] : Object.keys(base ?? {}).filter((metric) => !retained.has(metric));
-  const measures: (readonly [axis: string, name: string, Measure])[] =
+  const measures: (readonly [axis: string, gain: string, Measure])[] =
     gained.length === 0
-      ? [['validation loss (lower is better)', 'loss', (run) => run.validation_loss]]
-      : gained.map((metric) => [`change of ${metric} against the base`, fileName(metric), (run) => difference(run.metrics[metric], base?.[metric])] as const);
-  return measures.map(([x, name, measure]) => {
+      ? [['validation loss (lower is better)', 'validation loss', (run) => run.validation_loss]]
+      : gained.map((metric) => [`change of ${metric} against the base`, `gain in ${metric}`, (run) => difference(run.metrics[metric], base?.[metric])] as const);
+  return measures.map(([x, gain, measure]) => {
     const series = familiesOf(runs).map((family) => ({
       name: family.name,
       points: settingsOf(family.runs).flatMap(({ runs: own }) => {
@@ -66,7 +66,7 @@ export function tradeCharts(canvas: Canvas, runs: readonly Run[], { baselines }:
       }),
     }));
     const words = series.flatMap((s) => s.points.map((p) => `${p.label}: ${Number(p.x.toPrecision(4))}, ${Number(p.y.toPrecision(3))}`)).join('; ');
-    return scatterChart(canvas, { name: `forgetting-${name}`, title: `Forgetting against ${gained.length === 0 ? 'validation loss' : `gain in ${name}`}`, description: `Each setting, means over seeds: ${x}, then forgetting. ${words}.`, x, y: 'forgetting', zeroX: gained.length > 0, series });
+    return scatterChart(canvas, { name: `forgetting-${fileName(gain.replace('gain in ', ''))}`, title: `Forgetting against ${gain}`, description: `Each setting, means over seeds: ${x}, then forgetting. ${words}.`, x, y: 'forgetting', zeroX: gained.length > 0, series });
   });
 }
 
@@ -80,9 +80,16 @@ export function courseCharts(canvas: Canvas, runs: readonly Run[]): Plots {
   return [
     lineChart(canvas, { name: 'training-losses', title: 'Training loss', description: description('Training loss'), x: 'step', y: 'loss (nats a token)', series: column('loss') }),
     lineChart(canvas, { name: 'validation-losses', title: 'Validation loss', description: description('Validation loss'), x: 'step', y: 'loss (nats a token)', series: series((run) => run.validation.map(({ step, eval_loss: loss }) => [step, loss] as const)).map((s) => ({ ...s, marked: true })) }),
-    lineChart(canvas, { name: 'learning-rates', title: 'Learning rate', description: description('Learning rate'), x: 'step', y: 'learning rate', zero: true, series: column('learning_rate') }),
+    lineChart(canvas, { name: 'learning-rates', title: 'Learning rate', description: description('Learning rate'), x: 'step', y: 'learning rate', zero: true, series: oneWhereSame(column('learning_rate')) }),
     lineChart(canvas, { name: 'gradient-norms', title: 'Gradient norm', description: description('Gradient norm before clipping'), x: 'step', y: 'global norm before clipping', zero: true, series: column('grad_norm') }),
   ];
+}
+
+/** Runs of one schedule would lie on top of each other. */
+function oneWhereSame<T extends { readonly lines: readonly unknown[] }>(series: readonly T[]): (T | { name: string; lines: T['lines'] })[] {
+  const [first, ...rest] = series.flatMap(({ lines }) => lines);
+  const text = JSON.stringify(first);
+  return first !== undefined && rest.every((line) => JSON.stringify(line) === text) ? [{ name: 'all runs', lines: [first] as T['lines'] }] : [...series];
 }
 
 function finite(value: number | null | undefined): number[] {

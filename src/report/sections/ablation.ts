@@ -1,24 +1,29 @@
 import { stringify } from 'yaml';
 import { section, type Cell, type Report, type Row, type TableBlock, type TextBlock } from '../document.js';
-import type { AblationInput } from '../inputs.js';
+import type { AblationInput, RecordInput } from '../inputs.js';
 import type { Canvas } from '../plots/canvas.js';
 import { meanAndDeviation } from '../plots/ranks.js';
 import { asRecord, type AblationInputs } from '../read.js';
 import { aboutSections } from './about.js';
 import { courseCharts, memoryCharts, scoreCharts, tradeCharts } from './ablation-charts.js';
 import { nameOf } from './training.js';
-import { runsOf, settingsOf, type Run } from './runs.js';
+import { commonSettings, runsOf, settingsOf, settingsText, type Run } from './runs.js';
+import { samplesTable, type AnswerSample } from './samples.js';
 import { similaritySection, spectraSection } from './subspace.js';
 
 /** The report of many runs that differ in some settings. */
-export function ablationReport({ ablation, subspace }: AblationInputs, canvas: Canvas): Report {
+export function ablationReport({ ablation, subspace, records }: AblationInputs, canvas: Canvas, answersOf: (records: Readonly<Record<string, RecordInput | undefined>>) => readonly AnswerSample[]): Report {
   const runs = runsOf(ablation);
+  // Of each setting one run speaks.
+  const samples = answersOf(Object.fromEntries(settingsOf(runs).map(({ name, runs: [first] }) => [name, records[(first as Run).id]])));
+  const devices = [...new Set(Object.values(records).flatMap(({ device }) => device ?? []))];
   const shared = commonConfig(runs);
+  const common = settingsText(commonSettings(runs));
   const base = nameOf(shared['model']);
-  const versions: Record<string, string> = ablation.version === undefined ? {} : { lowrank: ablation.version };
+  const versions: Record<string, string> = { ...(ablation.version === undefined ? {} : { lowrank: ablation.version }), ...Object.values(records)[0]?.versions, ...(devices.length === 0 ? {} : { device: devices.join('; ') }) };
   return {
     title: `Ablation on ${base}`,
-    lead: [`${runs.length} runs of ${settingsOf(runs).length} settings on ${base}${[...new Set(runs.flatMap(({ backend }) => backend ?? []))].map((name) => `, ${name}`).join('')}. ± is one standard deviation between seeds.`, ...ablation.summary.text],
+    lead: [`${runs.length} runs of ${settingsOf(runs).length} settings on ${base}${[...new Set(runs.flatMap(({ backend }) => backend ?? []))].map((name) => `, ${name}`).join('')}. ${common === '' ? '' : `All have ${common}. `}± is one standard deviation between seeds.`, ...ablation.summary.text],
     sections: [
       ...section('Results', resultsTable(runs), baselineTable(ablation), ...unfinished(ablation)),
       ...section('Score against rank', ...scoreCharts(canvas, runs)),
@@ -27,10 +32,11 @@ export function ablationReport({ ablation, subspace }: AblationInputs, canvas: C
       ...section('Courses of the runs', ...courseCharts(canvas, runs)),
       ...similaritySection(canvas, subspace),
       ...spectraSection(canvas, subspace, runs),
+      ...section('Sample outputs', samplesTable('Answers to prompts of the data, as recorded after training; the first seed of each setting', samples)),
       ...aboutSections({ config: stringify({ shared, runs: runs.map(({ id, settings, seed }) => ({ id, seed, settings })) }), versions }),
     ],
     rows: runs.map(rowOf),
-    data: { kind: 'ablation', ...ablation, subspace: subspace ?? null, config: shared, versions },
+    data: { kind: 'ablation', ...ablation, subspace: subspace ?? null, config: shared, versions, samples },
   };
 }
 
@@ -55,30 +61,39 @@ function resultsTable(runs: readonly Run[]): TableBlock | undefined {
   return {
     type: 'table',
     caption: 'A row a setting; means over its seeds',
-    columns: ['setting', 'seeds', 'validation loss', ...metrics, ...forgotten.map((name) => `forgetting: ${name}`), 'trainable parameters', 'adapter bytes', 'peak memory (MiB)', 'tokens/s'],
+    columns: ['setting', 'seeds', 'validation loss', ...metrics, ...forgotten.map((name) => `forgetting: ${name}`), 'trainable parameters', 'adapter (MiB)', 'peak memory (MiB)', 'tokens/s'],
     rows: settingsOf(runs).map(({ name, runs: own }): Cell[] => {
       const mean = (of: (run: Run) => number | null | undefined): number | undefined => {
         const values = numbersOf(own.map(of));
         return values.length === 0 ? undefined : meanAndDeviation(values).mean;
       };
-      const peak = mean((run) => run.peak_memory_bytes);
       return [
         ...[name, own.length, spreadOf(own.map((run) => run.validation_loss))],
         ...metrics.map((metric) => spreadOf(own.map((run) => run.metrics[metric]))),
         ...forgotten.map((metric) => spreadOf(own.map((run) => run.forgetting[metric]))),
-        ...[mean((run) => run.trainable_parameters), mean((run) => run.adapter_bytes)],
-        ...[peak === undefined ? undefined : Number((peak / 2 ** 20).toFixed(1)), mean((run) => run.tokensPerSecond)],
+        ...[mean((run) => run.trainable_parameters), mebibytes(mean((run) => run.adapter_bytes))],
+        ...[mebibytes(mean((run) => run.peak_memory_bytes)), whole(mean((run) => run.tokensPerSecond))],
       ];
     }),
   };
 }
 
-/** A mean, with the deviation where there is one. */
+/** A mean, with the deviation where there is one, and no more decimals than that has two digits. */
 function spreadOf(given: readonly (number | null | undefined)[]): Cell {
   const values = numbersOf(given);
   if (values.length === 0) return undefined;
   const { mean, sd } = meanAndDeviation(values);
-  return values.length === 1 ? Number(mean.toPrecision(5)) : `${mean.toFixed(4)} ± ${sd.toFixed(4)}`;
+  if (sd === 0) return Number(mean.toPrecision(4));
+  const decimals = Math.min(6, Math.max(0, 1 - Math.floor(Math.log10(sd))));
+  return `${mean.toFixed(decimals)} ± ${sd.toFixed(decimals)}`;
+}
+
+function whole(value: number | undefined): number | undefined {
+  return value === undefined ? undefined : Math.round(value);
+}
+
+function mebibytes(bytes: number | undefined): number | undefined {
+  return bytes === undefined ? undefined : Number((bytes / 2 ** 20).toPrecision(3));
 }
 
 function numbersOf(values: readonly (number | null | undefined)[]): number[] {

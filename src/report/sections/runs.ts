@@ -5,7 +5,7 @@ import { asRecord } from '../read.js';
 export interface Run extends RunInput {
   /** Of LoRA; undefined for another method. */
   readonly rank: number | undefined;
-  /** Its settings but for the rank, in words; empty where runs differ in rank alone. */
+  /** What runs differ in but for the rank, in words; empty where it is the rank alone. */
   readonly family: string;
   readonly tokensPerSecond: number | undefined;
   readonly seconds: number | undefined;
@@ -18,17 +18,32 @@ export interface Family {
 }
 
 export function runsOf({ runs, timings }: AblationInput): Run[] {
+  const common = new Set(Object.keys(commonSettings(runs)));
   return runs.map((run) => {
     const { method = 'lora', r } = asRecord(run.config['adapter']);
-    const rest = Object.entries(run.settings).filter(([name]) => name !== 'r');
+    const rest = Object.entries(run.settings).filter(([name]) => name !== 'r' && !common.has(name));
     return {
       ...run,
       rank: method === 'lora' && typeof r === 'number' ? r : undefined,
-      family: rest.map(([name, value]) => `${name}=${valueText(value)}`).join(', '),
+      family: settingsText(Object.fromEntries(rest)),
       tokensPerSecond: timings[run.id]?.tokens_per_second,
       seconds: timings[run.id]?.seconds,
     };
   });
+}
+
+/** What is the same in all runs of several. */
+export function commonSettings(runs: readonly Pick<RunInput, 'settings'>[]): Record<string, unknown> {
+  const [first, ...rest] = runs.map(({ settings }) => settings);
+  if (first === undefined || rest.length === 0) return {};
+  return Object.fromEntries(Object.entries(first).filter(([name, value]) => rest.every((other) => JSON.stringify(other[name]) === JSON.stringify(value))));
+}
+
+/** Settings as `name=value`. */
+export function settingsText(settings: Readonly<Record<string, unknown>>): string {
+  return Object.entries(settings)
+    .map(([name, value]) => `${name}=${valueText(value)}`)
+    .join(', ');
 }
 
 export function familiesOf(runs: readonly Run[]): Family[] {

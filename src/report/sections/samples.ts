@@ -1,4 +1,5 @@
 import type { TableBlock } from '../document.js';
+import type { RecordInput } from '../inputs.js';
 
 /** A prompt with what one or several models say to it. */
 export interface AnswerSample {
@@ -7,9 +8,28 @@ export interface AnswerSample {
   readonly answers: Readonly<Record<string, string>>;
 }
 
-/** Prompts beside the answers, a column a model. */
+/** Models whose answers stand in columns; those of more stand under each other. */
+const MOST_COLUMNS = 3;
+
+/** Prompts beside the answers. */
 export function samplesTable(caption: string, samples: readonly AnswerSample[]): TableBlock | undefined {
   if (samples.length === 0) return undefined;
   const models = [...new Set(samples.flatMap(({ answers }) => Object.keys(answers)))];
-  return { type: 'table', caption, columns: ['prompt', ...models], rows: samples.map(({ prompt, answers }) => [prompt, ...models.map((model) => answers[model])]) };
+  if (models.length <= MOST_COLUMNS) {
+    return { type: 'table', caption, columns: ['prompt', ...models], rows: samples.map(({ prompt, answers }) => [prompt, ...models.map((model) => answers[model])]) };
+  }
+  const rows = samples.flatMap(({ prompt, answers }) => models.filter((model) => answers[model] !== undefined).map((model, i) => [i === 0 ? prompt : '', model, answers[model]]));
+  return { type: 'table', caption, columns: ['prompt', 'model', 'answer'], rows };
+}
+
+/** What trained models said to prompts of their data right after training, by the name of the model; a prompt is shown once. */
+export function recordedSamples(records: Readonly<Record<string, RecordInput | undefined>>, decode: (ids: readonly number[]) => string): AnswerSample[] {
+  const byPrompt = new Map<string, Record<string, string>>();
+  for (const [model, record] of Object.entries(records)) {
+    for (const { prompt, tokens } of record?.replays ?? []) {
+      const text = decode(prompt);
+      byPrompt.set(text, { ...byPrompt.get(text), [model]: decode(tokens) });
+    }
+  }
+  return [...byPrompt].map(([prompt, answers]) => ({ prompt, answers }));
 }
