@@ -1,9 +1,9 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { lowrank } from '../support/cli.js';
-import { checkTrainRow } from '../support/train-row.js';
+import { checkTrainRow, stoppedWhen } from '../support/train-row.js';
 import { argumentsOf, CONTRADICTIONS, FACTORS, MAIN_FACTORS, trainRows, writeInputs, type Level } from '../support/train-options.js';
 
 let folder: string;
@@ -29,6 +29,19 @@ const rows = trainRows(sweep || 2, sweep > 0 ? {} : { factors: MAIN_FACTORS }).m
 describe('lowrank train', () => {
   it.each(rows)('ends, goes on to the same bytes, and can be used: $title', async ({ levels, i }) => {
     await checkTrainRow(folder, `row-${i}`, levels, i % 4);
+  });
+
+  it('loses nothing when it is stopped after its last step', async () => {
+    const levels: Level[] = [['save', 'no'], ['test', 'file'], ['early_stopping', 'one']];
+    const argsOf = (name: string): string[] => argumentsOf(folder, name, levels);
+    const resultOf = (name: string): Promise<Buffer> => readFile(join(folder, name, 'adapter_model.safetensors'));
+    expect(await lowrank('train', ...argsOf('whole'))).toMatchObject({ status: 0 });
+    const { status, stderr } = await stoppedWhen((text) => text.startsWith('test loss '), argsOf('stopped'));
+    expect(status, stderr).toBe(143);
+    expect(stderr).toMatch(/stopped at step (\d+) of \d+; .*checkpoint-\1 is whole; go on with: lowrank train/);
+    const rest = await lowrank('train', ...argsOf('stopped'), '--resume');
+    expect(rest.status, rest.stderr).toBe(0);
+    expect(Buffer.compare(await resultOf('stopped'), await resultOf('whole'))).toBe(0);
   });
 
   it('refuses what does not go together, and names both, before anything is written', async () => {

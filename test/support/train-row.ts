@@ -20,7 +20,7 @@ export async function checkTrainRow(folder: string, name: string, levels: readon
   await checkUse(folder, out, levels, Object.keys(files));
   await rm(out, { recursive: true });
 
-  const stopped = await stoppedAfter(stopAfter, args);
+  const stopped = await stoppedWhen(afterLines(stopAfter), args);
   if (stopped.status !== 0) {
     expect(stopped.status, stopped.stderr).toBe(143);
     const rest = await lowrank('train', ...args, '--resume');
@@ -52,12 +52,19 @@ async function checkUse(folder: string, out: string, levels: readonly Level[], f
   }
 }
 
-/** The run gets a signal after so many lines since its first step; status 0 where there are fewer. */
-async function stoppedAfter(lines: number, args: readonly string[]): Promise<Outcome> {
+/** True at the line that comes so many after that of the first step. */
+function afterLines(lines: number): (text: string) => boolean {
   let begun = false;
   let left = lines;
-  return lowrankWatched((text) => {
+  return (text) => {
     begun ||= text.startsWith('step 1/');
-    if (begun && left-- === 0) process.listeners('SIGTERM').at(-1)?.('SIGTERM');
+    return begun && left-- === 0;
+  };
+}
+
+/** The run gets a signal at a line of its progress; status 0 where that does not come. */
+export function stoppedWhen(reached: (text: string) => boolean, args: readonly string[]): Promise<Outcome> {
+  return lowrankWatched((text) => {
+    if (reached(text)) process.listeners('SIGTERM').at(-1)?.('SIGTERM');
   }, 'train', ...args);
 }
