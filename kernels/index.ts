@@ -74,7 +74,7 @@ export { layerNorm } from './layer-norm/kernel.js';
 export { addRmsNorm, rmsNorm } from './rms-norm/kernel.js';
 export { linear, linears, type LinearOptions } from './linear/kernel.js';
 export type { LinearMember } from './linear/members.js';
-export { canBeFlat, flatLayout, FlatTensors, type FlatLayout } from './runtime/flat.js';
+export { canBeFlat, flatLayout, FlatTensors, MOST_FLAT_BYTES, type FlatLayout, type Gradients } from './runtime/flat.js';
 export { gpuCopy } from './runtime/gpu-views.js';
 export { replayAllowed, Replays, setReplay, type ReplayOptions, type StepInputs } from './runtime/replay/replays.js';
 export { matmul } from './matmul/kernel.js';

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { chunks, forEach, itemsPerDispatch } from '../runtime/each.js';
-import { FlatTensors } from '../runtime/flat.js';
+import { FlatTensors, type Gradients } from '../runtime/flat.js';
 import { runOp, type Op } from '../runtime/op.js';
 import { wasmExports, wasmOffset, wasmOutput } from '../runtime/wasm.js';
 import { gpuDispatch, gpuOutput, gpuRelease } from '../runtime/webgpu.js';
@@ -18,14 +18,13 @@ interface NormWasm {
  *
  * @param tensors any shapes, float32; none gives 0
  */
-export function globalNorm(tensors: readonly tf.Tensor[]): tf.Scalar {
-  if (tensors.length === 0) return tf.scalar(0);
-  const flat = FlatTensors.of(tensors);
-  if (flat !== undefined) {
-    const { shapes, firsts } = flat.layout;
+export function globalNorm(tensors: Gradients): tf.Scalar {
+  if (tensors instanceof FlatTensors) {
+    const { shapes, firsts } = tensors.layout;
     const counts = shapes.map((shape) => tf.util.sizeFromShape([...shape]));
-    return runOp(flatNormOp, { values: flat.flat, places: flat.places() }, { firsts: [...firsts], counts }) as tf.Scalar;
+    return runOp(flatNormOp, { values: tensors.flat, places: tensors.places() }, { firsts: [...firsts], counts }) as tf.Scalar;
   }
+  if (tensors.length === 0) return tf.scalar(0);
   return runOp(globalNormOp, Object.fromEntries(tensors.map((t, i) => [`t${i}`, t]))) as tf.Scalar;
 }
 

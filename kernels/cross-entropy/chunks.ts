@@ -2,7 +2,10 @@ import * as tf from '@tensorflow/tfjs-core';
 import { embedding } from '../embedding/kernel.js';
 import { softmaxLoss } from './softmax-loss.js';
 
-/** What a batch is supervised on, on the host: hidden row `rows[i]` is to predict token `labels[i]`. Rows are distinct. */
+/**
+ * What a batch is supervised on, on the host: hidden row `rows[i]` is to predict token `labels[i]`. Rows are distinct. Where both are −1
+ * there is nothing to predict: a loss of 0.
+ */
 export interface Targets {
   readonly rows: Int32Array;
   readonly labels: Int32Array;
@@ -13,7 +16,9 @@ export interface Targets {
 /** The `places` of rows among `tokens`. */
 export function placesOf(rows: Int32Array, tokens: number): Int32Array {
   const places = new Int32Array(tokens).fill(-1);
-  rows.forEach((row, i) => (places[row] = i));
+  rows.forEach((row, i) => {
+    if (row >= 0) places[row] = i;
+  });
   return places;
 }
 

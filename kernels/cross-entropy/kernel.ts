@@ -96,13 +96,15 @@ export function headChunkRows(vocab: number, chunkBytes = (targetBackend() === '
 }
 
 /**
+ * Entries of −1 and −1 count for nothing.
+ *
  * @param tokens rows of the hidden states
  * @throws Error when a row or a label is out of range
  */
 export function checkTargets({ rows, labels }: Targets, tokens: number, vocab: number): void {
   tf.util.assert(rows.length === labels.length, () => `cross-entropy: ${rows.length} rows but ${labels.length} labels`);
-  tf.util.assert(rows.every((row) => row >= 0 && row < tokens), () => `cross-entropy: a row is outside [0, ${tokens})`);
-  tf.util.assert(labels.every((label) => label >= 0 && label < vocab), () => `cross-entropy: a label is outside [0, ${vocab})`);
+  tf.util.assert(rows.every((row, i) => (row >= 0 && row < tokens) || (row === -1 && labels[i] === -1)), () => `cross-entropy: a row is outside [0, ${tokens})`);
+  tf.util.assert(labels.every((label, i) => (label >= 0 && label < vocab) || (label === -1 && rows[i] === -1)), () => `cross-entropy: a label is outside [0, ${vocab})`);
 }
 
 function checkInputs(hidden: tf.Tensor2D, [vocab, dim]: readonly [number, number], targets: Targets): void {

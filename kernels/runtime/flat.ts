@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { kernelMode } from './op.js';
 import { stateOf } from './gpu-cache.js';
-import { gpuCopy, gpuView, VIEW_ALIGN } from './gpu-views.js';
+import { gpuCopy, gpuStretch, gpuView, VIEW_ALIGN } from './gpu-views.js';
 
 /** Where tensors lie in one, in elements. */
 export interface FlatLayout {
@@ -11,7 +11,7 @@ export interface FlatLayout {
 }
 
 /** Tensors of more bytes than this are not put into one: little is gained, and moving them takes memory. */
-const MOST_BYTES = 128 * 2 ** 20;
+export const MOST_FLAT_BYTES = 128 * 2 ** 20;
 
 /** A layout of tensors of these shapes that puts them in the given order of their indices. */
 export function flatLayout(shapes: readonly (readonly number[])[], order: readonly number[] = shapes.map((_, i) => i)): FlatLayout {
@@ -26,17 +26,17 @@ export function flatLayout(shapes: readonly (readonly number[])[], order: readon
 
 /** Whether tensors can be views here: on webgpu, unless they are too large. */
 export function canBeFlat({ size }: FlatLayout): boolean {
-  return size > 0 && tf.getBackend() === 'webgpu' && kernelMode() === 'auto' && 4 * size <= Math.min(MOST_BYTES, stateOf(tf.backend()).bindingBytes);
+  return size > 0 && tf.getBackend() === 'webgpu' && kernelMode() === 'auto' && 4 * size <= Math.min(MOST_FLAT_BYTES, stateOf(tf.backend()).bindingBytes);
 }
 
-const flats = new WeakMap<readonly tf.Tensor[], FlatTensors>();
+/** Gradients, one a parameter: in tensors of their own, or in one. */
+export type Gradients = readonly tf.Tensor[] | FlatTensors;
 
 /** Tensors side by side in the memory of one, float32, zeros at first: what is done to all of them is done in one dispatch. Only on webgpu. */
 export class FlatTensors {
   /** All of them, with zeros in the gaps. */
   readonly flat: tf.Variable<tf.Rank.R1>;
-  /** One each, in the order of the layout's shapes. They live as long as this does. */
-  readonly views: readonly tf.Tensor[];
+  private readonly stretches: readonly tf.TensorInfo[];
   private readonly spans = new Map<number, tf.Variable>();
   private table: tf.Tensor2D | undefined;
 
@@ -44,18 +44,33 @@ export class FlatTensors {
     const zeros = tf.zeros<tf.Rank.R1>([layout.size]);
     this.flat = tf.variable(zeros);
     zeros.dispose();
-    this.views = layout.shapes.map((shape, i) => tf.keep(gpuView(tf.backend(), this.flat, layout.firsts[i] as number, shape)));
-    flats.set(this.views, this);
+    this.stretches = layout.shapes.map((shape, i) => gpuStretch(tf.backend(), this.flat, layout.firsts[i] as number, shape));
   }
 
-  /** The flat tensors that these are all the views of. */
-  static of(tensors: readonly tf.Tensor[]): FlatTensors | undefined {
-    return flats.get(tensors);
+  /** Takes over the values of tensors, all of them or, by their indices, some. */
+  take(tensors: readonly tf.Tensor[], indices: readonly number[] = tensors.map((_, i) => i)): void {
+    gpuCopy(tf.backend(), tensors.map((from, k) => ({ from, to: this.stretches[indices[k] as number] as tf.TensorInfo })));
   }
 
-  /** Takes over the values of tensors. */
-  take(tensors: readonly tf.Tensor[]): void {
-    gpuCopy(tf.backend(), tensors.map((from, i) => ({ from, to: this.views[i] as tf.Tensor })));
+  /** Values in the order of the layout's shapes. */
+  assign(values: readonly Float32Array[]): void {
+    const all = new Float32Array(this.layout.size);
+    values.forEach((one, i) => {
+      all.set(one, this.layout.firsts[i]);
+    });
+    const tensor = tf.tensor1d(all);
+    gpuCopy(tf.backend(), [{ from: tensor, to: this.flat }]);
+    tensor.dispose();
+  }
+
+  /** A tensor that is one of them, the caller's to dispose before this. */
+  view(i: number): tf.Tensor {
+    return gpuView(tf.backend(), this.flat, this.layout.firsts[i] as number, this.layout.shapes[i] as readonly number[]);
+  }
+
+  /** All of them: see {@link view}. */
+  views(): tf.Tensor[] {
+    return this.stretches.map((_, i) => this.view(i));
   }
 
   /** The values of each on the host. */
@@ -64,7 +79,7 @@ export class FlatTensors {
     const all = gpuView(tf.backend(), this.flat, 0, [this.layout.size]);
     try {
       const values = await all.data<'float32'>();
-      return this.layout.firsts.map((first, i) => values.slice(first, first + (this.views[i] as tf.Tensor).size));
+      return this.layout.firsts.map((first, i) => values.slice(first, first + tf.util.sizeFromShape([...(this.layout.shapes[i] as readonly number[])])));
     } finally {
       all.dispose();
     }
@@ -91,8 +106,8 @@ export class FlatTensors {
   }
 
   dispose(): void {
-    flats.delete(this.views);
-    tf.dispose([...this.views, ...this.spans.values()]);
+    for (const { dataId } of this.stretches) tf.backend().disposeData(dataId, true);
+    tf.dispose([...this.spans.values()]);
     this.table?.dispose();
     this.flat.dispose();
   }

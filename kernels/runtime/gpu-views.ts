@@ -12,7 +12,8 @@ export const VIEW_ALIGN = 64;
 
 /** The methods of tfjs's WebGPU backend that take a tensor's buffer for its own. */
 type ViewBackend = GpuBackend & {
-  write(values: null, shape: readonly number[], dtype: tf.DataType): object;
+  readonly tensorMap: { set(dataId: object, data: object): void };
+  nextDataId(): number;
   read(dataId: object): Promise<Float32Array | Int32Array>;
   disposeData(dataId: object, force?: boolean): boolean;
   tensorToBinding(tensor: tf.TensorInfo | undefined): unknown;
@@ -33,16 +34,21 @@ export function placeOf(dataId: object): Place | undefined {
  * @param first a multiple of VIEW_ALIGN
  */
 export function gpuView(backend: unknown, whole: tf.TensorInfo, first: number, shape: readonly number[]): tf.Tensor {
+  return tf.engine().makeTensorFromTensorInfo(gpuStretch(backend, whole, first, shape));
+}
+
+/** The same that tfjs's engine does not know of, nor count: `disposeData` of the backend lets go of it. */
+export function gpuStretch(backend: unknown, whole: tf.TensorInfo, first: number, shape: readonly number[]): tf.TensorInfo {
   const gpu = backend as ViewBackend;
   tf.util.assert(first % VIEW_ALIGN === 0, () => `a view cannot begin at element ${first}`);
   attend(gpu);
   gpu.uploadToGPU(whole.dataId);
   const { resource } = gpu.tensorMap.get(whole.dataId);
-  const dataId = gpu.write(null, shape, 'float32');
-  // What tfjs takes for foreign it does not give to its pool.
-  Object.assign(gpu.tensorMap.get(dataId), { resource, external: true });
+  const dataId = { id: gpu.nextDataId() };
+  // What tfjs takes for foreign it does not give to its pool. Not `write`: no memory is taken.
+  gpu.tensorMap.set(dataId, { dtype: 'float32', shape: [...shape], values: null, refCount: 1, resource, external: true });
   places.set(dataId, { offset: 4 * first, size: 4 * tf.util.sizeFromShape([...shape]) });
-  return tf.engine().makeTensorFromTensorInfo({ dataId, shape: [...shape], dtype: 'float32' });
+  return { dataId, shape: [...shape], dtype: 'float32' };
 }
 
 /** Teaches a backend to bind and to read views. Their values are never kept on the host: others write to them. */

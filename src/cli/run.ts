@@ -65,7 +65,8 @@ export async function runProcess(program: Command): Promise<void> {
   setTimeout(() => process.exit(status), LINGER_MS).unref();
 }
 
-function wantsDebug(args: readonly string[]): boolean {
+/** Whether `--debug` or LOWRANK_DEBUG asks for what is of no use to most. */
+export function wantsDebug(args: readonly string[]): boolean {
   const variable = process.env['LOWRANK_DEBUG'] ?? '';
   return args.includes('--debug') || (variable !== '' && variable !== '0');
 }

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { clipScale, globalNorm, headChunkRows, pullback, valueAndGradients, withDryRun, type DryPeak, type DryRunBackend, type FrozenWeight } from '../../kernels/index.js';
+import { clipScale, flatLayout, globalNorm, headChunkRows, MOST_FLAT_BYTES, pullback, valueAndGradients, withDryRun, type DryPeak, type DryRunBackend, type FrozenWeight } from '../../kernels/index.js';
 import { definitionOf, type AdapterSettings } from '../adapters/registry.js';
 import type { RunConfig } from '../config/schema.js';
 import type { ModelConfig } from '../model/config.js';
@@ -84,6 +84,10 @@ export function planMemory(settings: PlanSettings): MemoryPlan {
       const moments = adapter.parameters.map((p) => 8 * p.size);
       backend.tag = TAGS.optimizer;
       const optimizer = own(settings.optim === 'adamw' ? new AdamW(adapter.parameters, ADAMW) : pagedOutline(backend, moments));
+      // On webgpu gradients are copied to where they lie in one (FlatPass in train/pass.ts), and stay there.
+      const flat = flatLayout(adapter.parameters.map((p) => p.shape));
+      backend.tag = TAGS.gradients;
+      if (settings.backend === 'webgpu' && 4 * flat.size <= MOST_FLAT_BYTES) own(tf.zeros([Math.min(2, settings.accumulation) * flat.size]));
       const batches = Array.from({ length: Math.min(2, settings.accumulation) }, () => fullBatch(batch, seq));
       const lossOptions = (): LossOptions => {
         backend.restart();

@@ -44,6 +44,8 @@ export interface FinetuneCallbacks {
   readonly onDevice?: (device: Device) => void;
   /** Something worth knowing that is no error. */
   readonly onNote?: (note: string) => void;
+  /** What only somebody who looks into speed wants to know. */
+  readonly onDebug?: (text: string) => void;
   readonly onModel?: (model: ModelConfig) => void;
   /** The memory that the run will need; it fits. */
   readonly onMemory?: (memory: RunMemory) => void;

@@ -140,6 +140,7 @@ export class FinetuneRun {
       callbacks: {
         ...(this.callbacks.onCheckpoint === undefined || inputs === undefined ? {} : { onCheckpoint: (state) => this.save(state, adapter, inputs) }),
         onEnd,
+        onDebug: this.callbacks.onDebug,
         ...(onStep === undefined ? {} : { onStep }),
         ...(onLog === undefined ? {} : { onLog }),
         ...(onEvaluate === undefined ? {} : { onEvaluate }),

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { canBeFlat, flatLayout, FlatTensors, gpuCopy, type FlatLayout } from '../../kernels/index.js';
+import { canBeFlat, flatLayout, FlatTensors, gpuCopy, type FlatLayout, type Gradients } from '../../kernels/index.js';
 import { updateDecayed } from './decay.js';
 import type { AdamWOptions, Moments, Optimizer, OptimizerState } from './optimizer-state.js';
 
@@ -39,6 +39,8 @@ export class FlatAdamW implements Optimizer {
   private readonly m: FlatTensors;
   private readonly v: FlatTensors;
   private readonly spans: readonly Span[];
+  /** Where each parameter is after it was moved. */
+  private readonly places: object[] = [];
   private steps = 0;
 
   constructor(
@@ -62,19 +64,21 @@ export class FlatAdamW implements Optimizer {
 
   /** Takes in parameters that were given new values in other memory since. */
   settle(): void {
-    const moved = this.parameters.flatMap((parameter, i) => {
-      const view = this.values.views[i] as tf.Tensor;
-      return parameter.dataId === view.dataId ? [] : [{ parameter, view }];
-    });
+    const moved = [...this.parameters.keys()].filter((i) => this.parameters[i]?.dataId !== this.places[i]);
     if (moved.length === 0) return;
-    gpuCopy(tf.backend(), moved.map(({ parameter, view }) => ({ from: parameter, to: view })));
-    for (const { parameter, view } of moved) parameter.assign(view);
+    this.values.take(moved.map((i) => this.parameters[i] as tf.Variable), moved);
+    for (const i of moved) {
+      const [parameter, view] = [this.parameters[i] as tf.Variable, this.values.view(i)];
+      parameter.assign(view);
+      view.dispose();
+      this.places[i] = parameter.dataId;
+    }
   }
 
-  step(gradients: readonly tf.Tensor[], learningRate: number, gradientScale: number | tf.Scalar): void {
+  step(gradients: Gradients, learningRate: number, gradientScale: number | tf.Scalar): void {
     this.settle();
-    const flat = FlatTensors.of(gradients) ?? this.gradients;
-    if (FlatTensors.of(gradients) === undefined) flat.take(gradients);
+    const flat = gradients instanceof FlatTensors ? gradients : this.gradients;
+    if (!(gradients instanceof FlatTensors)) flat.take(gradients);
     this.steps++;
     const items = this.spans.map(({ first, count, learningRateScale, decays }) => {
       const [parameter, gradient, m, v] = [this.values, flat, this.m, this.v].map((tensors) => tensors.span(first, count)) as [tf.Variable, tf.Variable, tf.Variable, tf.Variable];
@@ -90,12 +94,12 @@ export class FlatAdamW implements Optimizer {
 
   restore({ steps, moments }: OptimizerState): void {
     this.steps = steps;
-    join(this.m, moments.map(({ m }) => m));
-    join(this.v, moments.map(({ v }) => v));
+    this.m.assign(moments.map(({ m }) => m));
+    this.v.assign(moments.map(({ v }) => v));
   }
 
   dispose(): void {
-    const inside = this.parameters.filter((parameter, i) => parameter.dataId === this.values.views[i]?.dataId && !parameter.isDisposed);
+    const inside = this.parameters.filter((parameter, i) => !parameter.isDisposed && parameter.dataId === this.places[i]);
     const outside = inside.map((parameter) => tf.zeros(parameter.shape));
     if (inside.length > 0) gpuCopy(tf.backend(), inside.map((from, i) => ({ from, to: outside[i] as tf.Tensor })));
     inside.forEach((parameter, i) => {
@@ -104,11 +108,4 @@ export class FlatAdamW implements Optimizer {
     tf.dispose(outside);
     for (const tensors of [this.gradients, this.values, this.m, this.v]) tensors.dispose();
   }
-}
-
-/** Values in one tensor each go to where they lie in the flat ones. */
-function join(tensors: FlatTensors, values: readonly Float32Array[]): void {
-  tf.tidy(() => {
-    tensors.take(values.map((one, i) => tf.tensor(one, [...(tensors.layout.shapes[i] as readonly number[])], 'float32')));
-  });
 }

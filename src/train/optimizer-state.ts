@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
+import type { Gradients } from '../../kernels/index.js';
 
 /** Settings that stay the same over a run. Names as in the configuration. */
 export interface AdamWOptions {
@@ -14,7 +15,7 @@ export interface Optimizer {
    * One update; `gradients` in the order of the parameters, scaled by `gradientScale` (a scalar tensor is not read back).
    * A promise is returned only where values have to come back from the device first.
    */
-  step(gradients: readonly tf.Tensor[], learningRate: number, gradientScale: number | tf.Scalar): void | Promise<void>;
+  step(gradients: Gradients, learningRate: number, gradientScale: number | tf.Scalar): void | Promise<void>;
   /** What it has gathered so far, on the host. */
   state(): Promise<OptimizerState>;
   /** Goes on from a state; sizes are those of the parameters. */

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { FlatTensors, type Gradients } from '../../kernels/index.js';
 import type { RunConfig } from '../config/schema.js';
 import { assignValues, valuesOf, variableFrom } from '../model/variable.js';
 import { updateDecayed } from './decay.js';
@@ -31,12 +32,13 @@ export class AdamW implements Optimizer {
     this.moments = parameters.map((p) => ({ m: zerosVariable(p.shape), v: zerosVariable(p.shape) }));
   }
 
-  step(gradients: readonly tf.Tensor[], learningRate: number, gradientScale: number | tf.Scalar): void {
+  step(gradients: Gradients, learningRate: number, gradientScale: number | tf.Scalar): void {
     const items = this.parameters.map((parameter, i) => {
       const { m, v } = this.moments[i] as { m: tf.Variable; v: tf.Variable };
-      return { parameter, gradient: gradients[i] as tf.Tensor, m, v, learningRateScale: this.learningRateScales[i] ?? 1, decays: this.spared[i] !== true };
+      return { parameter, gradient: gradientOf(gradients, i), m, v, learningRateScale: this.learningRateScales[i] ?? 1, decays: this.spared[i] !== true };
     });
     updateDecayed(items, this.options, learningRate, ++this.steps, gradientScale);
+    if (gradients instanceof FlatTensors) tf.dispose(items.map(({ gradient }) => gradient));
   }
 
   async state(): Promise<OptimizerState> {
@@ -80,23 +82,23 @@ export class PagedAdamW implements Optimizer {
     this.moments = parameters.map((p) => ({ m: new Float32Array(p.size), v: new Float32Array(p.size) }));
   }
 
-  async step(gradients: readonly tf.Tensor[], learningRate: number, gradientScale: number | tf.Scalar): Promise<void> {
+  async step(gradients: Gradients, learningRate: number, gradientScale: number | tf.Scalar): Promise<void> {
     this.steps++;
     for (const page of pagesOf(this.parameters.map((p) => 8 * p.size))) await this.stepPage(page, gradients, learningRate, gradientScale);
   }
 
-  private async stepPage(page: readonly number[], gradients: readonly tf.Tensor[], learningRate: number, gradientScale: number | tf.Scalar): Promise<void> {
+  private async stepPage(page: readonly number[], gradients: Gradients, learningRate: number, gradientScale: number | tf.Scalar): Promise<void> {
     const items = page.map((i) => {
       const parameter = this.parameters[i] as tf.Variable;
       const { m, v } = this.moments[i] as Moments;
-      return { parameter, gradient: gradients[i] as tf.Tensor, m: variableOf(m, parameter.shape), v: variableOf(v, parameter.shape), learningRateScale: this.learningRateScales[i] ?? 1, decays: this.spared[i] !== true };
+      return { parameter, gradient: gradientOf(gradients, i), m: variableOf(m, parameter.shape), v: variableOf(v, parameter.shape), learningRateScale: this.learningRateScales[i] ?? 1, decays: this.spared[i] !== true };
     });
     try {
       updateDecayed(items, this.options, learningRate, this.steps, gradientScale);
       const read = await Promise.all(items.map(async ({ m, v }) => ({ m: await m.data<'float32'>(), v: await v.data<'float32'>() })));
       page.forEach((i, k) => (this.moments[i] = read[k] as Moments));
     } finally {
-      for (const { m, v } of items) tf.dispose([m, v]);
+      for (const { m, v, gradient } of items) tf.dispose([m, v, ...(gradients instanceof FlatTensors ? [gradient] : [])]);
     }
   }
 
@@ -127,6 +129,11 @@ export function pagesOf(bytes: readonly number[]): number[][] {
     room -= size;
   });
   return pages;
+}
+
+/** That of parameter i; where they lie in one, a view that the caller disposes of. */
+function gradientOf(gradients: Gradients, i: number): tf.Tensor {
+  return gradients instanceof FlatTensors ? gradients.view(i) : (gradients[i] as tf.Tensor);
 }
 
 function zerosVariable(shape: readonly number[]): tf.Variable {

@@ -1,43 +1,46 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { accumulate, accumulateFlat, checkTargets, flatLayout, FlatTensors, gpuCopy, Replays, valueAndGradients, type StepInputs } from '../../kernels/index.js';
+import { accumulate, accumulateFlat, checkTargets, flatLayout, FlatTensors, gpuCopy, Replays, valueAndGradients, type Gradients, type StepInputs } from '../../kernels/index.js';
 import type { Decoder } from '../model/decoder.js';
 import { lossSumOf, type LossInputs, type LossOptions } from '../model/loss.js';
 import { FlatAdamW } from './flat-adamw.js';
 import type { Optimizer } from './optimizer-state.js';
 
+/** Targets are made more by this many at least: see {@link roundedUp}. */
+const MIN_ROWS_STEP = 16;
+
 /** Loss (scalar) and one gradient a parameter, the holder's to release. */
-export interface LossAndGradients {
+export interface LossAndGradients<G extends Gradients = Gradients> {
   readonly loss: tf.Scalar;
-  readonly gradients: readonly tf.Tensor[];
+  readonly gradients: G;
 }
 
 /** Loss and gradients of micro-batches, and their sums. */
-export interface Pass {
+export interface Pass<G extends Gradients = Gradients> {
   readonly decoder: Decoder;
   /**
    * Adds a micro-batch to a sum, which it takes over.
    * @param scale a factor for the batch's sum of losses
    */
-  add(sum: LossAndGradients | undefined, inputs: LossInputs, scale: number, options: LossOptions): LossAndGradients;
+  add(sum: LossAndGradients<G> | undefined, inputs: LossInputs, scale: number, options: LossOptions): LossAndGradients<G>;
   /** Of what `add` returned. */
-  release(sum: LossAndGradients): void;
+  release(sum: LossAndGradients<G>): void;
   dispose(): void;
 }
 
 /** As any backend does it: a tensor a gradient. */
-export class PlainPass implements Pass {
+export class PlainPass implements Pass<readonly tf.Tensor[]> {
   constructor(
     readonly decoder: Decoder,
     private readonly parameters: readonly tf.Tensor[],
   ) {}
 
-  add(sum: LossAndGradients | undefined, inputs: LossInputs, scale: number, options: LossOptions): LossAndGradients {
+  add(sum: LossAndGradients<readonly tf.Tensor[]> | undefined, inputs: LossInputs, scale: number, options: LossOptions): LossAndGradients<readonly tf.Tensor[]> {
     const { value, gradients } = valueAndGradients(() => tf.mul(lossSumOf(this.decoder, inputs, options), scale), this.parameters);
     if (sum === undefined) return { loss: value, gradients };
     return { loss: addLoss(sum.loss, value), gradients: accumulate(sum.gradients, gradients) };
   }
 
-  release({ loss, gradients }: LossAndGradients): void {
+  release({ loss, gradients }: LossAndGradients<readonly tf.Tensor[]>): void {
     tf.dispose([loss, ...gradients]);
   }
 
@@ -50,7 +53,7 @@ export class PlainPass implements Pass {
  * On webgpu: gradients go into one piece of memory, and the commands of a micro-batch are recorded once a shape and replayed, without
  * the JavaScript that makes them. Numbers are those of `PlainPass` to the bit.
  */
-export class FlatPass implements Pass {
+export class FlatPass implements Pass<FlatTensors> {
   private readonly replays: Replays;
   /** Of the latest micro-batch. */
   private readonly gradients: FlatTensors;
@@ -72,13 +75,13 @@ export class FlatPass implements Pass {
     return this.replays.replayed;
   }
 
-  add(sum: LossAndGradients | undefined, inputs: LossInputs, scale: number, options: LossOptions): LossAndGradients {
+  add(sum: LossAndGradients<FlatTensors> | undefined, inputs: LossInputs, scale: number, options: LossOptions): LossAndGradients<FlatTensors> {
     this.optimizer?.settle();
     const sums = sum === undefined ? undefined : this.sumsWith(sum.gradients);
     const value = this.run(inputs, scale, options);
-    if (sum === undefined || sums === undefined) return { loss: value, gradients: this.gradients.views };
+    if (sum === undefined || sums === undefined) return { loss: value, gradients: this.gradients };
     accumulateFlat(sums, this.gradients);
-    return { loss: addLoss(sum.loss, value), gradients: sums.views };
+    return { loss: addLoss(sum.loss, value), gradients: sums };
   }
 
   release({ loss }: LossAndGradients): void {
@@ -92,15 +95,17 @@ export class FlatPass implements Pass {
   }
 
   /** Gradients so far, where the next micro-batch does not go over them. */
-  private sumsWith(gradients: readonly tf.Tensor[]): FlatTensors {
+  private sumsWith(gradients: FlatTensors): FlatTensors {
     this.sums ??= new FlatTensors(this.gradients.layout);
-    if (gradients === this.gradients.views) gpuCopy(tf.backend(), [{ from: this.gradients.flat, to: this.sums.flat }]);
+    if (gradients === this.gradients) gpuCopy(tf.backend(), [{ from: this.gradients.flat, to: this.sums.flat }]);
     return this.sums;
   }
 
   /** @returns the loss; the gradients are in their place. */
-  private run(inputs: LossInputs, scale: number, options: LossOptions): tf.Scalar {
-    const { batch, seq, ids, starts, targets } = inputs;
+  private run(given: LossInputs, scale: number, options: LossOptions): tf.Scalar {
+    const { batch, seq, ids, starts } = given;
+    const targets = roundedUp(given.targets);
+    const inputs = { ...given, targets };
     const { rows, labels, places } = targets;
     checkTargets(targets, places.length, this.decoder.head.vocab);
     const factor = Float32Array.of(scale);
@@ -126,6 +131,23 @@ export class FlatPass implements Pass {
  */
 export function passFor(decoder: Decoder, parameters: readonly tf.Variable[], optimizer: Optimizer, onRefused?: (reason: string) => void): FlatPass | PlainPass {
   return FlatAdamW.fits(parameters) ? new FlatPass(decoder, parameters, optimizer instanceof FlatAdamW ? optimizer : undefined, onRefused) : new PlainPass(decoder, parameters);
+}
+
+/**
+ * Targets with entries at the end that count for nothing, so that batches of one size are of few shapes: their number is a multiple of a
+ * sixteenth of the tokens, if there are any.
+ */
+export function roundedUp({ rows, labels, places }: LossInputs['targets']): LossInputs['targets'] {
+  const tokens = places.length;
+  const step = Math.max(MIN_ROWS_STEP, Math.ceil(tokens / 16));
+  const count = Math.max(rows.length, Math.min(tokens, Math.ceil(rows.length / step) * step));
+  if (count === rows.length) return { rows, labels, places };
+  const [moreRows, moreLabels] = [rows, labels].map((values) => {
+    const more = new Int32Array(count).fill(-1);
+    more.set(values);
+    return more;
+  }) as [Int32Array, Int32Array];
+  return { rows: moreRows, labels: moreLabels, places };
 }
 
 function addLoss(sum: tf.Scalar, more: tf.Scalar): tf.Scalar {

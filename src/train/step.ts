@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { clipScale, globalNorm } from '../../kernels/index.js';
+import { clipScale, globalNorm, type Gradients } from '../../kernels/index.js';
 import type { Decoder } from '../model/decoder.js';
 import { lossInputs, type LabelledBatch, type LossOptions } from '../model/loss.js';
 import type { Optimizer } from './optimizer-state.js';
@@ -29,7 +29,7 @@ export function lossAndGradients(
   lossOptions: (k: number) => LossOptions = () => ({}),
 ): { loss: tf.Scalar; gradients: tf.Tensor[] } {
   const add = summing(new PlainPass(decoder, parameters), batches, lossOptions);
-  let sum: LossAndGradients | undefined;
+  let sum: LossAndGradients<readonly tf.Tensor[]> | undefined;
   batches.forEach((_, k) => (sum = add(sum, k)));
   const { loss, gradients } = required(sum);
   return { loss, gradients: [...gradients] };
@@ -92,15 +92,15 @@ export function macrotask(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-type AddBatch = (sum: LossAndGradients | undefined, k: number) => LossAndGradients;
+type AddBatch<G extends Gradients> = (sum: LossAndGradients<G> | undefined, k: number) => LossAndGradients<G>;
 
 /** Adds micro-batch k to a sum, which it disposes of. */
-function summing(pass: Pass, batches: readonly MicroBatch[], lossOptions: (k: number) => LossOptions): AddBatch {
+function summing<G extends Gradients>(pass: Pass<G>, batches: readonly MicroBatch[], lossOptions: (k: number) => LossOptions): AddBatch<G> {
   const itemCount = batches.reduce((sum, b) => sum + b.supervisedCount, 0);
   return (sum, k) => pass.add(sum, lossInputs(pass.decoder, batches[k] as MicroBatch, true), 1 / Math.max(1, itemCount), lossOptions(k));
 }
 
-function required(sum: LossAndGradients | undefined): LossAndGradients {
+function required<G extends Gradients>(sum: LossAndGradients<G> | undefined): LossAndGradients<G> {
   if (sum === undefined) throw new Error('a step needs at least one micro-batch');
   return sum;
 }

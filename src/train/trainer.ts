@@ -25,6 +25,8 @@ export interface TrainCallbacks {
   /** Mean loss on the validation rows. Without it there is no validation. */
   readonly evaluate?: () => Promise<{ loss: number; perplexity: number }>;
   readonly onStep?: (metrics: StepMetrics) => void;
+  /** What only somebody who looks into speed wants to know. */
+  readonly onDebug?: ((text: string) => void) | undefined;
   /** Every `logging_steps` steps, and at the last. */
   readonly onLog?: (metrics: StepMetrics) => void | Promise<void>;
   readonly onEvaluate?: (metrics: EvalMetrics) => void | Promise<void>;
@@ -142,7 +144,7 @@ class Run {
       this.checkpointParameters = layerParameters;
     }
     this.optimizer = OPTIMIZERS[options.optim](this.variables, options, adapter.parameters.map((p) => scaleOf(p, options.learning_rate)), adapter.parameters.map((p) => !decays(p)));
-    this.pass = passFor(request.decoder, this.variables, this.optimizer);
+    this.pass = passFor(request.decoder, this.variables, this.optimizer, (reason) => request.callbacks?.onDebug?.(`steps of this shape are not replayed yet: ${reason}`));
     this.readEvery = tf.getBackend() === 'webgpu' ? options.logging_steps : 1;
     this.best = new Best(options);
   }

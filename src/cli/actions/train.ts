@@ -9,6 +9,7 @@ import { InterruptedError, watchInterrupts } from '../interrupt.js';
 import { describeDevice, tell } from '../options.js';
 import { planOutput, type OutputFolder } from '../output.js';
 import { createProgress } from '../progress.js';
+import { wantsDebug } from '../run.js';
 import { describeCounts, describeData, describeMemory, describeModel } from '../summary.js';
 
 export { isDirectory } from '../../node.js';
@@ -40,6 +41,7 @@ export async function runTraining(asked: RunConfig, { force = false, again }: Tr
     progress.log('stopping after this micro-batch; once more to stop at once');
   });
   let checkpoint = output.resume;
+  let saving: Promise<string> | undefined;
   let begun = false;
   const remains = (): string => (checkpoint === undefined ? 'nothing was written' : `${checkpoint} is whole${again === undefined ? '' : `; go on with: ${again}`}`);
   try {
@@ -60,6 +62,7 @@ export async function runTraining(asked: RunConfig, { force = false, again }: Tr
           tell(describeDevice(device));
         },
         onNote: tell,
+        ...(wantsDebug(process.argv) ? { onDebug: tell } : {}),
         onModel: (parsed) => {
           tell(`model: ${config.model}: ${describeModel(parsed)}`);
         },
@@ -89,7 +92,8 @@ export async function runTraining(asked: RunConfig, { force = false, again }: Tr
           await output.append({ test_loss: loss, test_perplexity: perplexity, test_tokens: tokens, test_rows: rows });
         },
         onCheckpoint: async (saved, info) => {
-          checkpoint = await output.save(saved, info, limit);
+          saving = output.save(saved, info, limit);
+          checkpoint = await saving;
           progress.log(`step ${info.step}  checkpoint ${checkpoint}`);
         },
         shouldStop: () => interrupts.signal !== undefined,
@@ -105,6 +109,8 @@ export async function runTraining(asked: RunConfig, { force = false, again }: Tr
     await save(result, output);
     return result;
   } catch (error) {
+    // A device that is lost does not wait for what is being written.
+    checkpoint = (await saving?.catch(() => undefined)) ?? checkpoint;
     if (error instanceof Error && !(error instanceof InterruptedError) && begun && checkpoint !== undefined) error.message += `\n${remains()}`;
     throw error;
   } finally {
