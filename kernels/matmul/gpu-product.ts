@@ -3,7 +3,7 @@ import { chooseVariant } from '../runtime/variant.js';
 import { rowStretches, splitTensor, type RowPart } from '../runtime/gpu-split.js';
 import { gpuDispatch, gpuWorkgroups, type GpuOffsets, type GpuParams } from '../runtime/webgpu.js';
 import { lanesJob, runsByLanes } from './gpu-lanes.js';
-import { gpuProducts } from './gpu-products.js';
+import { gpuProducts, suitsLargeTiles } from './gpu-products.js';
 import { head } from './head.js';
 import type { GpuJob, GpuView } from './job-text.js';
 import { suitsMatrices } from './matrix-products.js';
@@ -93,7 +93,7 @@ export function gpuProduct(backend: unknown, product: GpuProduct, addends: GpuAd
     lanesJob(backend, job);
     return;
   }
-  if (chooseVariant(backend).unit !== undefined && suitsMatrices(backend, job)) {
+  if (suitsLargeTiles(backend, [job]) || (chooseVariant(backend).unit !== undefined && suitsMatrices(backend, job))) {
     gpuProducts(backend, [job]);
     return;
   }

@@ -46,7 +46,7 @@ export interface JobShape {
   readonly packed?: readonly [TensorInfo, TensorInfo];
 }
 
-const PLAIN: JobShape = { main: wgsl.jobs, stage: wgsl.stage };
+const PLAIN: JobShape = { main: '', stage: '' };
 
 /** The shader over certain jobs: its text, what it binds, its numbers. */
 export class JobText {
@@ -62,6 +62,7 @@ export class JobText {
   private readonly stores: string[] = [];
   private readonly prepared: string[] = [];
 
+  /** @param shape absent where no text is wanted, only what it would bind */
   constructor(private readonly jobs: readonly GpuJob[], private readonly shape: JobShape = PLAIN) {
     if (shape.packed !== undefined) {
       this.inputs.push(...shape.packed);

@@ -11,13 +11,18 @@ const B_QUADS = TILE_N / 4u;
 const K_QUADS = TILE_K / 4u;
 const A_BLOCKS = A_QUADS * K_QUADS;
 const B_BLOCKS = B_QUADS * K_QUADS;
+// A quad more than a row has: blocks of four rows start in different banks.
+const A_STRIDE = A_QUADS + 1u;
+const B_STRIDE = B_QUADS + 1u;
+// Invocations beside each other: the quads of one of them lie this far from each other, those of neighbours side by side.
+const ACROSS = B_QUADS / $columns;
 // Invocations of a slice.
-const SLICE = (TILE_M / ROWS) * B_QUADS;
+const SLICE = (TILE_M / ROWS) * ACROSS;
 const THREADS = SLICES * SLICE;
 
 // [slice][k][quad of m], [slice][k][quad of n]
-var<workgroup> stage_a: array<Staged, SLICES * TILE_K * A_QUADS>;
-var<workgroup> stage_b: array<Staged, SLICES * TILE_K * B_QUADS>;
+var<workgroup> stage_a: array<Staged, SLICES * TILE_K * A_STRIDE>;
+var<workgroup> stage_b: array<Staged, SLICES * TILE_K * B_STRIDE>;
 
 // (quad, k quad) of block `index`, neighbouring indices along the contiguous axis.
 fn place(index: u32, quads: u32, along_k: bool) -> vec2u {
@@ -43,11 +48,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let n0 = (id - job.first_group) % job.groups_n * TILE_N;
   if (m0 >= job.m) { return; }
   let slice = lane / SLICE;
-  let column = lane % SLICE % B_QUADS;
-  let row = lane % SLICE / B_QUADS;
-  let first_a = slice * TILE_K * A_QUADS + row * (ROWS / 4u);
-  let first_b = slice * TILE_K * B_QUADS + column;
-  var sums: array<vec4f, ROWS>;
+  let column = lane % SLICE % ACROSS;
+  let row = lane % SLICE / ACROSS;
+  let first_a = slice * TILE_K * A_STRIDE + row * (ROWS / 4u);
+  let first_b = slice * TILE_K * B_STRIDE + column;
+  // ROWS of the first quad, then those of the next.
+  var sums: array<vec4f, ROWS * $columns>;
   for (var s = job.first_segment; s < job.end_segment; s++) {
     let length = params.segments[s].k;
     for (var k0 = 0u; k0 < length; k0 += SLICES * TILE_K) {
@@ -56,13 +62,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       let depth = min(TILE_K, max(begin, length) - begin);
       workgroupBarrier();
       for (var k = 0u; k < depth; k++) {
-        let b = vec4f(stage_b[first_b + k * B_QUADS]);
+        let b_$i = vec4f(stage_b[first_b + k * B_STRIDE + $iu * ACROSS]); // #each columns
         for (var quad = 0u; quad < ROWS / 4u; quad++) {
-          let a = vec4f(stage_a[first_a + k * A_QUADS + quad]);
-          sums[4u * quad] += a.x * b;
-          sums[4u * quad + 1u] += a.y * b;
-          sums[4u * quad + 2u] += a.z * b;
-          sums[4u * quad + 3u] += a.w * b;
+          let a = vec4f(stage_a[first_a + k * A_STRIDE + quad]);
+          sums[$iu * ROWS + 4u * quad] += a.x * b_$i; // #each columns
+          sums[$iu * ROWS + 4u * quad + 1u] += a.y * b_$i; // #each columns
+          sums[$iu * ROWS + 4u * quad + 2u] += a.z * b_$i; // #each columns
+          sums[$iu * ROWS + 4u * quad + 3u] += a.w * b_$i; // #each columns
         }
       }
       workgroupBarrier();
@@ -81,6 +87,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     return;
   }
   let n = n0 + 4u * column;
-  let added = bias_of(j, n, job.n);
-  for (var i = 0u; i < ROWS + NOTHING; i++) { store(j, m0 + row * ROWS + i, n, sums[i] + added); }
+  var added: array<vec4f, $columns>;
+  added[$i] = bias_of(j, n + $iu * 4u * ACROSS, job.n); // #each columns
+  // By constant indices, or a compiler that does not unroll this loop would keep the sums in memory; a software device's would take long.
+  store(j, m0 + row * ROWS + $iu % ROWS, n + $iu / ROWS * 4u * ACROSS, sums[$i] + added[$iu / ROWS]); // #each stores
+  for (var i = 0u; i < ROWS + NOTHING; i++) { store(j, m0 + row * ROWS + i, n + $iu * 4u * ACROSS, sums[$iu * ROWS + i] + added[$i]); } // #each loops
 }

@@ -25,7 +25,7 @@ const DIVISIONS = {
 } as const satisfies Record<string, Division>;
 
 /** As many workgroups as keep a large GPU busy: below that, tiles are smaller. */
-const BUSY_GROUPS = 96;
+export const BUSY_GROUPS = 96;
 
 /** Packed matrices begin at multiples of this many vectors: no division goes further in a step. */
 const DEPTH_ALIGN = 4;

@@ -22,13 +22,13 @@ fn stage_INDEX(m0: u32, n0: u32, k0: u32, slice: u32, lane: u32) {
     if (index < A_BLOCKS) {
       let at = place(index, A_QUADS, A_ALONG_K);
       let block = params.segments[INDEX].scale * block_a_INDEX(m0 + 4u * at.x, k0 + 4u * at.y);
-      let first = (slice * TILE_K + 4u * at.y) * A_QUADS + at.x;
-      for (var i = 0u; i < 4u + NOTHING; i++) { stage_a[first + i * A_QUADS] = Staged(block[i]); }
+      let first = (slice * TILE_K + 4u * at.y) * A_STRIDE + at.x;
+      for (var i = 0u; i < 4u + NOTHING; i++) { stage_a[first + i * A_STRIDE] = Staged(block[i]); }
     } else {
       let at = place(index - A_BLOCKS, B_QUADS, B_ALONG_K);
       let block = block_b_INDEX(n0 + 4u * at.x, k0 + 4u * at.y);
-      let first = (slice * TILE_K + 4u * at.y) * B_QUADS + at.x;
-      for (var i = 0u; i < 4u + NOTHING; i++) { stage_b[first + i * B_QUADS] = Staged(block[i]); }
+      let first = (slice * TILE_K + 4u * at.y) * B_STRIDE + at.x;
+      for (var i = 0u; i < 4u + NOTHING; i++) { stage_b[first + i * B_STRIDE] = Staged(block[i]); }
     }
   }
 }
