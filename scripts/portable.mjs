@@ -57,6 +57,7 @@ const README = `lowrank for linux-x64, complete in this folder.
 
     ./lowrank doctor
     ./lowrank bench kernels --device webgpu --shape smol135m
+    ./lowrank bench kernels --device webgpu --shape llama1b --op quantizedMatmul --peak GFLOPS --matrix-peak GFLOPS
     ./lowrank bench step --device webgpu --shape smol135m --quantize nf4
     ./lowrank bench step --device wasm
 `;
