@@ -64,6 +64,8 @@ describeBackends('WebGPU products', ['webgpu', 'tiles'], () => {
     ['nn', 3, 68, 1100],
     ['nt', 45, 39, 71],
     ['nn', 45, 39, 71],
+    // Large tiles: as many as keep a large GPU busy.
+    ['nn', 1290, 1032, 20],
   ] as const)('multiplies by tiles: %s [%i, %i] over %i', (form, m, n, k) => check(form, m, n, k, TOLERANCE), PATIENCE);
 
   it.each([
