@@ -68,6 +68,7 @@ describe('loadConfig', () => {
         max_grad_norm: 1,
         seed: 42,
         logging_steps: 10,
+        report_to: 'none',
         save_strategy: 'epoch',
         resume_from_checkpoint: false,
         early_stopping_threshold: 0,
