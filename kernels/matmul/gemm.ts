@@ -19,11 +19,12 @@ const PANELS_OF_THREAD = 4;
 const PRODUCT_NS = 0.04;
 const VALUE_NS = 0.4;
 
-/** As `products` in wasm.ts reads them. */
-const RESULT_BYTES = 32;
-const TERM_BYTES = 72;
-/** Fields of a term that are float32: alpha, and the offset of a 4-bit weight's nested scales. */
-const FLOAT_FIELDS: readonly number[] = [7, 15];
+/** Of 4 bytes each, as `products` in wasm.ts reads them. */
+const RESULT_FIELDS = 8;
+const TERM_FIELDS = 18;
+/** Those of a term that are float32: alpha, and the offset of a 4-bit weight's nested scales. */
+const ALPHA = 7;
+const OFFSET = 15;
 
 /** A 4-bit right operand: the tensors of the weight by input name, and its attributes. */
 export interface QuantizedOperand {
@@ -77,23 +78,24 @@ export function wasmProducts(backend: unknown, products: readonly Product[]): vo
   const cost = sized.reduce((sum, { sizes }) => sum + sizes.reduce((part, s) => part + s.inner * s.m * (s.n * PRODUCT_NS + VALUE_NS), 0), 0);
   const terms = sized.reduce((sum, { sizes }) => sum + sizes.length, 0);
   const module = wasmExports<{ scratchBytes(): number }>(backend, wasmSource);
-  withWasmScratch(backend, RESULT_BYTES * sized.length + TERM_BYTES * terms, (table) => {
-    const view = new DataView(wasmMemory(backend).buffer);
-    let term = table + RESULT_BYTES * sized.length;
-    sized.forEach(({ y, firstOfY = 0, accumulate, bias, terms: own }, i) => {
-      const { n: rows, m } = shapes[i] as Sizes;
-      const at = wasmOffset(backend, y) + 4 * firstOfY;
-      [at, y.shape[1] as number, rows, m, accumulate === true ? 1 : 0, bias === undefined ? 0 : wasmOffset(backend, bias), term, own.length].forEach((value, field) => {
-        view.setInt32(table + RESULT_BYTES * i + 4 * field, value, true);
+  withWasmScratch(backend, 4 * (RESULT_FIELDS * sized.length + TERM_FIELDS * terms), (table) => {
+    const { buffer } = wasmMemory(backend);
+    const [ints, floats] = [new Int32Array(buffer), new Float32Array(buffer)];
+    let at = table >> 2;
+    let term = at + RESULT_FIELDS * sized.length;
+    for (const { y, firstOfY = 0, accumulate, bias, terms: own, sizes } of sized) {
+      const { n: rows, m } = sizes[0] as Sizes;
+      ints.set([wasmOffset(backend, y) + 4 * firstOfY, y.shape[1] as number, rows, m, accumulate === true ? 1 : 0], at);
+      ints.set([bias === undefined ? 0 : wasmOffset(backend, bias), 4 * term, own.length], at + 5);
+      at += RESULT_FIELDS;
+      own.forEach((each, i) => {
+        const fields = fieldsOf(backend, each, (sizes[i] as Sizes).inner);
+        ints.set(fields, term);
+        floats[term + ALPHA] = fields[ALPHA] as number;
+        floats[term + OFFSET] = fields[OFFSET] ?? 0;
+        term += TERM_FIELDS;
       });
-      for (const each of own) {
-        fieldsOf(backend, each).forEach((value, field) => {
-          if (FLOAT_FIELDS.includes(field)) view.setFloat32(term + 4 * field, value, true);
-          else view.setInt32(term + 4 * field, value, true);
-        });
-        term += TERM_BYTES;
-      }
-    });
+    }
     // A range of columns packs, or decodes, what it needs of the right operands and nobody else does.
     const byRows = panels < PANELS_OF_THREAD * threadCount(backend) && n > COLUMNS_OF_TILE * panels && shapes.every((shape) => shape.n === n);
     const [count, align, fewest] = byRows ? [n, ROWS_OF_TILE, FEWEST_ROWS] : [panels, 1, FEWEST_PANELS];
@@ -113,12 +115,11 @@ function sizesOf({ x, columns, w, columnsOfW, form }: Term): Sizes {
   return matmulSizes([rowsOfX, columns ?? ldx], [rowsOfW, columnsOfW ?? ldw], form);
 }
 
-function fieldsOf(backend: unknown, term: Term): number[] {
-  const { x, first = 0, w, firstOfW = 0, form, scale = 1 } = term;
+function fieldsOf(backend: unknown, { x, first = 0, w, firstOfW = 0, form, scale = 1 }: Term, inner: number): number[] {
   const quantized = 'attrs' in w;
   const kind = (form === 'nt' ? 0 : 1) + (quantized ? 2 : 0);
   return [
-    ...[wasmOffset(backend, x) + 4 * first, x.shape[1] as number, form === 'tn' ? 1 : 0, sizesOf(term).inner],
+    ...[wasmOffset(backend, x) + 4 * first, x.shape[1] as number, form === 'tn' ? 1 : 0, inner],
     ...[quantized ? 0 : wasmOffset(backend, w) + 4 * firstOfW, shapeOfW(w)[1] as number, kind, scale],
     ...(quantized ? weightArgs(backend, w.inputs, w.attrs) : []),
   ];
