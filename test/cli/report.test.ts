@@ -1,9 +1,12 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { lowrank } from '../support/cli.js';
 import { countingRows, toJsonl, writeTinyModel } from '../support/tiny-model.js';
+
+/** A model with a tokenizer. */
+const TOKENIZED = 'configs/quickstart/base';
 
 let folder = '';
 let out = '';
@@ -21,7 +24,72 @@ beforeAll(async () => {
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
+/** What the report of a folder holds, and what every report does. */
+async function reportOf(path: string): Promise<{ html: string; csv: string; json: Record<string, unknown>; plots: string[] }> {
+  const { status, stderr } = await lowrank('report', path);
+  expect(status, stderr).toBe(0);
+  const [html, csv, markdown, json] = (await Promise.all(['html', 'csv', 'md', 'json'].map((ending) => readFile(join(path, `report.${ending}`), 'utf8')))) as [string, string, string, string];
+  const plots = await readdir(join(path, 'plots'));
+  for (const plot of plots) {
+    expect(markdown).toContain(`](plots/${plot})`);
+    expect(html).toContain(`href="plots/${plot}"`);
+  }
+  expect(html).not.toMatch(/(?:src|href)="(?:https?:)?\/\//);
+  expect(html).not.toMatch(/<script|@import|url\(/);
+  for (const wrong of ['NaN', 'undefined', 'Infinity', '[object']) expect(html).not.toContain(wrong);
+  return { html, csv, json: JSON.parse(json) as Record<string, unknown>, plots };
+}
+
+const TASKS = {
+  tasks: [
+    { name: 'count', type: 'generate', data: 'validation.jsonl', prompt: '{{ prompt }}', references: 'completion', generation: { max_new_tokens: 3 }, metrics: ['rougeL', 'chrf'] },
+    { name: 'known', type: 'loss', data: 'validation.jsonl', prompt: '{{ prompt }}', completion: '{{ completion }}', metrics: ['loss'], retain: true },
+  ],
+};
+
 describe('lowrank report', () => {
+  it('shows an ablation with its scores, what was forgotten, spaces, and answers', async () => {
+    const rows = Array.from({ length: 4 }, (_, i) => `${JSON.stringify({ prompt: String(i), completion: ` ${i + 1}` })}\n`).join('');
+    await writeFile(join(folder, 'validation.jsonl'), rows);
+    await writeFile(join(folder, 'tasks.json'), JSON.stringify(TASKS));
+    await cp(TOKENIZED, join(folder, 'base'), { recursive: true });
+    const base = { model: './base', device: 'wasm', data: { train: './validation.jsonl', validation: './validation.jsonl' }, training: { output_dir: './x', max_steps: 3, eval_steps: 1, logging_steps: 1, per_device_train_batch_size: 2 } };
+    const ablation = { base, grid: { r: [1, 4], lora_alpha: '2r' }, seeds: [1, 2], tasks: './tasks.json', retain: './validation.jsonl', output_dir: './ranks' };
+    await writeFile(join(folder, 'ablation.json'), JSON.stringify(ablation));
+    const made = await lowrank('ablate', join(folder, 'ablation.json'), '--no-estimate', '--jobs', '1');
+    expect(made.status, made.stderr).toBe(0);
+    const { html, csv, json, plots } = await reportOf(join(folder, 'ranks'));
+    for (const plot of ['validation-loss-rank', 'metric-count-rougel-rank', 'forgetting-count-rougel', 'memory-rank', 'speed-rank', 'training-losses', 'validation-losses', 'spectra']) expect(plots).toContain(`${plot}.svg`);
+    expect(plots.some((name) => name.startsWith('phi-'))).toBe(true);
+    for (const title of ['Results', 'Score against rank', 'Forgetting against gain', 'Memory and speed against rank', 'Subspace similarity', 'Singular values', 'Sample outputs', 'Configuration', 'Versions']) expect(html).toContain(title);
+    // What all runs have in common is said once.
+    expect(html).toContain('All have lora_alpha=2r.');
+    expect(html).toContain('>r=4<');
+    expect(csv.trim().split('\n')).toHaveLength(5);
+    expect(csv).toContain('forgetting.known/loss');
+    // Answers of the same prompts beside each other, in words.
+    const samples = json['samples'] as { prompt: string; answers: Record<string, string> }[];
+    expect(samples.length).toBeGreaterThan(0);
+    for (const { prompt, answers } of samples) {
+      expect(prompt).not.toMatch(/^\d+ \d+ \d+/);
+      expect(Object.keys(answers)).toEqual(['r=1', 'r=4']);
+    }
+  });
+
+  it('shows an evaluation with intervals and answers side by side', async () => {
+    const path = join(folder, 'scores');
+    const args = ['--model', join(folder, 'base'), '--adapter', `one=${join(folder, 'ranks/runs/r-1_lora_alpha-2r_seed-1')}`, `four=${join(folder, 'ranks/runs/r-4_lora_alpha-2r_seed-1')}`];
+    const made = await lowrank('eval', ...args, '--device', 'wasm', '--tasks', join(folder, 'tasks.json'), '--resamples', '20', '--output', path);
+    expect(made.status, made.stderr).toBe(0);
+    const { html, csv, plots } = await reportOf(path);
+    expect(plots.sort()).toEqual(['forgetting-gain.svg', 'score-chrf.svg', 'score-loss.svg', 'score-rougel.svg']);
+    expect(html).toMatch(/<th scope="col"[^>]*>base<\/th><th scope="col"[^>]*>one<\/th><th scope="col"[^>]*>four<\/th>/);
+    expect(html).toContain('Sample outputs: count');
+    // Three metrics of three models, and a header.
+    expect(csv.trim().split('\n')).toHaveLength(10);
+  });
+
+
   it('makes one file that needs no network, and the same as text, table and pictures', async () => {
     const { status, stderr } = await lowrank('report', out);
     expect(status, stderr).toBe(0);
