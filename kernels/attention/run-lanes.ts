@@ -4,22 +4,13 @@ import { bindingBytes } from '../runtime/gpu-split.js';
 import { chooseVariant } from '../runtime/variant.js';
 import { gpuDispatch, gpuOutput, gpuRelease, gpuWorkgroups, type GpuParams } from '../runtime/webgpu.js';
 import type { AttentionShape } from './shape.js';
+import { paddedKeys, scoreBytes, stretches, type Stretch } from './stretches.js';
 import * as wgsl from './wgsl.generated.js';
 
-/** Bytes of scores that exist at a time, as far as one key head of a row of a batch allows. */
-const SCORE_BYTES = 16 * 2 ** 20;
 /** Four rows for each of at most eight lanes, and what lies before a multiple of four: see lanes.wgsl. */
 const REACH = 40;
 
 type Tensors<N extends string> = Readonly<Record<N, TensorInfo>>;
-
-/** Some key heads of some rows of a batch. */
-interface Stretch {
-  readonly batch: number;
-  readonly batches: number;
-  readonly head: number;
-  readonly heads: number;
-}
 
 /** True where the variant in force is `lanes` and the scores of one key head fit into a buffer. */
 export function attendsByLanes(backend: unknown, s: AttentionShape): boolean {
@@ -129,25 +120,4 @@ class Heads {
     if (dWeights === undefined) gpuDispatch(this.backend, { name: 'attention/lanes-forward', code: wgsl.lanesForward }, [scores.tensor, lse, starts], params, groups);
     else gpuDispatch(this.backend, { name: 'attention/lanes-backward', code: wgsl.lanesBackward }, [scores.tensor, dWeights.tensor, lse, starts], params, groups);
   }
-}
-
-function paddedKeys({ keyLength }: AttentionShape): number {
-  return Math.ceil(keyLength / 4) * 4;
-}
-
-/** Of one key head of one row of the batch. */
-function scoreBytes(s: AttentionShape): number {
-  return (4 * s.numHeads * s.queryLength * paddedKeys(s)) / s.numKvHeads;
-}
-
-/** All key heads of all rows, in stretches whose scores may exist at a time. */
-function stretches(s: AttentionShape): Stretch[] {
-  const most = Math.max(1, Math.floor(SCORE_BYTES / scoreBytes(s)));
-  const batches = Math.max(1, Math.floor(most / s.numKvHeads));
-  const heads = Math.min(most, s.numKvHeads);
-  const out: Stretch[] = [];
-  for (let batch = 0; batch < s.batch; batch += batches) {
-    for (let head = 0; head < s.numKvHeads; head += heads) out.push({ batch, batches: Math.min(batches, s.batch - batch), head, heads: Math.min(heads, s.numKvHeads - head) });
-  }
-  return out;
 }
