@@ -2,6 +2,7 @@ import type { AttentionShape } from './shape.js';
 
 /** Bytes of scores that exist at a time, as far as one key head of a row of a batch allows. */
 const SCORE_BYTES = 16 * 2 ** 20;
+
 /** Some key heads of some rows of a batch. */
 export interface Stretch {
   readonly batch: number;
