@@ -3,16 +3,20 @@ import { afterEach, expect, it } from 'vitest';
 import { setReplay } from '../../kernels/index.js';
 import { definitionOf } from '../../src/adapters/registry.js';
 import { loadConfig } from '../../src/config/load.js';
+import { loadDataset } from '../../src/data/dataset.js';
+import { evaluateLoss } from '../../src/eval/loss.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import { loadModel, readModelConfig } from '../../src/model/load.js';
 import { valuesOf } from '../../src/model/variable.js';
 import { Random } from '../../src/random.js';
 import { AdamW, OPTIMIZERS, type OptimizerState } from '../../src/train/optimizer.js';
 import { FlatPass, passFor, PlainPass } from '../../src/train/pass.js';
+import type { TrainState } from '../../src/train/state.js';
 import { applyGradients, lossAndGradientsUnless, type MicroBatch } from '../../src/train/step.js';
+import { train, type TrainCallbacks } from '../../src/train/trainer.js';
 import { describeBackends } from '../support/backends.js';
 import { expectClose } from '../support/numeric.js';
-import { modelFiles, TINY_CONFIG } from '../support/tiny-model.js';
+import { countingRows, modelFiles, TINY_CONFIG, tinyModelFiles } from '../support/tiny-model.js';
 
 interface Setup {
   readonly adapter?: Readonly<Record<string, unknown>>;
@@ -144,6 +148,36 @@ describeBackends('steps that are replayed', ['webgpu'], () => {
       expect([...half.reports, ...rest.reports]).toEqual(whole.reports);
       expect([rest.values, rest.state]).toEqual([whole.values, whole.state]);
     }
+  });
+
+  it('make a run of training what it is without, through evaluations, the best adapter and a checkpoint', async () => {
+    const run = async (on: boolean, resume?: TrainState): Promise<{ logs: unknown[]; values: number[][]; states: TrainState[]; refusals: string[] }> => {
+      setReplay(on);
+      const text = JSON.stringify({ model: './m', data: { train: './t.jsonl', validation: './v.jsonl' }, adapter: { r: 4, lora_dropout: 0.1 }, training: { output_dir: './o', max_steps: 12, logging_steps: 3, eval_steps: 4, save_strategy: 'steps', save_steps: 6, gradient_accumulation_steps: 2, per_device_train_batch_size: 4, learning_rate: 0.01 } });
+      const { adapter: options, training } = loadConfig(text, 'test.json');
+      const decoder = await loadModel(memoryDirectory('tiny', tinyModelFiles()));
+      const adapter = definitionOf('lora').create(decoder, options as never, 1);
+      const { examples } = await loadDataset({ source: { name: 'rows', rows: countingRows(32, 3) } });
+      const [logs, states, refusals]: [unknown[], TrainState[], string[]] = [[], [], []];
+      const callbacks: TrainCallbacks = {
+        evaluate: () => evaluateLoss(decoder, examples, 4),
+        onStep: ({ loss, grad_norm }) => void logs.push([loss, grad_norm]),
+        onEvaluate: ({ eval_loss }) => void logs.push(eval_loss),
+        onCheckpoint: (state) => void states.push(state),
+        onDebug: (reason) => void refusals.push(reason),
+      };
+      await train({ decoder, adapter, examples, options: training, callbacks, resume });
+      const values = await Promise.all(adapter.parameters.map(async ({ variable }) => Array.from(await valuesOf(variable))));
+      adapter.dispose();
+      decoder.dispose();
+      return { logs, values, states, refusals };
+    };
+    const [eager, replayed] = [await run(false), await run(true)];
+    expect(replayed.refusals).toEqual([]);
+    expect([replayed.logs, replayed.values]).toEqual([eager.logs, eager.values]);
+    expect(replayed.states.map(({ optimizer, values }) => ({ optimizer, values }))).toEqual(eager.states.map(({ optimizer, values }) => ({ optimizer, values })));
+    const rest = await run(true, replayed.states[0]);
+    expect(rest.values).toEqual(eager.values);
   });
 
   it.each(SETUPS)('give the numbers of others to the bit: %s', async (_, setup) => {
