@@ -5,8 +5,8 @@ import { matmulSizes, type MatmulForm } from '../matmul/form.js';
 import type { DryRunBackend } from './backend.js';
 import type { DryKernel } from './stock.js';
 
-/** Scratch of the WASM product: a panel of each operand, a tile of the result. */
-const GEMM_SCRATCH = 4 * (96 * 384 + 384 * 384 + 8 * 384 + 64);
+/** Scratch of the WASM product (`scratchBytes` in matmul/wasm.ts): a block of the right operand, panels of both, a tile of the result. */
+const GEMM_SCRATCH = 4 * (384 * 384 + 8 * 384 + 5 * 384 + 5 * 8 + 16);
 
 function gemmScratch(backend: DryRunBackend): void {
   if (backend.target === 'wasm') backend.scratch(backend.threads * GEMM_SCRATCH);
