@@ -20,6 +20,7 @@ const WASM_BINARY = '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.w
 /** Beyond this many, memory is what WASM kernels wait for. */
 const MOST_DEFAULT_THREADS = 16;
 
+/** Kept until the process ends: what Dawn has put into the event loop reads the instance, and crashes when it was collected by then. */
 let gpu: GPU | undefined;
 
 /** Whether Linux shows a GPU: a render node (any driver of the kernel's), NVIDIA's own driver, or the Windows host's GPU under WSL. */
@@ -35,16 +36,19 @@ export async function importTensorflow(specifier: string): Promise<void> {
   await import(/* @vite-ignore */ specifier);
 }
 
+async function createGpu(): Promise<GPU> {
+  const dawn = await import('webgpu');
+  Object.assign(globalThis, dawn.globals);
+  return dawn.create(DAWN_OPTIONS) as GPU;
+}
+
 /** Node: WebGPU through Dawn, TensorFlow through its optional packages. */
 export const nodeHost: Host = {
   noGpu: () => (process.platform === 'linux' && !hasGpuFile('/dev') ? 'no GPU device file' : undefined),
 
   async gpu() {
-    if (gpu !== undefined) return gpu;
     try {
-      const dawn = await import('webgpu');
-      Object.assign(globalThis, dawn.globals);
-      gpu = dawn.create(DAWN_OPTIONS) as GPU;
+      gpu ??= await createGpu();
     } catch (error) {
       return { missing: `Dawn does not load here: ${(error as Error).message.split('\n')[0] ?? ''}` };
     }
@@ -100,8 +104,6 @@ export const nodeHost: Host = {
   },
 
   release() {
-    // Dawn keeps the process alive for as long as anything refers to this object.
-    gpu = undefined;
     if (globalThis.navigator !== undefined) Reflect.deleteProperty(globalThis.navigator, 'gpu');
   },
 };
