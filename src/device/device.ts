@@ -51,7 +51,7 @@ export interface Host {
   replay?(): boolean;
   /** Bytes of memory that this process can have, where they are known. */
   memory?(): number;
-  /** Lets go of what `gpu` returned, so that a process can end. */
+  /** Takes back what `gpu` put where tfjs finds it. */
   release?(): void;
 }
 

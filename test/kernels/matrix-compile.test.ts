@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
 import { create, globals } from 'webgpu';
-import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { describeMatrixAdapter, disposeWeight, linears, quantizedMatmul, setKernelVariant, uploadDense, uploadQuantized, valueAndGradients, type LinearMember } from '../../kernels/index.js';
 import { matmul } from '../../kernels/matmul/kernel.js';
 import { matrixUnitOf, type MatrixAdapter } from '../../kernels/runtime/matrix-unit.js';
@@ -22,21 +22,18 @@ function config(componentType: string, resultComponentType: string, M: number, N
 
 /** Dawn's device without a GPU: it checks and compiles everything, has every feature, and computes nothing. */
 async function nullDevice(): Promise<{ adapter: GPUAdapter; device: GPUDevice }> {
-  const adapter = await (gpu as GPU).requestAdapter();
+  const adapter = await gpu.requestAdapter();
   if (adapter === null) throw new Error('Dawn has no null backend');
   const device = await adapter.requestDevice({ requiredFeatures: [...adapter.features] as GPUFeatureName[], requiredLimits: { ...limitsOf(adapter), maxComputeWorkgroupStorageSize: 49152 > adapter.limits.maxComputeWorkgroupStorageSize ? adapter.limits.maxComputeWorkgroupStorageSize : 49152 } });
   return { adapter, device };
 }
 
 Object.assign(globalThis, globals);
-let gpu: GPU | undefined = create(['backend=null', 'enable-dawn-features=allow_unsafe_apis']) as GPU;
+// Kept to the end: what Dawn leaves in the event loop reads it.
+const gpu = create(['backend=null', 'enable-dawn-features=allow_unsafe_apis']) as GPU;
 // tfjs's backend looks for it.
 if (globalThis.navigator === undefined) Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true });
 Object.defineProperty(globalThis.navigator, 'gpu', { value: gpu, configurable: true });
-
-afterAll(() => {
-  gpu = undefined;
-});
 
 describe.each(ADAPTERS)('shaders for the matrices of %s', (_name, info) => {
   afterEach(() => {
