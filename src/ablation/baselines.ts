@@ -42,7 +42,7 @@ export class Baselines {
     if (baseline === undefined) {
       const decoder = await loadBase(request, await readModelConfig(request.model), shared);
       const started = performance.now();
-      const metrics = await shared.device.guard(evaluation.evaluate(decoder, await tokenizerOf(request.model)));
+      const { metrics } = await shared.device.guard(evaluation.evaluate(decoder, await tokenizerOf(request.model)));
       baseline = { metrics, evaluation: evaluation.hash, seconds: (performance.now() - started) / 1000 };
       await store.saveBaseline(key, baseline);
       this.found[key] = baseline;

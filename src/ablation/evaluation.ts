@@ -1,12 +1,26 @@
 import type { Decoder } from '../model/decoder.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 
+/** An answer to one of the first items of a task. */
+export interface TaskAnswer {
+  readonly task: string;
+  readonly prompt: string;
+  readonly answer: string;
+  readonly reference: string;
+}
+
+/** What a model was measured to be. */
+export interface Measurement {
+  readonly metrics: Readonly<Record<string, number>>;
+  readonly answers: readonly TaskAnswer[];
+}
+
 /** What trained models and their base are measured by, beside the validation loss. */
 export interface Evaluation {
   /** Of everything that the numbers follow from. */
   readonly hash: string;
-  /** The metrics of a model as it is now, by name. */
-  evaluate(decoder: Decoder, tokenizer: Tokenizer | undefined): Promise<Record<string, number>>;
+  /** Measures a model as it is now. */
+  evaluate(decoder: Decoder, tokenizer: Tokenizer | undefined): Promise<Measurement>;
   /** Metrics of what the base model could do before, and whether less is better in each: reported as forgetting too. */
   readonly retained: ReadonlyMap<string, boolean>;
 }

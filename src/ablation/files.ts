@@ -26,7 +26,7 @@ export interface FilesRequest {
  * The files of an ablation, by name, of the runs that are finished:
  *
  * - `ablation.json`: `format` 1; `version` of this package; `ablation` (settings, seeds, tasks, retain as asked for); `planned` (ids of
- *   all runs); `runs` (as result.ts has them: settings, seed, config, hashes, losses, metrics, forgetting, parameters, bytes); `failed`
+ *   all runs); `runs` (as result.ts has them: settings, seed, config, hashes, losses, metrics, forgetting, answers, parameters, bytes); `failed`
  *   (id and error); `pending` (ids); `baselines` (metrics of the base models by how they are held); `summary` (`rows` with mean and sd over seeds,
  *   `recommendations` with their numbers, `text`); and, under `timings` alone, what another sitting would change: seconds, tokens/s.
  * - `table.md`, `table.csv`: a row a setting; the last column, tokens/s, is the only one of timings.

@@ -7,7 +7,7 @@ import type { FinetuneCallbacks, FinetuneRequest, FinetuneResult, TrainedModel }
 import type { SharedParts } from '../run/shared.js';
 import type { EvalMetrics, StepMetrics } from '../train/trainer.js';
 import { plannedBytes } from './estimate.js';
-import { forgettingOf, type Evaluation } from './evaluation.js';
+import { forgettingOf, type Evaluation, type Measurement } from './evaluation.js';
 import type { AblationCallbacks } from './request.js';
 import type { Baseline, FinishedRun, RunResult } from './result.js';
 import type { AblationRun } from './runs.js';
@@ -25,9 +25,8 @@ export interface MakeRequest {
 }
 
 /** What a trained model was measured to be. */
-interface Measured {
+interface Measured extends Measurement {
   readonly loss: number;
-  readonly metrics: Readonly<Record<string, number>>;
   readonly seconds: number;
 }
 
@@ -55,8 +54,8 @@ export async function makeRun({ run, request, output, shared, baseline, evaluati
     onTrained: async (trained) => {
       const started = performance.now();
       const loss = await validationLoss(run, trained, last);
-      const metrics = (await evaluation?.evaluate(trained.decoder, trained.tokenizer)) ?? {};
-      measured = { loss, metrics, seconds: (performance.now() - started) / 1000 };
+      const measurement = (await evaluation?.evaluate(trained.decoder, trained.tokenizer)) ?? { metrics: {}, answers: [] };
+      measured = { loss, ...measurement, seconds: (performance.now() - started) / 1000 };
     },
     onNote,
     ...(shouldStop === undefined ? {} : { shouldStop }),
@@ -91,7 +90,7 @@ function whatItWas(run: AblationRun, { device }: SharedParts): Pick<RunResult, '
   return { format: 1, id: run.id, settings: { ...run.settings }, seed: run.seed, config: JSON.parse(JSON.stringify(run.config)) as Record<string, unknown>, backend: device.backend };
 }
 
-function whatItCameTo({ training, counts, test, files }: FinetuneResult, { loss, metrics }: Measured) {
+function whatItCameTo({ training, counts, test, files }: FinetuneResult, { loss, metrics, answers }: Measured) {
   return {
     validation_loss: loss,
     train_loss: training.trainLoss,
@@ -101,6 +100,7 @@ function whatItCameTo({ training, counts, test, files }: FinetuneResult, { loss,
     stopped_early: training.stoppedEarly,
     tokens: training.tokens,
     metrics: { ...metrics },
+    answers: [...answers],
     trainable_parameters: counts.trainable,
     adapter_bytes: bytesOf(files),
   } satisfies Partial<RunResult>;

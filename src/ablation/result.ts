@@ -30,6 +30,8 @@ const schema = z.object({
   metrics: numbers,
   /** How much worse than the base model it is in what that could do, by metric: positive is forgetting. */
   forgetting: numbers,
+  /** To the first items of each task. */
+  answers: z.array(z.object({ task: z.string(), prompt: z.string(), answer: z.string(), reference: z.string() })).default([]),
   trainable_parameters: z.number(),
   adapter_bytes: z.number(),
   /** Bytes of tensors on the device at the fullest moment of a step on full batches, as planned; with the scratch memory of one thread. */

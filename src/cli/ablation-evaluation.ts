@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { AblationConfig } from '../ablation/config.js';
-import type { Evaluation } from '../ablation/evaluation.js';
+import type { Evaluation, TaskAnswer } from '../ablation/evaluation.js';
 import { loadDataset } from '../data/dataset.js';
 import { sourcesOf } from '../data/parts.js';
 import { ConfigError } from '../errors.js';
@@ -41,6 +41,7 @@ export async function openEvaluation({ tasks: path, tasksData, retain }: Evaluat
     retained,
     async evaluate(decoder, tokenizer) {
       const metrics: Record<string, number> = {};
+      const answers: TaskAnswer[] = [];
       if (retain.length > 0) {
         const options = { max_length: decoder.config.maxPositions };
         const { examples } = await loadDataset({ source: rows.sources.retain, tokenizer, vocabSize: decoder.config.vocabSize, options });
@@ -50,8 +51,9 @@ export async function openEvaluation({ tasks: path, tasksData, retain }: Evaluat
         if (tokenizer === undefined) throw new ConfigError('tasks are made of text, and this model has no tokenizer.json');
         const result = await runTask(task, sources.of(task), { decoder, tokenizer, batchSize, resamples: 0 });
         for (const [metric, { value }] of Object.entries(result.metrics)) metrics[nameOf(task, metric)] = value;
+        answers.push(...result.samples.map((sample) => ({ task: task.name, ...sample })));
       }
-      return metrics;
+      return { metrics, answers };
     },
   };
   return { evaluation, close };

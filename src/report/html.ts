@@ -4,7 +4,8 @@ import { PLOT_STYLE, themeStyle } from './plots/theme.js';
 const STYLE = `${themeStyle(':root')}
 ${PLOT_STYLE}
 * { box-sizing: border-box }
-body { margin: 0 auto; padding: 1.5rem 1.25rem 4rem; max-width: 60rem; background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, sans-serif }
+body { margin: 0 auto; padding: 1.5rem 1.25rem 4rem; max-width: 82rem; background: var(--ground); color: var(--ink); font: 16px/1.5 system-ui, sans-serif }
+p { max-width: 60rem }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .5rem }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .75rem; padding-top: .5rem; border-top: 1px solid var(--faint) }
 nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; padding: 0; list-style: none }
@@ -20,10 +21,15 @@ table { border-collapse: collapse; font-size: .875rem }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--faint); text-align: left; vertical-align: top; font-weight: 400; overflow-wrap: anywhere; white-space: pre-wrap; min-width: 4.5rem }
 thead th { font-weight: 600; overflow-wrap: normal }
 td.number, thead th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
-tbody th:not(.long) { overflow-wrap: normal; white-space: nowrap }
+tbody th:not(.long) { overflow-wrap: normal; white-space: nowrap; position: sticky; left: 0; background: var(--ground) }
 td.long, th.long { min-width: 15rem }
 pre { overflow-x: auto; padding: .8rem 1rem; border: 1px solid var(--faint); border-radius: .4rem; font: .8125rem/1.45 ui-monospace, monospace }
 footer { margin-top: 3rem; font-size: .85rem }
+@media screen and (min-width: 82rem) {
+  .plots { grid-template-columns: repeat(6, 1fr) }
+  .plots figure { grid-column: span 2 }
+  .plots figure.wide { grid-column: span 3 }
+}
 @media screen and (max-width: 40rem) {
   .plots figure { overflow-x: auto }
   .plots svg[width="720"] { max-width: none; width: 36rem }

@@ -32,6 +32,7 @@ const runSchema = z.object({
   train_loss: z.number().nullish(),
   metrics: numbers.default({}),
   forgetting: numbers.default({}),
+  answers: z.array(z.object({ task: z.string(), prompt: z.string(), answer: z.string(), reference: z.string() })).default([]),
   trainable_parameters: z.number().optional(),
   adapter_bytes: z.number().optional(),
   peak_memory_bytes: z.number().optional(),

@@ -37,6 +37,14 @@ output_dir: out
 
 interface Report {
   readonly metrics: readonly { readonly task: string; readonly metric: string; readonly values: readonly { readonly model: string; readonly value: number }[] }[];
+  readonly samples: readonly { readonly name: string; readonly tasks: readonly { readonly task: string; readonly samples: readonly Omit<Answer, 'task'>[] }[] }[];
+}
+
+interface Answer {
+  readonly task: string;
+  readonly prompt: string;
+  readonly answer: string;
+  readonly reference: string;
 }
 
 let folder: string;
@@ -65,11 +73,14 @@ describe('ablate with tasks', () => {
     const report = JSON.parse(evaluated.stdout) as Report;
     const valueOf = (name: string, model: string): number => report.metrics.find(({ task, metric }) => `${task}/${metric}` === name)?.values.find((value) => value.model === model)?.value ?? NaN;
 
-    const { runs, baselines } = JSON.parse(await readFile(join(out, 'ablation.json'), 'utf8')) as { runs: { metrics: Record<string, number>; forgetting: Record<string, number> }[]; baselines: Record<string, Record<string, number>> };
+    const { runs, baselines } = JSON.parse(await readFile(join(out, 'ablation.json'), 'utf8')) as { runs: { metrics: Record<string, number>; forgetting: Record<string, number>; answers: Answer[] }[]; baselines: Record<string, Record<string, number>> };
     const names = ['summaries/rougeL', 'summaries/chrf', 'rest/loss'];
     expect(Object.values(baselines)).toEqual([Object.fromEntries(names.map((name) => [name, valueOf(name, 'base')]))]);
-    runs.forEach(({ metrics, forgetting }, i) => {
+    runs.forEach(({ metrics, forgetting, answers }, i) => {
       expect(metrics).toEqual(Object.fromEntries(names.map((name) => [name, valueOf(name, `r${i + 1}`)])));
+      const said = report.samples.find(({ name }) => name === `r${i + 1}`)?.tasks.flatMap(({ task, samples }) => samples.map((sample) => ({ task, ...sample })));
+      expect(answers).toEqual(said);
+      expect(answers.length).toBeGreaterThan(0);
       expect(forgetting).toEqual({ 'rest/loss': valueOf('rest/loss', `r${i + 1}`) - valueOf('rest/loss', 'base') });
     });
     expect(runs[0]?.metrics['summaries/chrf']).not.toBe(runs[1]?.metrics['summaries/chrf']);
@@ -87,5 +98,10 @@ describe('ablate with tasks', () => {
     });
     const title = (await readFile(join(out, 'table.md'), 'utf8')).split('\n')[0];
     expect(title).toBe('| rank | seeds | validation loss | summaries/rougeL | summaries/chrf | trainable | adapter bytes | peak memory (MiB) | forgetting | tokens/s |');
+
+    expect((await lowrank('report', out)).status).toBe(0);
+    const page = await readFile(join(out, 'report.md'), 'utf8');
+    expect(page).toContain('Answers to the first items of summaries');
+    for (const { answers } of runs) expect(page.replaceAll('\\', '')).toContain(answers[0]?.answer.split('\n')[0]);
   });
 });

@@ -72,7 +72,7 @@ describe('lowrank report', () => {
     expect(samples.length).toBeGreaterThan(0);
     for (const { prompt, answers } of samples) {
       expect(prompt).not.toMatch(/^\d+ \d+ \d+/);
-      expect(Object.keys(answers)).toEqual(['r=1', 'r=4']);
+      expect(Object.keys(answers)).toEqual(['reference', 'r=1', 'r=4']);
     }
   });
 

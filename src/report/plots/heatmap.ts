@@ -10,6 +10,8 @@ export interface HeatMap extends Naming {
 
 /** Cells with fewer in a row than this have their value written in them. */
 const WRITTEN = 10;
+/** Pixels that a number beside a row or below a column needs. */
+const TICK = 18;
 const STEPS = 24;
 const SIDE = 380;
 /** So that the name of an axis fits beside a single row. */
@@ -25,7 +27,10 @@ export function heatMap(canvas: Canvas, { x, y, values, ...naming }: HeatMap): P
   const tall = Math.max(cell, LEAST_HEIGHT / height);
   const [left, right] = [58, 84];
   const plotWidth = Math.max(left + right + cell * width, 300);
-  const every = (count: number): number[] => Array.from({ length: count }, (_, k) => k + 1).filter((k) => count <= 16 || k === 1 || k % Math.ceil(count / 8) === 0);
+  const ticks = (count: number, size: number): number[] => {
+    const step = size < TICK ? 2 ** Math.ceil(Math.log2(TICK / size)) : 1;
+    return Array.from({ length: count }, (_, k) => k + 1).filter((k) => k === 1 || (k % step === 0 && (k - 1) * size >= TICK));
+  };
   const plot = draw(
     canvas,
     naming,
@@ -35,11 +40,11 @@ export function heatMap(canvas: Canvas, { x, y, values, ...naming }: HeatMap): P
       marginLeft: left,
       marginRight: plotWidth - left - cell * width,
       padding: 0,
-      x: { label: x, labelAnchor: 'center', labelArrow: 'none', labelOffset: 38, ticks: every(width), tickSize: 3 },
-      y: { label: y, labelAnchor: 'center', labelArrow: 'none', labelOffset: 46, ticks: every(height), tickSize: 3, reverse: true },
+      x: { label: x, labelAnchor: 'center', labelArrow: 'none', labelOffset: 38, ticks: ticks(width, cell), tickSize: 3 },
+      y: { label: y, labelAnchor: 'center', labelArrow: 'none', labelOffset: 46, ticks: ticks(height, tall), tickSize: 3, reverse: true },
       color: { scheme: 'cividis', domain: [0, 1] },
       marks: [
-        Plot.cell(cells, { x: 'j', y: 'i', fill: 'value', inset: 0.5, title: ({ i, j, value }: (typeof cells)[number]) => `φ(i = ${i}, j = ${j}) = ${value.toFixed(3)}` }),
+        Plot.cell(cells, { x: 'j', y: 'i', fill: 'value', inset: cell < TICK ? 0 : 0.5, title: ({ i, j, value }: (typeof cells)[number]) => `φ(i = ${i}, j = ${j}) = ${value.toFixed(3)}` }),
         ...(Math.max(width, height) <= WRITTEN ? [Plot.text(cells, { x: 'j', y: 'i', text: ({ value }: (typeof cells)[number]) => value.toFixed(2), fill: ({ value }: (typeof cells)[number]) => (value > 0.55 ? 'black' : 'white'), fontSize: cell > 36 ? 12 : 9 })] : []),
       ],
     },

@@ -8,14 +8,16 @@ import { aboutSections } from './about.js';
 import { courseCharts, memoryCharts, scoreCharts, tradeCharts } from './ablation-charts.js';
 import { nameOf } from './training.js';
 import { commonSettings, runsOf, settingsOf, settingsText, type Run } from './runs.js';
-import { samplesTable, type AnswerSample } from './samples.js';
+import { answersByTask, samplesTable, type AnswerSample } from './samples.js';
 import { similaritySection, spectraSection } from './subspace.js';
 
 /** The report of many runs that differ in some settings. */
 export function ablationReport({ ablation, subspace, records }: AblationInputs, canvas: Canvas, answersOf: (records: Readonly<Record<string, RecordInput | undefined>>) => readonly AnswerSample[]): Report {
   const runs = runsOf(ablation);
   // Of each setting one run speaks.
-  const samples = answersOf(Object.fromEntries(settingsOf(runs).map(({ name, runs: [first] }) => [name, records[(first as Run).id]])));
+  const speakers = settingsOf(runs).map(({ name, runs: [first] }) => ({ name, run: first as Run }));
+  const answers = answersByTask(speakers.map(({ name, run }) => ({ name, answers: run.answers })));
+  const recorded = answersOf(Object.fromEntries(speakers.map(({ name, run }) => [name, records[run.id]])));
   const devices = [...new Set(Object.values(records).flatMap(({ device }) => device ?? []))];
   const shared = commonConfig(runs);
   const common = settingsText(commonSettings(runs));
@@ -32,11 +34,15 @@ export function ablationReport({ ablation, subspace, records }: AblationInputs, 
       ...section('Courses of the runs', ...courseCharts(canvas, runs)),
       ...similaritySection(canvas, subspace),
       ...spectraSection(canvas, subspace, runs),
-      ...section('Sample outputs', samplesTable('Answers to prompts of the data, as recorded after training; the first seed of each setting', samples)),
+      ...section(
+        'Sample outputs',
+        ...answers.map(({ task, samples }) => samplesTable(`Answers to the first items of ${task}; the first seed of each setting`, samples)),
+        answers.length > 0 ? undefined : samplesTable('Answers to prompts of the data, as recorded after training; the first seed of each setting', recorded),
+      ),
       ...aboutSections({ config: stringify({ shared, runs: runs.map(({ id, settings, seed }) => ({ id, seed, settings })) }), versions }),
     ],
     rows: runs.map(rowOf),
-    data: { kind: 'ablation', ...ablation, subspace: subspace ?? null, config: shared, versions, samples },
+    data: { kind: 'ablation', ...ablation, subspace: subspace ?? null, config: shared, versions, samples: answers.length > 0 ? answers.flatMap(({ task, samples }) => samples.map((sample) => ({ task, ...sample }))) : recorded },
   };
 }
 

@@ -6,21 +6,21 @@ import { scatterChart } from '../plots/scatter.js';
 import type { EvalInputs } from '../read.js';
 import { section, shown, type Block, type Report, type Row, type Section, type TableBlock } from '../document.js';
 import { aboutSections } from './about.js';
-import { samplesTable, type AnswerSample } from './samples.js';
+import { answersByTask, samplesTable } from './samples.js';
 import { nameOf } from './training.js';
 
 /** The report of a comparison of adapters with their base model. */
 export function evaluationReport({ eval: input }: EvalInputs, canvas: Canvas): Report {
   const { metrics, model, tasks, adapters, quantize, version } = input;
   const versions: Record<string, string> = version === undefined ? {} : { lowrank: version };
-  const samples = samplesOf(input);
+  const samples = answersByTask(input.samples.map(({ name, tasks: own }) => ({ name, answers: own.flatMap((entry) => entry.samples.map((sample) => ({ task: entry.task, ...sample }))) })));
   return {
     title: `Evaluation of ${nameOf(model)}`,
     lead: [`${nameOf(model)} and ${[adapters].flat().length} of its adapters on ${new Set(metrics.map(({ task }) => task)).size} tasks; brackets hold bootstrap intervals.`],
     sections: [
       ...section('Scores', scoreTable(input), ...scoreCharts(input, canvas)),
       ...section('Forgetting against gain', forgettingTable(input), tradeChart(input, canvas)),
-      ...samples.flatMap(({ task, rows }): Section[] => section(`Sample outputs: ${task}`, samplesTable(`Answers to the first items of ${task}, model beside model`, rows))),
+      ...samples.flatMap(({ task, samples: rows }): Section[] => section(`Sample outputs: ${task}`, samplesTable(`Answers to the first items of ${task}, model beside model`, rows))),
       ...aboutSections({ config: stringify({ model, adapters, quantize: quantize ?? 'none', tasks }), versions }),
     ],
     rows: rowsOf(input),
@@ -95,16 +95,4 @@ function tradeChart(input: EvalInput, canvas: Canvas): Block | undefined {
   });
   const words = points.map(({ x, y, label }) => `${label}: gain ${Number(x.toPrecision(3))}, forgetting ${Number(y.toPrecision(3))}`).join('; ');
   return scatterChart(canvas, { name: 'forgetting-gain', title: 'Forgetting against gain', description: `Each adapter against the base model. ${words}.`, x: 'gain (mean over tasks)', y: 'forgetting (mean over retained tasks)', series: [{ name: 'adapters', points }] });
-}
-
-function samplesOf({ samples }: EvalInput): { task: string; rows: AnswerSample[] }[] {
-  const tasks = [...new Set(samples.flatMap((model) => model.tasks.filter((entry) => entry.samples.length > 0).map(({ task }) => task)))];
-  return tasks.map((task) => {
-    const byModel = samples.map(({ name, tasks: own }) => ({ name, samples: own.find((entry) => entry.task === task)?.samples ?? [] }));
-    const rows = (byModel[0]?.samples ?? []).map(({ prompt, reference }, i) => ({
-      prompt,
-      answers: { ...(reference === '' ? {} : { reference }), ...Object.fromEntries(byModel.flatMap(({ name, samples: own }) => (own[i] === undefined ? [] : [[name, own[i].answer]]))) },
-    }));
-    return { task, rows };
-  });
 }

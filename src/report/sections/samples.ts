@@ -1,5 +1,5 @@
 import type { TableBlock } from '../document.js';
-import type { RecordInput } from '../inputs.js';
+import type { RecordInput, RunInput } from '../inputs.js';
 
 /** A prompt with what one or several models say to it. */
 export interface AnswerSample {
@@ -20,6 +20,18 @@ export function samplesTable(caption: string, samples: readonly AnswerSample[]):
   }
   const rows = samples.flatMap(({ prompt, answers }) => models.filter((model) => answers[model] !== undefined).map((model, i) => [i === 0 ? prompt : '', model, answers[model]]));
   return { type: 'table', caption, columns: ['prompt', 'model', 'answer'], rows };
+}
+
+/** What several models said to the items of tasks, task by task, with the reference before them. */
+export function answersByTask(models: readonly { readonly name: string; readonly answers: RunInput['answers'] }[]): { readonly task: string; readonly samples: readonly AnswerSample[] }[] {
+  const tasks = new Map<string, Map<string, Record<string, string>>>();
+  for (const { name, answers } of models) {
+    for (const { task, prompt, answer, reference } of answers) {
+      const samples = tasks.get(task) ?? new Map<string, Record<string, string>>();
+      tasks.set(task, samples.set(prompt, { ...(reference === '' ? {} : { reference }), ...samples.get(prompt), [name]: answer }));
+    }
+  }
+  return [...tasks].map(([task, samples]) => ({ task, samples: [...samples].map(([prompt, answers]) => ({ prompt, answers })) }));
 }
 
 /** What trained models said to prompts of their data right after training, by the name of the model; a prompt is shown once. */

@@ -9,7 +9,7 @@ import { labelOf, type Run } from './runs.js';
 type Pair = SubspaceInput['pairs'][number];
 
 /** Pairs of runs that a page shows: the others are in report.json. */
-const MOST_MAPS = 12;
+const MOST_MAPS = 15;
 
 const MEANING =
   'φ(A_r1, A_r2, i, j) is how much of the first i right singular directions of one adapter lies among the first j of the other, from 0 (orthogonal) to 1 (contained); the mean over all modules.';
@@ -23,11 +23,24 @@ export function similaritySection(canvas: Canvas, subspace: SubspaceInput | unde
   return section('Subspace similarity', { type: 'text', text: rest > 0 ? `${MEANING} ${maps.length} of ${pairs.length} pairs; report.json has all.` : MEANING }, ...maps);
 }
 
-/** One pair of each pair of ranks before a second one of the same. */
+/**
+ * What tells most first: each rank within the largest (what a small rank found, did the large one find it too?), the nearest first; then
+ * two seeds of each rank, the largest first (is it found every time?); then the rest. A second pair of the same kind comes after all firsts.
+ */
 function chosen(pairs: readonly Pair[]): readonly Pair[] {
-  const key = ({ ranks, seeds }: Pair): string => `${ranks.join()} ${seeds[0] === seeds[1]}`;
-  const firsts = pairs.filter((pair, i) => pairs.findIndex((other) => key(other) === key(pair)) === i);
-  return [...firsts, ...pairs.filter((pair) => !firsts.includes(pair))].slice(0, MOST_MAPS);
+  const largest = Math.max(...pairs.flatMap(({ ranks }) => ranks));
+  const kindOf = ({ ranks, seeds }: Pair): string => `${ranks.join()} ${seeds[0] === seeds[1]}`;
+  const placeOf = ({ ranks, seeds }: Pair): number => (seeds[0] !== seeds[1] ? 1 : Math.max(...ranks) === largest ? 0 : 2);
+  const seen = new Map<string, number>();
+  return pairs
+    .map((pair) => {
+      const repeat = seen.get(kindOf(pair)) ?? 0;
+      seen.set(kindOf(pair), repeat + 1);
+      return { pair, repeat };
+    })
+    .sort((a, b) => a.repeat - b.repeat || placeOf(a.pair) - placeOf(b.pair) || Math.min(...b.pair.ranks) - Math.min(...a.pair.ranks))
+    .slice(0, MOST_MAPS)
+    .map(({ pair }) => pair);
 }
 
 function similarityMap(canvas: Canvas, { first, second, ranks, seeds, mean }: Pair): ReturnType<typeof heatMap> {
