@@ -22,6 +22,8 @@ const SIZES = [{ n: 1, inner: 7, out: 3, rank: 1 }, { n: 9, inner: 65, out: 33, 
 const CASES: Case[] = SIZES.flatMap((size) =>
   (['dense', 'nf4', 'nested'] as const).flatMap((base) => (['plain', 'bias', 'lora', 'dropout', 'all'] as const).map((parts) => ({ ...size, base, parts }))),
 );
+// A software adapter compiles each shader for seconds. A third of the cases has every pair of size, base and parts.
+const SOME = CASES.filter((_, i) => i % 3 === Math.floor(i / 15) % 3);
 
 type Arrays = Record<string, Float32Array>;
 type Matrices = Record<string, tf.Tensor>;
@@ -60,8 +62,8 @@ function apply({ x, bias, a, b, loraInput }: Matrices, weight: FrozenWeight): tf
   return linear(x as tf.Tensor2D, weight, options);
 }
 
-describeBackends('linear', ['cpu', 'wasm', 'webgpu', 'tiles'], () => {
-  it.each(CASES)('equals the reference: $n tokens, $inner -> $out, rank $rank, $base, $parts', async (c) => {
+describeBackends('linear', ['cpu', 'wasm', 'webgpu', 'tiles'], (_backend, target) => {
+  it.each(target === 'tiles' ? SOME : CASES)('equals the reference: $n tokens, $inner -> $out, rank $rank, $base, $parts', async (c) => {
     const arrays = makeArrays(c);
     const cs = normals(new Random(3), c.n * c.out);
     await expectNoLeak(async () => {

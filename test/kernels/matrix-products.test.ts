@@ -92,10 +92,8 @@ describeBackends('products by the matrices of subgroups', ['webgpu'], () => {
       if (unit !== undefined) await multiply(unit, form);
     }, PATIENCE);
 
-    it.each([
-      [33, 49, 71],
-      [40, 96, 128],
-    ] as const)('decodes 4-bit weights: %i tokens, [%i, %i]', async (tokens, out, inner) => {
+    // Emulated, a size that is read in vectors takes half a minute to compile.
+    it.each([[33, 49, 71], ...(wanted === OWN ? [[40, 96, 128]] : [])] as [number, number, number][])('decodes 4-bit weights: %i tokens, [%i, %i]', async (tokens, out, inner) => {
       const unit = take();
       if (unit === undefined) return;
       const random = new Random(out);

@@ -15,12 +15,12 @@ import { openWasm } from '../../src/device/wasm.js';
  */
 export type TestBackend = 'cpu' | 'wasm' | 'webgpu' | 'tiles';
 
-let gpu: GPU | undefined;
+Object.assign(globalThis, globals);
+// Kept to the end: what Dawn leaves in the event loop reads it.
+const gpu = create(['enable-dawn-features=allow_unsafe_apis']) as GPU;
 const adapter = await openAdapter();
 
 async function openAdapter(): Promise<GPUAdapter | null> {
-  Object.assign(globalThis, globals);
-  gpu = create(['enable-dawn-features=allow_unsafe_apis']) as GPU;
   if (globalThis.navigator === undefined) Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true });
   Object.defineProperty(globalThis.navigator, 'gpu', { value: gpu, configurable: true });
   return gpu.requestAdapter();
@@ -45,7 +45,7 @@ async function openWebGpu(): Promise<void> {
  * Runs a suite once a backend. Without a WebGPU adapter its suite is reported as skipped, unless LOWRANK_REQUIRE_WEBGPU
  * is set: then it fails.
  */
-export function describeBackends(name: string, backends: readonly TestBackend[], body: (backend: Exclude<TestBackend, 'tiles'>) => void): void {
+export function describeBackends(name: string, backends: readonly TestBackend[], body: (backend: Exclude<TestBackend, 'tiles'>, target: TestBackend) => void): void {
   for (const target of backends) {
     const backend = target === 'tiles' ? 'webgpu' : target;
     const missing = backend === 'webgpu' && adapter === null && process.env['LOWRANK_REQUIRE_WEBGPU'] !== '1';
@@ -71,9 +71,8 @@ export function describeBackends(name: string, backends: readonly TestBackend[],
       afterAll(async () => {
         await device?.close();
         setKernelVariant('auto');
-        gpu = undefined;
       });
-      body(backend);
+      body(backend, target);
     });
   }
 }
