@@ -6,7 +6,7 @@ import ts from 'typescript';
 
 /**
  * Room → the rooms that it may import. Besides, every room of src may import `errors`, `random`, `version` and the types of `config`.
- * A file lies in the room of its folder: src/io/half.ts in `io`, kernels/rope/kernel.ts in `kernels`, src/errors.ts in
+ * A file lies in the room of its folder: src/io/half.ts in `io`, kernels/swiglu/kernel.ts in `kernels`, src/errors.ts in
  * `errors`; src/index.ts and src/node.ts, which the package exports, and what joins the rooms for them are the room `entry`.
  */
 export const ROOMS = {

@@ -2,7 +2,7 @@
  * LoRA and QLoRA fine-tuning of small decoder-only language models, in browsers and in Node.
  *
  * The two ways in are {@link finetune}, a whole run from a configuration to adapter files, and {@link openSession}, a model on a
- * device to evaluate or generate with. Everything they are made of is exported too. Nothing here needs Node: its host, folders on
+ * device to evaluate or generate with. What they are made of is exported too. Nothing here needs Node: its host, folders on
  * disk and the Hub's cache are in `lowrank/node`.
  */
 
@@ -57,6 +57,7 @@ export { adapterFiles, loadAdapter, readAdapter, readAdapterConfig, type Adapter
 export type { PeftConfig } from './adapters/peft-config.js';
 export type { AdapterConfig } from './adapters/config.js';
 export { definitionOf, METHODS, methodOf, type AdapterMethod, type AdapterSettings } from './adapters/registry.js';
+export { AdapterSet } from './adapters/set.js';
 export { savedSettings, trainedBase } from './adapters/settings.js';
 
 // Exports: adapters for other tools, merged and 4-bit checkpoints, as files to write.

@@ -83,6 +83,7 @@ export function uploadDense(values: Float32Array, shape: readonly [out: number, 
   return { kind: 'dense', shape, values: tf.keep(tf.tensor2d(values, [...shape])) };
 }
 
+/** Frees the tensors of a weight. */
 export function disposeWeight(weight: FrozenWeight): void {
   if (weight.kind === 'dense') weight.values.dispose();
   else tf.dispose(quantizedInputs(weight));

@@ -29,6 +29,7 @@ export interface MatrixUnit {
   readonly emulated: boolean;
 }
 
+/** WebGPU feature of subgroup matrices. */
 export const MATRIX_FEATURE = 'chromium-experimental-subgroup-matrix';
 
 /** Where a device has subgroups of several sizes. */

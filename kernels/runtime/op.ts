@@ -39,6 +39,7 @@ export function setKernelMode(next: KernelMode): void {
   mode = next;
 }
 
+/** The mode in force. */
 export function kernelMode(): KernelMode {
   return mode;
 }

@@ -57,6 +57,7 @@ export function setKernelVariant(variant: KernelVariant): void {
   forced = variant;
 }
 
+/** The variant that is forced, or `auto`. */
 export function kernelVariant(): KernelVariant {
   return forced;
 }

@@ -16,6 +16,7 @@ export interface ParameterCounts {
   readonly quantizedBytes: number;
 }
 
+/** What a model and its adapter hold, in parameters and bytes. */
 export function countParameters(decoder: Decoder, adapter?: Adapter): ParameterCounts {
   const { linears, floats } = decoder.weights;
   const dense = [...floats.values(), ...[...linears.values()].map((l) => l.bias)];

@@ -79,7 +79,7 @@ function optionOf(path: string, node: TypeNode, required: boolean): Option {
     ...(node.default === undefined ? {} : { default: node.default }),
     ...(entry?.properties === undefined
       ? {}
-      : { entries: Object.entries(entry.properties).map(([name, leaf]) => optionOf(`${path}[].${name}`, leaf, entry.required?.includes(name) ?? false)) }),
+      : { entries: Object.entries(entry.properties).map(([name, leaf]) => optionOf(`${path}${alternative(node, 'list') === undefined ? '' : '[]'}.${name}`, leaf, entry.required?.includes(name) ?? false)) }),
   };
 }
 
@@ -102,12 +102,17 @@ export function describeType(node: TypeNode): string {
     case 'number':
       return `a number${describeRange(node)}`;
     case 'array':
-      return (node.items?.anyOf ?? node.items?.enum) !== undefined ? 'a list of these' : `a list of ${describeType(node.items ?? {}).replace(/^an? /, '')}s`;
+      return (node.items?.anyOf ?? node.items?.enum) !== undefined ? 'a list of these' : `a list of ${plural(describeType(node.items ?? {}))}`;
     case 'object':
       return node.properties === undefined ? 'a section' : `a section with the keys ${Object.keys(node.properties).join(', ')}`;
     default:
       return 'a string';
   }
+}
+
+/** `an integer ≥ 0` to `integers ≥ 0`. */
+function plural(type: string): string {
+  return type.replace(/^an? (\w+)/, '$1s');
 }
 
 function alternatives(parts: readonly string[]): string {

@@ -66,9 +66,9 @@ const adapter = z.strictObject({
         'weight, whose rest is frozen (`pissa_niter_N`: by N steps, faster). `loftq`: as the principal part of what 4 bits lose.',
     ),
   loftq_config: z
-    .strictObject({ loftq_bits: z.literal(4).default(4), loftq_iter: count().default(1) })
+    .strictObject({ loftq_bits: z.literal(4).default(4).describe('Bits of the base.'), loftq_iter: count().default(1).describe('How often quantisation and decomposition take turns.') })
     .exactOptional()
-    .describe('For `loftq`: 4 bits, and how often quantisation and decomposition take turns.'),
+    .describe('Settings of `loftq`.'),
   loraplus_lr_ratio: z.number().gt(0).default(1).describe('Factor on the learning rate of B, as LoRA+ has it (of 2 to 32); 1 is plain LoRA.'),
   loraplus_lr_embedding: z.number().gt(0).exactOptional().describe('Learning rate of the update of an embedding, whatever that of the run is, as LoRA+ has it (1e-6 in PEFT); that of the run where absent.'),
   modules_to_save: z.array(text()).min(1).exactOptional().describe('Modules that are trained as a whole, by the end of their names: `lm_head`, `embed_tokens`, norms, float linear layers.'),
@@ -282,6 +282,7 @@ const training = z.strictObject({
     .describe('Write the adapter of the best evaluation instead of the last step, where there are validation rows.'),
 });
 
+/** The one schema of a run: defaults, types, messages and the reference page. */
 export const runConfigSchema = z.strictObject({
   model: text()
     .describe('Folder of a Hugging Face model (written `./…`, `../…` or absolute), or its id on the Hub.')

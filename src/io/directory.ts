@@ -11,6 +11,7 @@ export interface Directory {
   open(path: string): Promise<ByteSource | undefined>;
 }
 
+/** A folder in memory, of files by path. */
 export function memoryDirectory(name: string, files: Readonly<Record<string, Uint8Array | string>>): Directory {
   const entries = new Map(Object.entries(files));
   return {

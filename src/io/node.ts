@@ -52,10 +52,12 @@ export function localDirectory(path: string): Directory {
   };
 }
 
+/** Whether there is such a file. */
 export async function isFile(path: string): Promise<boolean> {
   return (await statOrNothing(path))?.isFile() ?? false;
 }
 
+/** Whether there is such a folder. */
 export async function isDirectory(path: string): Promise<boolean> {
   return (await statOrNothing(path))?.isDirectory() ?? false;
 }

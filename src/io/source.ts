@@ -14,6 +14,7 @@ export interface ByteSource {
   close(): Promise<void>;
 }
 
+/** Bytes in memory as a source. */
 export function memorySource(name: string, bytes: Uint8Array): ByteSource {
   return {
     name,

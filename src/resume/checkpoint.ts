@@ -15,6 +15,7 @@ export interface CheckpointInfo {
   readonly best: EvalMetrics | undefined;
 }
 
+/** The folder's name of the checkpoint after a step. */
 export function checkpointName(step: number): string {
   return `checkpoint-${step}`;
 }

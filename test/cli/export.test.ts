@@ -58,6 +58,19 @@ describe('lowrank export', () => {
     expect(again).toMatchObject({ status: 2, stderr: expect.stringContaining('one.gguf: is there already; --overwrite replaces it') as string });
   });
 
+  it('gguf: the template is that of the tokenizer beside the adapter, where there is one', async () => {
+    await cp(ADAPTER, to('chatty'), { recursive: true });
+    const tokenizer = 'configs/quickstart/base';
+    const config = JSON.parse(await readFile(join(tokenizer, 'tokenizer_config.json'), 'utf8')) as object;
+    const template =
+      "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+    await writeFile(to('chatty/tokenizer_config.json'), JSON.stringify({ ...config, chat_template: template }));
+    await cp(join(tokenizer, 'tokenizer.json'), to('chatty/tokenizer.json'));
+    const { status, stderr } = await lowrank('export', to('chatty'), '--format', 'gguf', '--model', MODEL, '-o', to('chatty-gguf'));
+    expect(status, stderr).toBe(0);
+    expect(await readFile(to('chatty-gguf/Modelfile'), 'utf8')).toMatch(/TEMPLATE """[^]*<\|im_start\|>assistant/);
+  });
+
   it('mlx: with the layers of the model where it is named', async () => {
     const { status, stderr } = await lowrank('export', ADAPTER, '--format', 'mlx', '--model', MODEL, '-o', to('mlx'));
     expect(status, stderr).toBe(0);
@@ -66,9 +79,9 @@ describe('lowrank export', () => {
   });
 
   it('refuses flags that mean nothing, all at once, before anything is read', async () => {
-    const outcome = await lowrank('export', './no-such', '--format', 'mlx', '-o', to('x'), '--portable', '--dtype', 'float16', '--max-shard-size', '1GB', '--from', 'y');
+    const outcome = await lowrank('export', './no-such', '--format', 'mlx', '-o', to('x'), '--portable', '--dtype', 'float16', '--max-shard-size', '1GB', '--from', 'y', '--requantize', 'nf4', '--text', 'z.txt');
     expect(outcome.status).toBe(2);
-    for (const flag of ['portable', 'dtype', 'max-shard-size', 'from']) expect(outcome.stderr).toContain(`--${flag} means nothing to --format mlx`);
+    for (const flag of ['portable', 'dtype', 'max-shard-size', 'from', 'requantize', 'text']) expect(outcome.stderr).toContain(`--${flag} means nothing to --format mlx`);
     expect((await lowrank('export', ADAPTER, '--format', 'merged', '-o', to('x'), '--max-shard-size', '5 bananas')).stderr).toContain('expected a size such as 5GB');
     expect((await lowrank('export', ADAPTER, '--format', 'gguf', '-o', to('x'), '--dtype', 'bfloat16')).stderr).toContain('a GGUF adapter is float32 or float16');
   });

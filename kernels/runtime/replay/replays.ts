@@ -53,6 +53,7 @@ export function setReplay(on: boolean): void {
   allowed = on;
 }
 
+/** Whether steps are recorded and replayed. */
 export function replayAllowed(): boolean {
   return allowed;
 }

@@ -70,7 +70,7 @@ export async function runExport(path: string, flags: ExportFlags): Promise<void>
     case 'mlx':
       return output.write(mlxFiles(adapter, base === undefined ? undefined : await layersOf(base)));
     case 'gguf':
-      return output.write(await ggufFolder(adapter, base as Directory, flags));
+      return output.write(await ggufFolder(adapter, directory, base as Directory, flags));
     case 'merged': {
       const { requantize, text } = flags;
       if (requantize === undefined) await merge(adapter, directory, base as Directory, flags, (files) => output.write(files));
@@ -101,9 +101,10 @@ async function ggufOf(adapter: PeftAdapter, base: Directory, flags: ExportFlags)
   return { bytes: ggufAdapter(adapter, config, { dtype: flags.dtype === 'float16' ? 'F16' : 'F32' }) };
 }
 
-async function ggufFolder(adapter: PeftAdapter, base: Directory, flags: ExportFlags): Promise<OutputFile[]> {
+async function ggufFolder(adapter: PeftAdapter, directory: Directory, base: Directory, flags: ExportFlags): Promise<OutputFile[]> {
   const { bytes } = await ggufOf(adapter, base, flags);
-  const tokenizer = await loadTokenizer(base);
+  // The tokenizer that lies beside the adapter is the one it was trained with.
+  const tokenizer = (await loadTokenizer(directory)) ?? (await loadTokenizer(base));
   const chat = tokenizer && {
     chatTemplate: tokenizer.chatTemplate,
     bosToken: tokenizer.bosTokenId === undefined ? undefined : tokenizer.idToToken(tokenizer.bosTokenId),
@@ -136,7 +137,7 @@ async function baseOf(adapter: PeftAdapter, flags: ExportFlags): Promise<Directo
 }
 
 function checkFlags(flags: ExportFlags): void {
-  const all: readonly (keyof ExportFlags)[] = ['model', 'revision', 'portable', 'dtype', 'maxShardSize', 'from'];
+  const all: readonly (keyof ExportFlags)[] = ['model', 'revision', 'portable', 'dtype', 'maxShardSize', 'from', 'requantize', 'text'];
   const problems = all
     .filter((flag) => flags[flag] !== undefined && !FLAGS_OF[flags.format].includes(flag))
     .map((flag) => `--${flag === 'maxShardSize' ? 'max-shard-size' : flag} means nothing to --format ${flags.format}`);
