@@ -10,6 +10,8 @@ export interface GenerateOptions extends Partial<SamplingOptions> {
   readonly seed?: number;
   /** Ids that end a row; they are not part of the result. Default: config.json's eos_token_id. */
   readonly stopTokens?: readonly number[];
+  /** Which random stream each row draws from, a number each. Default: its place among the prompts. */
+  readonly streams?: readonly number[];
   /** Called with each new token of each row, in order of the rows. */
   readonly onToken?: (row: number, token: number) => void;
 }
@@ -25,24 +27,26 @@ export interface Generated {
 
 /**
  * Continues prompts, all rows together, with a KV cache. Rows of different length are padded on the left, which no token sees,
- * so a row's result does not depend on its neighbours (each row draws from its own random stream).
+ * and each row draws from its own random stream and ends at its own limit, the end of the context: what it becomes does not depend
+ * on its neighbours.
  * @throws DataError for an empty prompt, an id out of the vocabulary, or a prompt with no room left in the model's context.
  */
 export async function generate(decoder: Decoder, prompts: readonly (readonly number[])[], options: GenerateOptions = {}): Promise<Generated[]> {
-  const { maxNewTokens = 128, seed = 0, onToken } = options;
+  const { maxNewTokens = 128, seed = 0, streams, onToken } = options;
   const sampling = { temperature: options.temperature ?? 0, topK: options.topK ?? 0, topP: options.topP ?? 1 };
   const stop = new Set(options.stopTokens ?? decoder.config.eosTokenIds);
   checkPrompts(decoder, prompts);
-  const results = prompts.map(() => ({ tokens: [] as number[], reason: 'length' as StopReason, done: false }));
-  const randoms = prompts.map((_, row) => new Random(seed, `generate/${row}`));
+  const limits = prompts.map((prompt) => Math.min(maxNewTokens, decoder.maxLength - prompt.length));
+  const results = limits.map((limit) => ({ tokens: [] as number[], reason: 'length' as StopReason, done: limit <= 0 }));
+  const randoms = prompts.map((_, row) => new Random(seed, `generate/${streams?.[row] ?? row}`));
   const longest = Math.max(...prompts.map((p) => p.length));
   const pads = prompts.map((p) => longest - p.length);
   const batch = prompts.length;
-  const room = Math.min(maxNewTokens, decoder.maxLength - longest);
   const cache = new KvCache(batch);
   let ids = Int32Array.from(prompts.flatMap((p, row) => [...new Array<number>(pads[row] as number).fill(0), ...p]));
   try {
-    for (let made = 0; made < room && results.some((r) => !r.done); made++) {
+    // A row that is done goes on as a token of no meaning; past the end of the context, where it is padding.
+    while (results.some((r) => !r.done)) {
       const length = ids.length / batch;
       const logits = await nextLogits(decoder, ids, batch, length, pads, cache);
       const vocab = decoder.vocabSize;
@@ -54,6 +58,7 @@ export async function generate(decoder: Decoder, prompts: readonly (readonly num
           result.reason = 'stop';
         } else {
           result.tokens.push(token);
+          result.done = result.tokens.length >= (limits[row] as number);
           onToken?.(row, token);
         }
         return token;
@@ -70,7 +75,7 @@ async function nextLogits(decoder: Decoder, ids: Int32Array, batch: number, leng
   const keyLength = cache.length + length;
   const logits = tf.tidy(() => {
     const padded = pads.some((p) => p > 0);
-    const starts = padded ? tf.tensor1d(Int32Array.from({ length: batch * keyLength }, (_, i) => startOf(pads, i, keyLength)), 'int32') : undefined;
+    const starts = padded ? tf.tensor1d(Int32Array.from({ length: batch * keyLength }, (_, i) => startOf(pads, i, keyLength, decoder.config.maxPositions)), 'int32') : undefined;
     const hidden = decoder.hidden({ ids: tf.tensor1d(ids, 'int32'), batch, length, cache, ...(starts === undefined ? {} : { starts }) });
     const width = hidden.shape[1];
     const last = tf.slice(tf.reshape(hidden, [batch, length, width]), [0, length - 1, 0], [batch, 1, width]);
@@ -81,11 +86,11 @@ async function nextLogits(decoder: Decoder, ids: Int32Array, batch: number, leng
   return values;
 }
 
-/** Tokens of the padding are segments of their own, so none of them ever sees nothing. */
-function startOf(pads: readonly number[], index: number, keyLength: number): number {
+/** Tokens of the padding and those behind the end of the context are segments of their own, so none of them ever sees nothing. */
+function startOf(pads: readonly number[], index: number, keyLength: number, context: number): number {
   const pad = pads[Math.floor(index / keyLength)] as number;
   const position = index % keyLength;
-  return position < pad ? position : pad;
+  return position < pad || position - pad >= context ? position : pad;
 }
 
 function checkPrompts(decoder: Decoder, prompts: readonly (readonly number[])[]): void {

@@ -84,7 +84,7 @@ async function answerRequests(session: Session, requests: readonly GenerateReque
     const rows = names.flatMap((other, row) => (other === name ? [row] : []));
     for (let i = 0; i < rows.length; i += flags.batchSize) {
       const batch = rows.slice(i, i + flags.batchSize);
-      const made = await device.guard(generate(decoder, batch.map((row) => prompts[row] as number[]), settingsOf(session, flags)));
+      const made = await device.guard(generate(decoder, batch.map((row) => prompts[row] as number[]), { ...settingsOf(session, flags), streams: batch }));
       batch.forEach((row, k) => (results[row] = made[k] as Generated));
     }
   }
