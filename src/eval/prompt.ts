@@ -21,6 +21,21 @@ export function encodePrompt(prompt: Prompt, tokenizer: Tokenizer | undefined): 
   return ids.length > 1 && ids.at(-1) === tokenizer.eosTokenId ? ids.slice(0, -1) : ids;
 }
 
+/**
+ * What stands in front of an empty prompt, so that something predicts its first token: BOS, or else the EOS that ends the text before.
+ * Nothing where the tokenizer has neither.
+ */
+export function textStart({ bosTokenId, eosTokenId }: Pick<Tokenizer, 'bosTokenId' | 'eosTokenId'>): number[] {
+  const id = bosTokenId ?? eosTokenId;
+  return id === undefined ? [] : [id];
+}
+
+/** The last `room` tokens of a prompt that is longer; a BOS token at its begin stays there. */
+export function cutPrompt(ids: readonly number[], room: number, { bosTokenId: bos }: Pick<Tokenizer, 'bosTokenId'>): number[] {
+  if (ids.length <= room) return [...ids];
+  return bos !== undefined && ids[0] === bos && room > 1 ? [bos, ...ids.slice(1 - room)] : ids.slice(-room);
+}
+
 /** Ids at which an answer ends: the model's end of text, the tokenizer's, and what closes a turn of its chat template. */
 export function stopTokensOf(eosTokenIds: readonly number[], tokenizer: Tokenizer | undefined): number[] {
   const ids = [...eosTokenIds, tokenizer?.eosTokenId, tokenizer?.endOfTurnId];

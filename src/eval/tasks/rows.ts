@@ -2,7 +2,7 @@ import type { JsonRow, DataSource } from '../../data/row.js';
 import { openRows } from '../../data/rows.js';
 import { ConfigError, DataError } from '../../errors.js';
 import { compileTemplate } from '../../tokenizer/template.js';
-import type { ChoiceTask, GenerateTask, PromptedTask } from './schema.js';
+import type { ChoiceTask, EvalTask, GenerateTask, LossTask, PromptedTask } from './schema.js';
 
 /** The files of a task. */
 export interface TaskSources {
@@ -37,14 +37,26 @@ export async function readTaskRows(sources: readonly DataSource[], limit = Infin
   return rows;
 }
 
-/** @throws DataError for a row without one of the fields. */
+/** @throws DataError where the files hold no row. */
+async function taskRows({ name }: EvalTask, { data }: TaskSources, limit: number | undefined): Promise<JsonRow[]> {
+  const rows = await readTaskRows(data, limit);
+  if (rows.length === 0) throw new DataError(`${name}: data: no rows`);
+  return rows;
+}
+
+/** @throws DataError where there are none. */
+export function lossRows(task: LossTask, sources: TaskSources): Promise<JsonRow[]> {
+  return taskRows(task, sources, task.limit);
+}
+
+/** @throws DataError for a row without one of the fields, and where there are none. */
 export async function generateItems(task: GenerateTask, sources: TaskSources): Promise<GenerateItem[]> {
   const fields = [task.references].flat();
   const referencesOf = (row: JsonRow): string[] => fields.flatMap((field) => texts(row, field, task.name));
   const promptOf = await prompter(task, sources, (row) => referencesOf(row)[0] ?? '');
   const items = new Map<string, GenerateItem>();
   // Grouped rows count as one: the limit is on items.
-  for (const [i, row] of (await readTaskRows(sources.data, task.group ? Infinity : task.limit)).entries()) {
+  for (const [i, row] of (await taskRows(task, sources, task.group ? undefined : task.limit)).entries()) {
     const prompt = promptOf(row);
     const key = task.group ? prompt : String(i);
     items.set(key, { prompt, references: [...(items.get(key)?.references ?? []), ...referencesOf(row)] });
@@ -52,13 +64,13 @@ export async function generateItems(task: GenerateTask, sources: TaskSources): P
   return [...items.values()].slice(0, task.limit);
 }
 
-/** @throws DataError for a row whose choices or answer cannot be read. */
+/** @throws DataError for a row whose choices or answer cannot be read, and where there are none. */
 export async function choiceItems(task: ChoiceTask, sources: TaskSources): Promise<ChoiceItem[]> {
   const template = compileTemplate(task.choice_template, `${task.name}: choice_template`);
   const choicesOf = (row: JsonRow): ChoiceItem['choices'] =>
     readChoices(task, row).map(({ text, correct }, index) => ({ text: template.render({ ...row, row, choice: text, index, letter: String.fromCharCode(65 + index) }), correct }));
   const promptOf = await prompter(task, sources, (row) => choicesOf(row).find(({ correct }) => correct)?.text ?? '');
-  return (await readTaskRows(sources.data, task.limit)).map((row) => ({ prompt: promptOf(row), choices: choicesOf(row) }));
+  return (await taskRows(task, sources, task.limit)).map((row) => ({ prompt: promptOf(row), choices: choicesOf(row) }));
 }
 
 function readChoices(task: ChoiceTask, row: JsonRow): { text: string; correct: boolean }[] {
