@@ -32,7 +32,7 @@ export class Baselines {
     return baseline;
   }
 
-  /** Of a run's base; measured now unless it is known. Undefined without an evaluation. */
+  /** Of a run's base; measured now unless it is known. Undefined without an evaluation, and when a stop was asked for meanwhile. */
   async of(run: AblationRun, request: FinetuneRequest, shared: SharedParts): Promise<Baseline | undefined> {
     const { evaluation, store, callbacks } = this.request;
     if (evaluation === undefined) return undefined;
@@ -42,8 +42,9 @@ export class Baselines {
     if (baseline === undefined) {
       const decoder = await loadBase(request, await readModelConfig(request.model), shared);
       const started = performance.now();
-      const { metrics } = await shared.device.guard(evaluation.evaluate(decoder, await tokenizerOf(request.model)));
-      baseline = { metrics, evaluation: evaluation.hash, seconds: (performance.now() - started) / 1000 };
+      const measured = await shared.device.guard(evaluation.evaluate(decoder, await tokenizerOf(request.model), callbacks?.shouldStop));
+      if (measured === undefined) return undefined;
+      baseline = { metrics: measured.metrics, evaluation: evaluation.hash, seconds: (performance.now() - started) / 1000 };
       await store.saveBaseline(key, baseline);
       this.found[key] = baseline;
     }

@@ -7,8 +7,8 @@ import { planFor } from '../run/options.js';
 import type { FinetuneRequest } from '../run/request.js';
 import type { SharedParts } from '../run/shared.js';
 import { stepsPerEpoch, totalStepsOf, train } from '../train/trainer.js';
-import { rankOf } from './summary.js';
-import { familyOf, type AblationRun } from './runs.js';
+import { rankOf, withoutRank } from './families.js';
+import { settingsKey, type AblationRun } from './runs.js';
 
 /** What a run may take. */
 export interface RunEstimate {
@@ -43,7 +43,7 @@ const FORWARD_PART = 1 / 3;
 export async function estimateRuns(runs: readonly AblationRun[], context: Context): Promise<RunEstimate[]> {
   const kinds = new Map<string, AblationRun[]>();
   for (const run of runs) {
-    const key = JSON.stringify(Object.entries(familyOf(run.settings)).filter(([name]) => !WITHOUT_COST.has(name)));
+    const key = settingsKey(Object.fromEntries(Object.entries(withoutRank(run.settings)).filter(([name]) => !WITHOUT_COST.has(name))));
     kinds.set(key, [...(kinds.get(key) ?? []), run]);
   }
   const estimates = new Map<AblationRun, RunEstimate>();
@@ -117,7 +117,8 @@ async function estimateOf(run: AblationRun, perToken: number, { shared, requestO
  */
 export async function plannedBytes({ config, initFrom, host }: FinetuneRequest, model: ModelConfig, { device }: SharedParts): Promise<number | undefined> {
   try {
-    return (await planFor({ config, model, initFrom, device, host, threads: 1 })).plan.total;
+    const { total } = (await planFor({ config, model, initFrom, device, host, threads: 1 })).plan;
+    return Number.isFinite(total) ? total : undefined;
   } catch {
     return undefined;
   }

@@ -20,6 +20,6 @@ export function changesSince({ requestOf, evaluationHash }: Now): (run: Ablation
     hashes.set(key, hash);
     const before = { format: 1 as const, backend, files, config: configBefore };
     const evaluated = evaluation === evaluationHash ? [] : ['tasks or retained rows are others'];
-    return [...inputDifferences(before, inputsOf(await hash, config, backend), config), ...evaluated];
+    return [...inputDifferences(before, inputsOf(await hash, config, backend), config, 'finished'), ...evaluated];
   };
 }

@@ -2,6 +2,7 @@ import { ADAPTER_WEIGHTS } from '../adapters/peft-files.js';
 import { evaluateLoss } from '../eval/loss.js';
 import { finetuneOn } from '../finetune.js';
 import { readModelConfig } from '../model/load.js';
+import { RECORD_FILE } from '../record/record.js';
 import { hashRequest, withTokenizer } from '../run/load.js';
 import type { FinetuneCallbacks, FinetuneRequest, FinetuneResult, TrainedModel } from '../run/request.js';
 import type { SharedParts } from '../run/shared.js';
@@ -54,14 +55,15 @@ export async function makeRun({ run, request, output, shared, baseline, evaluati
     onTrained: async (trained) => {
       const started = performance.now();
       const loss = await validationLoss(run, trained, last);
-      const measurement = (await evaluation?.evaluate(trained.decoder, trained.tokenizer)) ?? { metrics: {}, answers: [] };
-      measured = { loss, ...measurement, seconds: (performance.now() - started) / 1000 };
+      const measurement = evaluation === undefined ? { metrics: {}, answers: [] } : await evaluation.evaluate(trained.decoder, trained.tokenizer, shouldStop);
+      if (measurement !== undefined) measured = { loss, ...measurement, seconds: (performance.now() - started) / 1000 };
     },
     onNote,
     ...(shouldStop === undefined ? {} : { shouldStop }),
   };
   const made = await finetuneOn(shared, { ...request, resume: output.resume, callbacks: runCallbacks });
-  if (measured === undefined || shouldStop?.() === true) return undefined;
+  // All is done where the stop came while the last files were made; else a checkpoint of the last step waits for the next sitting.
+  if (measured === undefined || made.files[RECORD_FILE] === undefined) return undefined;
   const { seconds, tokens } = made.training;
   const timings = { seconds, tokens_per_second: tokens / Math.max(seconds, 1e-6), evaluation_seconds: measured.seconds };
   const peak = await plannedBytes(await withTokenizer(request), await readModelConfig(request.model), shared);

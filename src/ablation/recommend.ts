@@ -33,11 +33,12 @@ export function pooledSd(groups: readonly (readonly number[])[]): { sd: number |
 /**
  * The smallest rank within the noise of the best: whose mean loss is at most mean_best + s_p·√(1/n_best + 1/n), one standard error of the
  * difference of the two means, s_p the deviation between seeds pooled over all ranks. Without a second seed there is no noise to go
- * by, and it is the best rank itself.
+ * by, and it is the best rank itself. Losses that are no numbers do not count.
  * @returns undefined for fewer than two ranks.
  */
 export function recommendRank(ranks: readonly RankLosses[]): Recommendation | undefined {
-  const groups = ranks.filter(({ losses }) => losses.length > 0).sort((a, b) => a.rank - b.rank);
+  const known = ranks.map(({ rank, losses }) => ({ rank, losses: losses.filter(Number.isFinite) }));
+  const groups = known.filter(({ losses }) => losses.length > 0).sort((a, b) => a.rank - b.rank);
   if (groups.length < 2) return undefined;
   const means = groups.map(({ losses }) => meanAndSd(losses).mean);
   const at = means.indexOf(Math.min(...means));

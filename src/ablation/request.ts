@@ -23,7 +23,7 @@ export interface AblationCallbacks {
   readonly onEvaluate?: (run: AblationRun, metrics: EvalMetrics) => void;
   readonly onFinished?: (run: AblationRun, finished: FinishedRun, soFar: AblationState) => void | Promise<void>;
   readonly onFailed?: (run: AblationRun, error: string) => void | Promise<void>;
-  /** Asked between two micro-batches: true writes a checkpoint and ends the sitting. */
+  /** Asked between two micro-batches and between two tasks: true writes a checkpoint and ends the sitting. */
   readonly shouldStop?: () => boolean;
 }
 

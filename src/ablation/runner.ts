@@ -8,6 +8,7 @@ import { makeRun } from './make-run.js';
 import type { AblationCallbacks, AblationRequest, AblationState } from './request.js';
 import type { FailedRun, FinishedRun } from './result.js';
 import type { AblationRun } from './runs.js';
+import type { RunStore } from './store.js';
 
 /**
  * Makes the runs that are not finished, one after the other on one device; those with the same base model share it. A run that fails is
@@ -131,24 +132,41 @@ class Sitting {
   }
 
   private async make(run: AblationRun): Promise<void> {
+    const finished = await this.tryRun(run);
+    if (finished === undefined) return;
+    this.finished.set(run.id, finished);
+    await this.attempt(run, 'the run is finished, but its tables were not written', () => this.callbacks.onFinished?.(run, finished, this.state()));
+  }
+
+  /** @returns undefined for a run that was stopped, or has failed. */
+  private async tryRun(run: AblationRun): Promise<FinishedRun | undefined> {
     const { store, evaluation } = this.request;
-    const output = await store.open(run);
+    let output: RunStore | undefined;
     try {
+      output = await store.open(run);
       const shared = await this.device.open(run.config);
       const request = await this.requestOf(run);
       const baseline = await this.baselines.of(run, request, shared);
+      if (this.stopped()) return undefined;
       const onNote = (note: string): void => this.note(run, note);
-      const finished = await makeRun({ run, request, output, shared, baseline, evaluation, onNote, callbacks: this.callbacks });
-      if (finished === undefined) return;
-      this.finished.set(run.id, finished);
-      await this.callbacks.onFinished?.(run, finished, this.state());
+      return await makeRun({ run, request, output, shared, baseline, evaluation, onNote, callbacks: this.callbacks });
     } catch (error) {
       const message = messageOf(error);
-      await output.fail(message);
       this.failed.set(run.id, { id: run.id, error: message });
-      await this.callbacks.onFailed?.(run, message);
+      await this.attempt(run, 'its failure was not noted down', () => output?.fail(message));
+      await this.attempt(run, 'its failure was not told', () => this.callbacks.onFailed?.(run, message));
       // Lost, or out of memory: the next run gets a new one.
       if (error instanceof DeviceError) await this.device.close();
+      return undefined;
+    }
+  }
+
+  /** What goes wrong beside a run is told, and the others go on. */
+  private async attempt(run: AblationRun, what: string, work: () => unknown): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.note(run, `${what}: ${messageOf(error)}`);
     }
   }
 }

@@ -70,9 +70,9 @@ export async function planRuns(ablation: AblationConfig, { readText, set = [], f
   return runs;
 }
 
-/** What of the settings makes a run one of the same question at another rank: all but the rank. */
-export function familyOf({ r: _r, ...rest }: Settings): Settings {
-  return rest;
+/** Equal for equal settings, in whatever order they are written. */
+export function settingsKey(settings: Settings): string {
+  return JSON.stringify(namedSettings(settings));
 }
 
 /** `r=8, lora_alpha=2r`; empty for the base itself. */

@@ -2,11 +2,11 @@ import { loraKey } from '../adapters/fit.js';
 import { readAdapter } from '../adapters/peft-files.js';
 import { loraScale, patternValue } from '../adapters/peft-config.js';
 import { toFloat32 } from '../io/safetensors.js';
+import { familiesOf, rankOf } from './families.js';
 import type { FinishedRun } from './result.js';
-import { familyOf, type AblationRun } from './runs.js';
+import { settingsKey, type AblationRun } from './runs.js';
 import type { AblationStore } from './store.js';
 import { factorEigen, meanTable, rightDirections, subspaceSimilarity, updateSpectrum, type LowRankUpdate } from './subspace.js';
-import { rankOf } from './summary.js';
 
 /** The directions of two adapters of the same settings but for rank, or for seed. */
 export interface SpacePair {
@@ -38,15 +38,16 @@ const DIGITS = 5;
 /** Compares what finished runs of LoRA have learnt: all ranks of a family with the same seed, and all seeds of the same rank. */
 export async function compareSubspaces(runs: readonly AblationRun[], finished: readonly FinishedRun[], store: AblationStore): Promise<Subspaces> {
   const spaces: Space[] = [];
-  for (const { result } of finished) {
+  const families = familiesOf(finished.map(({ result }) => result)).map(settingsKey);
+  for (const [i, { result }] of finished.entries()) {
     const run = runs.find(({ id }) => id === result.id);
     const rank = rankOf(result.config);
     if (run === undefined || rank === undefined) continue;
-    spaces.push({ run, rank, modules: analysed(await readUpdates(store, run)) });
+    spaces.push({ run, rank, family: families[i] as string, modules: analysed(await readUpdates(store, run)) });
   }
   const pairs = spaces.flatMap((first, i) =>
     spaces.slice(i + 1).flatMap((second) => {
-      const comparable = sameFamily(first.run, second.run) && (first.run.seed === second.run.seed || first.rank === second.rank);
+      const comparable = first.family === second.family && (first.run.seed === second.run.seed || first.rank === second.rank);
       const [small, large] = first.rank <= second.rank ? [first, second] : [second, first];
       return comparable ? [comparePair(small, large)] : [];
     }),
@@ -62,6 +63,7 @@ export async function compareSubspaces(runs: readonly AblationRun[], finished: r
 interface Space {
   readonly run: AblationRun;
   readonly rank: number;
+  readonly family: string;
   readonly modules: ReadonlyMap<string, ModuleSpace>;
 }
 
@@ -80,10 +82,6 @@ function analysed(updates: ReadonlyMap<string, LowRankUpdate>): Map<string, Modu
       return [module, { inFeatures: update.inFeatures, directions: rightDirections(update, MEAN_DIRECTIONS, eigen), spectrum: updateSpectrum(update, eigen).map(significant) }];
     }),
   );
-}
-
-function sameFamily(a: AblationRun, b: AblationRun): boolean {
-  return JSON.stringify(familyOf(a.settings)) === JSON.stringify(familyOf(b.settings));
 }
 
 function comparePair(first: Space, second: Space): SpacePair {

@@ -39,7 +39,7 @@ export async function openEvaluation({ tasks: path, tasksData, retain }: Evaluat
   const evaluation: Evaluation = {
     hash: await hashSource(memorySource('evaluation', new TextEncoder().encode(read))),
     retained,
-    async evaluate(decoder, tokenizer) {
+    async evaluate(decoder, tokenizer, shouldStop = () => false) {
       const metrics: Record<string, number> = {};
       const answers: TaskAnswer[] = [];
       if (retain.length > 0) {
@@ -48,6 +48,7 @@ export async function openEvaluation({ tasks: path, tasksData, retain }: Evaluat
         metrics[RETAIN_LOSS] = (await evaluateLoss(decoder, examples, batchSize)).loss;
       }
       for (const task of tasks) {
+        if (shouldStop()) return undefined;
         if (tokenizer === undefined) throw new ConfigError('tasks are made of text, and this model has no tokenizer.json');
         const result = await runTask(task, sources.of(task), { decoder, tokenizer, batchSize, resamples: 0 });
         for (const [metric, { value }] of Object.entries(result.metrics)) metrics[nameOf(task, metric)] = value;

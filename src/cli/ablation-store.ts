@@ -1,6 +1,6 @@
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseResult, RESULT_FILE, TIMINGS_FILE, type Baseline, type RunTimings } from '../ablation/result.js';
+import { parseBaseline, parseResult, RESULT_FILE, TIMINGS_FILE, type RunTimings } from '../ablation/result.js';
 import { RUNS_FOLDER, type AblationRun } from '../ablation/runs.js';
 import type { AblationStore } from '../ablation/store.js';
 import { parseJson } from '../io/json.js';
@@ -52,13 +52,19 @@ export function folderStore(folder: string, note: (text: string) => void): Ablat
           output.close();
         },
         async fail(error) {
-          await writeJsonFile(failure(run), { error });
-          output.close();
+          try {
+            await writeJsonFile(failure(run), { error });
+          } finally {
+            output.close();
+          }
         },
       };
     },
     adapter: (run) => localDirectory(place(run)),
-    baseline: async (key) => (await readJsonFile(baselineFile(folder, key))) as Baseline | undefined,
+    async baseline(key) {
+      const path = baselineFile(folder, key);
+      return (await isFile(path)) ? parseBaseline(await readFile(path, 'utf8'), path) : undefined;
+    },
     saveBaseline: (key, baseline) => writeJsonFile(baselineFile(folder, key), baseline),
     async write(files) {
       for (const [name, content] of Object.entries(files)) await writeFileAtomic(join(folder, name), content);

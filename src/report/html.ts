@@ -1,4 +1,4 @@
-import { plotPath, shown, type Block, type CodeBlock, type PlotBlock, type Report, type Section, type TableBlock } from './document.js';
+import { shown, type Block, type CodeBlock, type PlotBlock, type Report, type Section, type TableBlock } from './document.js';
 import { PLOT_STYLE, themeStyle } from './plots/theme.js';
 
 const STYLE = `${themeStyle(':root')}
@@ -12,7 +12,6 @@ nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; padding: 0; list-s
 a { color: var(--series-0) }
 figure { margin: 1.25rem 0 }
 figcaption, caption, summary { font-weight: 600; text-align: left; margin-bottom: .4rem; padding-bottom: .3rem }
-figcaption a { font-weight: 400; font-size: .85rem; margin-left: .5rem }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 0 1.5rem }
 .plots figure.wide { grid-column: 1 / -1 }
 svg { display: block; max-width: 100%; height: auto }
@@ -36,7 +35,7 @@ footer { margin-top: 3rem; font-size: .85rem }
 }
 @media print {
   body { max-width: none; padding: 0; font-size: 11pt }
-  nav, figcaption a { display: none }
+  nav { display: none }
   figure, tr { break-inside: avoid }
   h2 { break-after: avoid }
   .scroll, pre { overflow: visible }
@@ -66,7 +65,7 @@ export function renderHtml({ title, lead, sections }: Report, version: string): 
     '<main>',
     ...sections.map(renderSection),
     '</main>',
-    `<footer>Made by lowrank ${escape(version)}. The same as report.md, report.csv and report.json beside it; the plots are in plots/.</footer>`,
+    `<footer>Made by lowrank ${escape(version)}. The same as report.md, report.csv and report.json, made together with it, and each plot as a file of its own in plots/.</footer>`,
     '</body>',
     '</html>',
   ];
@@ -92,9 +91,10 @@ function renderSection({ title, blocks }: Section, index: number): string {
   return `<section aria-labelledby="${id}">\n<h2 id="${id}">${escape(title)}</h2>\n${parts.join('\n')}\n</section>`;
 }
 
+/** The drawing is part of the page: a link to its file would lead nowhere where the page alone was sent on. */
 function figure(plot: PlotBlock): string {
   const width = Number(/width="([\d.]+)"/.exec(plot.svg)?.[1] ?? 0);
-  return `<figure${width > 560 ? ' class="wide"' : ''}><figcaption>${escape(plot.title)} <a href="${plotPath(plot)}">SVG</a></figcaption>\n${plot.svg}\n</figure>`;
+  return `<figure${width > 560 ? ' class="wide"' : ''}><figcaption>${escape(plot.title)}</figcaption>\n${plot.svg}\n</figure>`;
 }
 
 /** Characters of a cell that should have some width for them. */

@@ -2,7 +2,12 @@ import * as z from 'zod';
 
 // Of each file as much as a report needs: what else is in it may change.
 
+// NaN is null in JSON.
 const numbers = z.record(z.string(), z.number().nullable());
+const measured = z
+  .number()
+  .nullable()
+  .transform((value) => value ?? NaN);
 
 /** A line of metrics.jsonl: that of a step, a validation or the test. */
 export const metricsLine = z.record(z.string(), z.union([z.number(), z.string(), z.boolean(), z.null()]));
@@ -27,7 +32,6 @@ const runSchema = z.object({
   seed: z.number().optional(),
   config: z.record(z.string(), z.unknown()).default({}),
   backend: z.string().optional(),
-  // NaN is null in JSON.
   validation_loss: z.number().nullable(),
   train_loss: z.number().nullish(),
   metrics: numbers.default({}),
@@ -36,8 +40,8 @@ const runSchema = z.object({
   trainable_parameters: z.number().optional(),
   adapter_bytes: z.number().optional(),
   peak_memory_bytes: z.number().optional(),
-  losses: z.array(z.object({ step: z.number(), loss: z.number(), learning_rate: z.number(), grad_norm: z.number() })).default([]),
-  validation: z.array(z.object({ step: z.number(), eval_loss: z.number() })).default([]),
+  losses: z.array(z.object({ step: z.number(), loss: measured, learning_rate: z.number(), grad_norm: measured })).default([]),
+  validation: z.array(z.object({ step: z.number(), eval_loss: measured })).default([]),
 });
 export type RunInput = z.infer<typeof runSchema>;
 
@@ -49,7 +53,13 @@ export const ablationSchema = z.object({
   pending: z.array(z.string()).default([]),
   /** Metrics of the base models, by how they are held. */
   baselines: z.record(z.string(), numbers).default({}),
-  summary: z.object({ text: z.array(z.string()).default([]) }).default({ text: [] }),
+    summary: z
+    .object({
+      text: z.array(z.string()).default([]),
+      /** By run, the settings that it shares with others that differ in rank. */
+      families: z.record(z.string(), z.record(z.string(), z.unknown())).default({}),
+    })
+    .default({ text: [], families: {} }),
   timings: z.record(z.string(), z.object({ seconds: z.number(), tokens_per_second: z.number() })).default({}),
 });
 export type AblationInput = z.infer<typeof ablationSchema>;

@@ -6,7 +6,7 @@ import type { DataSource } from '../data/row.js';
 import { FormatError } from '../errors.js';
 import { readJson, type Directory } from '../io/directory.js';
 import { hashFiles, hashRows, hashTokenizer, hashWeights } from '../record/hashes.js';
-import { optionDifferences } from './options.js';
+import { optionDifferences, type Whose } from './options.js';
 
 /** In a checkpoint: what the run was made of. */
 export const INPUTS_FILE = 'run_inputs.json';
@@ -21,6 +21,9 @@ const schema = z.object({
   config: z.record(z.string(), z.unknown()),
 });
 
+/** Read after the last step: other rows change nothing of a run that goes on. */
+const TEST_ROWS = 'data.test';
+
 /** All that the numbers of a run follow from. */
 export type RunInputs = z.infer<typeof schema>;
 
@@ -28,7 +31,7 @@ type Sources = readonly (DataSource | DataPart)[];
 
 export interface InputSources {
   readonly model: Directory;
-  readonly data: { readonly train: Sources; readonly validation?: Sources | undefined };
+  readonly data: { readonly train: Sources; readonly validation?: Sources | undefined; readonly test?: Sources | undefined };
   readonly initFrom?: Directory | undefined;
 }
 
@@ -39,6 +42,7 @@ export async function hashRunFiles({ model, data, initFrom }: InputSources): Pro
     tokenizer: await hashTokenizer(model),
     'data.train': await hashData(data.train),
     'data.validation': data.validation === undefined ? {} : await hashData(data.validation),
+    [TEST_ROWS]: data.test === undefined ? {} : await hashData(data.test),
     'adapter.init_from': initFrom === undefined ? {} : await hashFiles(initFrom, [ADAPTER_CONFIG, ADAPTER_WEIGHTS]),
   };
 }
@@ -59,9 +63,10 @@ export async function readInputs(checkpoint: Directory): Promise<RunInputs> {
   return parsed.data;
 }
 
-/** What is no longer as it was, one sentence each. */
-export function inputDifferences(before: RunInputs, now: RunInputs, config: RunConfig): string[] {
-  const files = Object.entries(now.files).flatMap(([part, found]) => {
+/** What is no longer as it was, one sentence each. @param of a run that goes on, or one that is finished: less of that may differ. */
+export function inputDifferences(before: RunInputs, now: RunInputs, config: RunConfig, of: Whose = 'continued'): string[] {
+  const compared = Object.entries(now.files).filter(([part]) => of === 'finished' || part !== TEST_ROWS);
+  const files = compared.flatMap(([part, found]) => {
     const old = before.files[part] ?? {};
     return [...new Set([...Object.keys(old), ...Object.keys(found)])].flatMap((name) => {
       if (old[name] === found[name]) return [];
@@ -70,7 +75,7 @@ export function inputDifferences(before: RunInputs, now: RunInputs, config: RunC
     });
   });
   const backend = before.backend === now.backend ? [] : [`it computed on ${before.backend}, and this is ${now.backend}`];
-  return [...files, ...backend, ...optionDifferences(before.config, config)];
+  return [...files, ...backend, ...optionDifferences(before.config, config, of)];
 }
 
 /** By place in the list: data may have been moved, but not reordered. */

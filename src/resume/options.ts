@@ -7,19 +7,19 @@ const always = (): boolean => true;
 /** More steps at the end change nothing before. */
 const withOpenEnd = ({ training }: RunConfig): boolean => OPEN_ENDED.has(training.lr_scheduler_type) && training.warmup_ratio === 0;
 
-/** Options of an entry of data.train that say where it lies and what it is called. */
+/** Lists of data. */
+const DATA = new Set(['data.train', 'data.validation', 'data.test']);
+/** Options of an entry of them that say where it lies and what it is called. */
 const PLACES = new Set(['path', 'split', 'data_files', 'name']);
 
-/**
- * The options that may differ between a run and its continuation, because they change no number of it; every other option that
- * differs is named and refused. The files that some of them name are compared by what they hold.
- */
-export const MAY_CHANGE: Readonly<Record<string, (config: RunConfig) => boolean>> = {
-  // Where things lie; the entries of data.train and data.validation are compared without it.
+type Changeable = Readonly<Record<string, (config: RunConfig) => boolean>>;
+
+/** The options that change no number of a run: they may differ from those of a finished one. */
+const WITHOUT_EFFECT: Changeable = {
+  // Where things lie; the entries of the lists of data are compared without it.
   model: always,
   model_revision: always,
   'adapter.init_from': always,
-  'data.test': always,
   'training.output_dir': always,
   'training.overwrite_output_dir': always,
   // What computes is compared by what was taken.
@@ -32,19 +32,32 @@ export const MAY_CHANGE: Readonly<Record<string, (config: RunConfig) => boolean>
   'training.save_steps': always,
   'training.save_total_limit': always,
   'training.resume_from_checkpoint': always,
+};
+
+/**
+ * The options that may differ between a run and its continuation, because they change no number of what is done already; every other
+ * option that differs is named and refused. The files that some of them name are compared by what they hold.
+ */
+export const MAY_CHANGE: Changeable = {
+  ...WITHOUT_EFFECT,
   // Looked at after the last step.
+  'data.test': always,
   'training.load_best_model_at_end': always,
   // How long it is: a cosine or a line that has to end elsewhere would have run otherwise from the start.
   'training.max_steps': withOpenEnd,
   'training.num_train_epochs': withOpenEnd,
 };
 
+/** Of a run that goes on, or of one that is finished. */
+export type Whose = 'continued' | 'finished';
+
 /** Options that differ and may not, one sentence each. `before` is a config as JSON gives it back. */
-export function optionDifferences(before: unknown, now: RunConfig): string[] {
+export function optionDifferences(before: unknown, now: RunConfig, of: Whose = 'continued'): string[] {
+  const mayChange = of === 'finished' ? WITHOUT_EFFECT : MAY_CHANGE;
   const [old, current] = [leaves(before), leaves(JSON.parse(JSON.stringify(now)))];
   return [...new Set([...old.keys(), ...current.keys()])].flatMap((path) => {
     const [was, is] = [old.get(path), current.get(path)];
-    if (was === is || MAY_CHANGE[path]?.(now) === true) return [];
+    if (was === is || mayChange[path]?.(now) === true) return [];
     return [`${path} was ${was ?? 'absent'} and is ${is ?? 'absent'}`];
   });
 }
@@ -57,7 +70,7 @@ function leaves(config: unknown): Map<string, string> {
     else {
       for (const [option, leaf] of Object.entries(value)) {
         const path = `${name}.${option}`;
-        found.set(path, JSON.stringify(path === 'data.train' || path === 'data.validation' ? placeless(leaf) : leaf));
+        found.set(path, JSON.stringify(DATA.has(path) ? placeless(leaf) : leaf));
       }
     }
   }

@@ -84,7 +84,8 @@ export async function openAdapter(request: FinetuneRequest, decoder: Decoder): P
 /** SHA-256 of the files that a run reads. */
 export async function hashRequest(request: Pick<FinetuneRequest, 'config' | 'model' | 'data' | 'initFrom'>, shared?: SharedParts): Promise<RunInputs['files']> {
   const { config, model, data, initFrom } = request;
-  const files = { train: sourcesOf(data.train), validation: data.validation === undefined ? undefined : sourcesOf(data.validation) };
+  const sources = (part: 'validation' | 'test') => (data[part] === undefined ? undefined : sourcesOf(data[part]));
+  const files = { train: sourcesOf(data.train), validation: sources('validation'), test: sources('test') };
   const hash = (): Promise<RunInputs['files']> => hashRunFiles({ model, data: files, initFrom });
   return shared?.hashes(inputsKeyOf(config), hash) ?? hash();
 }

@@ -66,16 +66,17 @@ export class FinetuneRun {
       const totalSteps = totalStepsOf(data.train.examples.length, config.training);
       await this.callbacks.onReady?.({ device: this.device, model, counts, data, totalSteps, doneSteps });
       let test: LossResult | undefined;
-      const training = await this.train(decoder, adapter, data, inputs, async () => {
-        test = await this.test(decoder, data);
-      });
-      if (this.callbacks.onTrained !== undefined && this.callbacks.shouldStop?.() !== true) {
-        await this.callbacks.onTrained({ decoder, tokenizer: await loadTokenizer(directory), data, training });
-      }
-      const done = { training, counts, test };
+      let described: Record<string, string> = {};
       // Somebody who stops a run wants it to end.
-      const described = this.callbacks.shouldStop?.() === true ? {} : await describeRun(this.request, { decoder, data, device: this.device }, done);
-      return { ...done, files: { ...(await resultFiles(this.request, adapter)), ...described } };
+      const stopped = (): boolean => this.callbacks.shouldStop?.() === true;
+      const training = await this.train(decoder, adapter, data, inputs, async (result) => {
+        test = await this.test(decoder, data);
+        if (this.callbacks.onTrained !== undefined && !stopped()) {
+          await this.callbacks.onTrained({ decoder, tokenizer: await loadTokenizer(directory), data, training: result });
+        }
+        if (!stopped()) described = await describeRun(this.request, { decoder, data, device: this.device }, { training: result, counts, test });
+      });
+      return { training, counts, test, files: { ...(await resultFiles(this.request, adapter)), ...described } };
     } finally {
       adapter?.dispose();
       if (this.shared === undefined) decoder.dispose();
@@ -124,7 +125,7 @@ export class FinetuneRun {
     if (!this.over) await this.callbacks.onCheckpoint?.(files, { name: checkpointName(step), step, totalSteps, best: best.best?.metrics });
   }
 
-  private async train(decoder: Decoder, adapter: Adapter, data: DataSplits, inputs: RunInputs | undefined, onEnd: () => Promise<void>): Promise<TrainResult> {
+  private async train(decoder: Decoder, adapter: Adapter, data: DataSplits, inputs: RunInputs | undefined, onEnd: (result: TrainResult) => Promise<void>): Promise<TrainResult> {
     const { config, resume, force } = this.request;
     const { onStep, onLog, onEvaluate, shouldStop } = this.callbacks;
     const { validation } = data;

@@ -37,8 +37,8 @@ export interface TrainCallbacks {
   readonly onCheckpoint?: (state: TrainState) => void | Promise<void>;
   /** Asked between two micro-batches: true ends the run with the steps so far. */
   readonly shouldStop?: () => boolean;
-  /** Comes after the last step, with the result in the parameters; where `shouldStop` ends the run meanwhile, its state is handed out all the same. */
-  readonly onEnd?: () => Promise<void>;
+  /** Comes after the last step, with the result in the parameters and its numbers; where `shouldStop` ends the run meanwhile, its state is handed out all the same. */
+  readonly onEnd?: (result: TrainResult) => Promise<void>;
 }
 
 export interface TrainResult {
@@ -174,18 +174,25 @@ class Run {
     // A stop may still come, and ask for the state of the last step.
     const last = result === undefined || callbacks?.onCheckpoint === undefined || this.saved === this.step ? undefined : await this.values();
     if (result !== undefined) this.assign(result);
-    await callbacks?.onEnd?.();
+    const done = this.result();
+    await callbacks?.onEnd?.(done);
     if (this.shouldStop() && this.step > 0 && this.saved !== this.step) {
       if (last !== undefined) this.assign(last);
       await this.save();
+      // The stop may have come when all was done.
+      if (result !== undefined) this.assign(result);
     }
+    return done;
+  }
+
+  private result(): TrainResult {
     return {
       steps: this.step,
       totalSteps: this.totalSteps,
       trainLoss: this.tally.meanLoss(this.step),
       tokens: this.tokens,
       seconds: this.tally.seconds,
-      best: best?.metrics,
+      best: this.best.best?.metrics,
       stoppedEarly: this.stoppedEarly,
     };
   }

@@ -85,23 +85,49 @@ describe('ablate with tasks', () => {
     });
     expect(runs[0]?.metrics['summaries/chrf']).not.toBe(runs[1]?.metrics['summaries/chrf']);
 
-    const [header = '', ...rows] = (await readFile(join(out, 'table.csv'), 'utf8')).trimEnd().split('\n');
+    const [header = '', base = '', ...rows] = (await readFile(join(out, 'table.csv'), 'utf8')).trimEnd().split('\n');
     const columns = header.split(',');
+    const cellsOf = (row: string): Record<string, string> => Object.fromEntries(row.split(',').map((cell, k) => [columns[k], cell]));
+    expect(cellsOf(base)).toMatchObject({ rank: 'base', 'forgetting rest/loss': '', ...Object.fromEntries(names.map((name) => [name, String(valueOf(name, 'base'))])) });
+    expect(rows).toHaveLength(2);
     rows.forEach((row, i) => {
-      const cells = Object.fromEntries(row.split(',').map((cell, k) => [columns[k], cell]));
-      expect(cells).toMatchObject({
+      expect(cellsOf(row)).toMatchObject({
         rank: String(i + 1),
         'summaries/rougeL': String(valueOf('summaries/rougeL', `r${i + 1}`)),
         'summaries/chrf': String(valueOf('summaries/chrf', `r${i + 1}`)),
+        'rest/loss': String(valueOf('rest/loss', `r${i + 1}`)),
         'forgetting rest/loss': String(valueOf('rest/loss', `r${i + 1}`) - valueOf('rest/loss', 'base')),
       });
     });
     const title = (await readFile(join(out, 'table.md'), 'utf8')).split('\n')[0];
-    expect(title).toBe('| rank | seeds | validation loss | summaries/rougeL | summaries/chrf | trainable | adapter bytes | peak memory (MiB) | forgetting | tokens/s |');
+    expect(title).toBe('| rank | seeds | validation loss | summaries/rougeL | summaries/chrf | rest/loss | trainable | adapter bytes | planned peak (MiB) | forgetting | tokens/s |');
 
     expect((await lowrank('report', out)).status).toBe(0);
     const page = await readFile(join(out, 'report.md'), 'utf8');
     expect(page).toContain('Answers to the first items of summaries');
+    expect(page).toContain('| base | – | – |');
     for (const { answers } of runs) expect(page.replaceAll('\\', '')).toContain(answers[0]?.answer.split('\n')[0]);
+  });
+
+  it('goes on, sums up and reports where a metric of the answers is no number', async () => {
+    // The base prints no numbers to these prompts, and nothing correlates with nothing.
+    await writeFile(join(folder, 'numbers.yaml'), TASKS.replace('[rougeL, chrf]', '[pearson, rougeL]').replace('metrics: [rougeL', 'retain: true\n    metrics: [rougeL').replace('name: summaries', 'name: summaries\n    retain: true'));
+    await writeFile(join(folder, 'ablation.yaml'), ABLATION.replace('tasks: tasks.yaml', 'tasks: numbers.yaml').replace('output_dir: out', 'output_dir: numbers'));
+    const first = await lowrank('ablate', join(folder, 'ablation.yaml'), '--no-estimate');
+    expect(first.status, first.stderr).toBe(0);
+    const again = await lowrank('ablate', join(folder, 'ablation.yaml'), '--no-estimate');
+    expect(again.status, again.stderr).toBe(0);
+    expect(again.stderr).not.toContain('begins');
+    const out = join(folder, 'numbers');
+    const { runs, baselines } = JSON.parse(await readFile(join(out, 'ablation.json'), 'utf8')) as { runs: { metrics: Record<string, number | null>; forgetting: object }[]; baselines: Record<string, object> };
+    expect(Object.values(baselines)).toMatchObject([{ 'summaries/pearson': null }]);
+    for (const { metrics, forgetting } of runs) {
+      expect(metrics).toMatchObject({ 'summaries/pearson': null });
+      expect(Object.keys(forgetting)).toEqual(['summaries/rougeL', 'rest/loss']);
+    }
+    const table = (await readFile(join(out, 'table.md'), 'utf8')).split('\n');
+    const column = table[0]?.split(' | ').indexOf('summaries/pearson') ?? -1;
+    expect(table.slice(2, 5).map((line) => line.split(' | ')[column])).toEqual(['–', '–', '–']);
+    expect((await lowrank('report', out)).status).toBe(0);
   });
 });

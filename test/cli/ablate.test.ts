@@ -65,11 +65,13 @@ const runsOf = ({ json }: Json): Json[] => (json as { runs: Json[] }).runs;
 describe('ablate', () => {
   it('writes a table over the seeds with a recommendation, and everything for programs', async () => {
     const { json, table, csv } = (await written(undisturbed)) as { json: Json; table: string[]; csv: string[] };
-    expect(table[0]).toBe('| rank | settings | seeds | validation loss | trainable | adapter bytes | peak memory (MiB) | forgetting |');
-    expect(table).toHaveLength(4 + 2 + 1 + 4);
-    expect(table[2]).toMatch(/^\| 1 \| quantization=none \| 2 \| \d\.\d{4} ± \d\.\d{4} \| \d+ \| [\d ]+ \| \d\.\d \| -?\d\.\d{4} ± \d\.\d{4} \|$/);
+    expect(table[0]).toBe('| rank | settings | seeds | validation loss | retain_loss | trainable | adapter bytes | planned peak (MiB) | forgetting |');
+    expect(table).toHaveLength(4 + 2 + 2 + 1 + 4);
+    expect(table[2]).toMatch(/^\| base float \| – \| – \| – \| \d\.\d{4} \| – \|/);
+    expect(table[3]).toMatch(/^\| base nf4 \|/);
+    expect(table[4]).toMatch(/^\| 1 \| quantization=none \| 2 \| \d\.\d{4} ± \d\.\d{4} \| \d\.\d{4} ± \d\.\d{4} \| \d+ \| [\d ]+ \| \d\.\d \| -?\d\.\d{4} ± \d\.\d{4} \|$/);
     expect(table.join('\n')).toMatch(/With quantization=nf4: Rank \d: .*mean validation loss/);
-    expect(csv[0]).toBe('rank,settings,seeds,validation_loss,validation_loss sd,trainable_parameters,adapter_bytes,peak_memory_bytes,forgetting retain_loss,forgetting retain_loss sd');
+    expect(csv[0]).toBe('rank,settings,seeds,validation_loss,validation_loss sd,retain_loss,retain_loss sd,trainable_parameters,adapter_bytes,planned_peak_bytes,forgetting retain_loss,forgetting retain_loss sd');
     expect(json).toMatchObject({ format: 1, failed: [], pending: [], summary: { recommendations: [{ settings: { quantization: 'none' } }, { settings: { quantization: 'nf4' } }] } });
     const runs = runsOf({ json });
     expect(runs.map(({ id }) => id)).toEqual([1, 4].flatMap((r) => ['none', 'nf4'].flatMap((q) => [1, 2].map((seed) => `r-${r}_quantization-${q}_seed-${seed}`))));
@@ -127,6 +129,18 @@ describe('ablate', () => {
     const changed = await ablate(text('1, 2'), out, '--set', 'training.learning_rate=0.02');
     expect(changed.status).toBe(2);
     expect(changed.stderr).toContain('run r-1_seed-42: training.learning_rate was 0.01 and is 0.02\n');
+    // What would do for going on with a run does not do for one that is finished.
+    const constant = join(folder, 'constant');
+    const flags = ['--set', 'training.lr_scheduler_type=constant'];
+    const withTest = text('1').replace('data: {', `data: { test: ${join(folder, 'test.jsonl')},`);
+    await writeFile(join(folder, 'test.jsonl'), toJsonl(countingRows(4, 4)));
+    expect((await ablate(withTest, constant, ...flags)).status).toBe(0);
+    const longer = await ablate(withTest, constant, ...flags, '--set', 'training.max_steps=8');
+    expect([longer.status, longer.stderr.includes('training.max_steps was 6 and is 8')]).toEqual([2, true]);
+    expect((await ablate(withTest, constant, ...flags, '--set', 'training.logging_steps=1', '--set', 'training.save_steps=3')).status).toBe(0);
+    await writeFile(join(folder, 'test.jsonl'), toJsonl(countingRows(4, 5)));
+    const others = await ablate(withTest, constant, ...flags);
+    expect([others.status, others.stderr.includes('data.test: file 1 holds something else')]).toEqual([2, true]);
   });
 
   it('goes on when a run fails, and makes it again only when asked to', async () => {

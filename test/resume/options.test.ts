@@ -5,7 +5,7 @@ import { MAY_CHANGE, optionDifferences } from '../../src/resume/options.js';
 
 const configOf = (data: object, training: object = {}): RunConfig => runConfigSchema.parse({ model: 'm', data: { train: 'a.jsonl', ...data }, training: { output_dir: 'o', ...training } });
 
-const differences = (before: RunConfig, now: RunConfig): string[] => optionDifferences(JSON.parse(JSON.stringify(before)), now);
+const differences = (before: RunConfig, now: RunConfig, of?: 'finished'): string[] => optionDifferences(JSON.parse(JSON.stringify(before)), now, of);
 
 describe('options of a run that goes on', () => {
   it('that may change are options', () => {
@@ -34,5 +34,17 @@ describe('options of a run that goes on', () => {
     expect(differences(configOf({}, constant), configOf({}, { ...constant, ...longer }))).toEqual([]);
     const ratio = { lr_scheduler_type: 'constant_with_warmup', warmup_ratio: 0.1 };
     expect(differences(configOf({}, ratio), configOf({}, { ...ratio, ...longer }))).toHaveLength(1);
+    // One that is finished is of its own length.
+    expect(differences(configOf({}, constant), configOf({}, { ...constant, ...longer }), 'finished')).toEqual(['training.num_train_epochs was 3 and is 9']);
+  });
+
+  it('may differ from those of a finished run only where they change no number of it', () => {
+    const untold = { output_dir: 'p', logging_steps: 1, save_strategy: 'no', resume_from_checkpoint: true };
+    expect(differences(configOf({ test: 't.jsonl' }), configOf({ test: ['moved.jsonl'] }, untold), 'finished')).toEqual([]);
+    expect(differences(configOf({}), configOf({ test: 't.jsonl' }), 'finished')).toEqual(['data.test was absent and is [{}]']);
+    expect(differences(configOf({ validation: 'v.jsonl' }), configOf({ validation: 'v.jsonl' }, { load_best_model_at_end: false, max_steps: 9 }), 'finished')).toEqual([
+      'training.max_steps was -1 and is 9',
+      'training.load_best_model_at_end was true and is false',
+    ]);
   });
 });

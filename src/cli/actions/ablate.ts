@@ -157,7 +157,7 @@ function describeEstimates(estimates: readonly RunEstimate[], total: number, pla
 }
 
 function print(state: AblationState, { outputDir }: AblationConfig, json: boolean): void {
-  const summary = summarise(state.finished);
+  const summary = summarise(state.finished, state.baselines);
   if (json) {
     process.stdout.write(`${JSON.stringify({ ...summary, text: describeRecommendations(summary), failed: state.failed, output: outputDir })}\n`);
     return;

@@ -58,7 +58,7 @@ async function requireSame({ run, files, evaluation }: RunJob, { open, evaluatio
   const { config } = run;
   const request = await withTokenizer({ config, host: nodeHost, ...(await open(run)) });
   const before = inputsOf(files, config, '');
-  const differences = inputDifferences(before, inputsOf(await hashRequest(request), config, ''), config);
+  const differences = inputDifferences(before, inputsOf(await hashRequest(request), config, ''), config, 'finished');
   if ((own?.hash ?? '') !== evaluation.hash) differences.push('tasks or retained rows are others');
   if (differences.length > 0) throw new ConfigError(`${worker} has other files at the same paths: ${differences.join('; ')}`);
 }

@@ -1,5 +1,5 @@
 import type { ChainableCommander, Redis } from 'ioredis';
-import { parseResult, type Baseline } from '../../ablation/result.js';
+import { parseBaseline, parseResult, type Baseline } from '../../ablation/result.js';
 import type { AblationStore } from '../../ablation/store.js';
 import { LowrankError } from '../../errors.js';
 import { memoryDirectory, type Directory } from '../../io/directory.js';
@@ -103,7 +103,7 @@ export async function claimRun(redis: Redis, id: string, owner: string, job: Run
     adapter: ({ id: name }) => memoryDirectory(name, {}),
     async baseline(key) {
       const text = await redis.get(baselineField(job, key));
-      const found = text === null ? undefined : (parseJson(text, 'the metrics of the base model') as Baseline);
+      const found = text === null ? undefined : parseBaseline(text, keys.result);
       if (found !== undefined) base = [key, found];
       return found;
     },
@@ -119,8 +119,8 @@ export async function claimRun(redis: Redis, id: string, owner: string, job: Run
 export async function readResult(redis: Redis, id: string): Promise<JobResult | undefined> {
   const text = await redis.get(runKeys(id).result);
   if (text === null) return undefined;
-  const { result, ...rest } = parseJson(text, id) as JobResult;
-  return { ...rest, result: parseResult(JSON.stringify(result), id) };
+  const { result, timings, baseline } = parseJson(text, id) as JobResult;
+  return { result: parseResult(JSON.stringify(result), id), timings, baseline: baseline === undefined ? undefined : [baseline[0], parseBaseline(JSON.stringify(baseline[1]), id)] };
 }
 
 /** The files of a finished run, by name. */

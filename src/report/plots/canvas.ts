@@ -6,12 +6,14 @@ import type { SeriesStyle } from './theme.js';
 export interface Canvas {
   readonly Plot: typeof PlotLibrary;
   readonly document: Document;
+  /** Names of the plots that were drawn. */
+  readonly drawn: Set<string>;
 }
 
 /** Loads the library, which only reports need, with a document to draw in where there is no browser. */
 export async function openCanvas(): Promise<Canvas> {
   const [Plot, { parseHTML }] = await Promise.all([import('@observablehq/plot'), import('linkedom')]);
-  return { Plot, document: parseHTML('<!doctype html><html><body></body></html>').document as unknown as Document };
+  return { Plot, document: parseHTML('<!doctype html><html><body></body></html>').document as unknown as Document, drawn: new Set() };
 }
 
 /** How a plot is called, and what it says to those who do not see it. */
@@ -40,8 +42,12 @@ export function textWidth(text: string): number {
   return [...text].length * CHARACTER;
 }
 
-/** Draws marks, with a legend between them and the name of the vertical axis where there is more than one series. */
-export function draw({ Plot, document }: Canvas, naming: Naming, options: PlotLibrary.PlotOptions, keys: readonly Key[] = []): PlotBlock {
+/**
+ * Draws marks, with a legend between them and the name of the vertical axis where there is more than one series. A name that was used
+ * before gets a number: files and ids are made of it.
+ */
+export function draw({ Plot, document, drawn }: Canvas, given: Naming, options: PlotLibrary.PlotOptions, keys: readonly Key[] = []): PlotBlock {
+  const naming = { ...given, name: freeName(given.name, drawn) };
   const width = options.width ?? WIDTH;
   const places = keys.length < 2 ? [] : layOut(keys, width);
   const legendHeight = places.length === 0 ? 0 : ((places.at(-1) as Place).row + 1) * LEGEND_ROW + 4;
@@ -55,9 +61,16 @@ export function draw({ Plot, document }: Canvas, naming: Naming, options: PlotLi
     height: (options.height ?? 320) + legendHeight,
     style: { fontSize: `${FONT_SIZE}px`, overflow: 'visible' },
   }) as unknown as Element;
-  for (const { key, x, row } of places) svg.append(drawKey({ Plot, document }, key, x, 30 + row * LEGEND_ROW));
+  for (const { key, x, row } of places) svg.append(drawKey(Plot, document, key, x, 30 + row * LEGEND_ROW));
   describe(document, svg, naming);
   return { type: 'plot', ...naming, svg: svg.outerHTML };
+}
+
+function freeName(name: string, taken: Set<string>): string {
+  let free = name;
+  for (let count = 2; taken.has(free); count++) free = `${name}-${count}`;
+  taken.add(free);
+  return free;
 }
 
 /** An SVG element with its attributes. */
@@ -93,7 +106,7 @@ function layOut(keys: readonly Key[], width: number): Place[] {
   });
 }
 
-function drawKey({ Plot, document }: Canvas, { name, style, line, symbol }: Key, x: number, y: number): Element {
+function drawKey(Plot: typeof PlotLibrary, document: Document, { name, style, line, symbol }: Key, x: number, y: number): Element {
   const group = element(document, 'g', { transform: `translate(${x},${y})`, 'aria-hidden': 'true' });
   if (line) group.append(element(document, 'line', { x1: 0, x2: 26, y1: 0, y2: 0, stroke: style.color, 'stroke-width': 2, 'stroke-dasharray': style.dash }));
   if (symbol) {

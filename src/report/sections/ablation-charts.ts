@@ -22,7 +22,7 @@ export function scoreCharts(canvas: Canvas, runs: readonly Run[]): Plots {
 export function memoryCharts(canvas: Canvas, runs: readonly Run[]): Plots {
   const mebibytes = (of: Measure): Measure => (run) => (typeof of(run) === 'number' ? (of(run) as number) / 2 ** 20 : undefined);
   return [
-    againstRank(canvas, runs, { name: 'memory-rank', title: 'Peak memory against rank', y: 'peak memory of a step (MiB, as planned)', zero: true }, mebibytes((run) => run.peak_memory_bytes)),
+    againstRank(canvas, runs, { name: 'memory-rank', title: 'Planned peak memory against rank', y: 'planned peak of a step (MiB)', zero: true }, mebibytes((run) => run.peak_memory_bytes)),
     againstRank(canvas, runs, { name: 'adapter-size-rank', title: 'Size of the adapter against rank', y: 'adapter (MiB)', zero: true }, mebibytes((run) => run.adapter_bytes)),
     againstRank(canvas, runs, { name: 'speed-rank', title: 'Speed against rank', y: 'tokens a second', zero: true }, (run) => run.tokensPerSecond),
   ];

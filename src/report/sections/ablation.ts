@@ -20,14 +20,14 @@ export function ablationReport({ ablation, subspace, records }: AblationInputs, 
   const recorded = answersOf(Object.fromEntries(speakers.map(({ name, run }) => [name, records[run.id]])));
   const devices = [...new Set(Object.values(records).flatMap(({ device }) => device ?? []))];
   const shared = commonConfig(runs);
-  const common = settingsText(commonSettings(runs));
+  const common = settingsText(commonSettings(runs.map(({ named }) => named)));
   const base = nameOf(shared['model']);
   const versions: Record<string, string> = { ...(ablation.version === undefined ? {} : { lowrank: ablation.version }), ...Object.values(records)[0]?.versions, ...(devices.length === 0 ? {} : { device: devices.join('; ') }) };
   return {
     title: `Ablation on ${base}`,
     lead: [`${runs.length} runs of ${settingsOf(runs).length} settings on ${base}${[...new Set(runs.flatMap(({ backend }) => backend ?? []))].map((name) => `, ${name}`).join('')}. ${common === '' ? '' : `All have ${common}. `}± is one standard deviation between seeds.`, ...ablation.summary.text],
     sections: [
-      ...section('Results', resultsTable(runs), baselineTable(ablation), ...unfinished(ablation)),
+      ...section('Results', resultsTable(runs, ablation), ...unfinished(ablation)),
       ...section('Score against rank', ...scoreCharts(canvas, runs)),
       ...section('Forgetting against gain', ...tradeCharts(canvas, runs, ablation)),
       ...section('Memory and speed against rank', ...memoryCharts(canvas, runs)),
@@ -60,27 +60,36 @@ function rowOf(run: Run): Row {
   };
 }
 
-function resultsTable(runs: readonly Run[]): TableBlock | undefined {
+function resultsTable(runs: readonly Run[], { baselines }: AblationInput): TableBlock | undefined {
   if (runs.length === 0) return undefined;
-  const metrics = [...new Set(runs.flatMap((run) => Object.keys(run.metrics)))];
+  const bases = Object.entries(baselines).filter(([, values]) => Object.keys(values).length > 0);
+  const metrics = [...new Set([...runs.map((run) => run.metrics), ...bases.map(([, values]) => values)].flatMap((values) => Object.keys(values)))];
   const forgotten = [...new Set(runs.flatMap((run) => Object.keys(run.forgetting)))];
   return {
     type: 'table',
-    caption: 'A row a setting; means over its seeds',
-    columns: ['setting', 'seeds', 'validation loss', ...metrics, ...forgotten.map((name) => `forgetting: ${name}`), 'trainable parameters', 'adapter (MiB)', 'peak memory (MiB)', 'tokens/s'],
-    rows: settingsOf(runs).map(({ name, runs: own }): Cell[] => {
-      const mean = (of: (run: Run) => number | null | undefined): number | undefined => {
-        const values = numbersOf(own.map(of));
-        return values.length === 0 ? undefined : meanAndDeviation(values).mean;
-      };
-      return [
-        ...[name, own.length, spreadOf(own.map((run) => run.validation_loss))],
-        ...metrics.map((metric) => spreadOf(own.map((run) => run.metrics[metric]))),
-        ...forgotten.map((metric) => spreadOf(own.map((run) => run.forgetting[metric]))),
-        ...[mean((run) => run.trainable_parameters), mebibytes(mean((run) => run.adapter_bytes))],
-        ...[mebibytes(mean((run) => run.peak_memory_bytes)), whole(mean((run) => run.tokensPerSecond))],
-      ];
-    }),
+    caption: bases.length === 0 ? 'A row a setting; means over its seeds' : 'The base model before any training, then a row a setting; means over its seeds',
+    columns: ['setting', 'seeds', 'validation loss', ...metrics, ...forgotten.map((name) => `forgetting: ${name}`), 'trainable parameters', 'adapter (MiB)', 'planned peak (MiB)', 'tokens/s'],
+    rows: [
+      ...bases.map(([name, values]): Cell[] => [
+        ...[bases.length === 1 ? 'base' : `base ${name}`, undefined, undefined],
+        ...metrics.map((metric) => spreadOf([values[metric]])),
+        ...forgotten.map(() => undefined),
+        ...[undefined, undefined, undefined, undefined],
+      ]),
+      ...settingsOf(runs).map(({ name, runs: own }): Cell[] => {
+        const mean = (of: (run: Run) => number | null | undefined): number | undefined => {
+          const values = numbersOf(own.map(of));
+          return values.length === 0 ? undefined : meanAndDeviation(values).mean;
+        };
+        return [
+          ...[name, own.length, spreadOf(own.map((run) => run.validation_loss))],
+          ...metrics.map((metric) => spreadOf(own.map((run) => run.metrics[metric]))),
+          ...forgotten.map((metric) => spreadOf(own.map((run) => run.forgetting[metric]))),
+          ...[mean((run) => run.trainable_parameters), mebibytes(mean((run) => run.adapter_bytes))],
+          ...[mebibytes(mean((run) => run.peak_memory_bytes)), whole(mean((run) => run.tokensPerSecond))],
+        ];
+      }),
+    ],
   };
 }
 
@@ -104,13 +113,6 @@ function mebibytes(bytes: number | undefined): number | undefined {
 
 function numbersOf(values: readonly (number | null | undefined)[]): number[] {
   return values.filter((value): value is number => typeof value === 'number' && Number.isFinite(value));
-}
-
-function baselineTable({ baselines }: AblationInput): TableBlock | undefined {
-  const entries = Object.entries(baselines);
-  const metrics = [...new Set(entries.flatMap(([, values]) => Object.keys(values)))];
-  if (metrics.length === 0) return undefined;
-  return { type: 'table', caption: 'The base models before any training', columns: ['base', ...metrics], rows: entries.map(([name, values]) => [name, ...metrics.map((metric) => values[metric] ?? undefined)]) };
 }
 
 function unfinished({ failed, pending }: AblationInput): (TableBlock | TextBlock)[] {

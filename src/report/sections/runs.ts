@@ -5,6 +5,8 @@ import { asRecord } from '../read.js';
 export interface Run extends RunInput {
   /** Of LoRA; undefined for another method. */
   readonly rank: number | undefined;
+  /** The settings, with an alpha that follows the rank written so. */
+  readonly named: Readonly<Record<string, unknown>>;
   /** What runs differ in but for the rank, in words; empty where it is the rank alone. */
   readonly family: string;
   readonly tokensPerSecond: number | undefined;
@@ -17,13 +19,19 @@ export interface Family {
   readonly runs: readonly Run[];
 }
 
-export function runsOf({ runs, timings }: AblationInput): Run[] {
-  const common = new Set(Object.keys(commonSettings(runs)));
-  return runs.map((run) => {
+export function runsOf({ runs, timings, summary }: AblationInput): Run[] {
+  const named = runs.map(({ id, settings }) => {
+    const family = summary.families[id] ?? settings;
+    return 'r' in settings ? { r: settings['r'], ...family } : family;
+  });
+  const common = new Set(Object.keys(commonSettings(named)));
+  return runs.map((run, i) => {
     const { method = 'lora', r } = asRecord(run.config['adapter']);
-    const rest = Object.entries(run.settings).filter(([name]) => name !== 'r' && !common.has(name));
+    const own = named[i] ?? {};
+    const rest = Object.entries(own).filter(([name]) => name !== 'r' && !common.has(name));
     return {
       ...run,
+      named: own,
       rank: method === 'lora' && typeof r === 'number' ? r : undefined,
       family: settingsText(Object.fromEntries(rest)),
       tokensPerSecond: timings[run.id]?.tokens_per_second,
@@ -32,9 +40,8 @@ export function runsOf({ runs, timings }: AblationInput): Run[] {
   });
 }
 
-/** What is the same in all runs of several. */
-export function commonSettings(runs: readonly Pick<RunInput, 'settings'>[]): Record<string, unknown> {
-  const [first, ...rest] = runs.map(({ settings }) => settings);
+/** What is the same in all of several. */
+export function commonSettings([first, ...rest]: readonly Readonly<Record<string, unknown>>[]): Record<string, unknown> {
   if (first === undefined || rest.length === 0) return {};
   return Object.fromEntries(Object.entries(first).filter(([name, value]) => rest.every((other) => JSON.stringify(other[name]) === JSON.stringify(value))));
 }
