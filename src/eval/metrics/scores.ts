@@ -40,15 +40,16 @@ export function accuracy<T>(
 }
 
 /**
- * The first of `labels` that a completion begins with, letter case and leading space aside: free text read as a class.
+ * The longest of `labels` that a completion begins with, letter case and leading space aside: free text read as a class.
  * A label only counts where a word ends ("positively" is not "positive").
  */
 export function leadingLabel(completion: string, labels: readonly string[]): string | undefined {
   const text = completion.trimStart().toLowerCase();
-  return labels.find((label) => {
+  const found = labels.filter((label) => {
     const wanted = label.toLowerCase();
     return text.startsWith(wanted) && !/^[\p{L}\p{N}]/u.test(text.slice(wanted.length));
   });
+  return found.sort((a, b) => b.length - a.length)[0];
 }
 
 /** Arithmetic mean; NaN for an empty list. */

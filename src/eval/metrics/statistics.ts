@@ -77,6 +77,7 @@ export interface Interval {
 
 /**
  * Percentile bootstrap interval of a statistic of `count` items: it is computed on `samples` draws of the items with replacement.
+ * Draws on which it is no number (a correlation of equal values) do not count; without any other the interval is NaN.
  * @param statistic of the items with these indices
  * @param level probability that the interval holds the value. Default 0.95
  * Source: Efron 1979, "Bootstrap Methods: Another Look at the Jackknife".
@@ -84,7 +85,10 @@ export interface Interval {
 export function bootstrap(count: number, statistic: (indices: readonly number[]) => number, options: { samples?: number; seed?: number; level?: number } = {}): Interval {
   const { samples = 1000, seed = 0, level = 0.95 } = options;
   const random = new Random(seed, 'bootstrap');
-  const values = Array.from({ length: samples }, () => statistic(Array.from({ length: count }, () => random.below(count)))).sort((a, b) => a - b);
+  const values = Array.from({ length: samples }, () => statistic(Array.from({ length: count }, () => random.below(count))))
+    .filter(Number.isFinite)
+    .sort((a, b) => a - b);
+  if (values.length === 0) return { low: NaN, high: NaN };
   const at = (share: number): number => {
     const place = share * (values.length - 1);
     const below = Math.floor(place);

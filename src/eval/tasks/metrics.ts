@@ -2,6 +2,7 @@ import { sameNumber } from '../metrics/answers.js';
 import { bleuOf, bleuStatistics } from '../metrics/bleu.js';
 import { captionWords } from '../metrics/caption-words.js';
 import { chrfOf, chrfStatistics } from '../metrics/chrf.js';
+import { classF1, macroF1 } from '../metrics/classes.js';
 import { ciderScores, cocoRougeL, e2eBleuOf, e2eBleuStatistics, e2eNistOf, e2eNistStatistics } from '../metrics/e2e.js';
 import { meteor } from '../metrics/meteor.js';
 import { sumRows } from '../metrics/ngrams.js';
@@ -77,9 +78,15 @@ export const TEXT_METRICS = {
   number_match: { unit: 'share', scorer: itemMean((prediction, references) => (references.some((reference) => sameNumber(prediction, reference)) ? 1 : 0)) },
   accuracy: { unit: 'share', scorer: ofPairs(leadingLabel, (found, wanted) => mean(found.map((label, i) => (label !== undefined && label === wanted[i] ? 1 : 0)))) },
   matthews: { unit: 'score', scorer: ofPairs((text, labels) => leadingLabel(text, labels) ?? '', matthews) },
+  macro_f1: { unit: 'share', scorer: ofPairs(leadingLabel, macroF1) },
   pearson: { unit: 'score', scorer: ofPairs(firstNumber, pearson) },
   spearman: { unit: 'score', scorer: ofPairs(firstNumber, spearman) },
 } as const satisfies Record<string, TextMetric>;
+
+/** F1 of the class with this label, the first reference of each item being its true class. */
+export function classF1Scorer(label: string, predictions: readonly string[], references: readonly (readonly string[])[]): Scorer {
+  return ofPairs(leadingLabel, (found, wanted) => classF1(found, wanted, label))(predictions, references);
+}
 
 export type TextMetricName = keyof typeof TEXT_METRICS;
 

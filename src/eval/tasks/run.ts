@@ -2,16 +2,15 @@ import { ConfigError, DataError } from '../../errors.js';
 import type { Decoder } from '../../model/decoder.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { completePrompts } from '../complete.js';
-import { openEncoder } from '../metrics/bert-encoder.js';
-import { bertScoreMetrics, bertScores } from '../metrics/bertscore.js';
 import { bootstrap, type Interval } from '../metrics/statistics.js';
 import { cutPrompt, encodePrompt, textStart } from '../prompt.js';
 import { askedPrompt } from './asked.js';
 import { choiceScorers } from './choices.js';
 import { lossScorers } from './loss.js';
-import { TEXT_METRICS, type Scorer } from './metrics.js';
+import type { Scorer } from './metrics.js';
 import { choiceItems, generateItems, lossRows, type GenerateItem, type TaskSources } from './rows.js';
 import type { EvalTask, GenerateTask } from './schema.js';
+import { checkTextMetrics, textScorers } from './text-scores.js';
 
 /** A metric over all items of a task, with its bootstrap interval. */
 export interface MetricValue extends Interval {
@@ -65,17 +64,13 @@ export async function runTask(task: EvalTask, sources: TaskSources, context: Tas
 
 async function runGenerate(task: GenerateTask, sources: TaskSources, context: TaskContext): Promise<TaskResult> {
   const items = await generateItems(task, sources);
+  const references = items.map((item) => item.references);
   // What is missing shows before the slow part.
-  for (const metric of task.metrics) if (typeof metric !== 'string') await openEncoder(metric);
+  await checkTextMetrics(task, references);
   const { max_new_tokens: maxNewTokens, top_k: topK, top_p: topP, stop, temperature, seed } = task.generation;
   const { prompts, truncated } = generatePrompts(task, items, context);
   const answers = await completePrompts(context.decoder, context.tokenizer, prompts, { maxNewTokens, topK, topP, temperature, seed, stopStrings: stop, batchSize: context.batchSize ?? 16 });
-  const references = items.map((item) => item.references);
-  const scorers: Record<string, Scorer> = {};
-  for (const metric of task.metrics) {
-    if (typeof metric === 'string') scorers[metric] = TEXT_METRICS[metric].scorer(answers, references);
-    else Object.assign(scorers, bertScoreMetrics(await bertScores(answers, references, await openEncoder(metric), metric)));
-  }
+  const scorers = await textScorers(task, answers, references);
   const samples = items.slice(0, SAMPLES).map(({ prompt, references: [reference = ''] }, i) => ({ prompt, answer: answers[i] as string, reference }));
   return { task: task.name, items: items.length, truncated, metrics: measure(items.length, scorers, context), samples };
 }

@@ -59,6 +59,13 @@ const bertscore = z.strictObject({
   baseline: z.tuple([z.number().lt(1), z.number().lt(1), z.number().lt(1)]).optional(),
 });
 
+/** F1 of one class; it is reported as f1_ and the label. */
+const f1 = z.strictObject({
+  name: z.literal('f1'),
+  /** The first reference of the items that are of this class. */
+  label: text(),
+});
+
 const generate = z.strictObject({
   type: z.literal('generate'),
   ...prompted,
@@ -67,7 +74,7 @@ const generate = z.strictObject({
   /** Rows with the same prompt are one item with all their references. */
   group: z.boolean().default(false),
   generation: generation.prefault({}),
-  metrics: z.array(z.union([z.enum(Object.keys(TEXT_METRICS) as [TextMetricName, ...TextMetricName[]]), bertscore])).min(1),
+  metrics: z.array(z.union([z.enum(Object.keys(TEXT_METRICS) as [TextMetricName, ...TextMetricName[]]), bertscore, f1])).min(1),
 });
 
 const multipleChoice = z.strictObject({
@@ -119,7 +126,7 @@ export function parseTasks(source: string, name: string): EvalTask[] {
   const twice = names.filter((one, i) => names.indexOf(one) !== i);
   if (twice.length > 0) throw new ConfigError(`${name}: two tasks are called ${[...new Set(twice)].join(', ')}`);
   const folder = name.replace(/[^\\/]*$/, '');
-  return tasks.map((task) => (task.type === 'generate' ? { ...task, metrics: task.metrics.map((metric) => (typeof metric === 'string' ? metric : { ...metric, model: below(folder, metric.model) })) } : task));
+  return tasks.map((task) => (task.type === 'generate' ? { ...task, metrics: task.metrics.map((metric) => (typeof metric === 'object' && metric.name === 'bertscore' ? { ...metric, model: below(folder, metric.model) } : metric)) } : task));
 }
 
 function below(folder: string, path: string): string {
@@ -128,5 +135,10 @@ function below(folder: string, path: string): string {
 
 /** The names of what a task measures. */
 export function metricNames({ metrics }: EvalTask): string[] {
-  return metrics.flatMap((metric) => (typeof metric === 'string' ? [metric] : BERTSCORE_PARTS));
+  return metrics.flatMap((metric) => (typeof metric === 'string' ? [metric] : metric.name === 'f1' ? [classF1Name(metric)] : BERTSCORE_PARTS));
+}
+
+/** What the F1 of a class is reported as: of one task there may be several. */
+export function classF1Name({ label }: { readonly label: string }): string {
+  return `f1_${label}`;
 }

@@ -31,6 +31,17 @@ describe('calibration error', () => {
     expect(calibrationError([0.95, 0.95, 0.6], [true, false, true], 10)).toBeCloseTo((2 / 3) * 0.45 + (1 / 3) * 0.4, 12);
     expect(calibrationError([1, 0], [true, false])).toBe(0);
   });
+
+  it('adds over bins, a bin holding its upper end', () => {
+    // Four bins: (0, ¼] 0.1 wrong, 0.25 right; (¼, ½] 0.5 right; (¾, 1] 0.8, 0.9 right, 1 wrong; none in (½, ¾].
+    const confidences = [0.8, 0.1, 0.5, 1, 0.25, 0.9];
+    const correct = [true, false, true, false, true, true];
+    // |1/2 − 0.175|·2/6 + |1 − 0.5|·1/6 + |2/3 − 0.9|·3/6
+    expect(calibrationError(confidences, correct, 4)).toBeCloseTo((2 * 0.325 + 0.5 + 3 * (0.9 - 2 / 3)) / 6, 12);
+    // Gaps of one bin cancel, those of two do not.
+    expect(calibrationError([0.4, 0.9], [false, true], 1)).toBeCloseTo(0.15, 12);
+    expect(calibrationError([0.4, 0.9], [false, true], 2)).toBeCloseTo((0.4 + 0.1) / 2, 12);
+  });
 });
 
 describe('bootstrap', () => {
@@ -44,6 +55,20 @@ describe('bootstrap', () => {
     expect(high).toBeCloseTo(mean(values) + 1.96 * error, 0.6);
     expect(bootstrap(50, statistic, { samples: 200 })).toEqual(bootstrap(50, statistic, { samples: 200 }));
     expect(sampleDeviation([4])).toBe(0);
+  });
+});
+
+describe('bootstrap of what is not always a number', () => {
+  it('takes the draws on which it is one', () => {
+    // Draws of one value only have no correlation; all others have 1.
+    const x = [1, 1, 1, 2];
+    const statistic = (indices: readonly number[]): number => pearson(indices.map((i) => x[i] as number), indices.map((i) => x[i] as number));
+    const { low, high } = bootstrap(4, statistic, { samples: 300 });
+    expect(low).toBeCloseTo(1, 12);
+    expect(high).toBeCloseTo(1, 12);
+    const mixed = bootstrap(3, ([first = 0]) => (first === 0 ? NaN : first), { samples: 300 });
+    expect(mixed).toEqual({ low: 1, high: 2 });
+    expect(bootstrap(3, () => NaN, { samples: 20 })).toEqual({ low: NaN, high: NaN });
   });
 });
 
