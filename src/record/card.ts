@@ -15,9 +15,10 @@ export interface CardMethod {
 /**
  * README.md of an adapter directory: a model card with the front matter that the Hugging Face Hub reads, then data, settings,
  * results, versions, and the lines that load it in Python and in TypeScript.
+ * @param datasets ids on the Hub of what it was trained on.
  * Source: https://huggingface.co/docs/hub/model-cards
  */
-export function modelCard(record: TrainingRecord, config: RunConfig, method: CardMethod): string {
+export function modelCard(record: TrainingRecord, config: RunConfig, method: CardMethod, datasets: readonly string[] = []): string {
   const { base } = record;
   const hub = /^[\w.-]+\/[\w.-]+$/.test(base.name);
   // The path on the machine that trained says nothing to a reader.
@@ -25,6 +26,7 @@ export function modelCard(record: TrainingRecord, config: RunConfig, method: Car
   const front = {
     ...(hub ? { base_model: base.name } : {}),
     library_name: { peft: 'peft', own: 'lowrank', model: 'transformers' }[method.loads],
+    ...(datasets.length === 0 ? {} : { datasets }),
     pipeline_tag: 'text-generation',
     tags: [method.name, 'lowrank', ...(hub ? [`base_model:${method.loads === 'model' ? 'finetune' : 'adapter'}:${base.name}`] : [])],
   };

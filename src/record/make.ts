@@ -1,3 +1,4 @@
+import * as tf from '@tensorflow/tfjs-core';
 import type { ParameterCounts } from '../adapters/counts.js';
 import type { RunConfig } from '../config/schema.js';
 import type { DatasetStats } from '../data/parts.js';
@@ -36,7 +37,7 @@ export async function makeRecord(source: RecordSource): Promise<TrainingRecord> 
   const prompts = await promptsOf(source.prompts, decoder.config.maxPositions - NEW_TOKENS);
   return {
     format: 1,
-    versions: { lowrank: VERSION },
+    versions: versionsHere(),
     device: `${device.name} (${device.description})`,
     base: {
       name: base.model,
@@ -48,9 +49,16 @@ export async function makeRecord(source: RecordSource): Promise<TrainingRecord> 
     tokenizer: await hashTokenizer(model),
     data: source.data.map(({ part, stats, files }) => ({ part, rows: stats.rows, tokens: stats.tokens ?? null, supervised_tokens: stats.supervisedTokens ?? null, files: { ...files } })),
     parameters: { trainable: counts.trainable, total: counts.total },
-    results: Object.fromEntries(Object.entries(source.results).filter((entry): entry is [string, number] => entry[1] !== undefined)),
+    results: Object.fromEntries(Object.entries(source.results).filter((entry): entry is [string, number] => Number.isFinite(entry[1]))),
     replays: await recordReplays(decoder, prompts, NEW_TOKENS),
   };
+}
+
+/** Of what computed; a browser tells none of its own. */
+function versionsHere(): Record<string, string> {
+  const { process } = globalThis as { readonly process?: { readonly versions?: { readonly node?: string } } };
+  const node = process?.versions?.node;
+  return { lowrank: VERSION, '@tensorflow/tfjs': tf.version_core, ...(node === undefined ? {} : { node }) };
 }
 
 /** The prompts of the first rows: what stands before the first learnt token, or a few tokens where everything is learnt. */

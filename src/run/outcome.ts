@@ -3,6 +3,8 @@ import { adapterFiles } from '../adapters/peft-files.js';
 import { isPissa } from '../adapters/lora-saved.js';
 import { definitionOf } from '../adapters/registry.js';
 import { serializeConfig } from '../config/load.js';
+import { hubDataset } from '../config/paths.js';
+import type { RunConfig } from '../config/schema.js';
 import { sourcesOf } from '../data/parts.js';
 import type { DataSplits } from '../data/split.js';
 import type { Device } from '../device/device.js';
@@ -40,7 +42,13 @@ export async function describeRun(
     results: { steps: training.steps, train_loss: training.trainLoss, eval_loss: training.best?.eval_loss, test_loss: test?.loss },
   });
   const loads = method === 'full' ? 'model' : definitionOf(method).notOfPeft === undefined ? 'peft' : 'own';
-  return { [RECORD_FILE]: serializeRecord(record), [CARD_FILE]: modelCard(record, config, { name: method, loads }) };
+  return { [RECORD_FILE]: serializeRecord(record), [CARD_FILE]: modelCard(record, config, { name: method, loads }, hubDatasets(config)) };
+}
+
+/** Ids on the Hub of the data sets among the training rows, without revisions. */
+function hubDatasets({ data: { train } }: RunConfig): string[] {
+  const paths = [train].flat().map((entry) => (typeof entry === 'string' ? entry : entry.path));
+  return [...new Set(paths.flatMap((path) => hubDataset(path)?.replace(/@.*$/, '') ?? []))];
 }
 
 /** The trained adapter or model, with the tokenizer's files as they were found and the config. */

@@ -1,4 +1,4 @@
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -89,6 +89,30 @@ describe('lowrank report', () => {
     expect(csv.trim().split('\n')).toHaveLength(10);
   });
 
+  it('has a file and ids of its own for each plot, also where their names differ only in what no file name has', async () => {
+    const path = join(folder, 'alike');
+    await mkdir(path);
+    const values = [{ model: 'base', value: 1, low: 0, high: 2 }, { model: 'one', value: 2, low: 1, high: 3 }];
+    await writeFile(join(path, 'eval.json'), JSON.stringify({ model: 'm', metrics: ['chrf', 'chrf++'].map((metric) => ({ task: 't', metric, items: 3, values })) }));
+    const { html, json, plots } = await reportOf(path);
+    expect(plots.sort()).toEqual(['score-chrf-2.svg', 'score-chrf.svg']);
+    expect(json['plots']).toMatchObject([{ file: 'plots/score-chrf.svg', title: 'chrf of every task' }, { file: 'plots/score-chrf-2.svg', title: 'chrf++ of every task' }]);
+    const ids = [...html.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id);
+    expect(new Set(ids).size).toBe(ids.length);
+  });
+
+  it('draws ranks whose alpha follows them as one line', async () => {
+    const path = join(folder, 'followed');
+    await mkdir(path);
+    const runs = [4, 8].map((r) => ({ id: `r${r}`, settings: { r, lora_alpha: 2 * r }, seed: 1, config: { adapter: { method: 'lora', r } }, validation_loss: 1 / r, metrics: { 't/pearson': null } }));
+    const families = Object.fromEntries(runs.map(({ id }) => [id, { lora_alpha: '2r' }]));
+    await writeFile(join(path, 'ablation.json'), JSON.stringify({ runs, baselines: { 'nf4-1': { 't/pearson': 0.25 } }, summary: { families } }));
+    const { html } = await reportOf(path);
+    expect(html).toContain('All have lora_alpha=2r.');
+    expect(html).toContain('>r=4</th>');
+    expect(html).toContain('0.25 at rank 4, 0.125 at rank 8.');
+    expect(html).toMatch(/<th scope="row">base<\/th><td[^>]*>–<\/td><td[^>]*>–<\/td><td[^>]*>0\.25<\/td>/);
+  });
 
   it('makes one file that needs no network, and the same as text, table and pictures', async () => {
     const { status, stderr } = await lowrank('report', out);
