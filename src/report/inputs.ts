@@ -39,7 +39,7 @@ const runSchema = z.object({
   answers: z.array(z.object({ task: z.string(), prompt: z.string(), answer: z.string(), reference: z.string() })).default([]),
   trainable_parameters: z.number().optional(),
   adapter_bytes: z.number().optional(),
-  peak_memory_bytes: z.number().optional(),
+  peak_memory_bytes: z.number().nullish(),
   losses: z.array(z.object({ step: z.number(), loss: measured, learning_rate: z.number(), grad_norm: measured })).default([]),
   validation: z.array(z.object({ step: z.number(), eval_loss: measured })).default([]),
 });
@@ -90,7 +90,6 @@ export const evalSchema = z.object({
       values: z.array(z.object({ model: z.string(), value: z.number().nullable(), low: z.number().nullish(), high: z.number().nullish(), gain: z.number().nullish() })),
     }),
   ),
-  forgetting: z.record(z.string(), z.number().nullable()).nullish(),
   samples: z.array(z.object({ name: z.string(), tasks: z.array(z.object({ task: z.string(), samples: z.array(z.object({ prompt: z.string(), answer: z.string(), reference: z.string().default('') })) })) })).default([]),
 });
 export type EvalInput = z.infer<typeof evalSchema>;

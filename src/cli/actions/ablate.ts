@@ -54,7 +54,7 @@ export async function runAblate(file: string, flags: AblateFlags): Promise<void>
   let told = false;
   const progress = own === undefined ? createAblationProgress(runs, () => seconds) : jobProgress(() => (told = true));
   const interrupts = watchInterrupts(() => {
-    if (own === undefined) progress.log(flags.queue === undefined ? 'stopping after this micro-batch; once more to stop at once' : 'leaving; the workers go on');
+    if (own === undefined) progress.log(flags.queue === undefined ? 'stopping after this micro-batch or task; once more to stop at once' : 'leaving; the workers go on');
   });
   let state: AblationState | undefined;
   try {

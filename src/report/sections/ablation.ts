@@ -55,7 +55,7 @@ function rowOf(run: Run): Row {
     ...{ rank: rank ?? null, seed: seed ?? null, validation_loss, train_loss: train_loss ?? null },
     ...Object.fromEntries(Object.entries(metrics).map(([name, value]) => [`metrics.${name}`, value])),
     ...Object.fromEntries(Object.entries(forgetting).map(([name, value]) => [`forgetting.${name}`, value])),
-    ...{ trainable_parameters: trainable_parameters ?? null, adapter_bytes: adapter_bytes ?? null, peak_memory_bytes: peak_memory_bytes ?? null },
+    ...{ trainable_parameters: trainable_parameters ?? null, adapter_bytes: adapter_bytes ?? null, planned_peak_bytes: peak_memory_bytes ?? null },
     ...{ tokens_per_second: tokensPerSecond ?? null, seconds: seconds ?? null },
   };
 }

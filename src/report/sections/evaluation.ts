@@ -19,12 +19,12 @@ export function evaluationReport({ eval: input }: EvalInputs, canvas: Canvas): R
     lead: [`${nameOf(model)} and ${[adapters].flat().length} of its adapters on ${new Set(metrics.map(({ task }) => task)).size} tasks; brackets hold bootstrap intervals.`],
     sections: [
       ...section('Scores', scoreTable(input), ...scoreCharts(input, canvas)),
-      ...section('Forgetting against gain', forgettingTable(input), tradeChart(input, canvas)),
+      ...section('Forgetting against gain', forgettingTable(input), ...tradeCharts(input, canvas)),
       ...samples.flatMap(({ task, samples: rows }): Section[] => section(`Sample outputs: ${task}`, samplesTable(`Answers to the first items of ${task}, model beside model`, rows))),
       ...aboutSections({ config: stringify({ model, adapters, quantize: quantize ?? 'none', tasks }), versions }),
     ],
     rows: rowsOf(input),
-    data: { kind: 'eval', metrics, forgetting: input.forgetting ?? null, config: { model, adapters, quantize: quantize ?? null, tasks }, versions, samples },
+    data: { kind: 'eval', metrics, forgetting: forgettingOf(input), config: { model, adapters, quantize: quantize ?? null, tasks }, versions, samples },
   };
 }
 
@@ -78,21 +78,43 @@ export function fileName(name: string): string {
   return name.replace(/[^A-Za-z0-9]+/g, '-').replace(/^-|-$/g, '').toLowerCase();
 }
 
-function forgettingTable({ forgetting }: EvalInput): TableBlock | undefined {
-  const rows = Object.entries(forgetting ?? {}).map(([model, change]) => [model, change ?? undefined]);
-  return rows.length === 0 ? undefined : { type: 'table', caption: 'Mean change against the base in what was to be retained; below zero something was forgotten', columns: ['model', 'change'], rows };
+type Metric = EvalInput['metrics'][number];
+
+/** The gain of a model in a metric where it has one: against the base, positive where it is better. */
+function gainOf({ values }: Metric, name: string): number[] {
+  const gain = values.find(({ model }) => model === name)?.gain;
+  return typeof gain === 'number' ? [gain] : [];
 }
 
-/** What a model won on tasks that it was trained for against what it lost on the others. */
-function tradeChart(input: EvalInput, canvas: Canvas): Block | undefined {
-  const points = modelsOf(input).slice(1).flatMap((model) => {
-    const mean = (retain: boolean): number | undefined => {
-      const gains = input.metrics.filter((metric) => metric.retain === retain).flatMap(({ values }) => values.find((value) => value.model === model)?.gain ?? []);
-      return gains.length === 0 ? undefined : gains.reduce((sum, gain) => sum + gain, 0) / gains.length;
-    };
-    const [gain, kept] = [mean(false), mean(true)];
-    return gain === undefined || kept === undefined ? [] : [{ x: gain, y: -kept, label: model }];
+/** How much worse every retained metric became, by model and then by task and metric. */
+function forgettingOf(input: EvalInput): Record<string, Record<string, number>> {
+  const retained = input.metrics.filter(({ retain }) => retain);
+  return Object.fromEntries(modelsOf(input).slice(1).map((model) => [model, Object.fromEntries(retained.flatMap((metric) => gainOf(metric, model).map((gain) => [`${metric.task}/${metric.metric}`, 0 - gain])))]));
+}
+
+function forgettingTable(input: EvalInput): TableBlock | undefined {
+  const rows = input.metrics.filter(({ retain }) => retain).flatMap((entry) =>
+    entry.values.slice(1).flatMap(({ model, value }) => gainOf(entry, model).map((gain) => [`${entry.task}/${entry.metric}`, model, entry.values[0]?.value ?? undefined, value ?? undefined, 0 - gain])),
+  );
+  return rows.length === 0 ? undefined : { type: 'table', caption: 'What was to be retained, before and after; above zero it was forgotten', columns: ['metric', 'model', 'before', 'after', 'forgotten'], rows };
+}
+
+/**
+ * What models won in a metric that they were trained for against what they lost in those to be retained, a plot each of the first and a
+ * colour each of the others. These have units of their own, so that each is measured by what it was before.
+ */
+function tradeCharts(input: EvalInput, canvas: Canvas): (Block | undefined)[] {
+  const [retained, learnt] = [input.metrics.filter(({ retain }) => retain), input.metrics.filter(({ retain }) => !retain)];
+  return learnt.map((metric) => {
+    const name = `${metric.task}/${metric.metric}`;
+    const series = retained.map((other) => ({ name: `${other.task}/${other.metric}`, points: modelsOf(input).slice(1).flatMap((model) => gainOf(metric, model).flatMap((x) => lostShare(other, model).map((y) => ({ x, y, label: model })))) }));
+    const words = series.map((s) => `${s.name}: ${s.points.map(({ x, y, label }) => `${label} ${Number(x.toPrecision(3))}, ${Number(y.toPrecision(3))} %`).join('; ')}`).join('. ');
+    return scatterChart(canvas, { name: `forgetting-${fileName(name)}`, title: `Forgetting against gain in ${name}`, description: `Each adapter against the base model: gain, then forgetting. ${words}.`, x: `gain in ${name}`, y: 'forgetting (% of the value before)', series });
   });
-  const words = points.map(({ x, y, label }) => `${label}: gain ${Number(x.toPrecision(3))}, forgetting ${Number(y.toPrecision(3))}`).join('; ');
-  return scatterChart(canvas, { name: 'forgetting-gain', title: 'Forgetting against gain', description: `Each adapter against the base model. ${words}.`, x: 'gain (mean over tasks)', y: 'forgetting (mean over retained tasks)', series: [{ name: 'adapters', points }] });
+}
+
+/** Forgetting in percent of the base's value. */
+function lostShare(metric: Metric, model: string): number[] {
+  const before = metric.values[0]?.value;
+  return typeof before !== 'number' || before === 0 ? [] : gainOf(metric, model).map((gain) => (0 - gain) * (100 / Math.abs(before)));
 }
