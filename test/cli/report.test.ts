@@ -81,8 +81,15 @@ describe('lowrank report', () => {
     const args = ['--model', join(folder, 'base'), '--adapter', `one=${join(folder, 'ranks/runs/r-1_lora_alpha-2r_seed-1')}`, `four=${join(folder, 'ranks/runs/r-4_lora_alpha-2r_seed-1')}`];
     const made = await lowrank('eval', ...args, '--device', 'wasm', '--tasks', join(folder, 'tasks.json'), '--resamples', '20', '--output', path);
     expect(made.status, made.stderr).toBe(0);
-    const { html, csv, plots } = await reportOf(path);
-    expect(plots.sort()).toEqual(['forgetting-gain.svg', 'score-chrf.svg', 'score-loss.svg', 'score-rougel.svg']);
+    const lost = (JSON.parse(await readFile(join(path, 'eval.json'), 'utf8')) as { forgetting: Record<string, Record<string, number>> }).forgetting;
+    expect(Object.keys(lost)).toEqual(['one', 'four']);
+    expect(made.stdout).toMatch(/to be retained +metric +model +before +after +forgotten/);
+    for (const [model, { 'known/loss': forgotten = NaN }] of Object.entries(lost)) {
+      expect(made.stdout).toMatch(new RegExp(`known +loss +${model} .*${forgotten < 0 ? '−' : '\\+'}${Number(Math.abs(forgotten).toPrecision(4))}\n`));
+    }
+    const { html, csv, plots, json } = await reportOf(path);
+    expect(json['forgetting']).toEqual(lost);
+    expect(plots.sort()).toEqual(['forgetting-count-chrf.svg', 'forgetting-count-rougel.svg', 'score-chrf.svg', 'score-loss.svg', 'score-rougel.svg']);
     expect(html).toMatch(/<th scope="col"[^>]*>base<\/th><th scope="col"[^>]*>one<\/th><th scope="col"[^>]*>four<\/th>/);
     expect(html).toContain('Sample outputs: count');
     // Three metrics of three models, and a header.

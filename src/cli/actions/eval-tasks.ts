@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
 import { ConfigError } from '../../errors.js';
-import { compare, comparisonTable, forgetting, markdownTable, type Evaluated } from '../../eval/tasks/compare.js';
+import { compare, comparisonTable, forgetting, markdownTable, retainedTable, type ComparedMetric, type Evaluated } from '../../eval/tasks/compare.js';
 import { runTask } from '../../eval/tasks/run.js';
 import type { TaskSources } from '../../eval/tasks/rows.js';
 import { parseTasks, type EvalTask } from '../../eval/tasks/schema.js';
@@ -53,16 +53,41 @@ export async function runEvalTasks(flags: EvalTasksFlags): Promise<void> {
 
 async function print(tasks: readonly EvalTask[], evaluated: readonly Evaluated[], flags: EvalTasksFlags): Promise<void> {
   const metrics = compare(evaluated, new Set(tasks.filter(({ retain }) => retain).map(({ name }) => name)));
-  const table = comparisonTable(metrics);
-  const lost = forgetting(metrics);
-  const report = { version: VERSION, model: flags.model, adapters: flags.adapter ?? [], quantize: flags.quantize, tasks, metrics, forgetting: lost ?? null, samples: evaluated.map(({ name, results }) => ({ name, tasks: results.map(({ task, samples }) => ({ task, samples })) })) };
+  const [table, retained] = [comparisonTable(metrics), retainedTable(metrics)];
+  const report = evalReport(tasks, evaluated, metrics, flags);
   if (flags.output !== undefined) {
     await writeFileAtomic(join(flags.output, 'eval.json'), `${JSON.stringify(report, null, 1)}\n`);
-    await writeFileAtomic(join(flags.output, 'eval.md'), markdownTable(table));
+    await writeFileAtomic(join(flags.output, 'eval.md'), [table, ...(retained.rows.length > 0 ? [retained] : [])].map(markdownTable).join('\n'));
   }
   if (flags.json === true) return void process.stdout.write(`${JSON.stringify(report)}\n`);
   process.stdout.write(formatTable(table.header.map((title, i) => ({ title, align: i < 2 ? 'left' : 'right' })), table.rows));
-  for (const [name, gain] of Object.entries(lost ?? {})) process.stdout.write(`${name}: ${gain < 0 ? 'forgot' : 'kept'} what was to be retained (mean change ${gain.toPrecision(3)})\n`);
+  if (retained.rows.length > 0) process.stdout.write(`\n${formatTable(retained.header.map((title, i) => ({ title, align: i < 3 ? 'left' : 'right' })), retained.rows)}`);
+  for (const line of cutNotes(tasks, evaluated)) process.stdout.write(`${line}\n`);
+}
+
+/**
+ * What eval.json holds. `forgetting` is how much worse each metric of a task to be retained is than the base's, by adapter and then by
+ * `task/metric`, positive being forgetting; null without such tasks. `truncated` counts the rows that were cut, by model and task.
+ */
+function evalReport(tasks: readonly EvalTask[], evaluated: readonly Evaluated[], metrics: readonly ComparedMetric[], { model, adapter, quantize }: EvalTasksFlags): object {
+  return {
+    ...{ version: VERSION, model, adapters: adapter ?? [], quantize, tasks, metrics },
+    forgetting: forgetting(metrics) ?? null,
+    truncated: Object.fromEntries(evaluated.map(({ name, results }) => [name, Object.fromEntries(results.map(({ task, truncated }) => [task, truncated]))])),
+    samples: evaluated.map(({ name, results }) => ({ name, tasks: results.map(({ task, samples }) => ({ task, samples })) })),
+  };
+}
+
+/** A line a task of which something was cut, and how often: not every model has the same room for it. */
+function cutNotes(tasks: readonly EvalTask[], evaluated: readonly Evaluated[]): string[] {
+  return tasks.flatMap(({ name: task, type }) => {
+    const counts = evaluated.map(({ name, results }) => ({ name, truncated: results.find((result) => result.task === task)?.truncated ?? 0 }));
+    const what = type === 'loss' ? 'texts cut at max_length or the end of the context' : 'prompts cut from the left to fit the context';
+    return [...new Set(counts.map(({ truncated }) => truncated))].filter((count) => count > 0).map((count) => {
+      const names = counts.filter(({ truncated }) => truncated === count).map(({ name }) => name);
+      return `${task}: ${what}: ${count}${names.length < counts.length ? ` (${names.join(', ')})` : ''}`;
+    });
+  });
 }
 
 async function readTasks({ tasks: path, limit }: EvalTasksFlags): Promise<EvalTask[]> {

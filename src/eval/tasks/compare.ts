@@ -38,12 +38,41 @@ export function compare(evaluated: readonly Evaluated[], retained: ReadonlySet<s
   );
 }
 
-/** Mean gain on what was to be retained, by model; negative where something was forgotten. Undefined without such tasks. */
-export function forgetting(metrics: readonly ComparedMetric[]): Record<string, number> | undefined {
-  const retained = metrics.filter((metric) => metric.retain);
-  if (retained.length === 0) return undefined;
-  const models = retained[0]?.values.slice(1).map(({ model }) => model) ?? [];
-  return Object.fromEntries(models.map((model) => [model, retained.reduce((sum, { values }) => sum + (values.find((value) => value.model === model)?.gain ?? 0), 0) / retained.length]));
+/** What became of a metric that was to be retained. */
+export interface Retained {
+  readonly task: string;
+  readonly metric: string;
+  readonly model: string;
+  /** Of the first model. */
+  readonly before: number;
+  readonly after: number;
+  /** How much worse it is, in the unit of the metric: positive is forgetting, whichever way is better. */
+  readonly forgotten: number;
+}
+
+/** A row a retained metric and model, without those that one of the two models has no number of. */
+export function retainedMetrics(metrics: readonly ComparedMetric[]): Retained[] {
+  return metrics.filter((metric) => metric.retain).flatMap(({ task, metric, values: [first, ...others] }) =>
+    others.flatMap(({ model, value, gain = NaN }) => (Number.isNaN(gain) ? [] : [{ task, metric, model, before: first?.value ?? NaN, after: value, forgotten: 0 - gain }])),
+  );
+}
+
+/**
+ * `forgotten` of every retained metric, by model and then by `task/metric`: metrics have units of their own, so there is no mean.
+ * Undefined without tasks that are to be retained.
+ */
+export function forgetting(metrics: readonly ComparedMetric[]): Record<string, Record<string, number>> | undefined {
+  if (!metrics.some((metric) => metric.retain)) return undefined;
+  const rows = retainedMetrics(metrics);
+  return Object.fromEntries([...new Set(rows.map(({ model }) => model))].map((model) => [model, Object.fromEntries(rows.filter((row) => row.model === model).map(({ task, metric, forgotten }) => [`${task}/${metric}`, forgotten]))]));
+}
+
+/** Header and rows of a table of what was to be retained, a row a metric and model. */
+export function retainedTable(metrics: readonly ComparedMetric[]): { header: string[]; rows: string[][] } {
+  return {
+    header: ['to be retained', 'metric', 'model', 'before', 'after', 'forgotten'],
+    rows: retainedMetrics(metrics).map(({ task, metric, model, before, after, forgotten }) => [task, metric, model, number(before), number(after), signed(forgotten)]),
+  };
 }
 
 /** Header and rows of a table: a row a metric, a column a model, intervals and gains in brackets. */
@@ -54,7 +83,7 @@ export function comparisonTable(metrics: readonly ComparedMetric[]): { header: s
     rows: metrics.map(({ task, metric, retain, lowerIsBetter: lower, values }) => [
       `${task}${retain ? ' (retain)' : ''}`,
       `${metric}${lower ? ' ↓' : ''}`,
-      ...values.map(({ value, low, high, gain }) => `${number(value)} [${number(low)}, ${number(high)}]${gain === undefined ? '' : ` ${gain >= 0 ? '+' : '−'}${number(Math.abs(gain))}`}`),
+      ...values.map(({ value, low, high, gain }) => `${number(value)} [${number(low)}, ${number(high)}]${gain === undefined ? '' : ` ${signed(gain)}`}`),
     ]),
   };
 }
@@ -62,6 +91,10 @@ export function comparisonTable(metrics: readonly ComparedMetric[]): { header: s
 export function markdownTable({ header, rows }: { readonly header: readonly string[]; readonly rows: readonly (readonly string[])[] }): string {
   const line = (cells: readonly string[]): string => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
   return `${[line(header), line(header.map(() => '---')), ...rows.map(line)].join('\n')}\n`;
+}
+
+function signed(value: number): string {
+  return Number.isNaN(value) ? '–' : `${value >= 0 ? '+' : '−'}${number(Math.abs(value))}`;
 }
 
 /** Four significant digits. */

@@ -2,9 +2,10 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
+import { forgettingOf } from '../../../src/ablation/evaluation.js';
 import { openTaskSources } from '../../../src/cli/actions/eval-tasks.js';
 import { likelihoods } from '../../../src/eval/likelihood.js';
-import { compare, comparisonTable, forgetting } from '../../../src/eval/tasks/compare.js';
+import { compare, comparisonTable, forgetting, retainedTable } from '../../../src/eval/tasks/compare.js';
 import { choiceItems, generateItems } from '../../../src/eval/tasks/rows.js';
 import { runTask, type TaskResult } from '../../../src/eval/tasks/run.js';
 import { parseTasks, type ChoiceTask, type GenerateTask } from '../../../src/eval/tasks/schema.js';
@@ -112,8 +113,25 @@ describe('comparison', () => {
   it('tells gains and what was forgotten', () => {
     const metrics = compare([{ name: 'base', results: [result('new', 9), result('old', 4)] }, { name: 'a', results: [result('new', 5), result('old', 6)] }], new Set(['old']));
     expect(metrics.map(({ values }) => values[1]?.gain)).toEqual([4, -2]);
-    expect(forgetting(metrics)).toEqual({ a: -2 });
+    expect(forgetting(metrics)).toEqual({ a: { 'old/perplexity': 2 } });
+    expect(retainedTable(metrics).rows).toEqual([['old', 'perplexity', 'a', '4', '6', '+2']]);
     expect(forgetting(metrics.filter(({ retain }) => !retain))).toBeUndefined();
     expect(comparisonTable(metrics).rows[1]).toEqual(['old (retain)', 'perplexity ↓', '4 [3, 5]', '6 [5, 7] −2']);
+  });
+});
+
+describe('what was to be retained', () => {
+  const result = (accuracy: number, loss: number): TaskResult => ({ task: 'old', items: 4, truncated: 0, metrics: { accuracy: { value: accuracy, low: 0, high: 1 }, loss: { value: loss, low: 0, high: 9 } }, samples: [] });
+
+  it('has a row a metric, above zero where it became worse, and none without numbers', () => {
+    const metrics = compare([{ name: 'base', results: [result(0.75, 3)] }, { name: 'a', results: [result(0.5, 2.5)] }, { name: 'b', results: [result(NaN, 4)] }], new Set(['old']));
+    expect(forgetting(metrics)).toEqual({ a: { 'old/accuracy': 0.25, 'old/loss': -0.5 }, b: { 'old/loss': 1 } });
+    expect(retainedTable(metrics)).toEqual({
+      header: ['to be retained', 'metric', 'model', 'before', 'after', 'forgotten'],
+      rows: [['old', 'accuracy', 'a', '0.75', '0.5', '+0.25'], ['old', 'loss', 'a', '3', '2.5', '−0.5'], ['old', 'loss', 'b', '3', '4', '+1']],
+    });
+    // The sign is that of ablations.
+    const retained = new Map(metrics.map(({ metric, lowerIsBetter }) => [metric, lowerIsBetter]));
+    expect(forgettingOf({ accuracy: 0.5, loss: 2.5 }, { accuracy: 0.75, loss: 3 }, retained)).toEqual({ accuracy: 0.25, loss: -0.5 });
   });
 });

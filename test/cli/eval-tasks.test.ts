@@ -1,0 +1,34 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { lowrank } from '../support/cli.js';
+
+const BASE = 'configs/quickstart/base';
+// The context is of 512 tokens.
+const TASKS = {
+  tasks: [
+    { name: 'asked', type: 'generate', data: 'rows.json', prompt: '{% for i in range(n) %}The cat sat. {% endfor %}', references: 'text', generation: { max_new_tokens: 2 }, metrics: ['exact_match'] },
+    { name: 'read', type: 'loss', data: 'rows.json', max_length: 8, metrics: ['loss'] },
+    { name: 'short', type: 'loss', data: 'rows.json', metrics: ['loss'] },
+  ],
+};
+
+let folder = '';
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'lowrank-eval-tasks-'));
+  await writeFile(join(folder, 'rows.json'), JSON.stringify([{ n: 1, text: 'The cat' }, { n: 200, text: 'The dog ran to the park and saw a ball.' }]));
+  await writeFile(join(folder, 'tasks.json'), JSON.stringify(TASKS));
+});
+
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+it('tells what was cut', async () => {
+  const args = ['eval', '--model', BASE, '--device', 'wasm', '--tasks', join(folder, 'tasks.json'), '--resamples', '0'];
+  const shown = await lowrank(...args);
+  expect(shown.status, shown.stderr).toBe(0);
+  expect(shown.stdout.trimEnd().split('\n').slice(-2)).toEqual(['asked: prompts cut from the left to fit the context: 1', 'read: texts cut at max_length or the end of the context: 1']);
+  const { stdout } = await lowrank(...args, '--json');
+  expect(JSON.parse(stdout)).toMatchObject({ truncated: { base: { asked: 1, read: 1, short: 0 } }, forgetting: null });
+});
