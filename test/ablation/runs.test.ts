@@ -1,6 +1,9 @@
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseAblation } from '../../src/ablation/config.js';
 import { alphaOf, planRuns, type AblationRun } from '../../src/ablation/runs.js';
+import { openEvaluation } from '../../src/cli/ablation-evaluation.js';
 import { ConfigError } from '../../src/errors.js';
 
 const BASE = 'base: { model: ./model, adapter: { r: 4, lora_dropout: 0.1 }, data: { train: rows.jsonl, validation: more.jsonl }, training: { output_dir: out } }';
@@ -34,6 +37,16 @@ describe('the runs of an ablation', () => {
   it('leave out what belongs to the method of the base where they have another', async () => {
     const [run] = await plan(`${BASE}\nruns: [{ method: bottleneck, adapter.bottleneck_size: 4 }]\noutput_dir: out`);
     expect(run?.config.adapter).toMatchObject({ method: 'bottleneck', bottleneck_size: 4 });
+  });
+
+  it('of the quickstart are evaluated on its task and on what its base could do', async () => {
+    const file = resolve('configs/quickstart-ablation.yaml');
+    const ablation = parseAblation(await readFile(file, 'utf8'), file);
+    const runs = await planRuns(ablation, { readText: (path) => readFile(path, 'utf8') });
+    expect(runs.map(({ config, seed }) => [config.adapter.r, seed])).toEqual([1, 2, 4, 8, 16].flatMap((r) => [[r, 1], [r, 2]]));
+    const { evaluation, close } = await openEvaluation(ablation, 20);
+    await close();
+    expect([...(evaluation?.retained ?? [])]).toEqual([['known/loss', true]]);
   });
 
   it('have alphas that follow the rank', () => {
