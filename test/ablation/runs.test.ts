@@ -44,9 +44,9 @@ describe('the runs of an ablation', () => {
     const ablation = parseAblation(await readFile(file, 'utf8'), file);
     const runs = await planRuns(ablation, { readText: (path) => readFile(path, 'utf8') });
     expect(runs.map(({ config, seed }) => [config.adapter.r, seed])).toEqual([1, 2, 4, 8, 16].flatMap((r) => [[r, 1], [r, 2]]));
-    const { evaluation, close } = await openEvaluation(ablation, 20);
-    await close();
-    expect([...(evaluation?.retained ?? [])]).toEqual([['known/loss', true]]);
+    const opened = await openEvaluation(ablation, 20);
+    await opened.close();
+    expect([...(opened.evaluation?.retained ?? [])]).toEqual([['known/loss', true]]);
   });
 
   it('have alphas that follow the rank', () => {
