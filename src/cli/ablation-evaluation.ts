@@ -4,14 +4,17 @@ import type { AblationConfig } from '../ablation/config.js';
 import type { Evaluation, TaskAnswer } from '../ablation/evaluation.js';
 import { loadDataset } from '../data/dataset.js';
 import { sourcesOf } from '../data/parts.js';
+import type { DataSource } from '../data/row.js';
 import { ConfigError } from '../errors.js';
+import { ENCODER_FILES } from '../eval/metrics/bert-encoder.js';
 import { evaluateLoss } from '../eval/loss.js';
+import type { TaskSources } from '../eval/tasks/rows.js';
 import { lowerIsBetter, runTask } from '../eval/tasks/run.js';
 import { metricNames, parseTasks, type EvalTask } from '../eval/tasks/schema.js';
 import { hashSource } from '../io/hash.js';
-import { isFile } from '../io/node.js';
+import { isFile, localDirectory } from '../io/node.js';
 import { memorySource } from '../io/source.js';
-import { hashRowFiles } from '../record/hashes.js';
+import { hashFiles, hashRowFiles } from '../record/hashes.js';
 import { openTaskSources } from './actions/eval-tasks.js';
 import { asNamed, openDataFiles, type Locate } from './data-files.js';
 
@@ -32,8 +35,8 @@ export async function openEvaluation({ tasks: path, tasksData, retain }: Evaluat
     await rows.close();
     await sources.close();
   };
-  const files = [...sourcesOf(retain.length === 0 ? { sources: [] } : rows.sources.retain), ...tasks.flatMap((task) => sources.of(task).data)];
-  const read = JSON.stringify([text, await hashRowFiles(files)]);
+  const files = [...sourcesOf(retain.length === 0 ? { sources: [] } : rows.sources.retain), ...tasks.flatMap((task) => rowFilesOf(sources.of(task)))];
+  const read = JSON.stringify([text, await hashRowFiles(files), ...(await hashEncoders(tasks))]);
   const retained = new Map(tasks.filter((task) => task.retain).flatMap((task) => metricNames(task).map((metric): [string, boolean] => [nameOf(task, metric), lowerIsBetter(metric)])));
   if (retain.length > 0) retained.set(RETAIN_LOSS, true);
   const evaluation: Evaluation = {
@@ -43,7 +46,7 @@ export async function openEvaluation({ tasks: path, tasksData, retain }: Evaluat
       const metrics: Record<string, number> = {};
       const answers: TaskAnswer[] = [];
       if (retain.length > 0) {
-        const options = { max_length: decoder.config.maxPositions };
+        const options = { max_length: decoder.maxLength };
         const { examples } = await loadDataset({ source: rows.sources.retain, tokenizer, vocabSize: decoder.config.vocabSize, options });
         metrics[RETAIN_LOSS] = (await evaluateLoss(decoder, examples, batchSize)).loss;
       }
@@ -58,6 +61,16 @@ export async function openEvaluation({ tasks: path, tasksData, retain }: Evaluat
     },
   };
   return { evaluation, close };
+}
+
+function rowFilesOf({ data, fewShot }: TaskSources): DataSource[] {
+  return [...data, ...(fewShot === undefined ? [] : [fewShot])];
+}
+
+/** Of what the numbers of BERTScore follow from: the files of each encoder, whatever its folder is called. */
+async function hashEncoders(tasks: readonly EvalTask[]): Promise<Record<string, string>[]> {
+  const folders = tasks.flatMap((task) => (task.type === 'generate' ? task.metrics : []).flatMap((metric) => (typeof metric === 'object' && metric.name === 'bertscore' ? [metric.model] : [])));
+  return Promise.all([...new Set(folders)].map((folder) => hashFiles(localDirectory(folder), ENCODER_FILES)));
 }
 
 function nameOf(task: EvalTask, metric: string): string {

@@ -1,5 +1,9 @@
 import { ConfigError } from '../../errors.js';
+import { TOKENIZER_FILES } from '../../tokenizer/tokenizer.js';
 import type { TextEncoderModel } from './bertscore.js';
+
+/** What an encoder is made of; its weights may lie in a second file. */
+export const ENCODER_FILES: readonly string[] = ['config.json', ...TOKENIZER_FILES, 'onnx/model.onnx', 'onnx/model.onnx_data'];
 
 const PACKAGE = '@huggingface/transformers';
 
