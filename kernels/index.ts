@@ -17,7 +17,7 @@ import { matmulOp } from './matmul/kernel.js';
 import { dequantizeOp } from './nf4-dequantize/kernel.js';
 import { quantizedMatmulOp } from './nf4-matmul/kernel.js';
 import { handWrittenKernel, registerOp, type Op } from './runtime/op.js';
-import { shareClonesOnWasm } from './runtime/share-clones.js';
+import { saveWithoutOps, shareClonesOnWasm } from './runtime/share-clones.js';
 import { rmsNormGradOp, rmsNormWeightGradOp } from './rms-norm/backward.js';
 import { addRmsNormOp, rmsNormOp } from './rms-norm/kernel.js';
 import { activationGradOp, activationOp } from './swiglu/activation.js';
@@ -58,6 +58,7 @@ const BACKENDS = ['webgpu', 'wasm', 'cpu', 'tensorflow'] as const;
 for (const op of OPS) registerOp(op, BACKENDS);
 registerDryRun(OPS);
 shareClonesOnWasm();
+saveWithoutOps();
 
 export { attention, type AttentionOptions } from './attention/kernel.js';
 export { accumulate, accumulateFlat } from './adamw/accumulate.js';

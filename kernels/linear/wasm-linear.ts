@@ -31,7 +31,7 @@ export const linearWasm: KernelFunction<unknown> = ({ inputs, attrs, backend }) 
   return xa === undefined ? ys : [xa, ...ys];
 };
 
-/** LowrankLowRankGrad on WASM. */
+/** LowrankLowRankGrad on WASM: one job for dyb, and one for all dB. */
 export const lowRankGradWasm: KernelFunction<unknown> = ({ inputs, attrs, backend }) => {
   const { members } = attrs as unknown as LinearAttrs;
   const xa = inputs['xa'] as TensorInfo;
@@ -44,7 +44,7 @@ export const lowRankGradWasm: KernelFunction<unknown> = ({ inputs, attrs, backen
     high.push({ terms: [{ x: dy, w: xa, firstOfW: firstColumn, columnsOfW: rank, form: 'tn', scale }], y: wasmOutput(backend, [rows, rank]) });
   });
   wasmProducts(backend, low);
-  for (const product of high) wasmProducts(backend, [product]);
+  wasmProducts(backend, high);
   return [dyb, ...high.map(({ y }) => y)];
 };
 

@@ -174,7 +174,7 @@ class ThreadPool {
     Atomics.store(this.ints, LAYOUT.done, 0);
     this.sequence = (this.sequence + 1) & 0xffffff;
     Atomics.store(this.ints, LAYOUT.word, (this.sequence << 8) | parts);
-    Atomics.notify(this.ints, LAYOUT.word, parts - 1);
+    if (Atomics.load(this.ints, LAYOUT.sleeping) > 0) Atomics.notify(this.ints, LAYOUT.word, parts - 1);
     this.drain();
     this.await(parts);
     if (Atomics.exchange(this.ints, LAYOUT.failed, 0) !== 0) throw new Error(`the kernel '${source.name}/${name}' failed`);
@@ -190,12 +190,14 @@ class ThreadPool {
       const done = Atomics.load(this.ints, LAYOUT.done);
       if (done === parts) return;
       if (!this.mayWait || performance.now() < until) continue;
+      Atomics.store(this.ints, LAYOUT.waiting, 1);
       try {
         Atomics.wait(this.ints, LAYOUT.done, done, 100);
       } catch {
         // The main thread of a page may not wait.
         this.mayWait = false;
       }
+      Atomics.store(this.ints, LAYOUT.waiting, 0);
     }
   }
 

@@ -6,6 +6,9 @@ export const LAYOUT = {
   done: 16,
   /** 1 after a part has failed. */
   failed: 32,
+  /** Workers that sleep, or are about to, until the word changes; 1 while the thread that posts sleeps until the parts are finished. */
+  sleeping: 48,
+  waiting: 64,
   /** Pairs of offset and length in bytes, one a module. */
   modules: 256,
   /** float64 slots: what `describeJob` writes. */
@@ -70,7 +73,7 @@ export function makeDrain({ control, memory, thread, layout, job }: ThreadData):
       } catch {
         Atomics.store(ints, layout.failed, 1);
       }
-      if (Atomics.add(ints, layout.done, 1) + 1 === parts) Atomics.notify(ints, layout.done);
+      if (Atomics.add(ints, layout.done, 1) + 1 === parts && Atomics.load(ints, layout.waiting) !== 0) Atomics.notify(ints, layout.done);
     }
   };
 }
@@ -85,6 +88,10 @@ export function serve(data: ThreadData, make: typeof makeDrain, spinMs: number):
     const until = performance.now() + spinMs;
     let word = Atomics.load(ints, data.layout.word);
     while ((word & 255) === 0 && performance.now() < until) word = Atomics.load(ints, data.layout.word);
-    if ((word & 255) === 0) Atomics.wait(ints, data.layout.word, word);
+    if ((word & 255) !== 0) continue;
+    // Whoever posts a job after this sees that somebody sleeps; the word of one posted before is not the one that is waited on.
+    Atomics.add(ints, data.layout.sleeping, 1);
+    Atomics.wait(ints, data.layout.word, word);
+    Atomics.sub(ints, data.layout.sleeping, 1);
   }
 }

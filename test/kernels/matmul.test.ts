@@ -8,7 +8,7 @@ import { centralDifferences, expectClose, expectNoLeak, normals } from '../suppo
 // Sums of up to 801 products of standard normals in float32, in another order than the reference's.
 const TOLERANCE = 2e-5;
 const FORMS: readonly MatmulForm[] = ['nt', 'nn', 'tn'];
-const SIZES = [[1, 1, 1], [1, 130, 65], [3, 7, 5], [6, 8, 16], [13, 100, 17], [65, 385, 129], [100, 9, 391], [7, 801, 8]] as const;
+const SIZES = [[1, 1, 1], [1, 130, 65], [3, 7, 5], [6, 8, 16], [13, 100, 17], [65, 385, 129], [100, 9, 391], [7, 801, 8], [130, 65, 6]] as const;
 
 function shapes(form: MatmulForm, n: number, k: number, m: number): { x: [number, number]; w: [number, number] } {
   return { x: form === 'tn' ? [k, n] : [n, k], w: form === 'nt' ? [m, k] : [k, m] };

@@ -1,0 +1,82 @@
+// AssemblyScript. Products aᵀ · b with few rows; see `outer`.
+import { madd } from '../../runtime/simd';
+
+/** Rows and columns of a tile. */
+const TR: i32 = 4;
+const TC: i32 = 8;
+
+/**
+ * c = (or, with add, +=) alpha · aᵀ · b for the columns [col, col + nc) of b, with both operands stored along the summed dimension, [k, rows] and
+ * [k, cols], and read where they lie: packing would take longer than so few rows of products. An element is one sum over k, in its order.
+ * transposed: c is stored as [cols, rows].
+ */
+export function outer(a: usize, lda: i32, rows: i32, b: usize, ldb: i32, col: i32, nc: i32, k: i32, alpha: f32, c: usize, ldc: i32, transposed: i32, add: i32, tile: usize): void {
+  const stepA = <usize>lda << 2;
+  const stepB = <usize>ldb << 2;
+  for (let j = 0; j < nc; j += TC) {
+    const cols = min(TC, nc - j);
+    const from = b + ((col + j) << 2);
+    for (let i = 0; i < rows; ) {
+      const count = cols == TC && rows - i >= TR ? TR : 1;
+      const left = a + (i << 2);
+      if (count == TR) fourRows(left, stepA, from, stepB, k, tile);
+      else if (cols == TC) oneRow(left, stepA, from, stepB, k, tile);
+      else for (let e = 0; e < cols; e++) oneValue(left, stepA, from + (e << 2), stepB, k, tile + (e << 2));
+      for (let r = 0; r < count; r++) {
+        for (let e = 0; e < cols; e++) {
+          const to = c + ((transposed ? (col + j + e) * ldc + i + r : (i + r) * ldc + col + j + e) << 2);
+          const value = alpha * load<f32>(tile + ((r * TC + e) << 2));
+          store<f32>(to, add ? load<f32>(to) + value : value);
+        }
+      }
+      i += count;
+    }
+  }
+}
+
+/** A tile of 4 rows and 8 columns, exported so that it is not inlined: see `multiply`. Rows of a and b are stepA and stepB bytes apart. */
+export function fourRows(a: usize, stepA: usize, b: usize, stepB: usize, k: i32, to: usize): void {
+  let c00 = f32x4.splat(0), c01 = f32x4.splat(0), c10 = f32x4.splat(0), c11 = f32x4.splat(0);
+  let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c30 = f32x4.splat(0), c31 = f32x4.splat(0);
+  for (let q = 0; q < k; q++, a += stepA, b += stepB) {
+    const b0 = v128.load(b);
+    const b1 = v128.load(b, 16);
+    const x0 = v128.load32_splat(a);
+    c00 = madd(x0, b0, c00);
+    c01 = madd(x0, b1, c01);
+    const x1 = v128.load32_splat(a, 4);
+    c10 = madd(x1, b0, c10);
+    c11 = madd(x1, b1, c11);
+    const x2 = v128.load32_splat(a, 8);
+    c20 = madd(x2, b0, c20);
+    c21 = madd(x2, b1, c21);
+    const x3 = v128.load32_splat(a, 12);
+    c30 = madd(x3, b0, c30);
+    c31 = madd(x3, b1, c31);
+  }
+  v128.store(to, c00);
+  v128.store(to, c01, 16);
+  v128.store(to, c10, 32);
+  v128.store(to, c11, 48);
+  v128.store(to, c20, 64);
+  v128.store(to, c21, 80);
+  v128.store(to, c30, 96);
+  v128.store(to, c31, 112);
+}
+
+function oneRow(a: usize, stepA: usize, b: usize, stepB: usize, k: i32, to: usize): void {
+  let c0 = f32x4.splat(0), c1 = f32x4.splat(0);
+  for (let q = 0; q < k; q++, a += stepA, b += stepB) {
+    const x = v128.load32_splat(a);
+    c0 = madd(x, v128.load(b), c0);
+    c1 = madd(x, v128.load(b, 16), c1);
+  }
+  v128.store(to, c0);
+  v128.store(to, c1, 16);
+}
+
+function oneValue(a: usize, stepA: usize, b: usize, stepB: usize, k: i32, to: usize): void {
+  let c = f32x4.splat(0);
+  for (let q = 0; q < k; q++, a += stepA, b += stepB) c = madd(v128.load32_splat(a), v128.load32_splat(b), c);
+  store<f32>(to, f32x4.extract_lane(c, 0));
+}
