@@ -7,7 +7,7 @@ import { matmulSizes, type MatmulForm } from './form.js';
 import { wasmSource } from './wasm.generated.js';
 
 /** Ranges of rows and columns begin where tiles do. */
-const ROWS_OF_TILE = 5;
+const ROWS_OF_TILE = 6;
 const COLUMNS_OF_TILE = 8;
 /** Ranges of rows, each of which packs all of the right operands, are at least this long: that makes packing some 4 % of the work. */
 const FEWEST_ROWS = 128;

@@ -1,5 +1,5 @@
 // AssemblyScript. Pointers are byte offsets into the tfjs heap. Sums of matrix products, in the manner of Goto & van de Geijn 2008: columns of
-// the right operand are packed into panels of 8, cut along the summed dimension; the left one is read where it lies, 5 rows at a time.
+// the right operand are packed into panels of 8, cut along the summed dimension, and MR rows of the left one at a time.
 import { setWeight } from '../nf4-dequantize/wasm';
 import { madd } from '../runtime/simd';
 import { dots } from './dots/wasm';
@@ -75,8 +75,8 @@ function multiplyRange(result: usize, rowBegin: i32, rowEnd: i32, colBegin: i32,
 function addTerm(term: usize, c: usize, ldc: i32, add: i32, few: bool, rowBegin: i32, rowEnd: i32, col: i32, nc: i32, scratch: usize): void {
   const packed = scratch;
   const decoded = packed + ((KC * NC) << 2);
-  const edge = decoded + ((NR * KC) << 2);
-  const tile = edge + ((MR * KC) << 2);
+  const rows = decoded + ((NR * KC) << 2);
+  const tile = rows + ((MR * KC) << 2);
   const table = tile + ((MR * NR) << 2);
   const a: usize = load<i32>(term);
   const lda = load<i32>(term, 4);
@@ -92,6 +92,8 @@ function addTerm(term: usize, c: usize, ldc: i32, add: i32, few: bool, rowBegin:
     return;
   }
   const stride = ldc << 2;
+  // Interleaving rows takes a third of the time of one panel.
+  const single = nc <= NR && !aColumns;
   const pieces = (k + KC - 1) / KC;
   const piece = (k + pieces - 1) / pieces;
   for (let p = 0; p < k; p += piece, add = 1) {
@@ -100,18 +102,20 @@ function addTerm(term: usize, c: usize, ldc: i32, add: i32, few: bool, rowBegin:
     if (alpha != 1) scalePanels(packed, ((nc + NR - 1) & -NR) * kc, alpha);
     for (let row = rowBegin; row < rowEnd; row += MR) {
       const count = min(MR, rowEnd - row);
-      const direct = count == MR && !aColumns;
-      if (!direct) packRows(a, lda, aColumns, p, kc, row, count, edge);
-      const from = direct ? a + ((row * lda + p) << 2) : edge;
-      const step = (direct ? lda : kc) << 2;
+      if (single && count == MR) {
+        multiplyRows(a + ((row * lda + p) << 2), lda << 2, packed, kc, tile, NR << 2);
+        putCorner(tile, c + ((row * ldc + col) << 2), stride, MR, nc, add);
+        continue;
+      }
+      packRows(a, lda, aColumns, p, kc, row, count, rows);
       let panel = packed;
       let at = c + ((row * ldc + col) << 2);
       for (let j = 0; j < nc; j += NR, panel += (kc * NR) << 2, at += NR << 2) {
         if (count < MR || nc - j < NR) {
-          multiply(from, step, panel, kc, tile, NR << 2);
+          multiply(rows, panel, kc, tile, NR << 2);
           putCorner(tile, at, stride, count, min(NR, nc - j), add);
-        } else if (add) multiplyAdd(from, step, panel, kc, at, stride);
-        else multiply(from, step, panel, kc, at, stride);
+        } else if (add) multiplyAdd(rows, panel, kc, at, stride);
+        else multiply(rows, panel, kc, at, stride);
       }
     }
   }
@@ -136,6 +140,15 @@ function fillRows(bias: usize, c: usize, ldc: i32, rowBegin: i32, rowEnd: i32, c
 /** c = the corner of a tile, or that added to c. */
 function putCorner(tile: usize, c: usize, stride: usize, rows: i32, cols: i32, add: i32): void {
   for (let i = 0; i < rows; i++) {
+    if (cols == NR) {
+      const from = tile + ((i * NR) << 2);
+      const to = c + i * stride;
+      const low = v128.load(from);
+      const high = v128.load(from, 16);
+      v128.store(to, add ? f32x4.add(v128.load(to), low) : low);
+      v128.store(to, add ? f32x4.add(v128.load(to, 16), high) : high, 16);
+      continue;
+    }
     for (let j = 0; j < cols; j++) {
       const to = c + i * stride + (j << 2);
       const value = load<f32>(tile + ((i * NR + j) << 2));
@@ -145,41 +158,39 @@ function putCorner(tile: usize, c: usize, stride: usize, rows: i32, cols: i32, a
 }
 
 /**
- * A tile of 5 rows and 8 columns: 10 accumulators, two vectors of b, one of a and one product are as many as fit into the 15 registers
- * that V8 has to give on x86. It keeps them there only where the function is this simple: a sixth row, two steps in a turn of the loop, a scale or
- * a branch at the end, or inlining (hence the export) make it spill, and cost a third of the speed. Rows of a are `stride` bytes apart, those of c `ldc`.
+ * A tile of MR rows and 8 columns: 12 accumulators, two vectors of b and one of a are as many as fit into the 15 registers that V8 has to give
+ * on x86; without fused multiply-add a product takes one more, and a row less fits. V8 keeps them there only where the function is this simple:
+ * two steps in a turn of the loop, a scale or a branch at the end, or inlining (hence the export) make it spill, and cost a third of the speed.
+ * Rows of a are interleaved, for one pointer instead of six and loads from one cache line. Rows of c are `ldc` bytes apart.
  */
-export function multiply(a0: usize, stride: usize, b: usize, kc: i32, c: usize, ldc: usize): void {
-  let a1 = a0 + stride;
-  let a2 = a1 + stride;
-  let a3 = a2 + stride;
-  let a4 = a3 + stride;
+export function multiply(a: usize, b: usize, kc: i32, c: usize, ldc: usize): void {
   let c00 = f32x4.splat(0), c01 = f32x4.splat(0), c10 = f32x4.splat(0), c11 = f32x4.splat(0);
   let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c30 = f32x4.splat(0), c31 = f32x4.splat(0);
-  let c40 = f32x4.splat(0), c41 = f32x4.splat(0);
+  let c40 = f32x4.splat(0), c41 = f32x4.splat(0), c50 = f32x4.splat(0), c51 = f32x4.splat(0);
   for (let q = 0; q < kc; q++) {
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
-    const x0 = v128.load32_splat(a0);
+    const x0 = v128.load32_splat(a);
     c00 = madd(x0, b0, c00);
     c01 = madd(x0, b1, c01);
-    const x1 = v128.load32_splat(a1);
+    const x1 = v128.load32_splat(a, 4);
     c10 = madd(x1, b0, c10);
     c11 = madd(x1, b1, c11);
-    const x2 = v128.load32_splat(a2);
+    const x2 = v128.load32_splat(a, 8);
     c20 = madd(x2, b0, c20);
     c21 = madd(x2, b1, c21);
-    const x3 = v128.load32_splat(a3);
+    const x3 = v128.load32_splat(a, 12);
     c30 = madd(x3, b0, c30);
     c31 = madd(x3, b1, c31);
-    const x4 = v128.load32_splat(a4);
+    const x4 = v128.load32_splat(a, 16);
     c40 = madd(x4, b0, c40);
     c41 = madd(x4, b1, c41);
-    a0 += 4;
-    a1 += 4;
-    a2 += 4;
-    a3 += 4;
-    a4 += 4;
+    if (MR == 6) {
+      const x5 = v128.load32_splat(a, 20);
+      c50 = madd(x5, b0, c50);
+      c51 = madd(x5, b1, c51);
+    }
+    a += MR << 2;
     b += NR << 2;
   }
   v128.store(c, c00);
@@ -192,14 +203,14 @@ export function multiply(a0: usize, stride: usize, b: usize, kc: i32, c: usize, 
   v128.store(c, c31, 16);
   v128.store((c += ldc), c40);
   v128.store(c, c41, 16);
+  if (MR == 6) {
+    v128.store((c += ldc), c50);
+    v128.store(c, c51, 16);
+  }
 }
 
 /** The same, added to c. */
-export function multiplyAdd(a0: usize, stride: usize, b: usize, kc: i32, c: usize, ldc: usize): void {
-  let a1 = a0 + stride;
-  let a2 = a1 + stride;
-  let a3 = a2 + stride;
-  let a4 = a3 + stride;
+export function multiplyAdd(a: usize, b: usize, kc: i32, c: usize, ldc: usize): void {
   let d = c;
   let c00 = v128.load(d);
   let c01 = v128.load(d, 16);
@@ -211,6 +222,60 @@ export function multiplyAdd(a0: usize, stride: usize, b: usize, kc: i32, c: usiz
   let c31 = v128.load(d, 16);
   let c40 = v128.load((d += ldc));
   let c41 = v128.load(d, 16);
+  let c50 = MR == 6 ? v128.load((d += ldc)) : f32x4.splat(0);
+  let c51 = MR == 6 ? v128.load(d, 16) : f32x4.splat(0);
+  for (let q = 0; q < kc; q++) {
+    const b0 = v128.load(b);
+    const b1 = v128.load(b, 16);
+    const x0 = v128.load32_splat(a);
+    c00 = madd(x0, b0, c00);
+    c01 = madd(x0, b1, c01);
+    const x1 = v128.load32_splat(a, 4);
+    c10 = madd(x1, b0, c10);
+    c11 = madd(x1, b1, c11);
+    const x2 = v128.load32_splat(a, 8);
+    c20 = madd(x2, b0, c20);
+    c21 = madd(x2, b1, c21);
+    const x3 = v128.load32_splat(a, 12);
+    c30 = madd(x3, b0, c30);
+    c31 = madd(x3, b1, c31);
+    const x4 = v128.load32_splat(a, 16);
+    c40 = madd(x4, b0, c40);
+    c41 = madd(x4, b1, c41);
+    if (MR == 6) {
+      const x5 = v128.load32_splat(a, 20);
+      c50 = madd(x5, b0, c50);
+      c51 = madd(x5, b1, c51);
+    }
+    a += MR << 2;
+    b += NR << 2;
+  }
+  v128.store(c, c00);
+  v128.store(c, c01, 16);
+  v128.store((c += ldc), c10);
+  v128.store(c, c11, 16);
+  v128.store((c += ldc), c20);
+  v128.store(c, c21, 16);
+  v128.store((c += ldc), c30);
+  v128.store(c, c31, 16);
+  v128.store((c += ldc), c40);
+  v128.store(c, c41, 16);
+  if (MR == 6) {
+    v128.store((c += ldc), c50);
+    v128.store(c, c51, 16);
+  }
+}
+
+/** The like of `multiply` for rows of a that are `stride` bytes apart. */
+export function multiplyRows(a0: usize, stride: usize, b: usize, kc: i32, c: usize, ldc: usize): void {
+  let a1 = a0 + stride;
+  let a2 = a1 + stride;
+  let a3 = a2 + stride;
+  let a4 = a3 + stride;
+  let a5 = a4 + stride;
+  let c00 = f32x4.splat(0), c01 = f32x4.splat(0), c10 = f32x4.splat(0), c11 = f32x4.splat(0);
+  let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c30 = f32x4.splat(0), c31 = f32x4.splat(0);
+  let c40 = f32x4.splat(0), c41 = f32x4.splat(0), c50 = f32x4.splat(0), c51 = f32x4.splat(0);
   for (let q = 0; q < kc; q++) {
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
@@ -229,6 +294,12 @@ export function multiplyAdd(a0: usize, stride: usize, b: usize, kc: i32, c: usiz
     const x4 = v128.load32_splat(a4);
     c40 = madd(x4, b0, c40);
     c41 = madd(x4, b1, c41);
+    if (MR == 6) {
+      const x5 = v128.load32_splat(a5);
+      c50 = madd(x5, b0, c50);
+      c51 = madd(x5, b1, c51);
+      a5 += 4;
+    }
     a0 += 4;
     a1 += 4;
     a2 += 4;
@@ -246,4 +317,8 @@ export function multiplyAdd(a0: usize, stride: usize, b: usize, kc: i32, c: usiz
   v128.store(c, c31, 16);
   v128.store((c += ldc), c40);
   v128.store(c, c41, 16);
+  if (MR == 6) {
+    v128.store((c += ldc), c50);
+    v128.store(c, c51, 16);
+  }
 }

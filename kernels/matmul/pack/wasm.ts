@@ -1,8 +1,8 @@
 // AssemblyScript. Operands of a product in the order in which its inner loop reads them.
 import { decode } from '../../nf4-dequantize/wasm';
 
-/** Rows and columns of a tile. */
-export const MR: i32 = 5;
+/** Rows and columns of a tile: see `multiply`. */
+export const MR: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 5;
 export const NR: i32 = 8;
 
 /** Panels of 8 columns: [panel][p][8]; columns past the end are zero. rows is scratch for decoded values, 8 · max(kc, nc) of them. */
@@ -34,45 +34,71 @@ export function scalePanels(panels: usize, values: i32, alpha: f32): void {
   for (const end = panels + (values << 2); panels < end; panels += 16) v128.store(panels, f32x4.mul(v128.load(panels), s));
 }
 
-/** count rows [row, row + count) of a, from p on, as [5][kc]; rows past count are zero. aColumns: a is stored as [k, rows]. */
+/** count rows [row, row + count) of a, from p on, as [kc][MR]; rows past count are zero. aColumns: a is stored as [k, rows]. */
 export function packRows(a: usize, lda: i32, aColumns: i32, p: i32, kc: i32, row: i32, count: i32, to: usize): void {
-  const step = <usize>kc << 2;
-  if (count < MR) memory.fill(to + count * step, 0, (MR - count) * step);
-  if (!aColumns) {
-    for (let r = 0; r < count; r++) memory.copy(to + r * step, a + (((row + r) * lda + p) << 2), step);
-    return;
-  }
   const stride = <usize>lda << 2;
-  let from = a + ((p * lda + row) << 2);
+  const from = a + ((aColumns ? p * lda + row : row * lda + p) << 2);
   let q = 0;
-  if (count == MR) {
-    for (; q + 4 <= kc; q += 4, from += stride << 2, to += 16) {
-      const from1 = from + stride;
-      const from2 = from1 + stride;
-      const from3 = from2 + stride;
-      const v0 = v128.load(from);
-      const v1 = v128.load(from1);
-      const v2 = v128.load(from2);
-      const v3 = v128.load(from3);
-      const a0 = i32x4.shuffle(v0, v1, 0, 4, 1, 5);
-      const a1 = i32x4.shuffle(v2, v3, 0, 4, 1, 5);
-      const b0 = i32x4.shuffle(v0, v1, 2, 6, 3, 7);
-      const b1 = i32x4.shuffle(v2, v3, 2, 6, 3, 7);
-      let at = to;
-      v128.store(at, i64x2.shuffle(a0, a1, 0, 2));
-      v128.store((at += step), i64x2.shuffle(a0, a1, 1, 3));
-      v128.store((at += step), i64x2.shuffle(b0, b1, 0, 2));
-      v128.store((at += step), i64x2.shuffle(b0, b1, 1, 3));
-      at += step;
-      store<f32>(at, load<f32>(from, 16));
-      store<f32>(at, load<f32>(from1, 16), 4);
-      store<f32>(at, load<f32>(from2, 16), 8);
-      store<f32>(at, load<f32>(from3, 16), 12);
+  if (count < MR) memory.fill(to, 0, (kc * MR) << 2);
+  else if (aColumns) q = copyRows(from, stride, kc, to);
+  else q = transposeRows(from, stride, kc, to);
+  const stepK = aColumns ? stride : 4;
+  const stepRow = aColumns ? 4 : stride;
+  for (; q < kc; q++) {
+    for (let r = 0; r < count; r++) store<f32>(to + ((q * MR + r) << 2), load<f32>(from + q * stepK + r * stepRow));
+  }
+}
+
+/** MR values each of kc stored rows. */
+function copyRows(from: usize, stride: usize, kc: i32, to: usize): i32 {
+  for (let q = 0; q < kc; q++, from += stride, to += MR << 2) {
+    v128.store(to, v128.load(from));
+    if (MR == 6) store<u64>(to, load<u64>(from, 16), 16);
+    else store<f32>(to, load<f32>(from, 16), 16);
+  }
+  return kc;
+}
+
+/** kc values each of MR stored rows, as far as they go by fours. */
+function transposeRows(from: usize, stride: usize, kc: i32, to: usize): i32 {
+  const from1 = from + stride;
+  const from2 = from1 + stride;
+  const from3 = from2 + stride;
+  const from4 = from3 + stride;
+  const from5 = from4 + stride;
+  const step = <usize>MR << 2;
+  let q = 0;
+  for (; q + 4 <= kc; q += 4, to += step << 2) {
+    const at = <usize>q << 2;
+    const v0 = v128.load(from + at);
+    const v1 = v128.load(from1 + at);
+    const v2 = v128.load(from2 + at);
+    const v3 = v128.load(from3 + at);
+    const v4 = v128.load(from4 + at);
+    const a0 = i32x4.shuffle(v0, v1, 0, 4, 1, 5);
+    const a1 = i32x4.shuffle(v2, v3, 0, 4, 1, 5);
+    const b0 = i32x4.shuffle(v0, v1, 2, 6, 3, 7);
+    const b1 = i32x4.shuffle(v2, v3, 2, 6, 3, 7);
+    v128.store(to, i64x2.shuffle(a0, a1, 0, 2));
+    v128.store(to + step, i64x2.shuffle(a0, a1, 1, 3));
+    v128.store(to + 2 * step, i64x2.shuffle(b0, b1, 0, 2));
+    v128.store(to + 3 * step, i64x2.shuffle(b0, b1, 1, 3));
+    if (MR == 6) {
+      const v5 = v128.load(from5 + at);
+      const c0 = i32x4.shuffle(v4, v5, 0, 4, 1, 5);
+      const c1 = i32x4.shuffle(v4, v5, 2, 6, 3, 7);
+      v128.store64_lane(to, c0, 0, 16);
+      v128.store64_lane(to + step, c0, 1, 16);
+      v128.store64_lane(to + 2 * step, c1, 0, 16);
+      v128.store64_lane(to + 3 * step, c1, 1, 16);
+    } else {
+      v128.store32_lane(to, v4, 0, 16);
+      v128.store32_lane(to + step, v4, 1, 16);
+      v128.store32_lane(to + 2 * step, v4, 2, 16);
+      v128.store32_lane(to + 3 * step, v4, 3, 16);
     }
   }
-  for (; q < kc; q++, from += stride, to += 4) {
-    for (let r = 0; r < count; r++) store<f32>(to + r * step, load<f32>(from + (r << 2)));
-  }
+  return q;
 }
 
 /** 8 stored rows (fewer at an edge) to [kc][8]. */
