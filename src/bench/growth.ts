@@ -55,14 +55,8 @@ interface Timing {
 
 /** How time and memory of a step grow, and what adapters add to it. */
 export async function benchGrowth(options: GrowthOptions): Promise<GrowthMeasurement> {
-  const { dims, tokens, lengths, onPhase } = options;
-  const times: { tokens: number; step_ms: number; cpu_ms: number | null }[] = [];
-  for (const count of tokens) {
-    const batch = Math.max(1, Math.round(count / dims.seq));
-    onPhase?.(`${batch} rows of ${dims.seq} tokens`);
-    const { ms, cpuMs } = await timeOf({ ...dims, batch }, options);
-    times.push({ tokens: batch * dims.seq, step_ms: ms, cpu_ms: cpuMs });
-  }
+  const { dims, lengths, onPhase } = options;
+  const times = await timesOf(options);
   const line = lineThrough(times);
   const ofCpu = times.flatMap(({ tokens: count, cpu_ms: ms }) => (ms === null ? [] : [{ tokens: count, step_ms: ms }]));
   const memory = [];
@@ -113,15 +107,25 @@ export function fitLine(points: readonly Point[]): { fixed_ms: number; ms_per_to
   return { fixed_ms: (wy * wxx - wxy * wx) / determinant, ms_per_token: (w * wxy - wx * wy) / determinant };
 }
 
-async function timeOf(dims: Dims, { rank, quantize, gradientCheckpointing, steps, warmup, processCpuMs }: GrowthOptions): Promise<Timing> {
+/** Steps of all sizes take turns, so that what else the machine does falls on each. */
+async function timesOf({ dims, rank, quantize, gradientCheckpointing, steps, warmup, tokens, processCpuMs, onPhase }: GrowthOptions): Promise<{ tokens: number; step_ms: number; cpu_ms: number | null }[]> {
+  const sizes = tokens.map((count) => ({ rows: Math.max(1, Math.round(count / dims.seq)), timer: new Timer(processCpuMs) }));
   const step = BenchStep.create(dims, rank, quantize, gradientCheckpointing);
   try {
-    const timer = new Timer(processCpuMs);
-    for (let i = 0; i < warmup + steps; i++) await timer.time(async () => drained(step.run()), i >= warmup);
-    return timer.medians();
+    for (let round = 0; round < warmup + steps; round++) {
+      onPhase?.(`steps of each number of tokens, ${round + 1} of ${warmup + steps}`);
+      for (const { rows, timer } of sizes) {
+        step.setRows(rows);
+        await timer.time(async () => drained(step.run()), round >= warmup);
+      }
+    }
   } finally {
     step.dispose();
   }
+  return sizes.map(({ rows, timer }) => {
+    const { ms, cpuMs } = timer.medians();
+    return { tokens: rows * dims.seq, step_ms: ms, cpu_ms: cpuMs };
+  });
 }
 
 /** The most bytes that the tensors of a model and its step hold at once, those between the kernels of an op included. */

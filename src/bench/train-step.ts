@@ -22,7 +22,7 @@ export function benchLora(rank: number): Parameters<typeof METHODS.lora.create>[
  * layers, both factors random, cross-entropy at every position against random labels, AdamW on the factors.
  */
 export class BenchStep {
-  private readonly inputs: LossInputs;
+  private inputs: LossInputs;
   private readonly optimizer: Optimizer;
   private readonly pass: Pass;
 
@@ -32,10 +32,7 @@ export class BenchStep {
     private readonly dims: Dims,
     private readonly checkpointing: boolean,
   ) {
-    const tokens = dims.batch * dims.seq;
-    const rows = Int32Array.from({ length: tokens }, (_, i) => i);
-    const targets = { rows, labels: tokenValues(tokens, dims.vocab, 2), places: rows.slice() };
-    this.inputs = { batch: dims.batch, seq: dims.seq, ids: tokenValues(tokens, dims.vocab, 1), starts: undefined, targets };
+    this.inputs = inputsOf(dims);
     this.optimizer = OPTIMIZERS.adamw(this.parameters, ADAMW);
     this.pass = passFor(decoder, this.parameters, this.optimizer);
   }
@@ -57,7 +54,12 @@ export class BenchStep {
   }
 
   get tokens(): number {
-    return this.dims.batch * this.dims.seq;
+    return this.inputs.ids.length;
+  }
+
+  /** Steps are of so many rows from now on. */
+  setRows(batch: number): void {
+    this.inputs = inputsOf({ ...this.dims, batch });
   }
 
   /** Mean loss and gradients, the caller's to dispose. */
@@ -90,4 +92,11 @@ export class BenchStep {
     this.adapter.dispose();
     this.decoder.dispose();
   }
+}
+
+function inputsOf({ batch, seq, vocab }: Dims): LossInputs {
+  const tokens = batch * seq;
+  const rows = Int32Array.from({ length: tokens }, (_, i) => i);
+  const targets = { rows, labels: tokenValues(tokens, vocab, 2), places: rows.slice() };
+  return { batch, seq, ids: tokenValues(tokens, vocab, 1), starts: undefined, targets };
 }
