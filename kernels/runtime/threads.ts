@@ -70,7 +70,9 @@ export function parallelFor(backend: unknown, source: WasmSource, name: string, 
 function partCount(threads: number, { count, cost, fewest = 1 }: ParallelOptions): number {
   const total = count * cost;
   const wanted = Math.min(count / fewest, Math.max(threads * PARTS_PER_THREAD, total / LONGEST_PART_NS));
-  return Math.max(1, Math.floor(Math.min(Math.max(threads, wanted), total / SHORTEST_PART_NS, MOST_PARTS)));
+  const parts = Math.max(1, Math.floor(Math.min(Math.max(threads, wanted), total / SHORTEST_PART_NS, MOST_PARTS)));
+  // Three parts on two threads take as long as four.
+  return parts > threads ? parts - (parts % threads) : parts;
 }
 
 function exportNamed(exports: Record<string, (...args: number[]) => void>, name: string): (...args: number[]) => void {
