@@ -73,8 +73,9 @@ export const subspaceSchema = z.object({
 });
 export type SubspaceInput = z.infer<typeof subspaceSchema>;
 
-/** eval.json. */
+/** eval.json; `truncated` by model and task. */
 export const evalSchema = z.object({
+  truncated: z.record(z.string(), z.record(z.string(), z.number())).default({}),
   version: z.string().optional(),
   model: z.string(),
   adapters: z.union([z.string(), z.array(z.string())]).default([]),

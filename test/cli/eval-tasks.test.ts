@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -29,6 +29,11 @@ it('tells what was cut', async () => {
   const shown = await lowrank(...args);
   expect(shown.status, shown.stderr).toBe(0);
   expect(shown.stdout.trimEnd().split('\n').slice(-2)).toEqual(['asked: prompts cut from the left to fit the context: 1', 'read: texts cut at max_length or the end of the context: 1']);
-  const { stdout } = await lowrank(...args, '--json');
+  const { stdout } = await lowrank(...args, '--json', '--output', join(folder, 'scores'));
+  const notes = 'asked: prompts cut from the left to fit the context: 1\n\nread: texts cut at max_length or the end of the context: 1\n';
+  expect((await readFile(join(folder, 'scores/eval.md'), 'utf8')).endsWith(`\n\n${notes}`)).toBe(true);
+  const reported = await lowrank('report', join(folder, 'scores'), '--output', join(folder, 'report'));
+  expect(reported.status, reported.stderr).toBe(0);
+  expect(await readFile(join(folder, 'report/report.md'), 'utf8')).toContain('Rows that were too long and were cut: 1 of asked (base), 1 of read (base).');
   expect(JSON.parse(stdout)).toMatchObject({ truncated: { base: { asked: 1, read: 1, short: 0 } }, forgetting: null });
 });

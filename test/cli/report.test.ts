@@ -121,6 +121,23 @@ describe('lowrank report', () => {
     expect(html).toMatch(/<th scope="row">base<\/th><td[^>]*>–<\/td><td[^>]*>–<\/td><td[^>]*>0\.25<\/td>/);
   });
 
+  it('measures what was forgotten by what there was, or each metric in its own unit', async () => {
+    const [path, without] = [join(folder, 'retained'), join(folder, 'retained-without-base')];
+    await mkdir(path);
+    await mkdir(without);
+    const before = { 'a/loss': 2, 'b/accuracy': 0.5, 'c/rougeL': 20 };
+    const runs = [4, 8].map((r) => ({ id: `r${r}`, settings: { r }, seed: 1, config: { adapter: { method: 'lora', r } }, validation_loss: 1 / r, metrics: { 'a/loss': 2 + 1 / r, 'b/accuracy': 0.5, 'c/rougeL': 20 + r }, forgetting: { 'a/loss': 1 / r, 'b/accuracy': 0 } }));
+    await writeFile(join(path, 'ablation.json'), JSON.stringify({ runs, baselines: { none: before } }));
+    const shares = await reportOf(path);
+    expect(shares.plots.filter((plot) => plot.startsWith('forgetting'))).toEqual(['forgetting-c-rougel.svg']);
+    expect(shares.html).toContain('change of c/rougeL against the base, then forgetting (% of the value before). a/loss: r=4: 4, 12.5; r=8: 8, 6.25. b/accuracy: r=4: 4, 0; r=8: 8, 0.');
+    await writeFile(join(without, 'ablation.json'), JSON.stringify({ runs }));
+    const { html, plots } = await reportOf(without);
+    expect(html).toContain('Forgetting of b/accuracy against validation loss');
+    expect(plots.filter((plot) => plot.startsWith('forgetting')).sort()).toEqual(['forgetting-validation-loss-a-loss.svg', 'forgetting-validation-loss-b-accuracy.svg']);
+    expect(html).toContain('validation loss (lower is better), then forgetting of a/loss. r=4: 0.25, 0.25; r=8: 0.125, 0.125.');
+  });
+
   it('makes one file that needs no network, and the same as text, table and pictures', async () => {
     const { status, stderr } = await lowrank('report', out);
     expect(status, stderr).toBe(0);

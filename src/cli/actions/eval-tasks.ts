@@ -57,7 +57,8 @@ async function print(tasks: readonly EvalTask[], evaluated: readonly Evaluated[]
   const report = evalReport(tasks, evaluated, metrics, flags);
   if (flags.output !== undefined) {
     await writeFileAtomic(join(flags.output, 'eval.json'), `${JSON.stringify(report, null, 1)}\n`);
-    await writeFileAtomic(join(flags.output, 'eval.md'), [table, ...(retained.rows.length > 0 ? [retained] : [])].map(markdownTable).join('\n'));
+    const tables = [table, ...(retained.rows.length > 0 ? [retained] : [])].map(markdownTable);
+    await writeFileAtomic(join(flags.output, 'eval.md'), [...tables, ...cutNotes(tasks, evaluated).map((line) => `${line}\n`)].join('\n'));
   }
   if (flags.json === true) return void process.stdout.write(`${JSON.stringify(report)}\n`);
   process.stdout.write(formatTable(table.header.map((title, i) => ({ title, align: i < 2 ? 'left' : 'right' })), table.rows));

@@ -38,36 +38,50 @@ function againstRank(canvas: Canvas, runs: readonly Run[], naming: Pick<RankChar
 }
 
 /**
- * What was forgotten, the mean over retained metrics, against what was won: the change of each other metric against the base model,
- * or the validation loss where there is no such metric.
+ * What was forgotten against what was won: the change of each metric that is not retained against the base model, or the validation loss
+ * where there is no such metric. Retained metrics have units of their own, so that each is measured by what it was before, where that is known.
  */
 export function tradeCharts(canvas: Canvas, runs: readonly Run[], { baselines }: AblationInput): Plots {
-  const forgetting = (run: Run): number | undefined => {
-    const values = Object.values(run.forgetting).flatMap(finite);
-    return values.length === 0 ? undefined : meanAndDeviation(values).mean;
-  };
   // Where bases are held in several ways each run should be compared with its own, and nothing says which that is.
   const [base, ...others] = Object.values(baselines);
-  const retained = new Set(runs.flatMap((run) => Object.keys(run.forgetting)));
-  const gained = others.length > 0 ? [] : Object.keys(base ?? {}).filter((metric) => !retained.has(metric));
-  const measures: (readonly [axis: string, gain: string, Measure])[] =
+  const retained = [...new Set(runs.flatMap((run) => Object.keys(run.forgetting)))];
+  const gained = others.length > 0 ? [] : Object.keys(base ?? {}).filter((metric) => !retained.includes(metric));
+  const measures: readonly (readonly [axis: string, gain: string, Measure])[] =
     gained.length === 0
       ? [['validation loss (lower is better)', 'validation loss', (run) => run.validation_loss]]
       : gained.map((metric) => [`change of ${metric} against the base`, `gain in ${metric}`, (run) => difference(run.metrics[metric], base?.[metric])] as const);
-  return measures.map(([x, gain, measure]) => {
-    const series = familiesOf(runs).map((family) => ({
-      name: family.name,
+  const shares = others.length === 0 && retained.every((metric) => finite(base?.[metric]).some((before) => before !== 0));
+  const losses: readonly Losses[] = shares
+    ? [{ metrics: retained, y: 'forgetting (% of the value before)', of: (run, metric) => finite(run.forgetting[metric]).map((lost) => lost * (100 / Math.abs(base?.[metric] ?? 1))) }]
+    : retained.map((metric) => ({ metrics: [metric], y: `forgetting of ${metric}`, of: (run) => finite(run.forgetting[metric]) }));
+  return measures.flatMap((measure) => losses.map((lost) => tradeChart(canvas, runs, measure, lost, losses.length > 1 ? `-${fileName(lost.metrics.join(' '))}` : '', gained.length > 0)));
+}
+
+/** What was forgotten in some metrics, in one unit. */
+interface Losses {
+  readonly metrics: readonly string[];
+  /** Title of the axis. */
+  readonly y: string;
+  readonly of: (run: Run, metric: string) => number[];
+}
+
+function tradeChart(canvas: Canvas, runs: readonly Run[], [x, gain, measure]: readonly [string, string, Measure], { metrics, y, of }: Losses, suffix: string, zeroX: boolean): PlotBlock | undefined {
+  const families = familiesOf(runs);
+  const series = families.flatMap((family) =>
+    metrics.map((metric) => ({
+      name: [...(families.length > 1 || metrics.length === 1 ? [family.name] : []), ...(metrics.length > 1 ? [metric] : [])].join(': '),
       points: settingsOf(family.runs).flatMap(({ runs: own }) => {
-        const points = own.flatMap((run) => finite(measure(run)).flatMap((a) => finite(forgetting(run)).map((b) => [a, b] as const)));
+        const points = own.flatMap((run) => finite(measure(run)).flatMap((won) => of(run, metric).map((lost) => [won, lost] as const)));
         if (points.length === 0) return [];
-        const [a, b] = [meanAndDeviation(points.map(([value]) => value)).mean, meanAndDeviation(points.map(([, value]) => value)).mean];
+        const [won, lost] = [meanAndDeviation(points.map(([value]) => value)).mean, meanAndDeviation(points.map(([, value]) => value)).mean];
         const { rank } = own[0] as Run;
-        return [{ x: a, y: b, label: rank === undefined ? labelOf(own[0] as Run) : `r=${rank}` }];
+        return [{ x: won, y: lost, label: rank === undefined ? labelOf(own[0] as Run) : `r=${rank}` }];
       }),
-    }));
-    const words = series.flatMap((s) => s.points.map((p) => `${p.label}: ${Number(p.x.toPrecision(4))}, ${Number(p.y.toPrecision(3))}`)).join('; ');
-    return scatterChart(canvas, { name: `forgetting-${fileName(gain.replace('gain in ', ''))}`, title: `Forgetting against ${gain}`, description: `Each setting, means over seeds: ${x}, then forgetting. ${words}.`, x, y: 'forgetting', zeroX: gained.length > 0, series });
-  });
+    })),
+  );
+  const words = series.map((s) => `${series.length > 1 ? `${s.name}: ` : ''}${s.points.map((p) => `${p.label}: ${Number(p.x.toPrecision(4))}, ${Number(p.y.toPrecision(3))}`).join('; ')}`).join('. ');
+  const description = `Each setting, means over seeds: ${x}, then ${y}. ${words}.`;
+  return scatterChart(canvas, { name: `forgetting-${fileName(gain.replace('gain in ', ''))}${suffix}`, title: `Forgetting${suffix === '' ? '' : ` of ${metrics.join(', ')}`} against ${gain}`, description, x, y, zeroX, series });
 }
 
 /** Losses, learning rates and gradient norms of all runs, a line a run, a colour a setting. */

@@ -16,7 +16,7 @@ export function evaluationReport({ eval: input }: EvalInputs, canvas: Canvas): R
   const samples = answersByTask(input.samples.map(({ name, tasks: own }) => ({ name, answers: own.flatMap((entry) => entry.samples.map((sample) => ({ task: entry.task, ...sample }))) })));
   return {
     title: `Evaluation of ${nameOf(model)}`,
-    lead: [`${nameOf(model)} and ${[adapters].flat().length} of its adapters on ${new Set(metrics.map(({ task }) => task)).size} tasks; brackets hold bootstrap intervals.`],
+    lead: [`${nameOf(model)} and ${[adapters].flat().length} of its adapters on ${new Set(metrics.map(({ task }) => task)).size} tasks; brackets hold bootstrap intervals.`, ...cutWords(input)],
     sections: [
       ...section('Scores', scoreTable(input), ...scoreCharts(input, canvas)),
       ...section('Forgetting against gain', forgettingTable(input), ...tradeCharts(input, canvas)),
@@ -26,6 +26,12 @@ export function evaluationReport({ eval: input }: EvalInputs, canvas: Canvas): R
     rows: rowsOf(input),
     data: { kind: 'eval', metrics, forgetting: forgettingOf(input), config: { model, adapters, quantize: quantize ?? null, tasks }, versions, samples },
   };
+}
+
+/** Which rows did not fit the context, or max_length, and were cut. */
+function cutWords({ truncated }: EvalInput): string[] {
+  const counts = Object.entries(truncated).flatMap(([model, tasks]) => Object.entries(tasks).flatMap(([task, count]) => (count > 0 ? [`${count} of ${task} (${model})`] : [])));
+  return counts.length === 0 ? [] : [`Rows that were too long and were cut: ${counts.join(', ')}.`];
 }
 
 function rowsOf({ metrics }: EvalInput): Row[] {
