@@ -1,7 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Quantize } from './decoder.js';
+import { matmul } from '../../kernels/index.js';
 import { deviceBytes } from './memory.js';
 import { median } from './measure.js';
+import { weightValues } from './random.js';
 import type { Dims } from './shapes.js';
 import { BenchStep } from './train-step.js';
 
@@ -19,11 +21,16 @@ export interface DriftOptions {
   readonly onStep?: (step: number, ms: number) => void;
 }
 
+const PACE_ROWS = 512;
+const PACE_PRODUCTS = 4;
+
 /** Medians over a tenth of the run. */
 export interface DriftTenth {
   /** Its last step. */
   readonly step: number;
   readonly step_ms: number;
+  /** Steps measured by the same few products of fixed size after each: what else the machine does slows both. */
+  readonly paced: number;
   readonly cpu_ms: number | null;
   readonly tensors: number;
   readonly tensor_bytes: number;
@@ -43,6 +50,7 @@ export interface DriftMeasurement {
 export async function benchDrift(options: DriftOptions): Promise<DriftMeasurement> {
   const { dims, rank, quantize, steps, warmup, processBytes, processCpuMs, onStep } = options;
   const step = BenchStep.create(dims, rank, quantize, options.gradientCheckpointing);
+  const pace = new Pace(dims);
   const samples: Omit<DriftTenth, 'step'>[] = [];
   try {
     for (let i = 0; i < warmup + steps; i++) {
@@ -51,18 +59,20 @@ export async function benchDrift(options: DriftOptions): Promise<DriftMeasuremen
       await loss.data();
       loss.dispose();
       const ms = performance.now() - start;
+      const cpuMs = processCpuMs === undefined || cpuStart === undefined ? null : processCpuMs() - cpuStart;
+      const paced = ms / (await pace.ms());
       if (i < warmup) continue;
       const { numTensors, numBytes } = tf.memory();
       const bytes = processBytes?.();
       samples.push({
-        step_ms: ms,
-        cpu_ms: processCpuMs === undefined || cpuStart === undefined ? null : processCpuMs() - cpuStart,
+        ...{ step_ms: ms, paced, cpu_ms: cpuMs },
         ...{ tensors: numTensors, tensor_bytes: numBytes, device_bytes: deviceBytes() },
         ...{ resident_bytes: bytes?.resident ?? null, heap_bytes: bytes?.heap ?? null },
       });
       onStep?.(i - warmup + 1, ms);
     }
   } finally {
+    pace.dispose();
     step.dispose();
   }
   const tenths = Array.from({ length: 10 }, (_, i) => tenthOf(samples, Math.floor((i * steps) / 10), Math.floor(((i + 1) * steps) / 10)));
@@ -71,7 +81,7 @@ export async function benchDrift(options: DriftOptions): Promise<DriftMeasuremen
     const [before, after] = [first[name], last[name]];
     return before === null || after === null ? null : after / before - 1;
   };
-  const names = ['step_ms', 'cpu_ms', 'tensors', 'tensor_bytes', 'device_bytes', 'resident_bytes', 'heap_bytes'] as const;
+  const names = ['step_ms', 'paced', 'cpu_ms', 'tensors', 'tensor_bytes', 'device_bytes', 'resident_bytes', 'heap_bytes'] as const;
   return { steps, tenths, drift: Object.fromEntries(names.map((name) => [name, change(name)])) as DriftMeasurement['drift'] };
 }
 
@@ -82,8 +92,33 @@ function tenthOf(samples: readonly Omit<DriftTenth, 'step'>[], begin: number, en
     return values.length === 0 ? null : median(values);
   };
   return {
-    ...{ step: end, step_ms: middle((s) => s.step_ms) as number, cpu_ms: middle((s) => s.cpu_ms) },
+    ...{ step: end, step_ms: middle((s) => s.step_ms) as number, paced: middle((s) => s.paced) as number, cpu_ms: middle((s) => s.cpu_ms) },
     ...{ tensors: middle((s) => s.tensors) as number, tensor_bytes: middle((s) => s.tensor_bytes) as number, device_bytes: middle((s) => s.device_bytes) },
     ...{ resident_bytes: middle((s) => s.resident_bytes), heap_bytes: middle((s) => s.heap_bytes) },
   };
+}
+
+/** Work that is the same every time. */
+class Pace {
+  private readonly x: tf.Tensor2D;
+  private readonly w: tf.Tensor2D;
+
+  constructor({ batch, seq, hidden, ffn }: Dims) {
+    const rows = Math.min(batch * seq, PACE_ROWS);
+    this.x = tf.tensor2d(weightValues(rows * hidden, 7), [rows, hidden]);
+    this.w = tf.tensor2d(weightValues(ffn * hidden, 8), [ffn, hidden]);
+  }
+
+  /** What it takes now. */
+  async ms(): Promise<number> {
+    const start = performance.now();
+    const products = Array.from({ length: PACE_PRODUCTS }, () => matmul(this.x, this.w, 'nt'));
+    await products.at(-1)?.data();
+    tf.dispose(products);
+    return performance.now() - start;
+  }
+
+  dispose(): void {
+    tf.dispose([this.x, this.w]);
+  }
 }

@@ -29,12 +29,12 @@ export function renderGrowth(report: BenchHeading & GrowthMeasurement): string {
 export function renderDrift(report: BenchHeading & DriftMeasurement): string {
   const { tenths, drift, steps } = report;
   const shown = tenths.map((t) => [
-    ...[String(t.step), t.step_ms.toFixed(1), t.cpu_ms?.toFixed(1) ?? '', String(t.tensors), formatBytes(t.tensor_bytes)],
+    ...[String(t.step), t.step_ms.toFixed(1), t.paced.toFixed(2), t.cpu_ms?.toFixed(1) ?? '', String(t.tensors), formatBytes(t.tensor_bytes)],
     ...[t.device_bytes, t.resident_bytes, t.heap_bytes].map((bytes) => (bytes === null ? '' : formatBytes(bytes))),
   ]);
-  const change = [drift.step_ms, drift.cpu_ms, drift.tensors, drift.tensor_bytes, drift.device_bytes, drift.resident_bytes, drift.heap_bytes].map((value) => (value === null ? '' : percent(value)));
-  const columns = ['to step', 'ms', 'processor ms', 'tensors', 'in tensors', 'device', 'resident', 'JavaScript heap'].map(right);
-  return `${report.shape} on ${deviceText(report)}, ${steps} steps, medians of each tenth\n\n${formatTable(columns, [...shown, ['drift', ...change]])}`;
+  const change = [drift.step_ms, drift.paced, drift.cpu_ms, drift.tensors, drift.tensor_bytes, drift.device_bytes, drift.resident_bytes, drift.heap_bytes].map((value) => (value === null ? '' : percent(value)));
+  const columns = ['to step', 'ms', 'in paces', 'processor ms', 'tensors', 'in tensors', 'device', 'resident', 'JavaScript heap'].map(right);
+  return `${report.shape} on ${deviceText(report)}, ${steps} steps, medians of each tenth; a pace is what fixed products after a step take\n\n${formatTable(columns, [...shown, ['drift', ...change]])}`;
 }
 
 function lineText(what: string, { fixed_ms: fixed, ms_per_token: slope, worst_deviation: worst }: GrowthLine): string {

@@ -67,7 +67,8 @@ for (const backend of ['wasm', 'webgpu'] as const) {
         expect(report.drift).toMatchObject({ tensors: 0, tensor_bytes: 0, cpu_ms: null, heap_bytes: 0 });
         // 100.5 after the first two steps, 118.5 after the last.
         expect(report.drift.resident_bytes).toBeCloseTo(118.5 / 100.5 - 1, 9);
-        expect(report.tenths.every(({ device_bytes }) => (device_bytes ?? 0) > 0)).toBe(true);
+        expect(report.tenths.every(({ device_bytes, paced }) => (device_bytes ?? 0) > 0 && paced > 0)).toBe(true);
+        expect(report.drift.paced).toBeCloseTo((report.tenths[9]?.paced ?? NaN) / (report.tenths[0]?.paced ?? NaN) - 1, 9);
       });
       expect(tf.getBackend()).toBe(backend);
     });
