@@ -10,6 +10,8 @@ export interface LinearMember {
   readonly lora?: LowRank | undefined;
   /** What the low-rank update reads instead of x (x after dropout), `[tokens, in]`. */
   readonly loraInput?: tf.Tensor2D | undefined;
+  /** Whether y is wanted for its gradient alone: its values are then anything. */
+  readonly valueUnused?: boolean | undefined;
 }
 
 /** What an op knows of a member beside its tensors. */
@@ -23,6 +25,8 @@ export interface MemberAttrs {
   readonly firstColumn: number;
   /** Undefined for a float weight. */
   readonly quantized: QuantizedAttrs | undefined;
+  /** Kernels may leave y unwritten. */
+  readonly valueUnused: boolean;
 }
 
 export interface LinearAttrs {
@@ -48,10 +52,10 @@ export function namedMember({ weight, bias, lora, loraInput }: LinearMember, ind
 
 export function memberAttrs(members: readonly LinearMember[]): MemberAttrs[] {
   let firstColumn = 0;
-  return members.map(({ weight, lora }) => {
+  return members.map(({ weight, lora, valueUnused = false }) => {
     const [rows, cols] = weight.shape;
     const rank = lora?.a.shape[0] ?? 0;
-    const own = { rows, cols, scale: lora?.scale ?? 0, rank, firstColumn, quantized: weight.kind === 'dense' ? undefined : quantizedAttrs(weight) };
+    const own = { rows, cols, scale: lora?.scale ?? 0, rank, firstColumn, quantized: weight.kind === 'dense' ? undefined : quantizedAttrs(weight), valueUnused };
     firstColumn += rank;
     return own;
   });

@@ -24,7 +24,7 @@ export const linearWasm: KernelFunction<unknown> = ({ inputs, attrs, backend }) 
       low.push({ terms: [{ x: loraInput ?? x, w: a, form: 'nt' }], y: xa, firstOfY: member.firstColumn });
       terms.push({ ...columnsOf(xa, member), w: b, form: 'nt', scale: member.scale });
     }
-    high.push({ terms, y: ys[i] as TensorInfo, bias });
+    if (!member.valueUnused) high.push({ terms, y: ys[i] as TensorInfo, bias });
   });
   wasmProducts(backend, low);
   wasmProducts(backend, high);

@@ -26,7 +26,8 @@ export const linearWebgpu: KernelFunction<unknown> = ({ inputs, attrs, backend }
   });
   if (narrow.length > 0) gpuProducts(backend, narrow, true);
   const ys = members.map(({ rows }) => gpuOutput(backend, [tokens, rows]));
-  gpuProducts(backend, tensors.flatMap(([own, member], i) => forwardJobs(backend, x, own, member, xa[0], ys[i] as TensorInfo)));
+  const wide = tensors.flatMap(([own, member], i) => (member.valueUnused ? [] : forwardJobs(backend, x, own, member, xa[0], ys[i] as TensorInfo)));
+  if (wide.length > 0) gpuProducts(backend, wide);
   return [...xa, ...ys];
 };
 

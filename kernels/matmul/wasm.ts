@@ -160,151 +160,77 @@ function putCorner(tile: usize, c: usize, stride: usize, rows: i32, cols: i32, a
 /**
  * A tile of MR rows and 8 columns: 12 accumulators, two vectors of b and one of a are as many as fit into the 15 registers that V8 has to give
  * on x86; without fused multiply-add a product takes one more, and a row less fits. V8 keeps them there only where the function is this simple:
- * two steps in a turn of the loop, a scale or a branch at the end, or inlining (hence the export) make it spill, and cost a third of the speed.
+ * two steps in a turn of the loop, a scale or a branch at the end, or inlining (hence the exports) make it spill, and cost a third of the speed.
  * Rows of a are interleaved, for one pointer instead of six and loads from one cache line. Rows of c are `ldc` bytes apart.
  */
 export function multiply(a: usize, b: usize, kc: i32, c: usize, ldc: usize): void {
-  let c00 = f32x4.splat(0), c01 = f32x4.splat(0), c10 = f32x4.splat(0), c11 = f32x4.splat(0);
-  let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c30 = f32x4.splat(0), c31 = f32x4.splat(0);
-  let c40 = f32x4.splat(0), c41 = f32x4.splat(0), c50 = f32x4.splat(0), c51 = f32x4.splat(0);
-  for (let q = 0; q < kc; q++) {
-    const b0 = v128.load(b);
-    const b1 = v128.load(b, 16);
-    const x0 = v128.load32_splat(a);
-    c00 = madd(x0, b0, c00);
-    c01 = madd(x0, b1, c01);
-    const x1 = v128.load32_splat(a, 4);
-    c10 = madd(x1, b0, c10);
-    c11 = madd(x1, b1, c11);
-    const x2 = v128.load32_splat(a, 8);
-    c20 = madd(x2, b0, c20);
-    c21 = madd(x2, b1, c21);
-    const x3 = v128.load32_splat(a, 12);
-    c30 = madd(x3, b0, c30);
-    c31 = madd(x3, b1, c31);
-    const x4 = v128.load32_splat(a, 16);
-    c40 = madd(x4, b0, c40);
-    c41 = madd(x4, b1, c41);
-    if (MR == 6) {
-      const x5 = v128.load32_splat(a, 20);
-      c50 = madd(x5, b0, c50);
-      c51 = madd(x5, b1, c51);
-    }
-    a += MR << 2;
-    b += NR << 2;
-  }
-  v128.store(c, c00);
-  v128.store(c, c01, 16);
-  v128.store((c += ldc), c10);
-  v128.store(c, c11, 16);
-  v128.store((c += ldc), c20);
-  v128.store(c, c21, 16);
-  v128.store((c += ldc), c30);
-  v128.store(c, c31, 16);
-  v128.store((c += ldc), c40);
-  v128.store(c, c41, 16);
-  if (MR == 6) {
-    v128.store((c += ldc), c50);
-    v128.store(c, c51, 16);
-  }
+  makeTile(a, 0, b, kc, c, ldc, true, false);
 }
 
 /** The same, added to c. */
 export function multiplyAdd(a: usize, b: usize, kc: i32, c: usize, ldc: usize): void {
-  let d = c;
-  let c00 = v128.load(d);
-  let c01 = v128.load(d, 16);
-  let c10 = v128.load((d += ldc));
-  let c11 = v128.load(d, 16);
-  let c20 = v128.load((d += ldc));
-  let c21 = v128.load(d, 16);
-  let c30 = v128.load((d += ldc));
-  let c31 = v128.load(d, 16);
-  let c40 = v128.load((d += ldc));
-  let c41 = v128.load(d, 16);
-  let c50 = MR == 6 ? v128.load((d += ldc)) : f32x4.splat(0);
-  let c51 = MR == 6 ? v128.load(d, 16) : f32x4.splat(0);
-  for (let q = 0; q < kc; q++) {
-    const b0 = v128.load(b);
-    const b1 = v128.load(b, 16);
-    const x0 = v128.load32_splat(a);
-    c00 = madd(x0, b0, c00);
-    c01 = madd(x0, b1, c01);
-    const x1 = v128.load32_splat(a, 4);
-    c10 = madd(x1, b0, c10);
-    c11 = madd(x1, b1, c11);
-    const x2 = v128.load32_splat(a, 8);
-    c20 = madd(x2, b0, c20);
-    c21 = madd(x2, b1, c21);
-    const x3 = v128.load32_splat(a, 12);
-    c30 = madd(x3, b0, c30);
-    c31 = madd(x3, b1, c31);
-    const x4 = v128.load32_splat(a, 16);
-    c40 = madd(x4, b0, c40);
-    c41 = madd(x4, b1, c41);
-    if (MR == 6) {
-      const x5 = v128.load32_splat(a, 20);
-      c50 = madd(x5, b0, c50);
-      c51 = madd(x5, b1, c51);
-    }
-    a += MR << 2;
-    b += NR << 2;
-  }
-  v128.store(c, c00);
-  v128.store(c, c01, 16);
-  v128.store((c += ldc), c10);
-  v128.store(c, c11, 16);
-  v128.store((c += ldc), c20);
-  v128.store(c, c21, 16);
-  v128.store((c += ldc), c30);
-  v128.store(c, c31, 16);
-  v128.store((c += ldc), c40);
-  v128.store(c, c41, 16);
-  if (MR == 6) {
-    v128.store((c += ldc), c50);
-    v128.store(c, c51, 16);
-  }
+  makeTile(a, 0, b, kc, c, ldc, true, true);
 }
 
 /** The like of `multiply` for rows of a that are `stride` bytes apart. */
-export function multiplyRows(a0: usize, stride: usize, b: usize, kc: i32, c: usize, ldc: usize): void {
-  let a1 = a0 + stride;
-  let a2 = a1 + stride;
-  let a3 = a2 + stride;
-  let a4 = a3 + stride;
-  let a5 = a4 + stride;
-  let c00 = f32x4.splat(0), c01 = f32x4.splat(0), c10 = f32x4.splat(0), c11 = f32x4.splat(0);
-  let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c30 = f32x4.splat(0), c31 = f32x4.splat(0);
-  let c40 = f32x4.splat(0), c41 = f32x4.splat(0), c50 = f32x4.splat(0), c51 = f32x4.splat(0);
+export function multiplyRows(a: usize, stride: usize, b: usize, kc: i32, c: usize, ldc: usize): void {
+  makeTile(a, stride, b, kc, c, ldc, false, false);
+}
+
+/** Each caller knows `interleaved` and `add`, so that none has a branch. */
+@inline
+function makeTile(a0: usize, stride: usize, b: usize, kc: i32, c: usize, ldc: usize, interleaved: bool, add: bool): void {
+  let a1 = interleaved ? a0 : a0 + stride;
+  let a2 = interleaved ? a0 : a1 + stride;
+  let a3 = interleaved ? a0 : a2 + stride;
+  let a4 = interleaved ? a0 : a3 + stride;
+  let a5 = interleaved ? a0 : a4 + stride;
+  let d = c;
+  let c00 = add ? v128.load(d) : f32x4.splat(0);
+  let c01 = add ? v128.load(d, 16) : f32x4.splat(0);
+  let c10 = add ? v128.load((d += ldc)) : f32x4.splat(0);
+  let c11 = add ? v128.load(d, 16) : f32x4.splat(0);
+  let c20 = add ? v128.load((d += ldc)) : f32x4.splat(0);
+  let c21 = add ? v128.load(d, 16) : f32x4.splat(0);
+  let c30 = add ? v128.load((d += ldc)) : f32x4.splat(0);
+  let c31 = add ? v128.load(d, 16) : f32x4.splat(0);
+  let c40 = add ? v128.load((d += ldc)) : f32x4.splat(0);
+  let c41 = add ? v128.load(d, 16) : f32x4.splat(0);
+  let c50 = add && MR == 6 ? v128.load((d += ldc)) : f32x4.splat(0);
+  let c51 = add && MR == 6 ? v128.load(d, 16) : f32x4.splat(0);
   for (let q = 0; q < kc; q++) {
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
     const x0 = v128.load32_splat(a0);
     c00 = madd(x0, b0, c00);
     c01 = madd(x0, b1, c01);
-    const x1 = v128.load32_splat(a1);
+    const x1 = interleaved ? v128.load32_splat(a0, 4) : v128.load32_splat(a1);
     c10 = madd(x1, b0, c10);
     c11 = madd(x1, b1, c11);
-    const x2 = v128.load32_splat(a2);
+    const x2 = interleaved ? v128.load32_splat(a0, 8) : v128.load32_splat(a2);
     c20 = madd(x2, b0, c20);
     c21 = madd(x2, b1, c21);
-    const x3 = v128.load32_splat(a3);
+    const x3 = interleaved ? v128.load32_splat(a0, 12) : v128.load32_splat(a3);
     c30 = madd(x3, b0, c30);
     c31 = madd(x3, b1, c31);
-    const x4 = v128.load32_splat(a4);
+    const x4 = interleaved ? v128.load32_splat(a0, 16) : v128.load32_splat(a4);
     c40 = madd(x4, b0, c40);
     c41 = madd(x4, b1, c41);
     if (MR == 6) {
-      const x5 = v128.load32_splat(a5);
+      const x5 = interleaved ? v128.load32_splat(a0, 20) : v128.load32_splat(a5);
       c50 = madd(x5, b0, c50);
       c51 = madd(x5, b1, c51);
+    }
+    if (interleaved) {
+      a0 += MR << 2;
+    } else {
+      a0 += 4;
+      a1 += 4;
+      a2 += 4;
+      a3 += 4;
+      a4 += 4;
       a5 += 4;
     }
-    a0 += 4;
-    a1 += 4;
-    a2 += 4;
-    a3 += 4;
-    a4 += 4;
     b += NR << 2;
   }
   v128.store(c, c00);

@@ -39,12 +39,14 @@ export function valueAndGradients(forward: () => tf.Scalar, parameters: readonly
  * Runs `forward(x)` without keeping anything of it but x and the result, and runs it again when its gradient is asked for
  * (gradient checkpointing; Chen et al. 2016, arXiv:1604.06174). `parameters` are the tensors besides x that the gradient reaches;
  * `constants` are those that it does not reach and that may be gone by then: `forward` gets them, and later copies of them.
+ * `again` is what is run for the gradient in its place, where it knows how to do without values that only the result is made of.
  */
 export function checkpointed(
   forward: (x: tf.Tensor, ...constants: tf.Tensor[]) => tf.Tensor,
   x: tf.Tensor,
   parameters: readonly tf.Tensor[],
   constants: readonly tf.Tensor[] = [],
+  again = forward,
 ): tf.Tensor {
   const run = tf.customGrad((...args: (tf.Tensor | tf.GradSaveFunc)[]) => {
     const save = args[args.length - 1] as tf.GradSaveFunc;
@@ -52,10 +54,10 @@ export function checkpointed(
     save([input, ...constants]);
     const value = forward(input, ...constants);
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]): tf.Tensor[] => {
-      const [again, ...kept] = saved as [tf.Tensor, ...tf.Tensor[]];
-      const recorded = record(() => forward(again, ...kept));
+      const [from, ...kept] = saved as [tf.Tensor, ...tf.Tensor[]];
+      const recorded = record(() => again(from, ...kept));
       try {
-        return backward(recorded.tape, recorded.value, dy.clone(), [again, ...parameters]);
+        return backward(recorded.tape, recorded.value, dy.clone(), [from, ...parameters]);
       } finally {
         recorded.value.dispose();
         for (const node of recorded.tape) release(node);

@@ -75,7 +75,7 @@ export class LoraLinear implements Linear {
     if (this.magnitude !== undefined) return undefined;
     const seed = this.seed(context);
     const { bias } = this.base;
-    return { weight: this.weight, bias, lora: this.low(), ...(seed === undefined ? {} : { loraInput: dropout(x, this.dropoutRate, seed) }) };
+    return { weight: this.weight, bias, lora: this.low(), valueUnused: context.valueUnused, ...(seed === undefined ? {} : { loraInput: dropout(x, this.dropoutRate, seed) }) };
   }
 
   forward(x: tf.Tensor2D, context: ForwardContext): tf.Tensor2D {

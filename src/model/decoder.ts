@@ -69,10 +69,10 @@ export class Decoder {
       for (const [i, layer] of this.layers.entries()) {
         const before = x;
         const parameters = context.checkpointParameters?.[i];
-        const run = (y: tf.Tensor, starts?: tf.Tensor): tf.Tensor2D =>
-          layer.forward(y as tf.Tensor2D, starts === undefined ? input : { ...input, starts: starts as tf.Tensor1D }, context);
+        const run = (asked: ForwardContext) => (y: tf.Tensor, starts?: tf.Tensor): tf.Tensor2D =>
+          layer.forward(y as tf.Tensor2D, starts === undefined ? input : { ...input, starts: starts as tf.Tensor1D }, asked);
         const starts = input.starts === undefined ? [] : [input.starts];
-        x = (parameters === undefined ? run(before) : checkpointed(run, before, parameters, starts)) as tf.Tensor2D;
+        x = (parameters === undefined ? run(context)(before) : checkpointed(run(context), before, parameters, starts, run({ ...context, valueUnused: true }))) as tf.Tensor2D;
         before.dispose();
       }
       const y = normalise(x, this.weights.finalNorm, this.config.normEps);

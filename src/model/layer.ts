@@ -44,39 +44,39 @@ export class DecoderLayer {
   }
 
   /** x `[tokens, hidden]` to the same shape. */
-  forward(x: tf.Tensor2D, input: LayerInput, context: ForwardContext): tf.Tensor2D {
+  forward(x: tf.Tensor2D, input: LayerInput, { valueUnused = false, ...context }: ForwardContext): tf.Tensor2D {
     const { norms } = this;
     return tf.tidy(() => {
       if (this.config.parallelResidual) {
         const y = this.norm(x, norms.attention);
-        const attended = this.attend(y, input, context);
-        return tf.add(tf.add(x, attended), this.transform(norms.mlp === undefined ? y : this.norm(x, norms.mlp), context));
+        const attended = this.attend(y, input, context, valueUnused);
+        return tf.add(tf.add(x, attended), this.transform(norms.mlp === undefined ? y : this.norm(x, norms.mlp), context, valueUnused));
       }
       const [middle, y] = tf.tidy(() => {
         const attended = this.attend(this.norm(x, norms.attention), input, context);
         return addNormalised(x, attended, norms.mlp ?? norms.attention, this.config.normEps);
       });
-      return tf.add(middle, this.transform(y, context));
+      return tf.add(middle, this.transform(y, context, valueUnused));
     });
   }
 
   /** What attention adds to the residual stream; y `[tokens, hidden]` is normalised. */
-  private attend(y: tf.Tensor2D, input: LayerInput, context: ForwardContext): tf.Tensor2D {
+  private attend(y: tf.Tensor2D, input: LayerInput, context: ForwardContext, valueUnused = false): tf.Tensor2D {
     return tf.tidy(() => {
       const projections = this.has('qkv') ? splitQkv(this.linear('qkv', y, context), this.config) : this.linears(['q', 'k', 'v'], y, context);
-      return this.sublayer('attention', this.linear('o', this.mix(projections, input), context), context);
+      return this.last('o', 'attention', this.mix(projections, input), context, valueUnused);
     });
   }
 
   /** What the MLP adds to the residual stream; y `[tokens, hidden]` is normalised. */
-  private transform(y: tf.Tensor2D, context: ForwardContext): tf.Tensor2D {
+  private transform(y: tf.Tensor2D, context: ForwardContext, valueUnused: boolean): tf.Tensor2D {
     const { activation } = this.config;
     return tf.tidy(() => {
       const inner = (): tf.Tensor2D => {
         if (this.has('gateUp')) return swiglu(...splitGateUp(this.linear('gateUp', y, context)), activation);
         return this.has('gate') ? swiglu(...this.linears(['gate', 'up'], y, context), activation) : gelu(this.linear('up', y, context), activation);
       };
-      return this.sublayer('mlp', this.linear('down', inner(), context), context);
+      return this.last('down', 'mlp', inner(), context, valueUnused);
     });
   }
 
@@ -116,9 +116,12 @@ export class DecoderLayer {
     return slot;
   }
 
-  private sublayer(part: 'attention' | 'mlp', y: tf.Tensor2D, context: ForwardContext): tf.Tensor2D {
+  /** The last linear layer of a part, and what an adapter puts behind it. */
+  private last(role: LinearRole, part: 'attention' | 'mlp', y: tf.Tensor2D, context: ForwardContext, valueUnused: boolean): tf.Tensor2D {
     const { modules } = this.config.family;
-    return this.host.sublayers.get(`${modules.layer(this.index)}.${modules.sublayers[part]}`)?.(y, context) ?? y;
+    const adapter = this.host.sublayers.get(`${modules.layer(this.index)}.${modules.sublayers[part]}`);
+    if (adapter === undefined) return this.linear(role, y, { ...context, valueUnused });
+    return adapter(this.linear(role, y, context), context);
   }
 
   private norm(x: tf.Tensor2D, weights: NormWeights): tf.Tensor2D {

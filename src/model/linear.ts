@@ -5,6 +5,8 @@ import { disposeWeight, linear, linears, type FrozenWeight, type LinearMember } 
 export interface ForwardContext {
   /** Seeds the dropout of one pass; undefined means no dropout (evaluation, generation). */
   readonly dropoutSeed?: number;
+  /** The result is wanted for its gradient alone, its values may be anything: the last step of what gradient checkpointing computes again. */
+  readonly valueUnused?: boolean;
 }
 
 /** A linear layer y = x·Wᵀ + b as the decoder sees it. Adapters wrap one and take its place. */
@@ -46,12 +48,12 @@ export class FrozenLinear implements Linear {
     return this.weight.shape[0];
   }
 
-  forward(x: tf.Tensor2D): tf.Tensor2D {
-    return linear(x, this.weight, { bias: this.bias });
+  forward(x: tf.Tensor2D, context: ForwardContext): tf.Tensor2D {
+    return linear(x, this.weight, this.member(x, context));
   }
 
-  member(): LinearMember {
-    return { weight: this.weight, bias: this.bias };
+  member(_x: tf.Tensor2D, { valueUnused }: ForwardContext): LinearMember {
+    return { weight: this.weight, bias: this.bias, valueUnused };
   }
 
   dispose(): void {

@@ -34,8 +34,8 @@ describe('hardwareFlops', () => {
     expect(hardwareFlops(dims, 3, false)).toBe(stepFlops(dims) + 2 * (6 * tokens * lowRank + scores) - below);
   });
 
-  it('adds the forward pass of the layers with gradient checkpointing', () => {
-    const forward = 2 * tokens * (layer + lowRank) + 2 * scores;
+  it('adds the forward pass of the layers with gradient checkpointing, without the product and the update that end it', () => {
+    const forward = 2 * tokens * (layer - 16 * 8 + lowRank - 3 * 8) + 2 * scores;
     expect(hardwareFlops(dims, 3, true)).toBe(stepFlops(dims) + 2 * (6 * tokens * lowRank + scores) + 2 * forward);
   });
 

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, it } from 'vitest';
-import { disposeWeight, linear, uploadDense, uploadQuantized, valueAndGradients, withKernelMode, type FrozenWeight, type LinearOptions } from '../../kernels/index.js';
+import { disposeWeight, gpuDispatchCount, linear, uploadDense, uploadQuantized, valueAndGradients, withKernelMode, type FrozenWeight, type LinearOptions } from '../../kernels/index.js';
 import { quantize4bit } from '../../src/quant/quantize.js';
 import { Random } from '../../src/random.js';
 import { describeBackends } from '../support/backends.js';
@@ -53,16 +53,17 @@ function uploadWeight({ inner, out, base }: Case): FrozenWeight {
   return uploadQuantized(quantize4bit(values, [out, inner], { quantType: 'nf4', doubleQuant: base === 'nested', dtype: 'BF16' }));
 }
 
-function apply({ x, bias, a, b, loraInput }: Matrices, weight: FrozenWeight): tf.Tensor2D {
+function apply({ x, bias, a, b, loraInput }: Matrices, weight: FrozenWeight, valueUnused = false): tf.Tensor2D {
   const options: LinearOptions = {
     bias: bias as tf.Tensor1D | undefined,
     lora: a === undefined ? undefined : { a: a as tf.Tensor2D, b: b as tf.Tensor2D, scale: 1.5 },
     loraInput: loraInput as tf.Tensor2D | undefined,
+    valueUnused,
   };
   return linear(x as tf.Tensor2D, weight, options);
 }
 
-describeBackends('linear', ['cpu', 'wasm', 'webgpu', 'tiles'], (_backend, target) => {
+describeBackends('linear', ['cpu', 'wasm', 'webgpu', 'tiles'], (backend, target) => {
   it.each(target === 'tiles' ? SOME : CASES)('equals the reference: $n tokens, $inner -> $out, rank $rank, $base, $parts', async (c) => {
     const arrays = makeArrays(c);
     const cs = normals(new Random(3), c.n * c.out);
@@ -108,6 +109,27 @@ describeBackends('linear', ['cpu', 'wasm', 'webgpu', 'tiles'], (_backend, target
     }
     tf.dispose([inputs, value, gradients]);
     disposeWeight(weight);
+  });
+
+  it.each(CASES.filter(({ n, base }) => n === 31 && base !== 'nf4'))('has the same gradients where nobody reads its values, and does not make them: $base, $parts', async (c) => {
+    const arrays = makeArrays(c);
+    await expectNoLeak(async () => {
+      const weight = uploadWeight(c);
+      const [inputs, factor] = [upload(arrays, c), tf.tensor2d(normals(new Random(3), c.n * c.out), [c.n, c.out])];
+      const run = async (valueUnused: boolean): Promise<{ gradients: Float32Array[]; dispatches: number }> => {
+        const before = backend === 'webgpu' ? gpuDispatchCount(tf.backend()) : 0;
+        const { value, gradients } = valueAndGradients(() => tf.sum(tf.mul(apply(inputs, weight, valueUnused), factor)), Object.values(inputs));
+        const dispatches = backend === 'webgpu' ? gpuDispatchCount(tf.backend()) - before : 0;
+        const values = await Promise.all(gradients.map((gradient) => gradient.data<'float32'>()));
+        tf.dispose([value, gradients]);
+        return { gradients: values, dispatches };
+      };
+      const [made, left] = [await run(false), await run(true)];
+      expect(left.gradients).toEqual(made.gradients);
+      if (backend === 'webgpu') expect(left.dispatches).toBeLessThan(made.dispatches);
+      tf.dispose([inputs, factor]);
+      disposeWeight(weight);
+    });
   });
 
   it('leaves nothing behind under tf.grads either', async () => {
