@@ -48,7 +48,7 @@ export class FrozenLinear implements Linear {
     return this.weight.shape[0];
   }
 
-  forward(x: tf.Tensor2D, context: ForwardContext): tf.Tensor2D {
+  forward(x: tf.Tensor2D, context: ForwardContext = {}): tf.Tensor2D {
     return linear(x, this.weight, this.member(x, context));
   }
 
