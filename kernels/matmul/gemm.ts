@@ -15,7 +15,7 @@ const FEWEST_ROWS = 128;
 const FEWEST_PANELS = 16;
 /** With fewer panels than this for each thread, ranges of columns would be too uneven. */
 const PANELS_OF_THREAD = 4;
-/** Up to this many rows, or columns, a product of the form `tn` is made without packing: wasm.ts has the same number. */
+/** Up to this many rows, or columns, a product of the form `tn` is made without packing. */
 const THIN = 16;
 /** Nanoseconds: a product with both operands in the cache; a value of a weight read from memory, decoded or not, and packed. */
 const PRODUCT_NS = 0.04;
@@ -73,7 +73,10 @@ export function wasmGemm(backend: unknown, x: TensorInfo, w: TensorInfo | Quanti
 /** Products on the WASM heap as one job, none of which reads what another one writes. */
 export function wasmProducts(backend: unknown, products: readonly Product[]): void {
   if (products.length === 0) return;
-  const sized = products.map(turned).map((product) => ({ ...product, sizes: product.terms.map(sizesOf) }));
+  const sized = products.map(turned).map((product) => {
+    const sizes = product.terms.map(sizesOf);
+    return { ...product, sizes, thin: product.terms.every(({ form }, i) => form === 'tn' && (sizes[i] as Sizes).n <= THIN) };
+  });
   const shapes = sized.map(({ sizes }) => sizes[0] as Sizes);
   const panels = shapes.reduce((sum, { m }) => sum + Math.ceil(m / COLUMNS_OF_TILE), 0);
   const { n } = shapes[0] as Sizes;
@@ -85,9 +88,9 @@ export function wasmProducts(backend: unknown, products: readonly Product[]): vo
     const [ints, floats] = [new Int32Array(buffer), new Float32Array(buffer)];
     let at = table >> 2;
     let term = at + RESULT_FIELDS * sized.length;
-    for (const { y, firstOfY = 0, accumulate, bias, transposed, terms: own, sizes } of sized) {
+    for (const { y, firstOfY = 0, accumulate, bias, transposed, thin, terms: own, sizes } of sized) {
       const { n: rows, m } = sizes[0] as Sizes;
-      ints.set([wasmOffset(backend, y) + 4 * firstOfY, y.shape[1] as number, rows, m, (accumulate === true ? 1 : 0) + (transposed === true ? 2 : 0)], at);
+      ints.set([wasmOffset(backend, y) + 4 * firstOfY, y.shape[1] as number, rows, m, (accumulate === true ? 1 : 0) + (thin ? 2 : 0) + (transposed === true ? 4 : 0)], at);
       ints.set([bias === undefined ? 0 : wasmOffset(backend, bias), 4 * term, own.length], at + 5);
       at += RESULT_FIELDS;
       own.forEach((each, i) => {
@@ -100,8 +103,7 @@ export function wasmProducts(backend: unknown, products: readonly Product[]): vo
     }
     // A range of columns packs, or decodes, what it needs of the right operands and nobody else does.
     const byRows = panels < PANELS_OF_THREAD * threadCount(backend) && n > COLUMNS_OF_TILE * panels && shapes.every((shape) => shape.n === n);
-    const thin = sized.every(({ terms: own, sizes }) => own.every(({ form }, i) => form === 'tn' && (sizes[i] as Sizes).n <= THIN));
-    const [count, align, fewest] = byRows ? [n, ROWS_OF_TILE, FEWEST_ROWS] : [panels, 1, thin ? 1 : FEWEST_PANELS];
+    const [count, align, fewest] = byRows ? [n, ROWS_OF_TILE, FEWEST_ROWS] : [panels, 1, sized.every(({ thin }) => thin) ? 1 : FEWEST_PANELS];
     parallelFor(backend, wasmSource, 'products', [table, sized.length, byRows ? 0 : 1], { count, cost: cost / count, align, fewest, scratchBytes: module.scratchBytes() });
   });
 }

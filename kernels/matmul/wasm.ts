@@ -12,8 +12,6 @@ const KC: i32 = 384;
 const NC: i32 = 384;
 /** Up to this many rows, dot products beat panels. */
 const FEW_ROWS: i32 = 4;
-/** Up to this many rows, products of operands that are stored along k need no panels. gemm.ts has the same number. */
-const THIN: i32 = 16;
 /** Bytes that describe a term, and a result. */
 const TERM: i32 = 72;
 const RESULT: i32 = 32;
@@ -24,9 +22,9 @@ export function scratchBytes(): i32 {
 }
 
 /**
- * Results c = Σ over its terms of alpha · a · b, [rows, cols] each, added to c when accumulate is 1, to a bias [cols] where that is not 0. `results`
- * points to RESULT bytes each: c, ldc, rows, cols, accumulate (2 more where c is stored transposed, which only terms of up to THIN rows with aColumns and
- * bKind 1 can), bias, where its terms are described, and how many they are. TERM bytes describe one: a, lda,
+ * Results c = Σ over its terms of alpha · a · b, [rows, cols] each, added to c when accumulate, 1, is part of their mode, to a bias [cols] where that is not 0. `results`
+ * points to RESULT bytes each: c, ldc, rows, cols, mode (accumulate, 2 more where all terms have aColumns and bKind 1 and so few rows that panels do not
+ * pay, and then 4 more where c is stored transposed), bias, where its terms are described, and how many they are. TERM bytes describe one: a, lda,
  * aColumns (1 when a is stored as [k, rows]), k, b, ldb, bKind (0 stored as [cols, k], 1 as [k, cols]; 2 and 3 are the same for a 4-bit weight),
  * alpha (f32), and then what setWeight takes. lda, ldb, ldc: elements from one stored row to the next.
  *
@@ -54,8 +52,7 @@ export function products(results: usize, count: i32, byColumns: i32, begin: i32,
 function multiplyRange(result: usize, rowBegin: i32, rowEnd: i32, colBegin: i32, colEnd: i32, scratch: usize): void {
   const c = load<i32>(result);
   const ldc = load<i32>(result, 4);
-  const rows = load<i32>(result, 8);
-  const few = rows <= FEW_ROWS;
+  const few = load<i32>(result, 8) <= FEW_ROWS;
   const mode = load<i32>(result, 16);
   const bias = load<i32>(result, 20);
   const count = load<i32>(result, 28);
@@ -65,7 +62,7 @@ function multiplyRange(result: usize, rowBegin: i32, rowEnd: i32, colBegin: i32,
     let add = (mode & 1) | i32(bias != 0);
     let term: usize = load<i32>(result, 24);
     for (let i = 0; i < count; i++, term += TERM, add = 1) {
-      if (rows <= THIN && load<i32>(term, 8) && load<i32>(term, 24) == 1) addOuter(term, c, ldc, mode >> 1, add, rowBegin, rowEnd, col, nc, scratch);
+      if (mode & 2) addOuter(term, c, ldc, mode >> 2, add, rowBegin, rowEnd, col, nc, scratch);
       else addTerm(term, c, ldc, add, few, rowBegin, rowEnd, col, nc, scratch);
     }
   }

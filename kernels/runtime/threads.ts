@@ -71,7 +71,7 @@ function partCount(threads: number, { count, cost, fewest = 1 }: ParallelOptions
   const total = count * cost;
   const wanted = Math.min(count / fewest, Math.max(threads * PARTS_PER_THREAD, total / LONGEST_PART_NS));
   const parts = Math.max(1, Math.floor(Math.min(Math.max(threads, wanted), total / SHORTEST_PART_NS, MOST_PARTS)));
-  // Three parts on two threads take as long as four.
+  // Three parts on two threads take two turns, as four shorter ones do.
   return parts > threads ? parts - (parts % threads) : parts;
 }
 

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { Quantize } from './decoder.js';
 import { matmul } from '../../kernels/index.js';
+import type { Quantize } from './decoder.js';
 import { deviceBytes } from './memory.js';
 import { median } from './measure.js';
 import { weightValues } from './random.js';
@@ -21,6 +21,7 @@ export interface DriftOptions {
   readonly onStep?: (step: number, ms: number) => void;
 }
 
+/** A pace is so many products of so many rows: a few hundredths of a step of `tiny`. */
 const PACE_ROWS = 512;
 const PACE_PRODUCTS = 4;
 

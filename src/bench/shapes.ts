@@ -45,7 +45,8 @@ export function stepFlops({ hidden: h, layers, heads, kvHeads, ffn, vocab, batch
 /**
  * Operations that the own kernels do in such a step (hardware FLOPs, where `stepFlops` counts model FLOPs): those of `stepFlops`, the scores of
  * attention once more in its backward pass, the low-rank products on all seven linear layers, and with gradient checkpointing the
- * forward pass of the layers again but for what only their results are made of. Without it nothing below the first layer wants a gradient, and none is made there. Norms and activations are left out.
+ * forward pass of the layers again but for what only their results are made of. Without it nothing below the first layer wants a gradient, and none is made
+ * there. Norms and activations are left out.
  * Source of the distinction: Chowdhery et al. 2022, arXiv:2204.02311, appendix B.
  */
 export function hardwareFlops(dims: Dims, rank: number, checkpointing: boolean): number {

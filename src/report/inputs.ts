@@ -53,7 +53,7 @@ export const ablationSchema = z.object({
   pending: z.array(z.string()).default([]),
   /** Metrics of the base models, by how they are held. */
   baselines: z.record(z.string(), numbers).default({}),
-    summary: z
+  summary: z
     .object({
       text: z.array(z.string()).default([]),
       /** By run, the settings that it shares with others that differ in rank. */
