@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Turns every kernel source into a module that Node and browsers import without a loader:
 //   kernels/<op>/*.wgsl  -> kernels/<op>/wgsl.generated.ts   (text; `// #include "../runtime/x.wgsl"` lines replaced by that file)
-//   kernels/<op>/wasm.ts -> kernels/<op>/wasm.generated.ts   (AssemblyScript, compiled, base64; twice where it makes use of relaxed SIMD)
+//   kernels/<op>/wasm.ts -> kernels/<op>/wasm.generated.ts   (AssemblyScript, compiled, base64; again where it makes use of relaxed SIMD, and of 256 bits)
 // Usage: node scripts/embed-kernels.mjs [op ...] [--check]     --check writes nothing and fails when a generated file is out of date.
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -39,18 +39,19 @@ async function embedWasm(op, folder) {
   if (!existsSync(join(folder, 'wasm.ts'))) return undefined;
   const base64 = await compile(op, []);
   const relaxed = await compile(op, ['--enable', 'relaxed-simd']);
-  const extra = relaxed === base64 ? '' : `  relaxed:\n    '${relaxed}',\n`;
-  return `${HEADER}export const wasmSource = {\n  name: '${op}',\n  base64:\n    '${base64}',\n${extra}};\n`;
+  const wide = await compile(op, ['--enable', 'relaxed-simd'], true);
+  const extra = [relaxed === base64 ? '' : `  relaxed:\n    '${relaxed}',\n`, wide === relaxed ? '' : `  wide:\n    '${wide}',\n`];
+  return `${HEADER}export const wasmSource = {\n  name: '${op}',\n  base64:\n    '${base64}',\n${extra.join('')}};\n`;
 }
 
-async function compile(op, features) {
+async function compile(op, features, wide = false) {
   let binary;
   const { error, stderr } = await asc.main(
     [`kernels/${op}/wasm.ts`, '--outFile', 'out.wasm', '--runtime', 'stub', '--noAssert', '--importMemory', '-O3', '--enable', 'simd', ...features, '--disable', 'mutable-globals'],
     {
       readFile: (name, base) => {
         const path = resolve(base ?? root, name);
-        return existsSync(path) ? readFileSync(path, 'utf8') : null;
+        return existsSync(path) ? asWide(readFileSync(path, 'utf8'), wide) : null;
       },
       writeFile: (_name, contents) => {
         binary = contents;
@@ -61,6 +62,10 @@ async function compile(op, features) {
   if (error) throw new Error(`kernels/${op}/wasm.ts: ${error.message}\n${stderr.toString()}`);
   refuseData(op, binary);
   return Buffer.from(binary).toString('base64');
+}
+
+function asWide(text, wide) {
+  return wide ? text.replace('export const WIDE: bool = false;', 'export const WIDE: bool = true;') : text;
 }
 
 /** Static data would be written over tfjs's own heap when the module is instantiated: it must not exist. */

@@ -38,7 +38,7 @@ export const ROOMS = {
 };
 
 /** Files that may use what only Node has; all else in src and kernels runs in a browser too. */
-const NODE_FILES = [/^src\/device\/node\.ts$/, /^src\/io\/(?:node|hub)\.ts$/, /^src\/node\.ts$/, /^src\/cli\//];
+const NODE_FILES = [/^src\/device\/node(?:-simd)?\.ts$/, /^src\/io\/(?:node|hub)\.ts$/, /^src\/node\.ts$/, /^src\/cli\//];
 
 /** The only packages that kernels may import. */
 const KERNEL_PACKAGE = /^@tensorflow\/tfjs/;

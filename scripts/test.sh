@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What `npm test` runs: types, lint, embedded kernels, tests. With arguments (`npm test -- test/io`) only vitest, with these.
 #   LOWRANK_REQUIRE_WEBGPU=1  the suites on WebGPU fail, instead of being skipped, where there is no adapter
+#   LOWRANK_TEST_OPTIMIZED=1  V8 compiles WebAssembly with its optimizing compiler alone, which else sees only what runs for long
 #   LOWRANK_TEST_JSON=FILE    keep vitest's JSON report
 set -euo pipefail
 cd "$(dirname "$0")/.."

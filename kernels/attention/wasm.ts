@@ -1,7 +1,7 @@
 // AssemblyScript. Attention by tiles of QUERIES × KEYS scores, each held as [key][query] so that the softmax over the keys runs
 // along SIMD lanes. Pointers are byte offsets into the tfjs heap; all scratch comes from the caller. Larger than other kernels:
 // forward and backward share the packing of heads, the visible ranges and the product tiles below.
-import { madd, sumLanes } from '../runtime/simd';
+import { EXP_TABLE, expWithin, fillExpTable, lowestExponent, madd, sumLanes } from '../runtime/simd';
 
 const QUERIES: i32 = 32;
 const KEYS: i32 = 64;
@@ -20,7 +20,7 @@ let width: i32, rowBytes: usize, tileBytes: usize;
 // transposed, for the scores, and along as [8 dimensions][key or query], for what the weights multiply.
 let keysAcross: usize, keysAlong: usize, valuesAcross: usize, valuesAlong: usize, dKeys: usize, dValues: usize;
 let queriesAcross: usize, queriesAlong: usize, outAcross: usize, outAlong: usize, accumulator: usize, rows: usize;
-let scores: usize, dScores: usize, lows: usize, highs: usize, peaks: usize, sums: usize, dots: usize;
+let scores: usize, dScores: usize, lows: usize, highs: usize, peaks: usize, sums: usize, dots: usize, expTable: usize;
 // Ranges of the tile at hand, one entry per 8 queries (see `boundTile`).
 let rangeLow: usize, rangeHigh: usize, rangeFullLow: usize, rangeFullHigh: usize;
 
@@ -28,7 +28,7 @@ let rangeLow: usize, rangeHigh: usize, rangeFullLow: usize, rangeFullHigh: usize
 export function scratchBytes(keys: i32, headDim: i32): usize {
   const tiles = (keys + KEYS - 1) / KEYS;
   const w = (headDim + 7) & ~7;
-  return <usize>((6 * tiles * KEYS * w + 5 * QUERIES * w + KEYS * w + 2 * QUERIES * KEYS + 6 * QUERIES + 64) << 2);
+  return <usize>((6 * tiles * KEYS * w + 5 * QUERIES * w + KEYS * w + 2 * QUERIES * KEYS + 6 * QUERIES + 64) << 2) + EXP_TABLE;
 }
 
 /** Sets the sizes of the next calls of `forward` and `backward`. */
@@ -67,7 +67,9 @@ export function setup(
   rangeLow = at; at += 32;
   rangeHigh = at; at += 32;
   rangeFullLow = at; at += 32;
-  rangeFullHigh = at;
+  rangeFullHigh = at; at += 32;
+  expTable = at;
+  fillExpTable(expTable);
 }
 
 /** o and lse of the key heads begin..end of the batch · numKvHeads, with all query heads that share them. */
@@ -291,20 +293,10 @@ function lastRow(c: i32, k0: i32): i32 {
   return (max(min(load<i32>(rangeHigh + c) + 1 - k0, KEYS), 0) + 3) & ~3;
 }
 
-/** eˣ for x ≤ 0 (and up to 80), relative error below 1e-7 plus rounding; 1e-38 instead of anything smaller. */
+/** eˣ for x ≤ 88; 1e-38 instead of anything smaller. A NaN becomes that as well. */
 @inline
 function exponential(x: v128): v128 {
-  const t = f32x4.pmax(f32x4.splat(-87), x);
-  // Adding 1.5 · 2²³ rounds to an integer and leaves it in the low bits.
-  const shifted = f32x4.add(f32x4.mul(t, f32x4.splat(1.44269504)), f32x4.splat(12582912));
-  const n = f32x4.sub(shifted, f32x4.splat(12582912));
-  const r = madd(n, f32x4.splat(2.12194440e-4), f32x4.sub(t, f32x4.mul(n, f32x4.splat(0.693359375))));
-  let p = madd(r, f32x4.splat(0.0013814454), f32x4.splat(0.00836878));
-  p = madd(r, p, f32x4.splat(0.041668393));
-  p = madd(r, p, f32x4.splat(0.1666652));
-  p = madd(r, p, f32x4.splat(0.49999994));
-  const e = f32x4.add(f32x4.splat(1), madd(f32x4.mul(r, r), p, r));
-  return i32x4.add(e, i32x4.shl(shifted, 23));
+  return expWithin(f32x4.pmax(lowestExponent(expTable), x), expTable);
 }
 
 /** Lanes of 4 queries that see a key. */

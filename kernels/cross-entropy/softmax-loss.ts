@@ -1,7 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { runOpMulti, type Op } from '../runtime/op.js';
 import { parallelFor } from '../runtime/threads.js';
-import { wasmOffset, wasmOutput } from '../runtime/wasm.js';
+import { wasmOffset, wasmOutput, wasmScratchBytes } from '../runtime/wasm.js';
 import { gpuDispatch, gpuInPlace, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
 import { softmaxLossReference } from './reference.js';
 import { wasmSource } from './wasm.generated.js';
@@ -30,7 +30,7 @@ export const softmaxLossOp: Op = {
     const gradient = attrs['withGradient'] as boolean;
     const losses = wasmOutput(backend, [rows]);
     const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
-    parallelFor(backend, wasmSource, 'softmaxLoss', [at(logits), at(labels), at(losses), vocab, gradient ? 1 : 0], { count: rows, cost: 1.5 * vocab });
+    parallelFor(backend, wasmSource, 'softmaxLoss', [at(logits), at(labels), at(losses), vocab, gradient ? 1 : 0], { count: rows, cost: 1.2 * vocab, scratchBytes: wasmScratchBytes(backend, wasmSource) });
     return gradient ? [losses, again(backend, logits)] : [losses];
   },
   webgpu: ({ inputs, attrs, backend }) => {

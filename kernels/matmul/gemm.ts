@@ -6,13 +6,12 @@ import { wasmExports, wasmMemory, wasmOffset, withWasmScratch } from '../runtime
 import { matmulSizes, type MatmulForm } from './form.js';
 import { wasmSource } from './wasm.generated.js';
 
-/** Ranges of rows and columns begin where tiles do. */
+/** Ranges of rows begin where tiles do. */
 const ROWS_OF_TILE = 6;
-const COLUMNS_OF_TILE = 8;
 /** Ranges of rows, each of which packs all of the right operands, are at least this long: that makes packing some 4 % of the work. */
 const FEWEST_ROWS = 128;
-/** Ranges of columns, each of which reads all of the left operands, have at least so many panels: that makes reading some 4 % of the work. */
-const FEWEST_PANELS = 16;
+/** Ranges of columns, each of which reads all of the left operands, are at least this long: that makes reading some 4 % of the work. */
+const FEWEST_COLUMNS = 128;
 /** With fewer panels than this for each thread, ranges of columns would be too uneven. */
 const PANELS_OF_THREAD = 4;
 /** Up to this many rows, or columns, a product of the form `tn` is made without packing. */
@@ -78,11 +77,12 @@ export function wasmProducts(backend: unknown, products: readonly Product[]): vo
     return { ...product, sizes, thin: product.terms.every(({ form }, i) => form === 'tn' && (sizes[i] as Sizes).n <= THIN) };
   });
   const shapes = sized.map(({ sizes }) => sizes[0] as Sizes);
-  const panels = shapes.reduce((sum, { m }) => sum + Math.ceil(m / COLUMNS_OF_TILE), 0);
+  const module = wasmExports<{ scratchBytes(): number; panelColumns(): number }>(backend, wasmSource);
+  const width = module.panelColumns();
+  const panels = shapes.reduce((sum, { m }) => sum + Math.ceil(m / width), 0);
   const { n } = shapes[0] as Sizes;
   const cost = sized.reduce((sum, { sizes }) => sum + sizes.reduce((part, s) => part + s.inner * s.m * (s.n * PRODUCT_NS + VALUE_NS), 0), 0);
   const terms = sized.reduce((sum, { sizes }) => sum + sizes.length, 0);
-  const module = wasmExports<{ scratchBytes(): number }>(backend, wasmSource);
   withWasmScratch(backend, 4 * (RESULT_FIELDS * sized.length + TERM_FIELDS * terms), (table) => {
     const { buffer } = wasmMemory(backend);
     const [ints, floats] = [new Int32Array(buffer), new Float32Array(buffer)];
@@ -102,8 +102,8 @@ export function wasmProducts(backend: unknown, products: readonly Product[]): vo
       });
     }
     // A range of columns packs, or decodes, what it needs of the right operands and nobody else does.
-    const byRows = panels < PANELS_OF_THREAD * threadCount(backend) && n > COLUMNS_OF_TILE * panels && shapes.every((shape) => shape.n === n);
-    const [count, align, fewest] = byRows ? [n, ROWS_OF_TILE, FEWEST_ROWS] : [panels, 1, sized.every(({ thin }) => thin) ? 1 : FEWEST_PANELS];
+    const byRows = panels < PANELS_OF_THREAD * threadCount(backend) && n > width * panels && shapes.every((shape) => shape.n === n);
+    const [count, align, fewest] = byRows ? [n, ROWS_OF_TILE, FEWEST_ROWS] : [panels, 1, sized.every(({ thin }) => thin) ? 1 : FEWEST_COLUMNS / width];
     parallelFor(backend, wasmSource, 'products', [table, sized.length, byRows ? 0 : 1], { count, cost: cost / count, align, fewest, scratchBytes: module.scratchBytes() });
   });
 }

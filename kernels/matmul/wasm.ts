@@ -1,7 +1,7 @@
 // AssemblyScript. Pointers are byte offsets into the tfjs heap. Sums of matrix products, in the manner of Goto & van de Geijn 2008: columns of
-// the right operand are packed into panels of 8, cut along the summed dimension, and MR rows of the left one at a time.
+// the right operand are packed into panels of NR, cut along the summed dimension, and MR rows of the left one at a time.
 import { setWeight } from '../nf4-dequantize/wasm';
-import { madd } from '../runtime/simd';
+import { madd, WIDE } from '../runtime/simd';
 import { dots } from './dots/wasm';
 import { outer } from './outer/wasm';
 import { MR, NR, packColumns, packRows, scalePanels } from './pack/wasm';
@@ -16,6 +16,11 @@ const FEW_ROWS: i32 = 4;
 const TERM: i32 = 72;
 const RESULT: i32 = 32;
 
+/** Columns of a panel. */
+export function panelColumns(): i32 {
+  return NR;
+}
+
 /** Bytes of scratch that a thread's part wants, 16-byte aligned. */
 export function scratchBytes(): i32 {
   return (KC * NC + NR * KC + MR * KC + MR * NR + 16) << 2;
@@ -28,7 +33,7 @@ export function scratchBytes(): i32 {
  * aColumns (1 when a is stored as [k, rows]), k, b, ldb, bKind (0 stored as [cols, k], 1 as [k, cols]; 2 and 3 are the same for a 4-bit weight),
  * alpha (f32), and then what setWeight takes. lda, ldb, ldc: elements from one stored row to the next.
  *
- * This call makes the rows [begin, end) of all results or, byColumns, the panels of 8 columns [begin, end) of them in a row.
+ * This call makes the rows [begin, end) of all results or, byColumns, the panels [begin, end) of them in a row.
  */
 export function products(results: usize, count: i32, byColumns: i32, begin: i32, end: i32, scratch: usize): void {
   let before = 0;
@@ -137,18 +142,17 @@ function fillRows(bias: usize, c: usize, ldc: i32, rowBegin: i32, rowEnd: i32, c
 /** c = the corner of a tile, or that added to c. */
 function putCorner(tile: usize, c: usize, stride: usize, rows: i32, cols: i32, add: i32): void {
   for (let i = 0; i < rows; i++) {
-    if (cols == NR) {
-      const from = tile + ((i * NR) << 2);
-      const to = c + i * stride;
-      const low = v128.load(from);
-      const high = v128.load(from, 16);
-      v128.store(to, add ? f32x4.add(v128.load(to), low) : low);
-      v128.store(to, add ? f32x4.add(v128.load(to, 16), high) : high, 16);
-      continue;
+    const from = tile + ((i * NR) << 2);
+    const row = c + i * stride;
+    let j = 0;
+    for (; j + 4 <= cols; j += 4) {
+      const to = row + (j << 2);
+      const values = v128.load(from + (j << 2));
+      v128.store(to, add ? f32x4.add(v128.load(to), values) : values);
     }
-    for (let j = 0; j < cols; j++) {
-      const to = c + i * stride + (j << 2);
-      const value = load<f32>(tile + ((i * NR + j) << 2));
+    for (; j < cols; j++) {
+      const to = row + (j << 2);
+      const value = load<f32>(from + (j << 2));
       store<f32>(to, add ? load<f32>(to) + value : value);
     }
   }
@@ -185,38 +189,76 @@ function makeTile(a0: usize, stride: usize, b: usize, kc: i32, c: usize, ldc: us
   let d = c;
   let c00 = add ? v128.load(d) : f32x4.splat(0);
   let c01 = add ? v128.load(d, 16) : f32x4.splat(0);
+  let c02 = add && WIDE ? v128.load(d, 32) : f32x4.splat(0);
+  let c03 = add && WIDE ? v128.load(d, 48) : f32x4.splat(0);
   let c10 = add ? v128.load((d += ldc)) : f32x4.splat(0);
   let c11 = add ? v128.load(d, 16) : f32x4.splat(0);
+  let c12 = add && WIDE ? v128.load(d, 32) : f32x4.splat(0);
+  let c13 = add && WIDE ? v128.load(d, 48) : f32x4.splat(0);
   let c20 = add ? v128.load((d += ldc)) : f32x4.splat(0);
   let c21 = add ? v128.load(d, 16) : f32x4.splat(0);
+  let c22 = add && WIDE ? v128.load(d, 32) : f32x4.splat(0);
+  let c23 = add && WIDE ? v128.load(d, 48) : f32x4.splat(0);
   let c30 = add ? v128.load((d += ldc)) : f32x4.splat(0);
   let c31 = add ? v128.load(d, 16) : f32x4.splat(0);
+  let c32 = add && WIDE ? v128.load(d, 32) : f32x4.splat(0);
+  let c33 = add && WIDE ? v128.load(d, 48) : f32x4.splat(0);
   let c40 = add ? v128.load((d += ldc)) : f32x4.splat(0);
   let c41 = add ? v128.load(d, 16) : f32x4.splat(0);
+  let c42 = add && WIDE ? v128.load(d, 32) : f32x4.splat(0);
+  let c43 = add && WIDE ? v128.load(d, 48) : f32x4.splat(0);
   let c50 = add && MR == 6 ? v128.load((d += ldc)) : f32x4.splat(0);
   let c51 = add && MR == 6 ? v128.load(d, 16) : f32x4.splat(0);
+  let c52 = add && WIDE && MR == 6 ? v128.load(d, 32) : f32x4.splat(0);
+  let c53 = add && WIDE && MR == 6 ? v128.load(d, 48) : f32x4.splat(0);
   for (let q = 0; q < kc; q++) {
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
+    const b2 = WIDE ? v128.load(b, 32) : b0;
+    const b3 = WIDE ? v128.load(b, 48) : b1;
     const x0 = v128.load32_splat(a0);
     c00 = madd(x0, b0, c00);
     c01 = madd(x0, b1, c01);
+    if (WIDE) {
+      c02 = madd(x0, b2, c02);
+      c03 = madd(x0, b3, c03);
+    }
     const x1 = interleaved ? v128.load32_splat(a0, 4) : v128.load32_splat(a1);
     c10 = madd(x1, b0, c10);
     c11 = madd(x1, b1, c11);
+    if (WIDE) {
+      c12 = madd(x1, b2, c12);
+      c13 = madd(x1, b3, c13);
+    }
     const x2 = interleaved ? v128.load32_splat(a0, 8) : v128.load32_splat(a2);
     c20 = madd(x2, b0, c20);
     c21 = madd(x2, b1, c21);
+    if (WIDE) {
+      c22 = madd(x2, b2, c22);
+      c23 = madd(x2, b3, c23);
+    }
     const x3 = interleaved ? v128.load32_splat(a0, 12) : v128.load32_splat(a3);
     c30 = madd(x3, b0, c30);
     c31 = madd(x3, b1, c31);
+    if (WIDE) {
+      c32 = madd(x3, b2, c32);
+      c33 = madd(x3, b3, c33);
+    }
     const x4 = interleaved ? v128.load32_splat(a0, 16) : v128.load32_splat(a4);
     c40 = madd(x4, b0, c40);
     c41 = madd(x4, b1, c41);
+    if (WIDE) {
+      c42 = madd(x4, b2, c42);
+      c43 = madd(x4, b3, c43);
+    }
     if (MR == 6) {
       const x5 = interleaved ? v128.load32_splat(a0, 20) : v128.load32_splat(a5);
       c50 = madd(x5, b0, c50);
       c51 = madd(x5, b1, c51);
+      if (WIDE) {
+        c52 = madd(x5, b2, c52);
+        c53 = madd(x5, b3, c53);
+      }
     }
     if (interleaved) {
       a0 += MR << 2;
@@ -232,16 +274,40 @@ function makeTile(a0: usize, stride: usize, b: usize, kc: i32, c: usize, ldc: us
   }
   v128.store(c, c00);
   v128.store(c, c01, 16);
+  if (WIDE) {
+    v128.store(c, c02, 32);
+    v128.store(c, c03, 48);
+  }
   v128.store((c += ldc), c10);
   v128.store(c, c11, 16);
+  if (WIDE) {
+    v128.store(c, c12, 32);
+    v128.store(c, c13, 48);
+  }
   v128.store((c += ldc), c20);
   v128.store(c, c21, 16);
+  if (WIDE) {
+    v128.store(c, c22, 32);
+    v128.store(c, c23, 48);
+  }
   v128.store((c += ldc), c30);
   v128.store(c, c31, 16);
+  if (WIDE) {
+    v128.store(c, c32, 32);
+    v128.store(c, c33, 48);
+  }
   v128.store((c += ldc), c40);
   v128.store(c, c41, 16);
+  if (WIDE) {
+    v128.store(c, c42, 32);
+    v128.store(c, c43, 48);
+  }
   if (MR == 6) {
     v128.store((c += ldc), c50);
     v128.store(c, c51, 16);
+    if (WIDE) {
+      v128.store(c, c52, 32);
+      v128.store(c, c53, 48);
+    }
   }
 }

@@ -1,5 +1,8 @@
 // AssemblyScript helpers shared by the WASM kernels. Included by import; no static data (see scripts/embed-kernels.mjs).
 
+/** Whether the engine makes one instruction of 256 bits of two neighbours of 128: scripts/embed-kernels.mjs compiles for both. */
+export const WIDE: bool = false;
+
 /**
  * a · b + c in each lane. Rounded once where the module is compiled with relaxed SIMD and the processor can do it, else twice: the same
  * on all threads of a process, though not on all machines.
@@ -14,30 +17,76 @@ export function sumLanes(v: v128): f32 {
   return f32x4.extract_lane(v, 0) + f32x4.extract_lane(v, 1) + (f32x4.extract_lane(v, 2) + f32x4.extract_lane(v, 3));
 }
 
+/** Bytes of the table of constants that exponentials read. */
+export const EXP_TABLE: i32 = 48;
+
 /**
- * eˣ in each lane, relative error below 1e-7 plus rounding: x = n·ln 2 + r with |r| ≤ ln 2 / 2, a degree-6 polynomial in r fitted by
- * least maximum error with the first two terms fixed, and n added to the exponent. 0 below −87, at most 1.7e38, NaN stays NaN.
+ * Writes that table. V8 builds a constant of 128 bits anew wherever one is used, which takes longer than reading it: from memory eˣ takes half
+ * the time.
+ */
+export function fillExpTable(to: usize): void {
+  store<f32>(to, -87);
+  store<f32>(to, 88.02, 4);
+  store<f32>(to, 1.44269504, 8);
+  store<f32>(to, 12582912, 12);
+  store<f32>(to, 0.693359375, 16);
+  store<f32>(to, 2.12194440e-4, 20);
+  store<f32>(to, 0.00138146132, 24);
+  store<f32>(to, 0.00836870993, 28);
+  store<f32>(to, 0.0416683874, 32);
+  store<f32>(to, 0.166665207, 36);
+  store<f32>(to, 0.499999935, 40);
+  store<f32>(to, 1, 44);
+}
+
+@inline
+function constant(table: usize, at: usize): v128 {
+  return v128.load32_splat(table + at);
+}
+
+/** 1 in each lane. */
+@inline
+export function oneLanes(table: usize): v128 {
+  return constant(table, 44);
+}
+
+/** −87 in each lane, the lowest that `expWithin` takes. */
+@inline
+export function lowestExponent(table: usize): v128 {
+  return constant(table, 0);
+}
+
+/**
+ * eˣ in each lane for −87 ≤ x ≤ 88.02, relative error below 1e-7 plus rounding: x = n·ln 2 + r with |r| ≤ ln 2 / 2, a degree-6 polynomial in r
+ * fitted by least maximum error with the first two terms fixed, and n added to the exponent. `table`: what `fillExpTable` has written.
  */
 @inline
-export function expLanes(x: v128): v128 {
-  const lowest = f32x4.splat(-87);
-  // Not min and max: what those do about NaN takes several instructions. These give back a NaN that is their first operand.
-  const t = f32x4.pmin(f32x4.pmax(x, lowest), f32x4.splat(88.02));
+export function expWithin(x: v128, table: usize): v128 {
   // Adding 1.5 · 2²³ rounds to an integer and leaves it in the low bits.
-  const shifted = madd(t, f32x4.splat(1.44269504), f32x4.splat(12582912));
-  const n = f32x4.sub(shifted, f32x4.splat(12582912));
+  const rounding = constant(table, 12);
+  const shifted = madd(x, constant(table, 8), rounding);
+  const n = f32x4.sub(shifted, rounding);
   // ln 2 in two parts: the first has few bits, so that n times it is exact.
-  const r = madd(n, f32x4.splat(2.12194440e-4), f32x4.sub(t, f32x4.mul(n, f32x4.splat(0.693359375))));
-  let q = madd(r, f32x4.splat(0.00138146132), f32x4.splat(0.00836870993));
-  q = madd(r, q, f32x4.splat(0.0416683874));
-  q = madd(r, q, f32x4.splat(0.166665207));
-  q = madd(r, q, f32x4.splat(0.499999935));
-  const e = f32x4.add(f32x4.splat(1), madd(f32x4.mul(r, r), q, r));
-  return v128.andnot(i32x4.add(e, i32x4.shl(shifted, 23)), f32x4.lt(x, lowest));
+  const r = madd(n, constant(table, 20), f32x4.sub(x, f32x4.mul(n, constant(table, 16))));
+  let q = madd(r, constant(table, 24), constant(table, 28));
+  q = madd(r, q, constant(table, 32));
+  q = madd(r, q, constant(table, 36));
+  q = madd(r, q, constant(table, 40));
+  const e = f32x4.add(oneLanes(table), madd(f32x4.mul(r, r), q, r));
+  return i32x4.add(e, i32x4.shl(shifted, 23));
+}
+
+/** eˣ in each lane as `expWithin`; 0 below −87, at most 1.7e38, NaN stays NaN. */
+@inline
+export function expLanes(x: v128, table: usize): v128 {
+  const lowest = lowestExponent(table);
+  // Not min and max: what those do about NaN takes several instructions. These give back a NaN that is their first operand.
+  const t = f32x4.pmin(f32x4.pmax(x, lowest), constant(table, 4));
+  return v128.andnot(expWithin(t, table), f32x4.lt(x, lowest));
 }
 
 /** eˣ of one value, as `expLanes`. */
 @inline
-export function expScalar(x: f32): f32 {
-  return f32x4.extract_lane(expLanes(f32x4.splat(x)), 0);
+export function expScalar(x: f32, table: usize): f32 {
+  return f32x4.extract_lane(expLanes(f32x4.splat(x), table), 0);
 }

@@ -17,7 +17,15 @@ export interface WasmSource {
   readonly base64: string;
   /** The same compiled with relaxed SIMD, where that makes a difference: with fused multiply-add. */
   readonly relaxed?: string;
+  /** That once more, in the shape for 256 bits, where it has one. */
+  readonly wide?: string;
 }
+
+/**
+ * How much of SIMD kernels use: instructions of 128 bits; relaxed SIMD, and with it fused multiply-add; and code of such a shape that an engine
+ * which makes 256 bits of neighbouring 128 does so.
+ */
+export type WasmSimd = 'plain' | 'relaxed' | 'wide';
 
 /** f32x4.relaxed_madd of three zeros. */
 const RELAXED_MADD = [0xfd, 0x85, 2];
@@ -32,19 +40,19 @@ export function hasRelaxedSimd(): boolean {
   return WebAssembly.validate(Uint8Array.from(PROBE));
 }
 
-let relaxedAllowed = true;
-const relaxedHeaps = new WeakMap<object, boolean>();
+let mostSimd: WasmSimd = 'relaxed';
+const simdOfHeaps = new WeakMap<object, WasmSimd>();
 
-/** Whether kernels of backends that have run none so far may use relaxed SIMD. Without it every machine rounds alike. */
-export function allowRelaxedSimd(allowed: boolean): void {
-  relaxedAllowed = allowed;
+/** What kernels of backends that have run none so far may use. With `plain` every machine rounds alike. */
+export function allowWasmSimd(most: WasmSimd): void {
+  mostSimd = most;
 }
 
-/** Whether the kernels of this backend use relaxed SIMD. Settled once a backend, so that all its threads and modules round alike. */
-export function usesRelaxedSimd(backend: unknown): boolean {
+/** What the kernels of this backend use. Settled once a backend, so that all its threads and modules round alike. */
+export function wasmSimd(backend: unknown): WasmSimd {
   const key = (backend as WasmBackend).wasm;
-  let uses = relaxedHeaps.get(key);
-  if (uses === undefined) relaxedHeaps.set(key, (uses = relaxedAllowed && hasRelaxedSimd()));
+  let uses = simdOfHeaps.get(key);
+  if (uses === undefined) simdOfHeaps.set(key, (uses = hasRelaxedSimd() ? mostSimd : 'plain'));
   return uses;
 }
 
@@ -67,10 +75,19 @@ export function wasmExports<T>(backend: unknown, source: WasmSource): T {
   return exports as T;
 }
 
+/** Bytes of scratch that calls of a module want, as its export `scratchBytes` says. */
+export function wasmScratchBytes(backend: unknown, source: WasmSource): number {
+  return wasmExports<{ scratchBytes(): number }>(backend, source).scratchBytes();
+}
+
 /** A module's binary for this backend and engine: one that works on shared memory has to say so. */
 export function wasmBinary(backend: unknown, source: WasmSource): Uint8Array {
-  const binary = bytesFromBase64(source.relaxed !== undefined && usesRelaxedSimd(backend) ? source.relaxed : source.base64);
+  const binary = bytesFromBase64(textFor(wasmSimd(backend), source));
   return isSharedMemory(backend) ? withSharedMemory(binary) : binary;
+}
+
+function textFor(simd: WasmSimd, { base64, relaxed = base64, wide = relaxed }: WasmSource): string {
+  return { plain: base64, relaxed, wide }[simd];
 }
 
 /** The backend's heap. */

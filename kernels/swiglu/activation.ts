@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { runOp, type Attrs, type Op } from '../runtime/op.js';
 import { parallelFor } from '../runtime/threads.js';
-import { wasmOffset, wasmOutput } from '../runtime/wasm.js';
+import { wasmOffset, wasmOutput, wasmScratchBytes } from '../runtime/wasm.js';
 import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
 import { activateGradReference, activateReference, type Activation } from './reference.js';
 import { wasmSource } from './wasm.generated.js';
@@ -30,7 +30,7 @@ export const activationOp: Op = {
     const { x } = inputs as Record<'x', tf.TensorInfo>;
     const y = wasmOutput(backend, x.shape);
     const pointers = [x, y].map((t) => wasmOffset(backend, t));
-    parallelFor(backend, wasmSource, 'activate', [...pointers, activationCode(attrs)], { count: tf.util.sizeFromShape(x.shape), cost: 1.4, align: 64 });
+    parallelFor(backend, wasmSource, 'activate', [...pointers, activationCode(attrs)], { count: tf.util.sizeFromShape(x.shape), cost: 1.2, align: 64, scratchBytes: wasmScratchBytes(backend, wasmSource) });
     return y;
   },
   webgpu: ({ inputs, attrs, backend }) => {
@@ -57,7 +57,7 @@ export const activationGradOp: Op = {
     const { dy, x } = inputs as Record<'dy' | 'x', tf.TensorInfo>;
     const dx = wasmOutput(backend, x.shape);
     const pointers = [dy, x, dx].map((t) => wasmOffset(backend, t));
-    parallelFor(backend, wasmSource, 'activateBackward', [...pointers, activationCode(attrs)], { count: tf.util.sizeFromShape(x.shape), cost: 1.8, align: 64 });
+    parallelFor(backend, wasmSource, 'activateBackward', [...pointers, activationCode(attrs)], { count: tf.util.sizeFromShape(x.shape), cost: 1.6, align: 64, scratchBytes: wasmScratchBytes(backend, wasmSource) });
     return dx;
   },
   webgpu: ({ inputs, attrs, backend }) => {

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { runOp, runOpMulti, sharedMany, type Op } from '../runtime/op.js';
 import { parallelFor } from '../runtime/threads.js';
-import { wasmOffset, wasmOutput } from '../runtime/wasm.js';
+import { wasmOffset, wasmOutput, wasmScratchBytes } from '../runtime/wasm.js';
 import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
 import { activationCode } from './activation.js';
 import { swigluGradReference, swigluReference, type Activation } from './reference.js';
@@ -28,7 +28,7 @@ export const swigluOp: Op = {
     const { gate, up } = inputs as Record<'gate' | 'up', tf.TensorInfo>;
     const y = wasmOutput(backend, gate.shape);
     const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
-    parallelFor(backend, wasmSource, 'forward', [at(gate), at(up), at(y), activationCode(attrs)], { count: tf.util.sizeFromShape(gate.shape), cost: 1.5, align: 64 });
+    parallelFor(backend, wasmSource, 'forward', [at(gate), at(up), at(y), activationCode(attrs)], { count: tf.util.sizeFromShape(gate.shape), cost: 1, align: 64, scratchBytes: wasmScratchBytes(backend, wasmSource) });
     return y;
   },
   webgpu: ({ inputs, attrs, backend }) => {
@@ -59,7 +59,7 @@ export const swigluGradOp: Op = {
     const [dgate, dup] = [wasmOutput(backend, gate.shape), wasmOutput(backend, gate.shape)];
     const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
     const args = [at(dy), at(gate), at(up), at(dgate), at(dup), activationCode(attrs)];
-    parallelFor(backend, wasmSource, 'backward', args, { count: tf.util.sizeFromShape(gate.shape), cost: 2, align: 64 });
+    parallelFor(backend, wasmSource, 'backward', args, { count: tf.util.sizeFromShape(gate.shape), cost: 1.4, align: 64, scratchBytes: wasmScratchBytes(backend, wasmSource) });
     return [dgate, dup];
   },
   webgpu: ({ inputs, attrs, backend }) => {

@@ -1,5 +1,6 @@
 import type { KernelVariant } from '../../kernels/index.js';
 import type { SpawnThread } from '../../kernels/runtime/threads.js';
+import type { WasmSimd } from '../../kernels/runtime/wasm.js';
 import type { DeviceError } from '../errors.js';
 
 /** What `--device` takes. `node` and `node-gpu` are one code path, TensorFlow's own library, on the CPU or with CUDA. */
@@ -43,8 +44,8 @@ export interface Host {
   tensorflow?(name: 'node' | 'node-gpu'): Promise<void>;
   /** How WASM kernels get threads; without it they run on the calling one. */
   readonly threads?: ThreadHost;
-  /** Switches on relaxed SIMD, and with it fused multiply-add, where the engine keeps it behind a flag. False if it is not wanted. */
-  relaxedSimd?(): boolean;
+  /** The most of SIMD that WASM kernels may use. Switches on what the engine keeps behind a flag. Default: `relaxed`. */
+  wasmSimd?(): WasmSimd;
   /** Which code kernels run on WebGPU unless told otherwise: `auto`, or what the user has set. */
   kernelVariant?(): string;
   /** Whether steps on WebGPU are recorded and replayed unless told otherwise. Default true. */

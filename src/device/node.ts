@@ -3,10 +3,9 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { availableParallelism, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
-import { hasRelaxedSimd } from '../../kernels/runtime/wasm.js';
 import type { Host } from './device.js';
+import { nodeSimd } from './node-simd.js';
 
 /**
  * Dawn toggles: subgroup matrices are experimental, and Dawn hides f16 on NVIDIA's Vulkan driver unless it is asked for.
@@ -86,12 +85,7 @@ export const nodeHost: Host = {
     },
   },
 
-  /** Unless LOWRANK_RELAXED_SIMD is 0. Node 20 has it behind a flag that is obeyed at run time, for the threads as well; later ones without. */
-  relaxedSimd() {
-    if (process.env['LOWRANK_RELAXED_SIMD'] === '0') return false;
-    if (!hasRelaxedSimd()) setFlagsFromString('--experimental-wasm-relaxed-simd');
-    return true;
-  },
+  wasmSimd: nodeSimd,
 
   kernelVariant: () => process.env['LOWRANK_VARIANT'] || 'auto',
 

@@ -1,18 +1,20 @@
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-wasm';
-import { allowRelaxedSimd, usesRelaxedSimd } from '../../kernels/runtime/wasm.js';
+import { allowWasmSimd, wasmSimd, type WasmSimd } from '../../kernels/runtime/wasm.js';
 import { DeviceError } from '../errors.js';
 import type { Device, DeviceOptions, Host } from './device.js';
 import { addThreads, prepareSharedHeap } from './wasm-threads.js';
 
 const MOST_THREADS = 256;
 
+const FEATURES: Readonly<Record<WasmSimd, readonly string[]>> = { plain: [], relaxed: ['relaxed-simd'], wide: ['relaxed-simd', 'simd-256'] };
+
 /**
  * Opens tfjs's WASM backend. Where threads cannot be had, the own kernels run on the calling one, and the description says why.
  *
  * @throws DeviceError when the backend does not start, or the number of threads is none
  */
-export async function openWasm(reason: string, host: Pick<Host, 'threads' | 'relaxedSimd'> = {}, options: DeviceOptions = {}): Promise<Device> {
+export async function openWasm(reason: string, host: Pick<Host, 'threads' | 'wasmSimd'> = {}, options: DeviceOptions = {}): Promise<Device> {
   const threads = options.threads ?? host.threads?.count() ?? 1;
   if (!Number.isInteger(threads) || threads < 1 || threads > MOST_THREADS) {
     throw new DeviceError(`${threads} is no number of threads: it must be an integer from 1 to ${MOST_THREADS}`);
@@ -28,7 +30,7 @@ export async function openWasm(reason: string, host: Pick<Host, 'threads' | 'rel
       return undefined;
     }
   };
-  allowRelaxedSimd(host.relaxedSimd?.() ?? true);
+  allowWasmSimd(host.wasmSimd?.() ?? 'relaxed');
   await attempt(prepareSharedHeap);
   if (!(await tf.setBackend('wasm'))) throw new DeviceError('the WASM backend did not start: this JavaScript engine may lack WebAssembly SIMD');
   await tf.ready();
@@ -41,7 +43,7 @@ export async function openWasm(reason: string, host: Pick<Host, 'threads' | 'rel
     description: `WebAssembly SIMD on the CPU, ${running === 1 ? '1 thread' : `${running} threads`}${refusal === undefined ? '' : ` (${refusal})`}`,
     reason,
     software: false,
-    features: [...(running === 1 ? [] : ['threads']), ...(usesRelaxedSimd(tf.backend()) ? ['relaxed-simd'] : [])],
+    features: [...(running === 1 ? [] : ['threads']), ...FEATURES[wasmSimd(tf.backend())]],
     guard: (work) => work,
     close: async () => endThreads?.(),
   };

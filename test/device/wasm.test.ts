@@ -65,18 +65,22 @@ describe('the wasm device', () => {
     await expect(open(nodeHost, {})).rejects.toThrow(/NaN is no number of threads/);
   });
 
-  it('has relaxed SIMD on every Node, unless LOWRANK_RELAXED_SIMD is 0', async () => {
+  it('has relaxed SIMD on every Node, and 256 bits from Node 24 on, unless the environment says otherwise', async () => {
     const features = async (): Promise<readonly string[]> => {
       forgetBackend();
       const device = await openWasm('asked for by name', nodeHost, { threads: 2 });
       await device.close();
       return device.features;
     };
-    expect(await features()).toContain('relaxed-simd');
+    const wide = Number(process.versions.node.split('.')[0]) >= 24 && process.arch === 'x64' ? ['simd-256'] : [];
+    expect(await features()).toEqual(['threads', 'relaxed-simd', ...wide]);
+    process.env['LOWRANK_WIDE_SIMD'] = '0';
+    expect(await features()).toEqual(['threads', 'relaxed-simd']);
     process.env['LOWRANK_RELAXED_SIMD'] = '0';
-    expect(await features()).not.toContain('relaxed-simd');
+    expect(await features()).toEqual(['threads']);
     // The kernels of a backend keep the binaries that they have begun with.
     delete process.env['LOWRANK_RELAXED_SIMD'];
+    delete process.env['LOWRANK_WIDE_SIMD'];
     expect((await openWasm('asked for by name', nodeHost, { threads: 1 })).features).toEqual([]);
   });
 

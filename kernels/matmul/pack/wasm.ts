@@ -1,11 +1,12 @@
 // AssemblyScript. Operands of a product in the order in which its inner loop reads them.
 import { decode } from '../../nf4-dequantize/wasm';
+import { WIDE } from '../../runtime/simd';
 
 /** Rows and columns of a tile: see `multiply`. */
 export const MR: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 5;
-export const NR: i32 = 8;
+export const NR: i32 = WIDE ? 16 : 8;
 
-/** Panels of 8 columns: [panel][p][8]; columns past the end are zero. rows is scratch for decoded values, 8 · max(kc, nc) of them. */
+/** Panels of NR columns: [panel][p][NR]; columns past the end are zero. rows is scratch for decoded values, NR · max(kc, nc) of them. */
 export function packColumns(b: usize, ldb: i32, bKind: i32, p: i32, kc: i32, col: i32, nc: i32, to: usize, rows: usize, table: usize): void {
   if (bKind == 0) {
     for (let j = 0; j < nc; j += NR) {
@@ -101,12 +102,19 @@ function transposeRows(from: usize, stride: usize, kc: i32, to: usize): i32 {
   return q;
 }
 
-/** 8 stored rows (fewer at an edge) to [kc][8]. */
+/** NR stored rows (fewer at an edge) to [kc][NR]. */
 function transposePanel(from: usize, stride: usize, count: i32, kc: i32, to: usize): void {
+  if (count < NR) memory.fill(to, 0, (kc * NR) << 2);
+  for (let r = 0; r < count; r += 8) transposeEight(from + r * stride, stride, min(8, count - r), kc, to + (r << 2));
+}
+
+/** 8 stored rows (fewer at an edge) to 8 columns of [kc][NR]. */
+function transposeEight(from: usize, stride: usize, count: i32, kc: i32, to: usize): void {
+  const step: usize = NR << 2;
   let q = 0;
-  if (count == NR) {
+  if (count == 8) {
     for (; q + 4 <= kc; q += 4) {
-      const at = to + (q << 5);
+      let at = to + q * step;
       let row = from + (q << 2);
       const v0 = v128.load(row);
       const v1 = v128.load((row += stride));
@@ -122,22 +130,20 @@ function transposePanel(from: usize, stride: usize, count: i32, kc: i32, to: usi
       const a3 = i32x4.shuffle(v6, v7, 0, 4, 1, 5);
       v128.store(at, i64x2.shuffle(a0, a1, 0, 2));
       v128.store(at, i64x2.shuffle(a2, a3, 0, 2), 16);
-      v128.store(at, i64x2.shuffle(a0, a1, 1, 3), 32);
-      v128.store(at, i64x2.shuffle(a2, a3, 1, 3), 48);
+      v128.store((at += step), i64x2.shuffle(a0, a1, 1, 3));
+      v128.store(at, i64x2.shuffle(a2, a3, 1, 3), 16);
       const b0 = i32x4.shuffle(v0, v1, 2, 6, 3, 7);
       const b1 = i32x4.shuffle(v2, v3, 2, 6, 3, 7);
       const b2 = i32x4.shuffle(v4, v5, 2, 6, 3, 7);
       const b3 = i32x4.shuffle(v6, v7, 2, 6, 3, 7);
-      v128.store(at, i64x2.shuffle(b0, b1, 0, 2), 64);
-      v128.store(at, i64x2.shuffle(b2, b3, 0, 2), 80);
-      v128.store(at, i64x2.shuffle(b0, b1, 1, 3), 96);
-      v128.store(at, i64x2.shuffle(b2, b3, 1, 3), 112);
+      v128.store((at += step), i64x2.shuffle(b0, b1, 0, 2));
+      v128.store(at, i64x2.shuffle(b2, b3, 0, 2), 16);
+      v128.store((at += step), i64x2.shuffle(b0, b1, 1, 3));
+      v128.store(at, i64x2.shuffle(b2, b3, 1, 3), 16);
     }
-  } else {
-    memory.fill(to, 0, kc << 5);
   }
   for (; q < kc; q++) {
-    for (let r = 0; r < count; r++) store<f32>(to + (q << 5) + (r << 2), load<f32>(from + r * stride + (q << 2)));
+    for (let r = 0; r < count; r++) store<f32>(to + q * step + (r << 2), load<f32>(from + r * stride + (q << 2)));
   }
 }
 
@@ -147,14 +153,17 @@ function copyPanels(from: usize, stride: usize, count: i32, nc: i32, kc: i32, to
     let row = from + (j << 2);
     let at = to + ((j * kc) << 2);
     if (nc - j >= NR) {
-      for (let q = 0; q < count; q++, row += stride, at += 32) {
+      for (let q = 0; q < count; q++, row += stride, at += NR << 2) {
         v128.store(at, v128.load(row));
         v128.store(at, v128.load(row, 16), 16);
+        if (WIDE) {
+          v128.store(at, v128.load(row, 32), 32);
+          v128.store(at, v128.load(row, 48), 48);
+        }
       }
     } else {
-      for (let q = 0; q < count; q++, row += stride, at += 32) {
-        v128.store(at, f32x4.splat(0));
-        v128.store(at, f32x4.splat(0), 16);
+      for (let q = 0; q < count; q++, row += stride, at += NR << 2) {
+        memory.fill(at, 0, NR << 2);
         for (let r = 0; r < nc - j; r++) store<f32>(at + (r << 2), load<f32>(row + (r << 2)));
       }
     }

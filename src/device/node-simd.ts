@@ -1,0 +1,36 @@
+import { spawnSync } from 'node:child_process';
+import { setFlagsFromString } from 'node:v8';
+import { hasRelaxedSimd, type WasmSimd } from '../../kernels/runtime/wasm.js';
+
+/**
+ * Versions of V8, Node 24 to 26, with which all tests of this project passed while its compiler joined neighbouring 128-bit instructions. V8
+ * calls that experimental; those of Node 22 and before do not join what the kernels have, or do not have it.
+ */
+const WIDE_VERSIONS = /^(13\.6|14\.1|14\.6)\./;
+
+/**
+ * What this process's engine can do of SIMD, with the flags set that it takes: they are obeyed at run time, and by its threads.
+ *
+ * LOWRANK_RELAXED_SIMD=0 does without relaxed SIMD, so that every machine rounds alike. LOWRANK_WIDE_SIMD=0 does without 256 bits, which
+ * rounds the same; LOWRANK_WIDE_SIMD=1 takes them on a version of V8 that nobody has tried.
+ */
+export function nodeSimd(): WasmSimd {
+  if (process.env['LOWRANK_RELAXED_SIMD'] === '0') return 'plain';
+  // Node 20 has it behind a flag, later ones without.
+  if (!hasRelaxedSimd()) setFlagsFromString('--experimental-wasm-relaxed-simd');
+  const wide = process.env['LOWRANK_WIDE_SIMD'] || (WIDE_VERSIONS.test(process.versions.v8) ? '1' : '0');
+  if (wide !== '1' || !joinsVectors()) return 'relaxed';
+  setFlagsFromString('--experimental-wasm-revectorize');
+  return 'wide';
+}
+
+let joins: boolean | undefined;
+
+/** Whether V8 says that it has such a compiler, and that this processor has what it compiles to. */
+function joinsVectors(): boolean {
+  if (joins === undefined) {
+    const { stdout } = spawnSync(process.execPath, ['--v8-options'], { encoding: 'utf8', env: { ...process.env, NODE_OPTIONS: '' }, timeout: 10_000 });
+    joins = ['AVX2=1', 'FMA3=1', '--experimental-wasm-revectorize'].every((word) => String(stdout).includes(word));
+  }
+  return joins;
+}
