@@ -88,6 +88,7 @@ export { checkpointed, pullback, untracked, valueAndGradients, type Pullback } f
 export { withGpuClock, type GpuTimes } from './runtime/gpu-clock.js';
 export { chooseMatrixUnit, describeMatrixAdapter, MATRIX_FEATURE, type SubgroupMatrixConfig } from './runtime/matrix-unit.js';
 export { availableVariants, KERNEL_VARIANTS, kernelVariant, setKernelVariant, type KernelVariant } from './runtime/variant.js';
+export { finishJobs } from './runtime/threads.js';
 export { gpuDispatchCount } from './runtime/webgpu.js';
 export type * from './types.js';
 

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { chunks, forEach, itemsPerDispatch } from '../runtime/each.js';
 import { FlatTensors, type Gradients } from '../runtime/flat.js';
 import { runOp, type Op } from '../runtime/op.js';
+import { finishJobs } from '../runtime/threads.js';
 import { wasmExports, wasmOffset, wasmOutput } from '../runtime/wasm.js';
 import { gpuDispatch, gpuOutput, gpuRelease } from '../runtime/webgpu.js';
 import { globalNormReference } from './reference.js';
@@ -39,6 +40,7 @@ export const globalNormOp: Op = {
   wasm: ({ inputs, backend }) => {
     const norm = wasmOutput(backend, []);
     const module = wasmExports<NormWasm>(backend, wasmSource);
+    finishJobs(backend);
     let sum = 0;
     for (const t of tensorsOf(inputs)) sum += module.sumOfSquares(wasmOffset(backend, t), 0, tf.util.sizeFromShape(t.shape));
     module.storeRoot(wasmOffset(backend, norm), sum);

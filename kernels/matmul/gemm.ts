@@ -2,7 +2,7 @@ import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { QuantizedAttrs } from '../nf4-dequantize/weight.js';
 import { weightArgs } from '../nf4-dequantize/wasm-weight.js';
 import { parallelFor, threadCount } from '../runtime/threads.js';
-import { wasmExports, wasmMemory, wasmOffset, withWasmScratch } from '../runtime/wasm.js';
+import { wasmExports, wasmMemory, wasmOffset, withWasmTable } from '../runtime/wasm.js';
 import { matmulSizes, type MatmulForm } from './form.js';
 import { wasmSource } from './wasm.generated.js';
 
@@ -83,7 +83,7 @@ export function wasmProducts(backend: unknown, products: readonly Product[]): vo
   const { n } = shapes[0] as Sizes;
   const cost = sized.reduce((sum, { sizes }) => sum + sizes.reduce((part, s) => part + s.inner * s.m * (s.n * PRODUCT_NS + VALUE_NS), 0), 0);
   const terms = sized.reduce((sum, { sizes }) => sum + sizes.length, 0);
-  withWasmScratch(backend, 4 * (RESULT_FIELDS * sized.length + TERM_FIELDS * terms), (table) => {
+  withWasmTable(backend, 4 * (RESULT_FIELDS * sized.length + TERM_FIELDS * terms), (table) => {
     const { buffer } = wasmMemory(backend);
     const [ints, floats] = [new Int32Array(buffer), new Float32Array(buffer)];
     let at = table >> 2;

@@ -1,4 +1,5 @@
 import type { TensorInfo, DataType } from '@tensorflow/tfjs-core';
+import { heldMemory } from './held-memory.js';
 import { withSharedMemory } from './shared-memory.js';
 
 /** What this package uses of tfjs's WASM backend; its own type declares most of it private. */
@@ -8,7 +9,8 @@ interface WasmBackend {
     readonly wasmMemory?: WebAssembly.Memory;
   };
   readonly dataIdMap: { get(dataId: object): { memoryOffset: number } };
-  makeOutput(shape: number[], dtype: DataType): TensorInfo;
+  makeOutput(shape: number[], dtype: DataType, memoryOffset?: number): TensorInfo;
+  disposeData(dataId: object, force?: boolean): boolean;
 }
 
 /** A compiled kernel module as `scripts/embed-kernels.mjs` writes it. */
@@ -108,20 +110,28 @@ export function wasmOffset(backend: unknown, tensor: TensorInfo): number {
   return (backend as WasmBackend).dataIdMap.get(tensor.dataId).memoryOffset;
 }
 
-/** Allocates an output (uninitialised values) on the backend's heap. */
+/** Allocates an output (uninitialised values) on the backend's heap, to be written by kernels. */
 export function wasmOutput(backend: unknown, shape: readonly number[], dtype: 'float32' | 'int32' = 'float32'): TensorInfo {
-  return (backend as WasmBackend).makeOutput([...shape], dtype);
+  const owner = backend as WasmBackend;
+  const address = heldMemory(owner.wasm)?.take(shape.reduce((size, length) => size * length, 4));
+  return owner.makeOutput([...shape], dtype, address);
 }
 
-/** Runs `body` with `bytes` bytes of scratch memory on the backend's heap (16-byte aligned, uninitialised). */
+/** Runs `body` with `bytes` bytes of scratch memory on the backend's heap (16-byte aligned, uninitialised), to be used by kernels. */
 export function withWasmScratch<T>(backend: unknown, bytes: number, body: (offset: number) => T): T {
-  const owner = backend as WasmBackend & { disposeData(dataId: object, force?: boolean): boolean };
-  const info = owner.makeOutput([Math.ceil(bytes / 4) + 4], 'float32');
+  return withMemory(backend, wasmOutput(backend, [Math.ceil(bytes / 4) + 4]), body);
+}
+
+/** The like of `withWasmScratch` for what JavaScript writes and kernels read. */
+export function withWasmTable<T>(backend: unknown, bytes: number, body: (offset: number) => T): T {
+  return withMemory(backend, (backend as WasmBackend).makeOutput([Math.ceil(bytes / 4) + 4], 'float32'), body);
+}
+
+function withMemory<T>(backend: unknown, info: TensorInfo, body: (offset: number) => T): T {
   try {
-    const offset = wasmOffset(backend, info);
-    return body((offset + 15) & ~15);
+    return body((wasmOffset(backend, info) + 15) & ~15);
   } finally {
-    owner.disposeData(info.dataId, true);
+    (backend as WasmBackend).disposeData(info.dataId, true);
   }
 }
 

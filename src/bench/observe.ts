@@ -1,10 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { finishJobs } from '../../kernels/index.js';
 
 /** Runs of one kernel. */
 export interface KernelRuns {
   readonly name: string;
   readonly runs: number;
-  /** Without what ran inside it. On a GPU this is the host's part: recording. */
+  /** Without what ran inside it. On a GPU this is the host's part: recording. Threads are waited for. */
   readonly hostMs: number;
 }
 
@@ -29,6 +30,7 @@ export function observeKernels<T>(body: () => T): Observed<T> {
     innerMs = 0;
     const start = performance.now();
     const output = run(name, inputs, attrs);
+    finishJobs(tf.backend());
     const ms = performance.now() - start;
     const entry = found.get(name) ?? { runs: 0, hostMs: 0 };
     found.set(name, { runs: entry.runs + 1, hostMs: entry.hostMs + ms - innerMs });

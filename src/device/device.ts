@@ -1,5 +1,5 @@
 import type { KernelVariant } from '../../kernels/index.js';
-import type { SpawnThread } from '../../kernels/runtime/threads.js';
+import type { SpawnThread } from '../../kernels/runtime/thread-pool.js';
 import type { WasmSimd } from '../../kernels/runtime/wasm.js';
 import type { DeviceError } from '../errors.js';
 

@@ -20,8 +20,8 @@ import {
   valueAndGradients,
   withKernelMode,
 } from '../../kernels/index.js';
-import { parallelFor, startThreads, threadCount, withoutThreads } from '../../kernels/runtime/threads.js';
-import { wasmOffset } from '../../kernels/runtime/wasm.js';
+import { finishJobs, parallelFor, startThreads, threadCount, withoutThreads } from '../../kernels/runtime/threads.js';
+import { wasmMemory, wasmOffset } from '../../kernels/runtime/wasm.js';
 import { wasmSource } from '../../kernels/swiglu/wasm.generated.js';
 import type { Device } from '../../src/device/device.js';
 import { nodeHost } from '../../src/device/node.js';
@@ -184,7 +184,7 @@ describe.each([2, 3])('kernels on %i threads', (threads) => {
       // In place: silu(3) · 3 is 8.57, and what is done twice is 73.5.
       const x = tf.fill([count + 8], 3);
       const at = wasmOffset(tf.backend(), x);
-      parallelFor(tf.backend(), wasmSource, 'forward', [at, at, at, 0], { count, cost, align });
+      parallelFor(tf.backend(), wasmSource, 'forward', [at, at, at, 0], { count, cost, align, scratchBytes: 64 });
       const values = await x.data<'float32'>();
       x.dispose();
       expect(values.slice(0, count).every((value) => Math.abs(value - 8.5731) < 1e-3)).toBe(true);
@@ -196,10 +196,65 @@ describe.each([2, 3])('kernels on %i threads', (threads) => {
 
   it('reports a kernel that traps, and goes on', async () => {
     const bad = [2 ** 31 + 2 ** 30, 2 ** 31 + 2 ** 30, 2 ** 31 + 2 ** 30, 0];
-    expect(() => parallelFor(tf.backend(), wasmSource, 'forward', bad, { count: 1_000_000, cost: 2 })).toThrow(/swiglu\/forward/);
+    parallelFor(tf.backend(), wasmSource, 'forward', bad, { count: 1_000_000, cost: 2, scratchBytes: 64 });
+    expect(() => finishJobs(tf.backend())).toThrow(/swiglu\/forward/);
     const y = tf.tidy(() => swiglu(tf.ones([500, 500]), tf.ones([500, 500])));
     expect((await y.data())[249_999]).toBeCloseTo(0.731059, 5);
     y.dispose();
+  });
+
+  it('keeps the order of jobs, stock ops, uploads and reads, however far JavaScript is ahead', async () => {
+    /** Many more jobs than there is room for, whose inputs are given back, and their memory used again, while they wait. */
+    const chain = async (reads: boolean): Promise<Float32Array[]> => {
+      const random = new Random(8);
+      const values = normals(random, 301 * 256);
+      const kept: tf.Tensor[] = [];
+      let x = matrix(random, 301, 256);
+      for (let i = 0; i < 400; i++) {
+        const [size, step] = [[64, 256, 301][random.below(3)] as number, random.below(12)];
+        const fresh = tf.fill([301, 256], Math.fround(0.5 + random.below(100) / 200)) as tf.Tensor2D;
+        const w = tf.tensor2d(values.subarray(0, size * 256), [size, 256]);
+        const y = tf.tidy(() => {
+          const scaled = tf.tensor2d(new Float32Array(size * 256).fill(0.05), [size, 256]);
+          const hidden = matmul(swiglu(x, fresh), step < 2 ? tf.add(w, scaled) : w, 'nt', 0.05);
+          const back = matmul(hidden, step < 4 ? scaled : w, 'nn', 0.05);
+          return step === 5 ? tf.clipByValue(back, -3, 3) : rmsNorm(back, tf.ones([256]), 1e-5);
+        }) as tf.Tensor2D;
+        tf.dispose([x, fresh, w]);
+        x = y;
+        if (reads && step === 6) expect((await x.data()).every(Number.isFinite)).toBe(true);
+        if (step === 7) kept.push(tf.sum(x));
+      }
+      const read = await Promise.all([...kept, x].map((t) => t.data<'float32'>()));
+      tf.dispose([...kept, x]);
+      return read;
+    };
+    await expectNoLeak(async () => {
+      const alone = await withoutThreadsAsync(() => chain(false));
+      expect(await chain(true)).toEqual(alone);
+    });
+  });
+
+  it('holds back no more memory than it would need at once', async () => {
+    const heapBytes = (): number => wasmMemory(tf.backend()).buffer.byteLength;
+    const round = (rows: number): void => tf.tidy(() => {
+      let x: tf.Tensor2D = tf.ones([rows, 512]);
+      for (let i = 0; i < 40; i++) {
+        const y: tf.Tensor2D = swiglu(x, x);
+        x.dispose();
+        x = y;
+      }
+    });
+    // 40 results of 2 MB and more, two of which are there at a time; no two rounds of the same size.
+    round(1100);
+    finishJobs(tf.backend());
+    const before = heapBytes();
+    for (let i = 0; i < 50; i++) round(1099 - i);
+    finishJobs(tf.backend());
+    expect(heapBytes() - before).toBeLessThan(20 * 2 ** 20);
+    const [x, y] = [tf.ones<tf.Rank.R2>([300, 300]), tf.ones<tf.Rank.R2>([300, 300])];
+    expect((await tf.tidy(() => swiglu(x, y)).data())[89_999]).toBeCloseTo(0.731059, 5);
+    tf.dispose([x, y]);
   });
 
   it('has its threads once', () => {
