@@ -25,6 +25,8 @@ export interface DeviceReport {
   readonly subgroupSizes?: readonly [number, number];
   /** Ops that have a kernel of their own there; the others run on TensorFlow.js' own ops. */
   readonly handWritten: readonly string[];
+  /** What would make it faster here. */
+  readonly faster?: string;
   /** Why it is not available. */
   readonly missing?: string;
   /** The command that would mend it. */
@@ -53,7 +55,8 @@ async function examineDevice(device: DeviceName, host: Host): Promise<DeviceRepo
       await opened.guard(compute());
       return opened;
     });
-    return { device, available: true, description, software, features, ...adapter, handWritten };
+    const faster = host.faster?.(device);
+    return { device, available: true, description, software, features, ...adapter, ...(faster === undefined ? {} : { faster }), handWritten };
   } catch (error) {
     const missing = error instanceof Error ? error.message : String(error);
     const mend = mendOf(device, missing);

@@ -46,6 +46,8 @@ export interface Host {
   readonly threads?: ThreadHost;
   /** The most of SIMD that WASM kernels may use. Switches on what the engine keeps behind a flag. Default: `relaxed`. */
   wasmSimd?(): WasmSimd;
+  /** What would make a device faster here, where something is known. */
+  faster?(name: DeviceName): string | undefined;
   /** Which code kernels run on WebGPU unless told otherwise: `auto`, or what the user has set. */
   kernelVariant?(): string;
   /** Whether steps on WebGPU are recorded and replayed unless told otherwise. Default true. */

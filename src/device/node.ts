@@ -5,7 +5,7 @@ import { availableParallelism, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Host } from './device.js';
-import { nodeSimd } from './node-simd.js';
+import { fasterSimd, nodeSimd } from './node-simd.js';
 
 /**
  * Dawn toggles: subgroup matrices are experimental, and Dawn hides f16 on NVIDIA's Vulkan driver unless it is asked for.
@@ -86,6 +86,7 @@ export const nodeHost: Host = {
   },
 
   wasmSimd: nodeSimd,
+  faster: (name) => (name === 'wasm' ? fasterSimd() : undefined),
 
   kernelVariant: () => process.env['LOWRANK_VARIANT'] || 'auto',
 

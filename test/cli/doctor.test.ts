@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { DoctorReport } from '../../src/cli/doctor.js';
 import { handWrittenOps } from '../../kernels/index.js';
@@ -25,6 +26,15 @@ describe('lowrank doctor', () => {
     const taken = devices.find(({ device }) => device === auto.device);
     expect(taken).toMatchObject({ available: true, software: false });
     expect(auto.reason).toMatch(/\w/);
+  });
+
+  it('tells where a newer Node would be faster', async () => {
+    const wasm = (await examine()).devices.find(({ device }) => device === 'wasm');
+    const wide = wasm?.features?.includes('simd-256') === true;
+    const able = existsSync('/proc/cpuinfo') && /\bavx2\b/.test(readFileSync('/proc/cpuinfo', 'utf8'));
+    if (Number(process.versions.node.split('.')[0]) >= 24 || !able) expect(wasm?.faster).toBeUndefined();
+    else expect(wasm?.faster).toMatch(/^Node 24 or newer/);
+    if (wide) expect(wasm?.faster).toBeUndefined();
   });
 
   it('names the command that mends what is missing', async () => {

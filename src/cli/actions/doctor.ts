@@ -43,6 +43,7 @@ function renderDevice(report: DeviceReport): string {
     const value = report.limits?.[limit];
     if (value !== undefined) fields.push([limit, /Size$/.test(limit) ? formatBytes(value) : String(value)]);
   }
+  if (report.faster !== undefined) fields.push(['faster with', report.faster]);
   if (report.missing !== undefined) fields.push(['missing', report.missing]);
   if (report.mend !== undefined) fields.push(['to mend it', report.mend]);
   fields.push(['own kernels', report.handWritten.length === 0 ? 'none: TensorFlow.js ops throughout' : report.handWritten.join(', ')]);
