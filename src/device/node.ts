@@ -29,9 +29,17 @@ export function hasGpuFile(folder: string): boolean {
   return named(render, /^renderD\d+$/) || named(folder, /^(nvidia\d+|nvidiactl|dxg)$/);
 }
 
+/** What tfjs-node 4.22 calls of Node's `util` that Node 23 no longer has. */
+const FORMER_UTIL: Readonly<Record<string, (value: unknown) => boolean>> = {
+  isNullOrUndefined: (value) => value === null || value === undefined,
+  isArray: Array.isArray,
+};
+
 /** Loads a TensorFlow package, which registers its backend, without the library's notes on how it was compiled. */
 export async function importTensorflow(specifier: string): Promise<void> {
   process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '1';
+  const util = createRequire(import.meta.url)('node:util') as Record<string, unknown>;
+  for (const [name, former] of Object.entries(FORMER_UTIL)) util[name] ??= former;
   await import(/* @vite-ignore */ specifier);
 }
 
