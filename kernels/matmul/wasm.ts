@@ -105,19 +105,28 @@ function addTerm(term: usize, c: usize, ldc: i32, add: i32, few: bool, rowBegin:
     for (let row = rowBegin; row < rowEnd; row += MR) {
       const count = min(MR, rowEnd - row);
       if (single && count == MR) {
-        multiplyRows(a + ((row * lda + p) << 2), lda << 2, packed, kc, tile, NR << 2);
-        putCorner(tile, c + ((row * ldc + col) << 2), stride, MR, nc, add);
+        const at = c + ((row * ldc + col) << 2);
+        const from = a + ((row * lda + p) << 2);
+        if (add) {
+          getCorner(at, stride, tile, MR, nc);
+          multiplyRowsAdd(from, lda << 2, packed, kc, tile, NR << 2);
+        } else multiplyRows(from, lda << 2, packed, kc, tile, NR << 2);
+        putCorner(tile, at, stride, MR, nc);
         continue;
       }
       packRows(a, lda, aColumns, p, kc, row, count, rows);
       let panel = packed;
       let at = c + ((row * ldc + col) << 2);
       for (let j = 0; j < nc; j += NR, panel += (kc * NR) << 2, at += NR << 2) {
-        if (count < MR || nc - j < NR) {
-          multiply(rows, panel, kc, tile, NR << 2);
-          putCorner(tile, at, stride, count, min(NR, nc - j), add);
-        } else if (add) multiplyAdd(rows, panel, kc, at, stride);
-        else multiply(rows, panel, kc, at, stride);
+        const cols = min(NR, nc - j);
+        const whole = count == MR && cols == NR;
+        const to = whole ? at : tile;
+        const step = whole ? stride : NR << 2;
+        if (add) {
+          if (!whole) getCorner(at, stride, tile, count, cols);
+          multiplyAdd(rows, panel, kc, to, step);
+        } else multiply(rows, panel, kc, to, step);
+        if (!whole) putCorner(tile, at, stride, count, cols);
       }
     }
   }
@@ -139,30 +148,29 @@ function fillRows(bias: usize, c: usize, ldc: i32, rowBegin: i32, rowEnd: i32, c
   for (let i = rowBegin; i < rowEnd; i++) memory.copy(c + ((i * ldc + colBegin) << 2), bias + (colBegin << 2), (colEnd - colBegin) << 2);
 }
 
-/** c = the corner of a tile, or that added to c. */
-function putCorner(tile: usize, c: usize, stride: usize, rows: i32, cols: i32, add: i32): void {
-  for (let i = 0; i < rows; i++) {
-    const from = tile + ((i * NR) << 2);
-    const row = c + i * stride;
-    let j = 0;
-    for (; j + 4 <= cols; j += 4) {
-      const to = row + (j << 2);
-      const values = v128.load(from + (j << 2));
-      v128.store(to, add ? f32x4.add(v128.load(to), values) : values);
-    }
-    for (; j < cols; j++) {
-      const to = row + (j << 2);
-      const value = load<f32>(from + (j << 2));
-      store<f32>(to, add ? load<f32>(to) + value : value);
-    }
-  }
+/** The corner of a tile, which sums begin with: an element must be summed in the same order whether its tile is whole or not, which depends on the range. */
+function getCorner(c: usize, stride: usize, tile: usize, rows: i32, cols: i32): void {
+  for (let i = 0; i < rows; i++) copyRow(c + i * stride, tile + ((i * NR) << 2), cols);
+}
+
+/** c = the corner of a tile. */
+function putCorner(tile: usize, c: usize, stride: usize, rows: i32, cols: i32): void {
+  for (let i = 0; i < rows; i++) copyRow(tile + ((i * NR) << 2), c + i * stride, cols);
+}
+
+@inline
+function copyRow(from: usize, to: usize, count: i32): void {
+  let j = 0;
+  for (; j + 4 <= count; j += 4) v128.store(to + (j << 2), v128.load(from + (j << 2)));
+  for (; j < count; j++) store<f32>(to + (j << 2), load<f32>(from + (j << 2)));
 }
 
 /**
- * A tile of MR rows and 8 columns: 12 accumulators, two vectors of b and one of a are as many as fit into the 15 registers that V8 has to give
- * on x86; without fused multiply-add a product takes one more, and a row less fits. V8 keeps them there only where the function is this simple:
- * two steps in a turn of the loop, a scale or a branch at the end, or inlining (hence the exports) make it spill, and cost a third of the speed.
- * Rows of a are interleaved, for one pointer instead of six and loads from one cache line. Rows of c are `ldc` bytes apart.
+ * A tile of MR rows and NR columns. Of 8 columns there are 12 accumulators; with two vectors of b and one of a they are as many as fit into the 15
+ * registers that V8 has to give on x86; without fused multiply-add a product takes one more, and a row less fits. Of 16 columns it is the same in
+ * registers of 256 bits. V8 keeps them there only where the function is this simple: two steps in a turn of the loop, a scale or a branch at the end,
+ * or inlining (hence the exports) make it spill, and cost a third of the speed. Rows of a are interleaved, for one pointer instead of six and loads
+ * from one cache line. Rows of c are `ldc` bytes apart.
  */
 export function multiply(a: usize, b: usize, kc: i32, c: usize, ldc: usize): void {
   makeTile(a, 0, b, kc, c, ldc, true, false);
@@ -176,6 +184,11 @@ export function multiplyAdd(a: usize, b: usize, kc: i32, c: usize, ldc: usize): 
 /** The like of `multiply` for rows of a that are `stride` bytes apart. */
 export function multiplyRows(a: usize, stride: usize, b: usize, kc: i32, c: usize, ldc: usize): void {
   makeTile(a, stride, b, kc, c, ldc, false, false);
+}
+
+/** The same, added to c. */
+export function multiplyRowsAdd(a: usize, stride: usize, b: usize, kc: i32, c: usize, ldc: usize): void {
+  makeTile(a, stride, b, kc, c, ldc, false, true);
 }
 
 /** Each caller knows `interleaved` and `add`, so that none has a branch. */

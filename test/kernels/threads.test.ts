@@ -98,6 +98,8 @@ const CASES: readonly Case[] = [
     const x = matrix(r, 1501, 301);
     return [1, 8, 9].map((m) => matmul(x, matrix(r, m, 301), 'nt'));
   }],
+  // Threads get 2 and 1, or 1 and 1 panels, and the sums are made in pieces.
+  ['matmul in single panels', (r) => [matmul(matrix(r, 24, 8000), matrix(r, 24, 8000), 'nt'), matmul(matrix(r, 48, 8000), matrix(r, 48, 8000), 'nt')]],
   ['4-bit weights', (r) => {
     const packed = quantize4bit(normals(r, 387 * 451), [387, 451], { quantType: 'nf4', blockSize: 64, doubleQuant: true, dtype: 'BF16' });
     const weight = uploadQuantized(packed);
