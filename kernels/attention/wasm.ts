@@ -1,12 +1,9 @@
 // AssemblyScript. Attention by tiles of QUERIES × KEYS scores, each held as [key][query] so that the softmax over the keys runs
 // along SIMD lanes. Pointers are byte offsets into the tfjs heap; all scratch comes from the caller. Larger than other kernels:
-// forward and backward share the packing of heads, the visible ranges and the product tiles below.
-import { EXP_TABLE, expWithin, fillExpTable, lowestExponent, madd, sumLanes } from '../runtime/simd';
+// forward and backward share the packing of heads, the visible ranges and the products.
+import { EXP_TABLE, expWithin, fillExpTable, lowestExponent, madd, storeExpWithin, sumLanes, WIDE } from '../runtime/simd';
+import { addAcross, addAcross16, addAlong, addAlong16, GROUP, KEYS, PANEL, QUERIES, scoreTile, scoreTile16, SCORE_ROW } from './tiles/wasm';
 
-const QUERIES: i32 = 32;
-const KEYS: i32 = 64;
-/** Bytes from one key's scores to the next one's. */
-const SCORE_ROW: usize = 128;
 const NONE: f32 = -1e30;
 
 // One call's sizes. An instance of the module serves one call at a time.
@@ -16,7 +13,7 @@ let scale: f32;
 let cosTable: usize, sinTable: usize, startsAt: usize;
 /** headDim rounded up to a multiple of 8, bytes of a row and of a tile of keys of that width. */
 let width: i32, rowBytes: usize, tileBytes: usize;
-// Scratch. Operands of the products lie in panels, so that inner loops read memory in order: across as [4 keys or 8 queries][dimension]
+// Scratch. Operands of the products lie in panels, so that inner loops read memory in order: across as [PANEL keys or GROUP queries][dimension]
 // transposed, for the scores, and along as [8 dimensions][key or query], for what the weights multiply.
 let keysAcross: usize, keysAlong: usize, valuesAcross: usize, valuesAlong: usize, dKeys: usize, dValues: usize;
 let queriesAcross: usize, queriesAlong: usize, outAcross: usize, outAlong: usize, accumulator: usize, rows: usize;
@@ -28,7 +25,7 @@ let rangeLow: usize, rangeHigh: usize, rangeFullLow: usize, rangeFullHigh: usize
 export function scratchBytes(keys: i32, headDim: i32): usize {
   const tiles = (keys + KEYS - 1) / KEYS;
   const w = (headDim + 7) & ~7;
-  return <usize>((6 * tiles * KEYS * w + 5 * QUERIES * w + KEYS * w + 2 * QUERIES * KEYS + 6 * QUERIES + 64) << 2) + EXP_TABLE;
+  return <usize>((6 * tiles * KEYS * w + 5 * QUERIES * w + KEYS * w + 2 * QUERIES * KEYS + 6 * QUERIES + 64) << 2) + EXP_TABLE + 16;
 }
 
 /** Sets the sizes of the next calls of `forward` and `backward`. */
@@ -70,6 +67,7 @@ export function setup(
   rangeFullHigh = at; at += 32;
   expTable = at;
   fillExpTable(expTable);
+  store<f32>(expTable, NONE, EXP_TABLE);
 }
 
 /** o and lse of the key heads begin..end of the batch · numKvHeads, with all query heads that share them. */
@@ -102,8 +100,8 @@ export function backward(
     const kvHead = pair % numKvHeads;
     packKeyHead(k, b, kvHead, half, keysAcross, keysAlong);
     packKeyHead(v, b, kvHead, 0, valuesAcross, 0);
-    memory.fill(dKeys, 0, <usize>((keyLength + 3) & ~3) * rowBytes);
-    memory.fill(dValues, 0, <usize>((keyLength + 3) & ~3) * rowBytes);
+    memory.fill(dKeys, 0, <usize>((keyLength + PANEL - 1) & -PANEL) * rowBytes);
+    memory.fill(dValues, 0, <usize>((keyLength + PANEL - 1) & -PANEL) * rowBytes);
     for (let head = kvHead * groups; head < (kvHead + 1) * groups; head++) {
       for (let i0 = 0; i0 < queryLength; i0 += QUERIES) {
         const count = min(QUERIES, queryLength - i0);
@@ -113,18 +111,27 @@ export function backward(
         const tiles = boundTile(b, i0, count);
         memory.fill(accumulator, 0, rowBytes * QUERIES);
         for (let t = <i32>(tiles >> 32); t <= <i32>tiles; t++) differentiateTile(t, count);
+        touch(queryRow(dq, b, head, i0), numHeads, count);
         for (let i = 0; i < count; i++) {
-          const to = dq + (((b * queryLength + i0 + i) * numHeads + head) * dim << 2);
+          const to = queryRow(dq, b, head, i0 + i);
           turn(accumulator + i * rowBytes, to, b, keyLength - queryLength + i0 + i, half, scale, true);
         }
       }
     }
-    for (let j = 0; j < keyLength; j++) {
-      const to = ((b * keyLength + j) * numKvHeads + kvHead) * dim << 2;
-      turn(dKeys + j * rowBytes, dk + to, b, j, half, 1, true);
-      turn(dValues + j * rowBytes, dv + to, b, j, 0, 1, false);
-    }
+    storeKeys(dKeys, dk, b, kvHead, half);
+    storeKeys(dValues, dv, b, kvHead, 0);
   }
+}
+
+/** Where a head's query i, or key j, lies in a tensor. */
+@inline
+function queryRow(x: usize, b: i32, head: i32, i: i32): usize {
+  return x + (((b * queryLength + i) * numHeads + head) * dim << 2);
+}
+
+@inline
+function keyRow(x: usize, b: i32, kvHead: i32, j: i32): usize {
+  return x + (((b * keyLength + j) * numKvHeads + kvHead) * dim << 2);
 }
 
 /** Copies `dim` values times `factor`, the first 2·turned of them rotated by the angles of token `index` (`back`: by the opposite). */
@@ -140,6 +147,21 @@ function turn(from: usize, to: usize, b: i32, index: i32, turned: i32, factor: f
     const sign: f32 = back ? -1 : 1;
     const signs = f32x4.splat(sign);
     const high = turned << 2;
+    for (; i + 8 <= turned; i += 8) {
+      const at = i << 2;
+      const c0 = v128.load(cos + at);
+      const c1 = v128.load(cos + at, 16);
+      const s0 = f32x4.mul(signs, v128.load(sin + at));
+      const s1 = f32x4.mul(signs, v128.load(sin + at, 16));
+      const x0 = f32x4.mul(f, v128.load(from + at));
+      const x1 = f32x4.mul(f, v128.load(from + at, 16));
+      const y0 = f32x4.mul(f, v128.load(from + high + at));
+      const y1 = f32x4.mul(f, v128.load(from + high + at, 16));
+      v128.store(to + at, f32x4.sub(f32x4.mul(x0, c0), f32x4.mul(y0, s0)));
+      v128.store(to + at, f32x4.sub(f32x4.mul(x1, c1), f32x4.mul(y1, s1)), 16);
+      v128.store(to + high + at, f32x4.add(f32x4.mul(y0, c0), f32x4.mul(x0, s0)));
+      v128.store(to + high + at, f32x4.add(f32x4.mul(y1, c1), f32x4.mul(x1, s1)), 16);
+    }
     for (; i + 4 <= turned; i += 4) {
       const at = i << 2;
       const c = v128.load(cos + at);
@@ -160,8 +182,27 @@ function turn(from: usize, to: usize, b: i32, index: i32, turned: i32, factor: f
     }
     i = 2 * turned;
   }
-  for (; i + 4 <= dim; i += 4) v128.store(to + (i << 2), f32x4.mul(f, v128.load(from + (i << 2))));
-  for (; i < dim; i++) store<f32>(to + (i << 2), factor * load<f32>(from + (i << 2)));
+  const end = dim;
+  for (; i + 8 <= end; i += 8) {
+    const at = i << 2;
+    const x0 = f32x4.mul(f, v128.load(from + at));
+    const x1 = f32x4.mul(f, v128.load(from + at, 16));
+    v128.store(to + at, x0);
+    v128.store(to + at, x1, 16);
+  }
+  for (; i < end; i++) store<f32>(to + (i << 2), factor * load<f32>(from + (i << 2)));
+}
+
+/** Reads a word of each cache line of `count` rows of a head, one of `heads`: what is in no near cache then comes many lines at a time. */
+function touch(row: usize, heads: i32, count: i32): void {
+  const bytes = dim << 2;
+  let sum = 0;
+  for (let i = 0; i < count; i++) {
+    for (let d = 0; d < bytes; d += 64) sum |= load<i32>(row + d);
+    row += heads * bytes;
+  }
+  // Nobody reads it, but a load whose value goes nowhere may be left out.
+  store<i32>(expTable, sum, EXP_TABLE + 4);
 }
 
 @inline
@@ -178,32 +219,34 @@ function clearTail(row: usize): void {
 function packKeyHead(x: usize, b: i32, kvHead: i32, turned: i32, across: usize, along: usize): void {
   for (let j0 = 0; j0 < keyLength; j0 += KEYS) {
     const count = min(KEYS, keyLength - j0);
+    touch(keyRow(x, b, kvHead, j0), numKvHeads, count);
     for (let j = 0; j < count; j++) {
       const row = rows + j * rowBytes;
-      turn(x + (((b * keyLength + j0 + j) * numKvHeads + kvHead) * dim << 2), row, b, j0 + j, turned, 1, false);
+      turn(keyRow(x, b, kvHead, j0 + j), row, b, j0 + j, turned, 1, false);
       clearTail(row);
     }
-    const padded = (count + 3) & ~3;
+    const padded = (count + PANEL - 1) & -PANEL;
     clearRows(count, padded);
-    if (across != 0) packAcross(across + j0 * rowBytes, padded, 4);
+    if (across != 0) packAcross(across + j0 * rowBytes, padded, PANEL);
     if (along != 0) packAlong(along + j0 * rowBytes, padded, KEYS);
   }
 }
 
 /** The queries i0..i0+count of a head times `factor`, in panels; they stay in `rows` as well. What lies past the last query is zero. */
 function packQueries(x: usize, b: i32, head: i32, i0: i32, count: i32, turned: i32, factor: f32, across: usize, along: usize): void {
+  touch(queryRow(x, b, head, i0), numHeads, count);
   for (let i = 0; i < count; i++) {
     const row = rows + i * rowBytes;
-    turn(x + (((b * queryLength + i0 + i) * numHeads + head) * dim << 2), row, b, keyLength - queryLength + i0 + i, turned, factor, false);
+    turn(queryRow(x, b, head, i0 + i), row, b, keyLength - queryLength + i0 + i, turned, factor, false);
     clearTail(row);
   }
   const padded = (count + 7) & ~7;
   clearRows(count, padded);
-  packAcross(across, padded, 8);
+  packAcross(across, padded, GROUP);
   if (along != 0) packAlong(along, padded, QUERIES);
 }
 
-/** `rows` [count][width] to panels [count / panel][width][panel]; panel is 4 or 8. */
+/** `rows` [count][width] to panels [count / panel][width][panel]; panel is 4, 8 or 16. */
 function packAcross(to: usize, count: i32, panel: i32): void {
   const step = <usize>panel << 2;
   for (let i = 0; i < count; i += 4) {
@@ -281,16 +324,16 @@ function boundTile(b: i32, i0: i32, count: i32): u64 {
   return (<u64>(lowest / KEYS) << 32) | <u64>(highest / KEYS);
 }
 
-/** First row of the key tile at k0 that the 8 queries `c >> 2` read, a multiple of 4. */
+/** First row of the key tile at k0 that the 8 queries `c >> 2` read, a multiple of PANEL. */
 @inline
 function firstRow(c: i32, k0: i32): i32 {
-  return max(load<i32>(rangeLow + c) - k0, 0) & ~3;
+  return max(load<i32>(rangeLow + c) - k0, 0) & -PANEL;
 }
 
 /** One past the last such row. */
 @inline
 function lastRow(c: i32, k0: i32): i32 {
-  return (max(min(load<i32>(rangeHigh + c) + 1 - k0, KEYS), 0) + 3) & ~3;
+  return (max(min(load<i32>(rangeHigh + c) + 1 - k0, KEYS), 0) + PANEL - 1) & -PANEL;
 }
 
 /** eˣ for x ≤ 88; 1e-38 instead of anything smaller. A NaN becomes that as well. */
@@ -299,10 +342,9 @@ function exponential(x: v128): v128 {
   return expWithin(f32x4.pmax(lowestExponent(expTable), x), expTable);
 }
 
-/** Lanes of 4 queries that see a key. */
 @inline
-function sees(key: v128, at: usize): v128 {
-  return v128.and(i32x4.le_s(v128.load(lows + at), key), i32x4.le_s(key, v128.load(highs + at)));
+function noScore(): v128 {
+  return v128.load32_splat(expTable, EXP_TABLE);
 }
 
 /** The accumulator (o before its division), peaks and sums of the packed query tile over the key tiles first..last. */
@@ -313,11 +355,11 @@ function attend(count: i32, first: i32, last: i32): void {
   for (let i = 0; i < QUERIES; i += 4) v128.store(peaks + (i << 2), f32x4.splat(NONE));
   for (let t = first; t <= last; t++) {
     const k0 = t * KEYS;
+    multiplyScores(keysAcross + t * tileBytes, queriesAcross, scores, k0, blocks);
     for (let c = 0; c < blocks; c += 4) {
       const low = firstRow(c, k0);
       const high = lastRow(c, k0);
       if (low >= high) continue;
-      multiplyScores(keysAcross + t * tileBytes, queriesAcross, scores, c, low, high);
       softmaxBlock(c, k0, low, high, t > first);
       const weights = scores + low * SCORE_ROW + (c << 3);
       const out = accumulator + (c << 1) * rowBytes;
@@ -328,78 +370,126 @@ function attend(count: i32, first: i32, last: i32): void {
   }
 }
 
-/** scores[key][query] = key · query for the 8 queries `c >> 2` and the rows low..high of the tile. */
-function multiplyScores(tile: usize, queries: usize, to: usize, c: i32, low: i32, high: i32): void {
-  const b = queries + (c << 1) * rowBytes;
-  for (let r = low; r < high; r += 4) {
-    across8(tile + r * rowBytes, 16, b, to + r * SCORE_ROW + (c << 3), SCORE_ROW, dim, false);
+/** scores[key][query] = key · query for the rows of the tile at k0 that each 8 of the queries read. */
+function multiplyScores(tile: usize, queries: usize, to: usize, k0: i32, blocks: i32): void {
+  for (let c = 0; c < blocks; c += 4) {
+    const b = queries + ((c << 1) & -GROUP) * rowBytes + ((c << 3) & ((GROUP << 2) - 1));
+    const low = firstRow(c, k0);
+    const high = lastRow(c, k0);
+    let from = KEYS;
+    let end = KEYS;
+    const other = c ^ 4;
+    if (WIDE && other < blocks) {
+      // Rows that both halves of a panel of queries read: with the first half.
+      from = max(low, firstRow(other, k0));
+      end = min(high, lastRow(other, k0));
+      if (c < other) {
+        for (let r = from; r < end; r += 4) scoreTile16(tile + (r & -PANEL) * rowBytes + ((r & 4) << 2), b, to + r * SCORE_ROW + (c << 3), dim);
+      }
+    }
+    for (let r = low; r < high; r += PANEL) {
+      if (r < from || r >= end) scoreTile(tile + r * rowBytes, b, to + r * SCORE_ROW + (c << 3), dim);
+    }
   }
+}
+
+/** Puts NONE in place of scores of keys that a query does not see, in the rows low..high of the tile and the 8 queries `c >> 2`. */
+function hideUnseen(c: i32, k0: i32, low: i32, high: i32): void {
+  const from = min(max(load<i32>(rangeFullLow + c) - k0, low), high);
+  const to = min(max(load<i32>(rangeFullHigh + c) + 1 - k0, from), high);
+  hideRows(c << 3, k0, low, from);
+  hideRows(c << 3, k0, to, high);
+}
+
+@inline
+function hideRows(at: usize, k0: i32, from: i32, to: i32): void {
+  const low = lows + at;
+  const high = highs + at;
+  for (let r = from; r < to; r++) {
+    const row = scores + r * SCORE_ROW + at;
+    const key = i32x4.splat(k0 + r);
+    const sees0 = v128.and(i32x4.le_s(v128.load(low), key), i32x4.le_s(key, v128.load(high)));
+    const sees1 = v128.and(i32x4.le_s(v128.load(low, 16), key), i32x4.le_s(key, v128.load(high, 16)));
+    const s0 = v128.bitselect(v128.load(row), noScore(), sees0);
+    const s1 = v128.bitselect(v128.load(row, 16), noScore(), sees1);
+    v128.store(row, s0);
+    v128.store(row, s1, 16);
+  }
+}
+
+/** Turns the scores of 8 queries into e^(score − peak), 0 where they are NONE. */
+@inline
+function weigh(row: usize, peak0: v128, peak1: v128): void {
+  const s0 = v128.load(row);
+  const s1 = v128.load(row, 16);
+  const lowest = lowestExponent(expTable);
+  const none = noScore();
+  const x0 = f32x4.pmax(lowest, f32x4.sub(s0, peak0));
+  const x1 = f32x4.pmax(lowest, f32x4.sub(s1, peak1));
+  storeExpWithin(row, x0, x1, f32x4.ne(s0, none), f32x4.ne(s1, none), expTable);
 }
 
 /** Turns scores into weights e^(score − peak) against the new running peak; brings sums and accumulator to that peak. */
 function softmaxBlock(c: i32, k0: i32, low: i32, high: i32, again: bool): void {
   const at = c << 3;
-  const fullLow = load<i32>(rangeFullLow + c) - k0;
-  const fullHigh = load<i32>(rangeFullHigh + c) - k0;
-  const none = f32x4.splat(NONE);
+  hideUnseen(c, k0, low, high);
   const before0 = v128.load(peaks + at);
-  const before1 = v128.load(peaks + at + 16);
+  const before1 = v128.load(peaks + at, 16);
   let peak0 = before0;
   let peak1 = before1;
-  for (let r = low; r < high; r++) {
-    const row = scores + r * SCORE_ROW + at;
-    let s0 = v128.load(row);
-    let s1 = v128.load(row, 16);
-    if (r < fullLow || r > fullHigh) {
-      const key = i32x4.splat(k0 + r);
-      s0 = v128.bitselect(s0, none, sees(key, at));
-      s1 = v128.bitselect(s1, none, sees(key, at + 16));
-      v128.store(row, s0);
-      v128.store(row, s1, 16);
-    }
-    peak0 = f32x4.pmax(peak0, s0);
-    peak1 = f32x4.pmax(peak1, s1);
+  const begin = scores + low * SCORE_ROW + at;
+  const end = scores + high * SCORE_ROW + at;
+  for (let row = begin; row < end; row += SCORE_ROW) {
+    peak0 = f32x4.pmax(peak0, v128.load(row));
+    peak1 = f32x4.pmax(peak1, v128.load(row, 16));
   }
   let sum0 = f32x4.splat(0);
   let sum1 = f32x4.splat(0);
-  for (let r = low; r < high; r++) {
-    const row = scores + r * SCORE_ROW + at;
-    let w0 = exponential(f32x4.sub(v128.load(row), peak0));
-    let w1 = exponential(f32x4.sub(v128.load(row, 16), peak1));
-    if (r < fullLow || r > fullHigh) {
-      const key = i32x4.splat(k0 + r);
-      w0 = v128.and(w0, sees(key, at));
-      w1 = v128.and(w1, sees(key, at + 16));
-    }
-    v128.store(row, w0);
-    v128.store(row, w1, 16);
-    sum0 = f32x4.add(sum0, w0);
-    sum1 = f32x4.add(sum1, w1);
+  for (let row = begin; row < end; row += SCORE_ROW) {
+    weigh(row, peak0, peak1);
+    sum0 = f32x4.add(sum0, v128.load(row));
+    sum1 = f32x4.add(sum1, v128.load(row, 16));
   }
   v128.store(peaks + at, peak0);
-  v128.store(peaks + at + 16, peak1);
+  v128.store(peaks + at, peak1, 16);
   if (again) {
     const shrink0 = exponential(f32x4.sub(before0, peak0));
     const shrink1 = exponential(f32x4.sub(before1, peak1));
     sum0 = madd(shrink0, v128.load(sums + at), sum0);
-    sum1 = madd(shrink1, v128.load(sums + at + 16), sum1);
+    sum1 = madd(shrink1, v128.load(sums + at, 16), sum1);
     // The factors pass through `sums`: lanes cannot be picked by a variable.
     v128.store(sums + at, shrink0);
-    v128.store(sums + at + 16, shrink1);
-    for (let i = c << 1; i < (c << 1) + 8; i++) {
-      const f = v128.load_splat<f32>(sums + (i << 2));
-      const row = accumulator + i * rowBytes;
-      for (let d: usize = 0; d < rowBytes; d += 16) v128.store(row + d, f32x4.mul(f, v128.load(row + d)));
-    }
+    v128.store(sums + at, shrink1, 16);
+    for (let i = c << 1; i < (c << 1) + 8; i++) scaleRow(accumulator + i * rowBytes, load<f32>(sums + (i << 2)));
   }
   v128.store(sums + at, sum0);
-  v128.store(sums + at + 16, sum1);
+  v128.store(sums + at, sum1, 16);
+}
+
+function scaleRow(row: usize, factor: f32): void {
+  const f = f32x4.splat(factor);
+  for (const end = row + rowBytes; row < end; row += 32) {
+    const x = f32x4.mul(f, v128.load(row));
+    const y = f32x4.mul(f, v128.load(row, 16));
+    v128.store(row, x);
+    v128.store(row, y, 16);
+  }
+}
+
+/** The gradient of a key or value head, turned back. */
+function storeKeys(from: usize, to: usize, b: i32, kvHead: i32, turned: i32): void {
+  for (let j0 = 0; j0 < keyLength; j0 += KEYS) {
+    const end = min(keyLength, j0 + KEYS);
+    touch(keyRow(to, b, kvHead, j0), numKvHeads, end - j0);
+    for (let j = j0; j < end; j++) turn(from + j * rowBytes, keyRow(to, b, kvHead, j), b, j, turned, 1, true);
+  }
 }
 
 function storeTile(o: usize, lse: usize, b: i32, head: i32, i0: i32, count: i32): void {
+  touch(queryRow(o, b, head, i0), numHeads, count);
   for (let i = 0; i < count; i++) {
     const sum = load<f32>(sums + (i << 2));
-    const to = o + (((b * queryLength + i0 + i) * numHeads + head) * dim << 2);
+    const to = queryRow(o, b, head, i0 + i);
     turn(accumulator + i * rowBytes, to, b, 0, 0, sum > 0 ? 1 / sum : 0, false);
     const seen = load<f32>(peaks + (i << 2)) + logarithm(sum);
     store<f32>(lse + (((b * numHeads + head) * queryLength + i0 + i) << 2), sum > 0 ? seen : 0);
@@ -419,11 +509,12 @@ function logarithm(x: f32): f32 {
 /** lse into `sums`, rowsum(dy ∘ o) into `dots`; dy's queries are in `rows`, where `packQueries` left them. */
 function loadSums(o: usize, lse: usize, b: i32, head: i32, i0: i32, count: i32): void {
   const vectors = dim & ~3;
+  touch(queryRow(o, b, head, i0), numHeads, count);
   for (let i = 0; i < QUERIES; i++) {
     let dot: f32 = 0;
     let at: f32 = 0;
     if (i < count) {
-      const x = o + (((b * queryLength + i0 + i) * numHeads + head) * dim << 2);
+      const x = queryRow(o, b, head, i0 + i);
       const y = rows + i * rowBytes;
       let acc = f32x4.splat(0);
       for (let d = 0; d < vectors; d += 4) acc = madd(v128.load(x + (d << 2)), v128.load(y + (d << 2)), acc);
@@ -440,14 +531,14 @@ function loadSums(o: usize, lse: usize, b: i32, head: i32, i0: i32, count: i32):
 function differentiateTile(t: i32, count: i32): void {
   const k0 = t * KEYS;
   const blocks = ((count + 7) >> 3) << 2;
+  multiplyScores(keysAcross + t * tileBytes, queriesAcross, scores, k0, blocks);
+  multiplyScores(valuesAcross + t * tileBytes, outAcross, dScores, k0, blocks);
   let top = 0;
   for (let c = 0; c < blocks; c += 4) {
     const low = firstRow(c, k0);
     const high = lastRow(c, k0);
     if (low >= high) continue;
     top = max(top, high);
-    multiplyScores(keysAcross + t * tileBytes, queriesAcross, scores, c, low, high);
-    multiplyScores(valuesAcross + t * tileBytes, outAcross, dScores, c, low, high);
     differentiateBlock(c, k0, low, high);
     const d = dScores + low * SCORE_ROW + (c << 3);
     const to = accumulator + (c << 1) * rowBytes;
@@ -476,115 +567,49 @@ function differentiateTile(t: i32, count: i32): void {
 /** scores to weights p = e^(score − lse), dScores from dp to p · (dp − dot). */
 function differentiateBlock(c: i32, k0: i32, low: i32, high: i32): void {
   const at = c << 3;
-  const fullLow = load<i32>(rangeFullLow + c) - k0;
-  const fullHigh = load<i32>(rangeFullHigh + c) - k0;
+  hideUnseen(c, k0, low, high);
   const lse0 = v128.load(sums + at);
-  const lse1 = v128.load(sums + at + 16);
+  const lse1 = v128.load(sums + at, 16);
   const dot0 = v128.load(dots + at);
-  const dot1 = v128.load(dots + at + 16);
-  for (let r = low; r < high; r++) {
-    const row = scores + r * SCORE_ROW + at;
-    const other = dScores + r * SCORE_ROW + at;
-    let p0 = exponential(f32x4.sub(v128.load(row), lse0));
-    let p1 = exponential(f32x4.sub(v128.load(row, 16), lse1));
-    let d0 = f32x4.mul(p0, f32x4.sub(v128.load(other), dot0));
-    let d1 = f32x4.mul(p1, f32x4.sub(v128.load(other, 16), dot1));
-    if (r < fullLow || r > fullHigh) {
-      const key = i32x4.splat(k0 + r);
-      const mask0 = sees(key, at);
-      const mask1 = sees(key, at + 16);
-      p0 = v128.and(p0, mask0);
-      p1 = v128.and(p1, mask1);
-      d0 = v128.and(d0, mask0);
-      d1 = v128.and(d1, mask1);
-    }
-    v128.store(row, p0);
-    v128.store(row, p1, 16);
+  const dot1 = v128.load(dots + at, 16);
+  const end = scores + high * SCORE_ROW + at;
+  let other = dScores + low * SCORE_ROW + at;
+  for (let row = scores + low * SCORE_ROW + at; row < end; row += SCORE_ROW) {
+    weigh(row, lse0, lse1);
+    const d0 = f32x4.mul(v128.load(row), f32x4.sub(v128.load(other), dot0));
+    const d1 = f32x4.mul(v128.load(row, 16), f32x4.sub(v128.load(other, 16), dot1));
     v128.store(other, d0);
     v128.store(other, d1, 16);
+    other += SCORE_ROW;
   }
 }
 
 /** out[4 queries][width] += weights[steps keys][4 queries]ᵀ · panels of the keys. */
 function productAcross(weights: usize, panels: usize, out: usize, steps: i32): void {
-  for (let d: usize = 0; d < rowBytes; d += 32) {
-    across8(weights, SCORE_ROW, panels, out + d, rowBytes, steps, true);
+  let d: usize = 0;
+  if (WIDE) {
+    for (; d + 64 <= rowBytes; d += 64) {
+      addAcross16(weights, panels, out + d, rowBytes, steps);
+      panels += KEYS << 6;
+    }
+  }
+  for (; d < rowBytes; d += 32) {
+    addAcross(weights, panels, out + d, rowBytes, steps);
     panels += KEYS << 5;
   }
 }
 
 /** out[4 keys][width] += weights[4 keys][steps queries] · panels of the queries. */
 function productAlong(weights: usize, panels: usize, out: usize, steps: i32): void {
-  for (let d: usize = 0; d < rowBytes; d += 32) {
-    along8(weights, panels, out + d, rowBytes, steps);
+  let d: usize = 0;
+  if (WIDE) {
+    for (; d + 64 <= rowBytes; d += 64) {
+      addAlong16(weights, panels, out + d, rowBytes, steps);
+      panels += QUERIES << 6;
+    }
+  }
+  for (; d < rowBytes; d += 32) {
+    addAlong(weights, panels, out + d, rowBytes, steps);
     panels += QUERIES << 5;
   }
-}
-
-/** c[4][8] (+)= Σ over steps of a[step][4]ᵀ · b[step][8]: 8 sums in registers, two loads and four broadcasts a step. */
-function across8(a: usize, aStep: usize, b: usize, c: usize, cRow: usize, steps: i32, add: bool): void {
-  let c00 = f32x4.splat(0), c01 = f32x4.splat(0), c10 = f32x4.splat(0), c11 = f32x4.splat(0);
-  let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c30 = f32x4.splat(0), c31 = f32x4.splat(0);
-  for (let t = 0; t < steps; t++) {
-    const b0 = v128.load(b);
-    const b1 = v128.load(b, 16);
-    let x = v128.load_splat<f32>(a);
-    c00 = madd(x, b0, c00);
-    c01 = madd(x, b1, c01);
-    x = v128.load_splat<f32>(a, 4);
-    c10 = madd(x, b0, c10);
-    c11 = madd(x, b1, c11);
-    x = v128.load_splat<f32>(a, 8);
-    c20 = madd(x, b0, c20);
-    c21 = madd(x, b1, c21);
-    x = v128.load_splat<f32>(a, 12);
-    c30 = madd(x, b0, c30);
-    c31 = madd(x, b1, c31);
-    a += aStep;
-    b += 32;
-  }
-  const d = c + cRow;
-  const e = d + cRow;
-  const f = e + cRow;
-  if (add) {
-    c00 = f32x4.add(c00, v128.load(c)); c01 = f32x4.add(c01, v128.load(c, 16));
-    c10 = f32x4.add(c10, v128.load(d)); c11 = f32x4.add(c11, v128.load(d, 16));
-    c20 = f32x4.add(c20, v128.load(e)); c21 = f32x4.add(c21, v128.load(e, 16));
-    c30 = f32x4.add(c30, v128.load(f)); c31 = f32x4.add(c31, v128.load(f, 16));
-  }
-  v128.store(c, c00); v128.store(c, c01, 16);
-  v128.store(d, c10); v128.store(d, c11, 16);
-  v128.store(e, c20); v128.store(e, c21, 16);
-  v128.store(f, c30); v128.store(f, c31, 16);
-}
-
-/** c[4][8] += a[4][steps] · b[steps][8], the rows of a SCORE_ROW bytes apart. */
-function along8(a: usize, b: usize, c: usize, cRow: usize, steps: i32): void {
-  let c00 = f32x4.splat(0), c01 = f32x4.splat(0), c10 = f32x4.splat(0), c11 = f32x4.splat(0);
-  let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c30 = f32x4.splat(0), c31 = f32x4.splat(0);
-  for (let t = 0; t < steps; t++) {
-    const b0 = v128.load(b);
-    const b1 = v128.load(b, 16);
-    let x = v128.load_splat<f32>(a);
-    c00 = madd(x, b0, c00);
-    c01 = madd(x, b1, c01);
-    x = v128.load_splat<f32>(a, SCORE_ROW);
-    c10 = madd(x, b0, c10);
-    c11 = madd(x, b1, c11);
-    x = v128.load_splat<f32>(a, 2 * SCORE_ROW);
-    c20 = madd(x, b0, c20);
-    c21 = madd(x, b1, c21);
-    x = v128.load_splat<f32>(a, 3 * SCORE_ROW);
-    c30 = madd(x, b0, c30);
-    c31 = madd(x, b1, c31);
-    a += 4;
-    b += 32;
-  }
-  const d = c + cRow;
-  const e = d + cRow;
-  const f = e + cRow;
-  v128.store(c, f32x4.add(c00, v128.load(c))); v128.store(c, f32x4.add(c01, v128.load(c, 16)), 16);
-  v128.store(d, f32x4.add(c10, v128.load(d))); v128.store(d, f32x4.add(c11, v128.load(d, 16)), 16);
-  v128.store(e, f32x4.add(c20, v128.load(e))); v128.store(e, f32x4.add(c21, v128.load(e, 16)), 16);
-  v128.store(f, f32x4.add(c30, v128.load(f))); v128.store(f, f32x4.add(c31, v128.load(f, 16)), 16);
 }

@@ -39,21 +39,16 @@ export function fillExpTable(to: usize): void {
   store<f32>(to, 1, 44);
 }
 
-@inline
-function constant(table: usize, at: usize): v128 {
-  return v128.load32_splat(table + at);
-}
-
 /** 1 in each lane. */
 @inline
 export function oneLanes(table: usize): v128 {
-  return constant(table, 44);
+  return v128.load32_splat(table, 44);
 }
 
 /** −87 in each lane, the lowest that `expWithin` takes. */
 @inline
 export function lowestExponent(table: usize): v128 {
-  return constant(table, 0);
+  return v128.load32_splat(table);
 }
 
 /**
@@ -62,17 +57,54 @@ export function lowestExponent(table: usize): v128 {
  */
 @inline
 export function expWithin(x: v128, table: usize): v128 {
+  const log2e = v128.load32_splat(table, 8);
+  const rounding = v128.load32_splat(table, 12);
+  const coarse = v128.load32_splat(table, 16);
+  const fine = v128.load32_splat(table, 20);
+  const a6 = v128.load32_splat(table, 24);
+  const a5 = v128.load32_splat(table, 28);
+  const a4 = v128.load32_splat(table, 32);
+  const a3 = v128.load32_splat(table, 36);
+  const a2 = v128.load32_splat(table, 40);
+  return exponential(x, log2e, rounding, coarse, fine, a6, a5, a4, a3, a2, oneLanes(table));
+}
+
+/**
+ * Stores `expWithin` of x and, 16 bytes on, of y, where the masks have bits, and 0 elsewhere. Each constant is read once for both: two broadcasts
+ * of the same bytes V8 does not join.
+ */
+@inline
+export function storeExpWithin(to: usize, x: v128, y: v128, maskX: v128, maskY: v128, table: usize): void {
+  const log2e = v128.load32_splat(table, 8);
+  const rounding = v128.load32_splat(table, 12);
+  const coarse = v128.load32_splat(table, 16);
+  const fine = v128.load32_splat(table, 20);
+  const a6 = v128.load32_splat(table, 24);
+  const a5 = v128.load32_splat(table, 28);
+  const a4 = v128.load32_splat(table, 32);
+  const a3 = v128.load32_splat(table, 36);
+  const a2 = v128.load32_splat(table, 40);
+  const one = oneLanes(table);
+  const ex = exponential(x, log2e, rounding, coarse, fine, a6, a5, a4, a3, a2, one);
+  const ey = exponential(y, log2e, rounding, coarse, fine, a6, a5, a4, a3, a2, one);
+  v128.store(to, v128.and(ex, maskX));
+  v128.store(to, v128.and(ey, maskY), 16);
+}
+
+@inline
+function exponential(
+  x: v128, log2e: v128, rounding: v128, coarse: v128, fine: v128, a6: v128, a5: v128, a4: v128, a3: v128, a2: v128, one: v128,
+): v128 {
   // Adding 1.5 · 2²³ rounds to an integer and leaves it in the low bits.
-  const rounding = constant(table, 12);
-  const shifted = madd(x, constant(table, 8), rounding);
+  const shifted = madd(x, log2e, rounding);
   const n = f32x4.sub(shifted, rounding);
   // ln 2 in two parts: the first has few bits, so that n times it is exact.
-  const r = madd(n, constant(table, 20), f32x4.sub(x, f32x4.mul(n, constant(table, 16))));
-  let q = madd(r, constant(table, 24), constant(table, 28));
-  q = madd(r, q, constant(table, 32));
-  q = madd(r, q, constant(table, 36));
-  q = madd(r, q, constant(table, 40));
-  const e = f32x4.add(oneLanes(table), madd(f32x4.mul(r, r), q, r));
+  const r = madd(n, fine, f32x4.sub(x, f32x4.mul(n, coarse)));
+  let q = madd(r, a6, a5);
+  q = madd(r, q, a4);
+  q = madd(r, q, a3);
+  q = madd(r, q, a2);
+  const e = f32x4.add(one, madd(f32x4.mul(r, r), q, r));
   return i32x4.add(e, i32x4.shl(shifted, 23));
 }
 
@@ -81,7 +113,7 @@ export function expWithin(x: v128, table: usize): v128 {
 export function expLanes(x: v128, table: usize): v128 {
   const lowest = lowestExponent(table);
   // Not min and max: what those do about NaN takes several instructions. These give back a NaN that is their first operand.
-  const t = f32x4.pmin(f32x4.pmax(x, lowest), constant(table, 4));
+  const t = f32x4.pmin(f32x4.pmax(x, lowest), v128.load32_splat(table, 4));
   return v128.andnot(expWithin(t, table), f32x4.lt(x, lowest));
 }
 
