@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
@@ -23,8 +23,8 @@ const WASM_PACKAGE = 'node_modules/@tensorflow/tfjs-backend-wasm';
 /** Where distributions keep the loader through which Dawn reaches a driver; a machine with a driver may lack it. */
 const VULKAN_LOADERS = ['/usr/lib/x86_64-linux-gnu/libvulkan.so.1', '/usr/lib64/libvulkan.so.1', '/usr/lib/libvulkan.so.1'];
 
-const runScript = (id) => `#!/bin/sh
-# Runs lowrank from its own folder, with the Node that lies packed beside it.
+const runScript = ({ node, dawn }) => `#!/bin/sh
+# Runs lowrank from its own folder, with the Node and the Dawn that lie packed beside it.
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 
 # The machine's own Vulkan loader comes first; ours only stands in where there is none.
@@ -37,19 +37,23 @@ if [ -z "\${VK_DRIVER_FILES:-}\${VK_ICD_FILENAMES:-}" ] && ! ls /usr/share/vulka
     [ -e "$file" ] && export VK_DRIVER_FILES="$file" && break
   done
 fi
-# Node is unpacked once, under a name that belongs to this very binary; where files may not be run the next folder is tried.
+# Both are unpacked once, under names that belong to these very binaries; where files may not be run the next folder is tried.
+unpack() {
+  [ -x "$2" ] || { gzip -dc "$1" >"$2.$$" 2>/dev/null && chmod 700 "$2.$$" && mv "$2.$$" "$2"; } || { rm -f "$2.$$"; return 1; }
+}
 mine=\${TMPDIR:-/tmp}/lowrank-$(id -u)
 for cache in "\${XDG_CACHE_HOME:+$XDG_CACHE_HOME/lowrank}" "\${HOME:+$HOME/.cache/lowrank}" "$mine" "$here/bin"; do
   [ -n "$cache" ] || continue
-  node=$cache/node-${id}
-  if [ ! -x "$node" ]; then
+  node=$cache/node-${node}
+  export LOWRANK_DAWN="$cache/dawn-${dawn}.node"
+  if [ ! -x "$node" ] || [ ! -x "$LOWRANK_DAWN" ]; then
     # Others must not be able to put a program there.
     mkdir -p -m 700 "$cache" 2>/dev/null && [ -O "$cache" ] || continue
-    gzip -dc "$here/bin/node.gz" >"$node.$$" 2>/dev/null && chmod 700 "$node.$$" && mv "$node.$$" "$node" || { rm -f "$node.$$"; continue; }
+    unpack "$here/bin/node.gz" "$node" && unpack "$here/bin/dawn.node.gz" "$LOWRANK_DAWN" || continue
   fi
-  [ -O "$node" ] && "$node" --version >/dev/null 2>&1 && exec "$node" "$here/lib/main.js" "$@"
+  [ -O "$node" ] && [ -O "$LOWRANK_DAWN" ] && "$node" --version >/dev/null 2>&1 && exec "$node" "$here/lib/main.js" "$@"
 done
-echo "lowrank: Node can be unpacked (90 MB, gzip) neither into a cache folder nor into $mine nor into $here/bin: set TMPDIR to a folder where programs may run" >&2
+echo "lowrank: Node and Dawn can be unpacked (130 MB, gzip) neither into a cache folder nor into $mine nor into $here/bin: set TMPDIR to a folder where programs may run" >&2
 exit 4
 `;
 
@@ -97,23 +101,29 @@ async function main(target) {
   });
 
   const copy = (path) => cpSync(join(root, path), join(folder, path), { recursive: true });
-  for (const path of ['package.json', 'index.js', 'LICENSE']) if (existsSync(join(root, 'node_modules/webgpu', path))) copy(`node_modules/webgpu/${path}`);
-  const dawn = 'node_modules/webgpu/dist/linux-x64/dawn.node';
-  mkdirSync(dirname(join(folder, dawn)), { recursive: true });
-  writeFileSync(join(folder, dawn), stripped(join(root, dawn), (file) => execFileSync(process.execPath, ['-e', 'require(process.argv[1])', file], { stdio: 'ignore' })));
+  for (const path of ['package.json', 'LICENSE']) if (existsSync(join(root, 'node_modules/webgpu', path))) copy(`node_modules/webgpu/${path}`);
+  const entry = readFileSync(join(root, 'node_modules/webgpu/index.js'), 'utf8');
+  const packed = entry.replace('require(dawnNodePath)', 'require(process.env.LOWRANK_DAWN)');
+  if (packed === entry) throw new Error("the package 'webgpu' loads its binary in another way than scripts/portable.mjs knows");
+  writeFileSync(join(folder, 'node_modules/webgpu/index.js'), packed);
+  const pack = (source, name, load) => {
+    const binary = stripped(source, load);
+    writeFileSync(join(folder, `bin/${name}.gz`), gzipSync(binary, { level: 9 }));
+    return createHash('sha256').update(binary).digest('hex').slice(0, 16);
+  };
+  const dawn = pack(join(root, 'node_modules/webgpu/dist/linux-x64/dawn.node'), 'dawn.node', (file) => execFileSync(process.execPath, ['-e', 'require(process.argv[1])', file], { stdio: 'ignore' }));
+  const node = pack(realpathSync(process.execPath), 'node', (file) => execFileSync(file, ['--version'], { stdio: 'ignore' }));
   // Node has SIMD, and tfjs does not start its threaded build there.
   for (const path of ['package.json', 'dist/tfjs-backend-wasm-simd.wasm']) copy(`${WASM_PACKAGE}/${path}`);
   const { name, version, license } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   writeFileSync(join(folder, 'package.json'), `${JSON.stringify({ name, version, license, type: 'module', private: true })}\n`);
   copy('LICENSE');
-  const node = stripped(realpathSync(process.execPath), (file) => execFileSync(file, ['--version'], { stdio: 'ignore' }));
-  writeFileSync(join(folder, 'bin/node.gz'), gzipSync(node, { level: 9 }));
   const loader = VULKAN_LOADERS.find((path) => existsSync(path));
   if (loader !== undefined) {
     mkdirSync(join(folder, 'vulkan'));
     cpSync(realpathSync(loader), join(folder, 'vulkan/libvulkan.so.1'));
   }
-  writeFileSync(join(folder, 'lowrank'), runScript(createHash('sha256').update(node).digest('hex').slice(0, 16)), { mode: 0o755 });
+  writeFileSync(join(folder, 'lowrank'), runScript({ node, dawn }), { mode: 0o755 });
   writeFileSync(join(folder, 'README'), README);
 
   const bytes = sizeOf(folder);

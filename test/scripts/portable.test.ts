@@ -26,13 +26,14 @@ describe.skipIf(process.platform !== 'linux' || process.arch !== 'x64')('the por
     return stdout;
   };
 
-  it('says what the machine has, with the Node that it has unpacked', async () => {
+  it('says what the machine has, with the Node and the Dawn that it has unpacked', async () => {
     const report = JSON.parse(await lowrank('doctor', '--json')) as { version: string; devices: { device: string; available: boolean; features?: string[] }[] };
     expect(report.version).toBe((JSON.parse(await readFile('package.json', 'utf8')) as { version: string }).version);
     const wasm = report.devices.find(({ device }) => device === 'wasm');
     expect(wasm?.available).toBe(true);
     expect(wasm?.features).toContain('relaxed-simd');
-    expect(await readdir(join(target, `lowrank-${process.getuid?.() ?? ''}`))).toEqual([expect.stringMatching(/^node-[0-9a-f]{16}$/)]);
+    const unpacked = await readdir(join(target, `lowrank-${process.getuid?.() ?? ''}`));
+    expect(unpacked.sort()).toEqual([expect.stringMatching(/^dawn-[0-9a-f]{16}\.node$/), expect.stringMatching(/^node-[0-9a-f]{16}$/)]);
   }, PATIENCE);
 
   it('runs a checked step', async () => {
