@@ -6,8 +6,13 @@ import { dots } from './dots/wasm';
 import { outer } from './outer/wasm';
 import { MR, NR, packColumns, packRows, scalePanels } from './pack/wasm';
 
-/** Longest piece of the summed dimension. */
+/** Longest piece of the summed dimension of a term. */
 const KC: i32 = 384;
+/** How much longer several pieces in a row may be: room for low-rank updates beside the last piece of a weight. */
+const ROOM: i32 = 64;
+/** Pieces in a row at most, and the bytes that describe one: its term, where it begins and how long it is. */
+const PIECES: i32 = 16;
+const PIECE: i32 = 12;
 /** Columns whose panels are packed at a time: with KC, what fits into the second-level cache beside rows of the results. */
 const NC: i32 = 384;
 /** Up to this many rows, dot products beat panels. */
@@ -23,7 +28,7 @@ export function panelColumns(): i32 {
 
 /** Bytes of scratch that a thread's part wants, 16-byte aligned. */
 export function scratchBytes(): i32 {
-  return (KC * NC + NR * KC + MR * KC + MR * NR + 16) << 2;
+  return ((KC + ROOM) * (NC + MR) + NR * KC + MR * NR + 16) * 4 + PIECES * PIECE;
 }
 
 /**
@@ -65,74 +70,122 @@ function multiplyRange(result: usize, rowBegin: i32, rowEnd: i32, colBegin: i32,
   for (let col = colBegin; col < colEnd; col += NC) {
     const nc = min(NC, colEnd - col);
     let add = (mode & 1) | i32(bias != 0);
-    let term: usize = load<i32>(result, 24);
-    for (let i = 0; i < count; i++, term += TERM, add = 1) {
-      if (mode & 2) addOuter(term, c, ldc, mode >> 2, add, rowBegin, rowEnd, col, nc, scratch);
-      else addTerm(term, c, ldc, add, few, rowBegin, rowEnd, col, nc, scratch);
+    const terms: usize = load<i32>(result, 24);
+    if (!(mode & 2)) {
+      addTerms(terms, count, c, ldc, add, few, rowBegin, rowEnd, col, nc, scratch);
+      continue;
     }
+    for (let term = terms; term < terms + count * TERM; term += TERM, add = 1) addOuter(term, c, ldc, mode >> 2, add, rowBegin, rowEnd, col, nc, scratch);
   }
 }
 
-/** c = (or, with add, +=) what a term yields for these rows and up to NC columns. */
-function addTerm(term: usize, c: usize, ldc: i32, add: i32, few: bool, rowBegin: i32, rowEnd: i32, col: i32, nc: i32, scratch: usize): void {
+/**
+ * c = (or, with add, +=) what terms yield for these rows and up to NC columns. Pieces of terms that follow each other are made as one product along
+ * all of their summed dimensions, as far as they fit: then c is read and written once for them.
+ */
+function addTerms(term: usize, count: i32, c: usize, ldc: i32, add: i32, few: bool, rowBegin: i32, rowEnd: i32, col: i32, nc: i32, scratch: usize): void {
+  const decoded = scratch + (((KC + ROOM) * (NC + MR)) << 2);
+  const table = decoded + ((NR * KC + MR * NR) << 2);
+  const pieces = table + 64;
+  const end = term + count * TERM;
+  let p = 0;
+  while (term < end) {
+    if (few && inOrder(term)) {
+      const kind = load<i32>(term, 24);
+      if (kind > 1) setTerm(term);
+      const k = load<i32>(term, 12);
+      dots(load<i32>(term), load<i32>(term, 4), load<i32>(term, 16), load<i32>(term, 20), kind, c, ldc, k, load<f32>(term, 28), add, rowBegin, rowEnd, col, col + nc, decoded, table);
+      term += TERM;
+      add = 1;
+      continue;
+    }
+    let length = 0;
+    let n = 0;
+    while (term < end && n < PIECES && !(few && inOrder(term))) {
+      const k = load<i32>(term, 12);
+      const parts = (k + KC - 1) / KC;
+      const kc = min((k + parts - 1) / parts, k - p);
+      if (n > 0 && length + kc > KC + ROOM) break;
+      const piece = pieces + n++ * PIECE;
+      store<i32>(piece, <i32>term);
+      store<i32>(piece, p, 4);
+      store<i32>(piece, kc, 8);
+      length += kc;
+      p += kc;
+      if (p < k) continue;
+      p = 0;
+      term += TERM;
+    }
+    addPieces(pieces, n, length, c, ldc, add, rowBegin, rowEnd, col, nc, scratch);
+    add = 1;
+  }
+}
+
+/** Whether both operands of a term lie along the summed dimension. */
+@inline
+function inOrder(term: usize): bool {
+  return !load<i32>(term, 8) && !(load<i32>(term, 24) & 1);
+}
+
+/** c = (or, with add, +=) what n pieces of terms, `length` long together, yield for these rows and up to NC columns. */
+function addPieces(pieces: usize, n: i32, length: i32, c: usize, ldc: i32, add: i32, rowBegin: i32, rowEnd: i32, col: i32, nc: i32, scratch: usize): void {
   const packed = scratch;
-  const decoded = packed + ((KC * NC) << 2);
-  const rows = decoded + ((NR * KC) << 2);
-  const tile = rows + ((MR * KC) << 2);
+  const rows = packed + (((KC + ROOM) * NC) << 2);
+  const decoded = rows + (((KC + ROOM) * MR) << 2);
+  const tile = decoded + ((NR * KC) << 2);
   const table = tile + ((MR * NR) << 2);
-  const a: usize = load<i32>(term);
-  const lda = load<i32>(term, 4);
-  const aColumns = load<i32>(term, 8);
-  const k = load<i32>(term, 12);
-  const b: usize = load<i32>(term, 16);
-  const ldb = load<i32>(term, 20);
-  const kind = load<i32>(term, 24);
-  const alpha = load<f32>(term, 28);
-  if (kind > 1) setTerm(term);
-  if (few && !aColumns && !(kind & 1)) {
-    dots(a, lda, b, ldb, kind, c, ldc, k, alpha, add, rowBegin, rowEnd, col, col + nc, decoded, table);
-    return;
+  const end = pieces + n * PIECE;
+  let to = packed;
+  for (let piece = pieces; piece < end; piece += PIECE) {
+    const term: usize = load<i32>(piece);
+    const kc = load<i32>(piece, 8);
+    const kind = load<i32>(term, 24);
+    const alpha = load<f32>(term, 28);
+    if (kind > 1) setTerm(term);
+    packColumns(load<i32>(term, 16), load<i32>(term, 20), kind, load<i32>(piece, 4), kc, col, nc, to, length, decoded, table);
+    if (alpha != 1) scalePanels(to, nc, kc, length, alpha);
+    to += (kc * NR) << 2;
   }
-  const stride = ldc << 2;
+  const first: usize = load<i32>(pieces);
+  const lda = load<i32>(first, 4) << 2;
   // Interleaving rows takes a third of the time of one panel.
-  const single = nc <= NR && !aColumns;
-  const pieces = (k + KC - 1) / KC;
-  const piece = (k + pieces - 1) / pieces;
-  for (let p = 0; p < k; p += piece, add = 1) {
-    const kc = min(piece, k - p);
-    packColumns(b, ldb, kind, p, kc, col, nc, packed, decoded, table);
-    if (alpha != 1) scalePanels(packed, ((nc + NR - 1) & -NR) * kc, alpha);
-    for (let row = rowBegin; row < rowEnd; row += MR) {
-      const count = min(MR, rowEnd - row);
-      if (single && count == MR) {
-        const at = c + ((row * ldc + col) << 2);
-        const from = a + ((row * lda + p) << 2);
-        if (add) {
-          getCorner(at, stride, tile, MR, nc);
-          multiplyRowsAdd(from, lda << 2, packed, kc, tile, NR << 2);
-        } else multiplyRows(from, lda << 2, packed, kc, tile, NR << 2);
-        putCorner(tile, at, stride, MR, nc);
-        continue;
-      }
-      packRows(a, lda, aColumns, p, kc, row, count, rows);
-      let panel = packed;
-      let at = c + ((row * ldc + col) << 2);
-      for (let j = 0; j < nc; j += NR, panel += (kc * NR) << 2, at += NR << 2) {
-        const cols = min(NR, nc - j);
-        const whole = count == MR && cols == NR;
-        const to = whole ? at : tile;
-        const step = whole ? stride : NR << 2;
-        if (add) {
-          if (!whole) getCorner(at, stride, tile, count, cols);
-          multiplyAdd(rows, panel, kc, to, step);
-        } else multiply(rows, panel, kc, to, step);
-        if (!whole) putCorner(tile, at, stride, count, cols);
-      }
+  const single = n == 1 && nc <= NR && !load<i32>(first, 8);
+  const stride = ldc << 2;
+  for (let row = rowBegin; row < rowEnd; row += MR) {
+    const count = min(MR, rowEnd - row);
+    let at = c + ((row * ldc + col) << 2);
+    if (single && count == MR) {
+      const from = load<i32>(first) + row * lda + (load<i32>(pieces, 4) << 2);
+      if (add) {
+        getCorner(at, stride, tile, MR, nc);
+        multiplyRowsAdd(from, lda, packed, length, tile, NR << 2);
+      } else multiplyRows(from, lda, packed, length, tile, NR << 2);
+      putCorner(tile, at, stride, MR, nc);
+      continue;
+    }
+    to = rows;
+    for (let piece = pieces; piece < end; piece += PIECE) {
+      const term: usize = load<i32>(piece);
+      const kc = load<i32>(piece, 8);
+      packRows(load<i32>(term), load<i32>(term, 4), load<i32>(term, 8), load<i32>(piece, 4), kc, row, count, to);
+      to += (kc * MR) << 2;
+    }
+    let panel = packed;
+    for (let j = 0; j < nc; j += NR, panel += (length * NR) << 2, at += NR << 2) {
+      const cols = min(NR, nc - j);
+      const whole = count == MR && cols == NR;
+      const result = whole ? at : tile;
+      const step = whole ? stride : NR << 2;
+      if (add) {
+        if (!whole) getCorner(at, stride, tile, count, cols);
+        multiplyAdd(rows, panel, length, result, step);
+      } else multiply(rows, panel, length, result, step);
+      if (!whole) putCorner(tile, at, stride, count, cols);
     }
   }
 }
 
-/** The like of addTerm for results of few rows. */
+/** What one term yields for a result of few rows. */
 function addOuter(term: usize, c: usize, ldc: i32, transposed: i32, add: i32, rowBegin: i32, rowEnd: i32, col: i32, nc: i32, tile: usize): void {
   const a = load<i32>(term) + (rowBegin << 2);
   const to = c + ((transposed ? rowBegin : rowBegin * ldc) << 2);

@@ -6,33 +6,39 @@ import { WIDE } from '../../runtime/simd';
 export const MR: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 5;
 export const NR: i32 = WIDE ? 16 : 8;
 
-/** Panels of NR columns: [panel][p][NR]; columns past the end are zero. rows is scratch for decoded values, NR · max(kc, nc) of them. */
-export function packColumns(b: usize, ldb: i32, bKind: i32, p: i32, kc: i32, col: i32, nc: i32, to: usize, rows: usize, table: usize): void {
+/**
+ * Panels of NR columns, `length` rows apart: [panel][length][NR], of which kc rows are written; columns past the end are zero. rows is scratch for
+ * decoded values, NR · max(kc, nc) of them.
+ */
+export function packColumns(b: usize, ldb: i32, bKind: i32, p: i32, kc: i32, col: i32, nc: i32, to: usize, length: i32, rows: usize, table: usize): void {
   if (bKind == 0) {
     for (let j = 0; j < nc; j += NR) {
-      transposePanel(b + (((col + j) * ldb + p) << 2), ldb << 2, min(NR, nc - j), kc, to + ((j * kc) << 2));
+      transposePanel(b + (((col + j) * ldb + p) << 2), ldb << 2, min(NR, nc - j), kc, to + ((j * length) << 2));
     }
   } else if (bKind == 2) {
     for (let j = 0; j < nc; j += NR) {
       const count = min(NR, nc - j);
       for (let r = 0; r < count; r++) decode((col + j + r) * ldb + p, kc, rows + ((r * kc) << 2), table);
-      transposePanel(rows, kc << 2, count, kc, to + ((j * kc) << 2));
+      transposePanel(rows, kc << 2, count, kc, to + ((j * length) << 2));
     }
   } else if (bKind == 1) {
-    copyPanels(b + ((p * ldb + col) << 2), ldb << 2, kc, nc, kc, to);
+    copyPanels(b + ((p * ldb + col) << 2), ldb << 2, kc, nc, length, to);
   } else {
     for (let q = 0; q < kc; q += NR) {
       const count = min(NR, kc - q);
       for (let r = 0; r < count; r++) decode((p + q + r) * ldb + col, nc, rows + ((r * nc) << 2), table);
-      copyPanels(rows, nc << 2, count, nc, kc, to + ((q * NR) << 2));
+      copyPanels(rows, nc << 2, count, nc, length, to + ((q * NR) << 2));
     }
   }
 }
 
-/** Panels of `values` values in all, times alpha. */
-export function scalePanels(panels: usize, values: i32, alpha: f32): void {
+/** kc rows of such panels, times alpha. */
+export function scalePanels(to: usize, nc: i32, kc: i32, length: i32, alpha: f32): void {
   const s = f32x4.splat(alpha);
-  for (const end = panels + (values << 2); panels < end; panels += 16) v128.store(panels, f32x4.mul(v128.load(panels), s));
+  for (let j = 0; j < nc; j += NR) {
+    const from = to + ((j * length) << 2);
+    for (let at = from; at < from + ((kc * NR) << 2); at += 16) v128.store(at, f32x4.mul(v128.load(at), s));
+  }
 }
 
 /** count rows [row, row + count) of a, from p on, as [kc][MR]; rows past count are zero. aColumns: a is stored as [k, rows]. */
@@ -147,11 +153,11 @@ function transposeEight(from: usize, stride: usize, count: i32, kc: i32, to: usi
   }
 }
 
-/** count stored rows of nc values into panels that are kc rows long. */
-function copyPanels(from: usize, stride: usize, count: i32, nc: i32, kc: i32, to: usize): void {
+/** count stored rows of nc values into panels that are `length` rows long. */
+function copyPanels(from: usize, stride: usize, count: i32, nc: i32, length: i32, to: usize): void {
   for (let j = 0; j < nc; j += NR) {
     let row = from + (j << 2);
-    let at = to + ((j * kc) << 2);
+    let at = to + ((j * length) << 2);
     if (nc - j >= NR) {
       for (let q = 0; q < count; q++, row += stride, at += NR << 2) {
         v128.store(at, v128.load(row));
