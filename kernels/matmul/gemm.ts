@@ -72,9 +72,18 @@ export function wasmGemm(backend: unknown, x: TensorInfo, w: TensorInfo | Quanti
 /** Products on the WASM heap as one job, none of which reads what another one writes. */
 export function wasmProducts(backend: unknown, products: readonly Product[]): void {
   if (products.length === 0) return;
-  const sized = products.map(turned).map((product) => {
-    const sizes = product.terms.map(sizesOf);
-    return { ...product, sizes, thin: product.terms.every(({ form }, i) => form === 'tn' && (sizes[i] as Sizes).n <= THIN) };
+  // Where operands lie is asked for before the table is made: one that lies on another backend is moved here, which may move the whole heap.
+  const sized = products.map(turned).map(({ y, firstOfY = 0, accumulate, bias, transposed, terms }) => {
+    const sizes = terms.map(sizesOf);
+    const thin = terms.every(({ form }, i) => form === 'tn' && (sizes[i] as Sizes).n <= THIN);
+    const { n, m } = sizes[0] as Sizes;
+    const mode = (accumulate === true ? 1 : 0) + (thin ? 2 : 0) + (transposed === true ? 4 : 0);
+    return {
+      sizes,
+      thin,
+      fields: [wasmOffset(backend, y) + 4 * firstOfY, y.shape[1] as number, n, m, mode, bias === undefined ? 0 : wasmOffset(backend, bias)],
+      terms: terms.map((term, i) => fieldsOf(backend, term, (sizes[i] as Sizes).inner)),
+    };
   });
   const shapes = sized.map(({ sizes }) => sizes[0] as Sizes);
   const module = wasmExports<{ scratchBytes(): number; panelColumns(): number }>(backend, wasmSource);
@@ -86,20 +95,17 @@ export function wasmProducts(backend: unknown, products: readonly Product[]): vo
   withWasmTable(backend, 4 * (RESULT_FIELDS * sized.length + TERM_FIELDS * terms), (table) => {
     const { buffer } = wasmMemory(backend);
     const [ints, floats] = [new Int32Array(buffer), new Float32Array(buffer)];
-    let at = table >> 2;
+    let at = table >>> 2;
     let term = at + RESULT_FIELDS * sized.length;
-    for (const { y, firstOfY = 0, accumulate, bias, transposed, thin, terms: own, sizes } of sized) {
-      const { n: rows, m } = sizes[0] as Sizes;
-      ints.set([wasmOffset(backend, y) + 4 * firstOfY, y.shape[1] as number, rows, m, (accumulate === true ? 1 : 0) + (thin ? 2 : 0) + (transposed === true ? 4 : 0)], at);
-      ints.set([bias === undefined ? 0 : wasmOffset(backend, bias), 4 * term, own.length], at + 5);
+    for (const { fields, terms: own } of sized) {
+      ints.set([...fields, 4 * term, own.length], at);
       at += RESULT_FIELDS;
-      own.forEach((each, i) => {
-        const fields = fieldsOf(backend, each, (sizes[i] as Sizes).inner);
-        ints.set(fields, term);
-        floats[term + ALPHA] = fields[ALPHA] as number;
-        floats[term + OFFSET] = fields[OFFSET] ?? 0;
+      for (const values of own) {
+        ints.set(values, term);
+        floats[term + ALPHA] = values[ALPHA] as number;
+        floats[term + OFFSET] = values[OFFSET] ?? 0;
         term += TERM_FIELDS;
-      });
+      }
     }
     // A range of columns packs, or decodes, what it needs of the right operands and nobody else does.
     const byRows = panels < PANELS_OF_THREAD * threadCount(backend) && n > width * panels && shapes.every((shape) => shape.n === n);

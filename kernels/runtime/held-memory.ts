@@ -69,13 +69,24 @@ export class HeldMemory {
   }
 
   private allocate(bytes: number): number {
-    if (bytes > LARGE && this.bytes > MOST_HELD) {
-      this.jobs.finish();
-      this.release();
+    if (bytes > LARGE && this.bytes > MOST_HELD) this.settle();
+    let address = 0;
+    try {
+      address = this.own._malloc(bytes);
+      if (address === 0 && bytes > 0) throw new Error(`the heap is full: ${bytes} more bytes do not fit`);
+    } catch (error) {
+      // What is held may be what is missing.
+      if (![...this.pieces.values()].some((addresses) => addresses.length > 0)) throw error;
+      this.settle();
+      address = this.own._malloc(bytes);
     }
-    const address = this.own._malloc(bytes);
     this.sizes.set(address >>> 0, bytes);
     return address;
+  }
+
+  private settle(): void {
+    this.jobs.finish();
+    this.release();
   }
 
   private giveBack(address: number): void {

@@ -34,6 +34,8 @@ export interface JobRange {
  */
 const SPIN_MS = 1;
 
+const MOST_ARGS = LAYOUT.prepareArgs - LAYOUT.args;
+
 /** Where the places of jobs are full, as many of them are waited for: the JavaScript that fills them runs best undisturbed. */
 const ROOM = LAYOUT.places >> 1;
 
@@ -78,14 +80,18 @@ export class ThreadPool {
   post(source: WasmSource, name: string, args: readonly number[], range: JobRange): void {
     const { index, names } = this.module(source);
     const { prepare } = range;
+    const [run, prepareRun] = [indexOf(names, name), prepare === undefined ? -1 : indexOf(names, prepare.name)];
+    if (args.length > MOST_ARGS || (prepare?.args.length ?? 0) > MOST_ARGS) throw new Error(`'${source.name}/${name}' has more than ${MOST_ARGS} arguments`);
+    // Told before the name of the job that failed is overwritten.
+    if (Atomics.load(this.ints, LAYOUT.failed) !== 0) this.finish();
     if (this.waitingJobs() >= LAYOUT.places - 1) while (this.waitingJobs() > ROOM) this.help();
-    this.posted = (this.posted + 1) % NUMBERS;
-    const place = this.posted % LAYOUT.places;
+    const number = (this.posted + 1) % NUMBERS;
+    const place = number % LAYOUT.places;
     const base = LAYOUT.jobs + place * LAYOUT.jobSlots;
     const job = this.floats;
     job[base + JOB.module] = index;
-    job[base + JOB.run] = indexOf(names, name);
-    job[base + JOB.prepare] = prepare === undefined ? -1 : indexOf(names, prepare.name);
+    job[base + JOB.run] = run;
+    job[base + JOB.prepare] = prepareRun;
     job[base + JOB.parts] = Math.ceil(range.count / range.grain);
     job[base + JOB.count] = range.count;
     job[base + JOB.grain] = range.grain;
@@ -97,7 +103,8 @@ export class ThreadPool {
     if (prepare !== undefined) job.set(prepare.args, base + LAYOUT.prepareArgs);
     this.labels[place] = `${source.name}/${name}`;
     Atomics.store(this.ints, LAYOUT.done + place, 0);
-    Atomics.store(this.ints, LAYOUT.posted, this.posted);
+    this.posted = number;
+    Atomics.store(this.ints, LAYOUT.posted, number);
     this.own.advance();
   }
 

@@ -94,12 +94,13 @@ export function startThreads(backend: unknown, threads: number, spawn: SpawnThre
   const key = poolKey(backend);
   if (pools.has(key)) throw new Error('the backend has its threads already');
   const pool = new ThreadPool(backend, threads, spawn);
-  pools.set(key, pool);
   const memory = new HeldMemory((backend as { wasm: ConstructorParameters<typeof HeldMemory>[0] }).wasm, pool);
   const stockOrder = inOrder(backend, finishJobs);
+  pools.set(key, pool);
   return async () => {
+    if (pools.get(key) !== pool) return;
     try {
-      finishJobs(backend);
+      pool.finish();
     } finally {
       pools.delete(key);
       memory.close();

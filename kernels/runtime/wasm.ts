@@ -129,7 +129,8 @@ export function withWasmTable<T>(backend: unknown, bytes: number, body: (offset:
 
 function withMemory<T>(backend: unknown, info: TensorInfo, body: (offset: number) => T): T {
   try {
-    return body((wasmOffset(backend, info) + 15) & ~15);
+    // Addresses from 2 GB on are negative as int32.
+    return body(((wasmOffset(backend, info) + 15) & ~15) >>> 0);
   } finally {
     (backend as WasmBackend).disposeData(info.dataId, true);
   }

@@ -22,6 +22,7 @@ export interface MemoryWatch {
 interface Storage {
   write: (this: Storage, values: unknown, shape: number[], dtype: tf.DataType) => object;
   move: (this: Storage, dataId: object, values: unknown, shape: number[], dtype: tf.DataType, refCount: number) => void;
+  makeOutput?: (this: Storage, shape: number[], dtype: tf.DataType, address?: number, ...rest: unknown[]) => tf.TensorInfo;
   disposeData: (this: Storage, dataId: object, force?: boolean) => boolean;
 }
 
@@ -31,7 +32,7 @@ interface Storage {
  */
 export function watchMemory(): MemoryWatch {
   const backend = tf.backend() as unknown as Storage;
-  const { write, move, disposeData } = backend;
+  const { write, move, makeOutput, disposeData } = backend;
   const sizes = new Map<object, number>();
   let [bytes, peak] = [0, 0];
   const add = (dataId: object, shape: number[], dtype: tf.DataType): void => {
@@ -49,6 +50,14 @@ export function watchMemory(): MemoryWatch {
     move.call(this, dataId, values, shape, dtype, refCount);
     add(dataId, shape, dtype);
   };
+  // On WASM, where kernels write to memory that they have already.
+  if (makeOutput !== undefined) {
+    backend.makeOutput = function (shape, dtype, address, ...rest) {
+      const info = makeOutput.call(this, shape, dtype, address, ...rest);
+      if (typeof address === 'number') add(info.dataId, shape, dtype);
+      return info;
+    };
+  }
   backend.disposeData = function (dataId, force) {
     const gone = disposeData.call(this, dataId, force);
     if (gone) {
@@ -68,7 +77,7 @@ export function watchMemory(): MemoryWatch {
       peak = bytes;
     },
     stop() {
-      Object.assign(backend, { write, move, disposeData });
+      Object.assign(backend, { write, move, disposeData }, makeOutput === undefined ? {} : { makeOutput });
     },
   };
 }

@@ -21,8 +21,10 @@ import {
   withKernelMode,
 } from '../../kernels/index.js';
 import { finishJobs, parallelFor, startThreads, threadCount, withoutThreads } from '../../kernels/runtime/threads.js';
-import { wasmMemory, wasmOffset } from '../../kernels/runtime/wasm.js';
+import { wasmMemory, wasmOffset, wasmOutput } from '../../kernels/runtime/wasm.js';
 import { wasmSource } from '../../kernels/swiglu/wasm.generated.js';
+import { settle } from '../../src/bench/measure.js';
+import { watchMemory } from '../../src/bench/memory.js';
 import type { Device } from '../../src/device/device.js';
 import { nodeHost } from '../../src/device/node.js';
 import { openWasm } from '../../src/device/wasm.js';
@@ -259,8 +261,82 @@ describe.each([2, 3])('kernels on %i threads', (threads) => {
     tf.dispose([x, y]);
   });
 
+  it('names the kernel that trapped, however many jobs follow it', async () => {
+    const [x, bad] = [tf.ones<tf.Rank.R2>([300, 300]), [2 ** 31 + 2 ** 30, 2 ** 31 + 2 ** 30, 2 ** 31 + 2 ** 30, 0]];
+    const follow = async (): Promise<void> => {
+      for (let i = 0; i < 600; i++) rmsNorm(x, tf.ones([300]), 1e-5).dispose();
+      await x.data();
+    };
+    parallelFor(tf.backend(), wasmSource, 'forward', bad, { count: 1_000_000, cost: 2, scratchBytes: 64 });
+    await expect(follow()).rejects.toThrow(/swiglu\/forward/);
+    x.dispose();
+  });
+
+  it('refuses a kernel that it does not have, and goes on', async () => {
+    const x = tf.ones<tf.Rank.R2>([600, 300]);
+    expect(() => parallelFor(tf.backend(), wasmSource, 'sideways', [], { count: 1_000_000, cost: 2 })).toThrow(/no 'sideways'/);
+    expect((await tf.tidy(() => swiglu(x, x)).data())[179_999]).toBeCloseTo(0.731059, 5);
+    x.dispose();
+  });
+
+  it('counts what tensors take, wherever their memory comes from', async () => {
+    const x = tf.ones<tf.Rank.R2>([900, 600]);
+    finishJobs(tf.backend());
+    const watch = watchMemory();
+    const kept: tf.Tensor[] = [];
+    for (let i = 0; i < 6; i++) {
+      swiglu(x, x).dispose();
+      kept.push(swiglu(x, x));
+    }
+    expect(watch.bytes).toBe(6 * 900 * 600 * 4);
+    tf.dispose([x, ...kept]);
+    watch.stop();
+    await settle();
+  });
+
   it('has its threads once', () => {
     expect(() => startThreads(tf.backend(), 2, () => ({ terminate: () => Promise.resolve() }))).toThrow(/already/);
+  });
+});
+
+describe('the heap of a backend with threads', () => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await openWasm('asked for by name', nodeHost, { threads: 2 });
+  });
+  afterAll(() => device.close());
+
+  it('is used beyond 2 GB, and to its end', async () => {
+    const ask = (bytes: number): tf.TensorInfo => wasmOutput(tf.backend(), [bytes / 4]);
+    const free = (info: tf.TensorInfo): void => void tf.backend().disposeData(info.dataId);
+    const product = (): tf.Tensor[] => {
+      const random = new Random(9);
+      return differentiated(() => matmul(matrix(random, 131, 300), matrix(random, 200, 300), 'nt'), [matrix(random, 3, 3)]).slice(0, 1);
+    };
+    const below = await bitsOf(['', product]);
+    // All but one piece of 8 MB, which lies above the addresses that are positive as int32.
+    const all: tf.TensorInfo[] = [];
+    for (const bytes of [2 ** 28, 2 ** 23, 2 ** 18, 2 ** 13, 2 ** 8]) {
+      try {
+        for (;;) all.push(ask(bytes));
+      } catch (error) {
+        expect((error as Error).message).toMatch(/the WASM heap is full/);
+      }
+    }
+    const high = all.findIndex(({ shape, dataId }) => shape[0] === 2 ** 21 && wasmOffset(tf.backend(), { shape, dataId, dtype: 'float32' }) > 2 ** 31);
+    for (const info of all.splice(high, 1)) free(info);
+    expect(await bitsOf(['', product])).toEqual(below);
+    // 40 times 2 to 4 MB, each time of another size and given back at once: jobs are waited for where that makes room.
+    const x = tf.ones<tf.Rank.R2>([1000, 250]);
+    for (let i = 0; i < 40; i++) {
+      const w = tf.ones<tf.Rank.R2>([480 - 6 * i, 1000]);
+      const y = matmul(w, x, 'nn', 1e-3);
+      w.dispose();
+      if (i === 39) expect((await y.data()).every((value) => Math.abs(value - 1) < 1e-5)).toBe(true);
+      y.dispose();
+    }
+    x.dispose();
+    for (const info of all) free(info);
   });
 });
 
