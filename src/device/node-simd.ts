@@ -3,10 +3,10 @@ import { setFlagsFromString } from 'node:v8';
 import { hasRelaxedSimd, type WasmSimd } from '../../kernels/runtime/wasm.js';
 
 /**
- * Versions of V8, Node 24 to 26, with which all tests of this project passed while its compiler joined neighbouring 128-bit instructions. V8
- * calls that experimental; those of Node 22 and before do not join what the kernels have, or do not have it.
+ * Versions of V8, those of Node 24 and 26, with which all tests of this project passed while its compiler joined neighbouring 128-bit instructions.
+ * V8 calls that experimental; those of Node 22 and before do not join what the kernels have, or do not have it.
  */
-const WIDE_VERSIONS = /^(13\.6|14\.1|14\.6)\./;
+const WIDE_VERSIONS = /^(13\.6|14\.6)\./;
 
 /**
  * What this process's engine can do of SIMD, with the flags set that it takes: they are obeyed at run time, and by its threads.

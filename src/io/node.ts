@@ -8,7 +8,10 @@ import { checkRange, shortRead, type ByteSource } from './source.js';
 /** A file on disk, read range by range. */
 export async function fileSource(path: string, name = path): Promise<ByteSource> {
   const handle = await open(path, 'r');
-  const { size } = await handle.stat();
+  const { size } = await handle.stat().catch(async (error: unknown) => {
+    await handle.close();
+    throw error;
+  });
   return {
     name,
     size,

@@ -93,6 +93,7 @@ describeBackends('dequantize', ['cpu', 'wasm', 'webgpu'], () => {
         expect(host, name).toBeDefined();
         expectExact(await decoded(host as Packed4bit), await golden.readFloat32(name));
       }
+      await Promise.all([checkpoint.close(), golden.close()]);
     });
   });
 });
