@@ -54,10 +54,8 @@ export class HeldMemory {
 
   /** Gives all that is held to the allocator; for when no job is waiting. */
   release(): void {
-    for (const addresses of this.pieces.values()) {
-      for (const address of addresses) this.free(address);
-      addresses.length = 0;
-    }
+    for (const addresses of this.pieces.values()) for (const address of addresses) this.free(address);
+    this.pieces.clear();
     this.bytes = 0;
   }
 

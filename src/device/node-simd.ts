@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { hasRelaxedSimd, type WasmSimd } from '../../kernels/runtime/wasm.js';
 
 /**
- * Versions of V8, those of Node 24 and 26, with which all tests of this project passed while its compiler joined neighbouring 128-bit instructions.
+ * Versions of V8, those of Node 24 and 26, with which all tests but those on WebGPU passed while its compiler joined neighbouring 128-bit instructions.
  * V8 calls that experimental; those of Node 22 and before do not join what the kernels have, or do not have it.
  */
 const WIDE_VERSIONS = /^(13\.6|14\.6)\./;

@@ -184,7 +184,7 @@ describe('a process', () => {
 
   it('that is killed goes on with the same command, to the same tables', async () => {
     const out = join(folder, 'killed');
-    const moments = ['r-1_quantization-none_seed-1: step 3/6', 'r-4_quantization-none_seed-1: done', 'r-1_quantization-nf4_seed-2: begins'];
+    const moments = ['r-1_quantization-none_seed-1: step 3/6', 'r-4_quantization-none_seed-1: done', 'r-4_quantization-nf4_seed-1: begins'];
     for (const [i, until] of moments.entries()) {
       expect((await stopped(out, 'SIGKILL', until, 1 + (i % 2))).status).toBeNull();
     }

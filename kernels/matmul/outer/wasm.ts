@@ -34,8 +34,8 @@ export function outer(a: usize, lda: i32, rows: i32, b: usize, ldb: i32, col: i3
   }
 }
 
-/** A tile of 4 rows and TC columns, exported so that it is not inlined: see `multiply`. Rows of a and b are stepA and stepB bytes apart. */
-export function fourRows(a: usize, stepA: usize, b: usize, stepB: usize, k: i32, to: usize): void {
+/** A tile of 4 rows and TC columns. Rows of a and b are stepA and stepB bytes apart. */
+function fourRows(a: usize, stepA: usize, b: usize, stepB: usize, k: i32, to: usize): void {
   let c00 = f32x4.splat(0), c01 = f32x4.splat(0), c02 = f32x4.splat(0), c03 = f32x4.splat(0);
   let c10 = f32x4.splat(0), c11 = f32x4.splat(0), c12 = f32x4.splat(0), c13 = f32x4.splat(0);
   let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c22 = f32x4.splat(0), c23 = f32x4.splat(0);

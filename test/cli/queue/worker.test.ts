@@ -118,7 +118,10 @@ describe.skipIf(noRedis !== undefined)(`an ablation over several machines${noRed
     const ended = await second;
     expect(ended.status, ended.stderr).toBe(143);
     expect(ended.stderr).toContain('back into the queue');
-    const [collected, drained] = await Promise.all([ablate(['--queue', redis.url]), worker('third', ['--drain'])]);
+    // The third begins when there is somebody to whom it can tell so.
+    let third: ReturnType<typeof worker> | undefined;
+    const collected = await ablate(['--queue', redis.url], (stderr) => void (stderr.includes('no worker is there yet') && (third ??= worker('third', ['--drain']))));
+    const drained = await (third as ReturnType<typeof worker>);
     expect(drained.status, drained.stderr).toBe(0);
     const told = [killed, ended, drained].map(({ stderr }) => stderr).join('');
     expect([...told.matchAll(/: done$/gm)]).toHaveLength(3);
