@@ -104,7 +104,10 @@ const adapter = z.strictObject({
     .describe('How the trained model is stored; `auto` is as the base model is (full).'),
 });
 
-const format = () => z.enum(['auto', 'text', 'completion', 'messages', 'alpaca', 'tokens']).describe('What a row holds; `auto` tells by the field names.');
+const format = () =>
+  z
+    .enum(['auto', 'text', 'completion', 'completion_messages', 'messages', 'sharegpt', 'alpaca', 'alpaca_chat', 'tokens'])
+    .describe('What a row holds; `auto` detects it from the field names of the first row.');
 const trainOn = () => z.enum(['completion', 'all']).describe('Which tokens the loss counts: those of the completion, or all.');
 
 /** How the text of a row is made; an entry of `data.train` may have its own. */

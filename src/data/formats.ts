@@ -6,8 +6,8 @@ type PlainFormat = Exclude<RowFormat, 'template'>;
 interface FormatRule {
   /** One line for people. */
   readonly description: string;
-  /** Fields that make a row one of this format. */
-  readonly fields: readonly string[];
+  /** Whether a row is one of this format, by its fields. */
+  fits(row: JsonRow): boolean;
   /** What is wrong with a row; undefined when nothing is. */
   check(row: JsonRow): string | undefined;
 }
@@ -16,23 +16,38 @@ interface FormatRule {
 const RULES: { readonly [F in PlainFormat]: FormatRule } = {
   tokens: {
     description: 'tokens: {"input_ids": [...], "labels"?: [...], "attention_mask"?: [...]}, taken as they are',
-    fields: ['input_ids'],
+    fits: has('input_ids'),
     check: (row) =>
       listProblem(row, 'input_ids', true) ?? listProblem(row, 'labels', false) ?? listProblem(row, 'attention_mask', false),
   },
   messages: {
-    description: 'messages: {"messages": [{"role", "content"}, ...]}, written out by the chat template; the assistant\'s turns are learnt',
-    fields: ['messages'],
+    description: 'messages: {"messages": [{"role", "content"}, ...], "tools"?}, written by the chat template; the assistant\'s turns are learnt; a content may be a list of text parts',
+    fits: has('messages'),
+    check: checkMessages,
+  },
+  sharegpt: {
+    description: 'sharegpt: {"conversations": [{"from", "value"} or {"role", "content"}, ...], "system"?, "tools"?}, read as messages',
+    fits: (row) => row['conversations'] !== undefined || row['conversation'] !== undefined,
+    check: checkMessages,
+  },
+  completion_messages: {
+    description: 'completion_messages: {"prompt": [messages], "completion": [messages]}, read as messages; the assistant\'s turns of the completion are learnt',
+    fits: (row) => Array.isArray(row['prompt']) && Array.isArray(row['completion']),
     check: checkMessages,
   },
   completion: {
     description: 'completion: {"prompt", "completion"}, joined as they are; the completion is learnt',
-    fields: ['prompt', 'completion'],
+    fits: has('prompt', 'completion'),
     check: (row) => stringProblem(row, 'prompt') ?? stringProblem(row, 'completion'),
+  },
+  alpaca_chat: {
+    description: 'alpaca_chat: {"instruction", "input"?, "output", "system"?, "history"?: [[question, answer], ...]}, read as messages',
+    fits: (row) => row['instruction'] !== undefined && row['output'] !== undefined && ((row['system'] ?? undefined) !== undefined || (row['history'] ?? undefined) !== undefined),
+    check: checkMessages,
   },
   alpaca: {
     description: 'alpaca: {"instruction", "input"?, "output"} in the Alpaca prompt; the output is learnt',
-    fields: ['instruction', 'output'],
+    fits: has('instruction', 'output'),
     check: (row) => {
       const input = row['input'] ?? '';
       if (typeof input !== 'string') return `field "input" must be a string, found ${describeValue(input)}`;
@@ -41,7 +56,7 @@ const RULES: { readonly [F in PlainFormat]: FormatRule } = {
   },
   text: {
     description: 'text: {"text"}; all of it is learnt',
-    fields: ['text'],
+    fits: has('text'),
     check: (row) => stringProblem(row, 'text'),
   },
 };
@@ -50,10 +65,10 @@ const FORMATS = Object.keys(RULES) as PlainFormat[];
 
 /** The format whose fields a row has; undefined when it has none's. */
 export function detectFormat(row: JsonRow): PlainFormat | undefined {
-  return FORMATS.find((format) => RULES[format].fields.every((field) => row[field] !== undefined));
+  return FORMATS.find((format) => RULES[format].fits(row));
 }
 
-/** What is wrong with a row of the given format; undefined when nothing is. */
+/** What is wrong with a row of the given format (of a conversation, once it is read as messages); undefined when nothing is. */
 export function checkRow(row: JsonRow, format: PlainFormat): string | undefined {
   return RULES[format].check(row);
 }
@@ -75,6 +90,10 @@ export function stringProblem(row: JsonRow, field: string): string | undefined {
   if (typeof value === 'string') return undefined;
   if (value === undefined) return `field "${field}" is missing (the row has ${Object.keys(row).map((key) => `"${key}"`).join(', ') || 'no fields'})`;
   return `field "${field}" must be a string, found ${describeValue(value)}`;
+}
+
+function has(...fields: readonly string[]): FormatRule['fits'] {
+  return (row) => fields.every((field) => row[field] !== undefined);
 }
 
 function listProblem(row: JsonRow, field: string, required: boolean): string | undefined {

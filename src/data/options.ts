@@ -1,7 +1,12 @@
 import { ConfigError } from '../errors.js';
 
 /** What a row holds. `auto` looks at the fields of the first row; every row of a file has to agree with it. */
-export type DataFormat = 'auto' | 'text' | 'completion' | 'messages' | 'alpaca' | 'tokens';
+export const DATA_FORMATS = ['auto', 'text', 'completion', 'completion_messages', 'messages', 'sharegpt', 'alpaca', 'alpaca_chat', 'tokens'] as const;
+export type DataFormat = (typeof DATA_FORMATS)[number];
+
+/** Formats whose rows are conversations, which a chat template writes. */
+const CONVERSATION_FORMATS = ['messages', 'sharegpt', 'completion_messages', 'alpaca_chat'] as const satisfies readonly DataFormat[];
+export type ConversationFormat = (typeof CONVERSATION_FORMATS)[number];
 
 /** The formats a row can have in the end; `template` is any row whose text comes from the user's template or fields. */
 export type RowFormat = Exclude<DataFormat, 'auto'> | 'template';
@@ -45,6 +50,10 @@ export interface DataOptions {
   readonly seed?: number | undefined;
 }
 
+export function isConversation(format: DataFormat | RowFormat): format is ConversationFormat {
+  return (CONVERSATION_FORMATS as readonly string[]).includes(format);
+}
+
 /**
  * Checks options against each other.
  * @throws ConfigError listing every contradiction at once.
@@ -64,8 +73,8 @@ export function checkDataOptions(options: DataOptions): void {
     wrong.push('completion_template and completion_field exclude each other');
   }
   const ownText = template ?? options.prompt_field ?? options.completion_template ?? options.completion_field ?? options.text_field;
-  if ((format === 'tokens' || format === 'messages') && ownText !== undefined) {
-    wrong.push(`format ${format} takes neither templates nor fields${format === 'messages' ? ' (chat_template changes the wording)' : ''}`);
+  if ((format === 'tokens' || isConversation(format)) && ownText !== undefined) {
+    wrong.push(`format ${format} takes neither templates nor fields${isConversation(format) ? ' (chat_template changes the wording)' : ''}`);
   }
   if (options.text_field !== undefined && (template ?? options.prompt_field ?? options.completion_field) !== undefined) {
     wrong.push('text_field excludes template, prompt_field and completion_field');

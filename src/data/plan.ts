@@ -2,15 +2,23 @@ import { ConfigError, DataError } from '../errors.js';
 import { compileTemplate, type CompiledTemplate } from '../tokenizer/template.js';
 import { describeFormats, detectFormat } from './formats.js';
 import type { JsonRow } from './row.js';
-import { templateName, templatesOf, type DataOptions, type RowFormat } from './options.js';
+import { compileRowTemplate } from './row-template.js';
+import { templateName, templatesOf, type ConversationFormat, type DataOptions, type RowFormat } from './options.js';
 
 /** Where a piece of text comes from: a field as it is, or one of several templates. */
 export type TextPart = { readonly field: string } | { readonly templates: readonly CompiledTemplate[] };
 
 /** How the rows of one source are read, settled on its first row. */
 export type RowPlan =
-  | { readonly format: 'tokens' | 'messages' }
-  | { readonly format: Exclude<RowFormat, 'tokens' | 'messages'>; readonly prompt: TextPart; readonly completion: TextPart | undefined };
+  | { readonly format: 'tokens' }
+  /** `form` is what the rows are before they are read as messages. */
+  | { readonly format: 'messages'; readonly form: ConversationFormat }
+  | { readonly format: Exclude<RowFormat, 'tokens' | ConversationFormat>; readonly prompt: TextPart; readonly completion: TextPart | undefined };
+
+/** The format of a file's rows as its user knows it. */
+export function formatOf(plan: RowPlan): RowFormat {
+  return 'form' in plan ? plan.form : plan.format;
+}
 
 /** The prompt of Stanford Alpaca, with and without an input. Jinja drops one newline at the end, hence the second. */
 const ALPACA_PROMPT =
@@ -24,17 +32,23 @@ const ALPACA_PROMPT =
  */
 export function planRows(options: DataOptions, first: JsonRow, place: string): RowPlan {
   const { format: wanted = 'auto' } = options;
-  const format = wanted === 'auto' ? detectFormat(first) : wanted;
+  const found = detectFormat(first);
+  // Lists of messages under the names of a plain completion, whichever of the two is asked for.
+  const format = wanted === 'auto' || (wanted === 'completion' && found === 'completion_messages') ? found : wanted;
   const custom =
     options.template ?? options.prompt_field ?? options.completion_template ?? options.completion_field ?? options.text_field;
   if (custom !== undefined) {
     if (options.text_field !== undefined) return { format: 'template', prompt: { field: options.text_field }, completion: undefined };
-    return { format: 'template', prompt: customPrompt(options, format), completion: customCompletion(options, format, first) };
+    return { format: 'template', prompt: customPrompt(options, format, first), completion: customCompletion(options, format, first) };
   }
   switch (format) {
     case 'tokens':
-    case 'messages':
       return { format };
+    case 'messages':
+    case 'sharegpt':
+    case 'completion_messages':
+    case 'alpaca_chat':
+      return { format: 'messages', form: format };
     case 'completion':
       return { format, prompt: { field: 'prompt' }, completion: { field: 'completion' } };
     case 'alpaca':
@@ -44,18 +58,17 @@ export function planRows(options: DataOptions, first: JsonRow, place: string): R
     case undefined: {
       const fields = Object.keys(first).map((key) => `"${key}"`).join(', ');
       throw new DataError(
-        `${place}: no known format: the row has ${fields || 'no fields'}. Give a template over its fields, or rows of one of these:\n${describeFormats()}`,
+        `${place}: no known format: the row has ${fields || 'no fields'}. Give a template over its fields (or prompt_field and completion_field), or rows of one of these:\n${describeFormats()}`,
       );
     }
   }
 }
 
-
-function customPrompt(options: DataOptions, format: RowFormat | undefined): TextPart {
+function customPrompt(options: DataOptions, format: RowFormat | undefined, first: JsonRow): TextPart {
   const sources = templatesOf(options);
   if (sources.length > 0) {
     const templates = sources.map((source, index) =>
-      source === 'alpaca' ? alpacaPrompt() : compileTemplate(source, templateName(index, sources.length)),
+      source === 'alpaca' ? alpacaPrompt() : compileRowTemplate(source, templateName(index, sources.length), first),
     );
     return { templates };
   }
@@ -67,7 +80,7 @@ function customPrompt(options: DataOptions, format: RowFormat | undefined): Text
 
 function customCompletion(options: DataOptions, format: RowFormat | undefined, first: JsonRow): TextPart | undefined {
   if (options.completion_template !== undefined) {
-    return { templates: [compileTemplate(options.completion_template, 'completion_template')] };
+    return { templates: [compileRowTemplate(options.completion_template, 'completion_template', first)] };
   }
   if (options.completion_field !== undefined) return { field: options.completion_field };
   if (options.format === 'text') return undefined;

@@ -4,9 +4,10 @@ import type { ChatMessage } from '../tokenizer/chat-template.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { writeChat, type TextSpan } from './chat.js';
 import { checkRow, stringProblem } from './formats.js';
-import { describeValue, type JsonRow } from './row.js';
+import type { JsonRow } from './row.js';
 import type { DataOptions } from './options.js';
 import type { RowPlan, TextPart } from './plan.js';
+import { writeRow } from './row-template.js';
 
 /** A row as text, before it becomes tokens. */
 export interface RenderedRow {
@@ -81,13 +82,7 @@ function writePart(row: JsonRow, part: TextPart, draw: Random): string | { reado
   const index = part.templates.length > 1 ? draw.below(part.templates.length) : 0;
   const template = part.templates[index];
   if (template === undefined) throw new ConfigError('data: no template to draw from');
-  const absent = template.requiredVariables.filter((name) => name !== 'row' && (row[name] ?? null) === null);
-  if (absent.length > 0) {
-    const found = absent.map((name) => `"${name}" (found ${describeValue(row[name])})`).join(', ');
-    const has = Object.keys(row).map((key) => `"${key}"`).join(', ');
-    return { problem: `${template.name} wants ${found}; the row has ${has || 'no fields'}` };
-  }
-  return template.render({ ...row, row });
+  return writeRow(template, row);
 }
 
 function renderMessages(row: JsonRow, { options, tokenizer }: RenderContext): RenderOutcome {

@@ -1,4 +1,5 @@
 import { ConfigError, DataError } from '../errors.js';
+import { readRow } from './conversations.js';
 import { IGNORED } from './encode.js';
 import type { Example, Examples } from './examples.js';
 import { prepareRow, type RowContext } from './prepare.js';
@@ -61,7 +62,9 @@ export class StreamedExamples implements Examples {
     const refuse = (problem: string): DataError => new DataError(`${file.name}, ${file.unit} ${line}: ${problem}`);
     const row = await (file.reread as NonNullable<RowFile['reread']>)({ offset, length });
     if ('problem' in row) throw refuse(`${row.problem}; has the file changed?`);
-    const prepared = prepareRow(row.value, line, context);
+    const read = readRow(row.value, context);
+    if ('problem' in read) throw refuse(read.problem);
+    const prepared = prepareRow(read.value, line, context);
     if ('problem' in prepared) throw refuse(prepared.problem);
     const place = { row: line, source: file.name };
     if ('empty' in prepared) return { inputIds: Int32Array.of(0), labels: Int32Array.of(IGNORED), ...place, truncated: true };

@@ -1,9 +1,10 @@
 import { DataError } from '../errors.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { readRow } from './conversations.js';
 import { detectFormat } from './formats.js';
 import { checkDataOptions, type DataOptions, type RowFormat } from './options.js';
 import { partName, partOptions, partsOf, type DataPart, type DroppedRow } from './parts.js';
-import { planRows } from './plan.js';
+import { formatOf, planRows } from './plan.js';
 import { RowProblems } from './problems.js';
 import type { RowContext } from './prepare.js';
 import type { DataSource, JsonRow, RowFile, RowPlace } from './row.js';
@@ -88,16 +89,22 @@ async function walkFile(file: RowFile, settings: Omit<RowContext, 'plan'>, { vis
       const plan = planRows(options, row.value, `${file.name}, ${place}`);
       first = { context: { ...settings, plan }, line, mixable: plan.format === 'template' || (options.format ?? 'auto') !== 'auto' };
     }
-    const { format } = first.context.plan;
+    const { context } = first;
+    const format = formatOf(context.plan);
     const found = first.mixable ? format : detectFormat(row.value);
-    if (found !== undefined && found !== format) {
+    if (found !== undefined && found !== format && !(found === 'alpaca' && format === 'alpaca_chat')) {
       problems.add(file.name, place, `mixed formats: this row is ${found}, ${file.unit} ${first.line} is ${format}`);
       continue;
     }
-    const refused = visit({ value: row.value, line, at: row.at, file, context: first.context });
+    const read = readRow(row.value, context);
+    if ('problem' in read) {
+      problems.add(file.name, place, read.problem);
+      continue;
+    }
+    const refused = visit({ value: read.value, line, at: row.at, file, context });
     if (refused === undefined) continue;
     if ('problem' in refused) problems.add(file.name, place, refused.problem);
     else dropped.push({ source: file.name, row: line, reason: refused.empty });
   }
-  return first?.context.plan.format;
+  return first === undefined ? undefined : formatOf(first.context.plan);
 }

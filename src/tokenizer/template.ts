@@ -64,7 +64,7 @@ function findRequired(body: readonly unknown[]): string[] {
   return [...used];
 }
 
-/** The variable of `{{ x }}` or `{{ x | filter }}`; undefined for anything else. */
+/** The variable of `{{ x }}`, `{{ x | filter }}`, `{{ x.key }}`, `{{ x[0] }}`, `{{ x.method() }}` or `{{ row['x'] }}`; undefined for anything else. */
 function writtenVariable(node: unknown): string | undefined {
   let current = node;
   while (nodeType(current) === 'FilterExpression') {
@@ -73,7 +73,21 @@ function writtenVariable(node: unknown): string | undefined {
     if (filterName !== undefined && DEFAULTING_FILTERS.has(filterName)) return undefined;
     current = field(current, 'operand');
   }
+  for (let type = nodeType(current); type === 'MemberExpression' || type === 'CallExpression'; type = nodeType(current)) {
+    const object = field(current, type === 'CallExpression' ? 'callee' : 'object');
+    if (type === 'CallExpression' && nodeType(object) !== 'MemberExpression') return undefined;
+    if (type === 'MemberExpression' && identifierOf(object) === 'row') return keyOf(current);
+    current = object;
+  }
   return identifierOf(current);
+}
+
+/** The key of `x['key']` or `x.key`. */
+function keyOf(member: unknown): string | undefined {
+  const property = field(member, 'property');
+  if (field(member, 'computed') !== true) return identifierOf(property);
+  const value = nodeType(property) === 'StringLiteral' ? field(property, 'value') : undefined;
+  return typeof value === 'string' ? value : undefined;
 }
 
 function identifierOf(node: unknown): string | undefined {

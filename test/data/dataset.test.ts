@@ -138,7 +138,7 @@ describe('templates', () => {
     const template = "{{ x }}{% if x == 'bad' %}{{ raise_exception('no bad') }}{% endif %}";
     const loading = load(rows, { template });
     await expect(loading).rejects.toThrow(DataError);
-    await expect(loading).rejects.toThrow(/3 bad rows[^]*row 2: template: no bad[^]*row 3: template wants "x" \(found nothing\)[^]*row 4: .*found null/);
+    await expect(loading).rejects.toThrow(/3 bad rows[^]*row 2: template: no bad[^]*row 3: template needs "x" \(found nothing\)[^]*row 4: .*found null/);
   });
 });
 

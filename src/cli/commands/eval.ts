@@ -1,4 +1,5 @@
 import { Option, type Command } from 'commander';
+import { DATA_FORMATS } from '../../data/options.js';
 import { ConfigError } from '../../errors.js';
 import type { EvalTasksFlags } from '../actions/eval-tasks.js';
 import type { EvalFlags } from '../actions/eval.js';
@@ -9,7 +10,7 @@ export function registerEval(program: Command): void {
   takesModel(program.command('eval').description('a model and its adapters side by side: mean loss on the rows of a file, or the tasks of a task file with their metrics'))
     .option('--data <file...>', 'JSONL file or files whose loss is taken')
     .addOption(
-      new Option('--format <name>', 'what a row holds').choices(['auto', 'text', 'completion', 'messages', 'alpaca', 'tokens']).default('auto'),
+      new Option('--format <name>', 'what a row holds').choices(DATA_FORMATS).default('auto'),
     )
     .option('--template <jinja>', 'template of the prompt, or `alpaca`')
     .option('--prompt-field <name>', 'field of a row that holds the prompt')
