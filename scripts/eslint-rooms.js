@@ -32,13 +32,15 @@ export const ROOMS = {
   bench: ['kernels', 'quant', 'device', 'model', 'adapters', 'train'],
   // What a run of its own consists of, and many runs that are compared.
   run: 'everything but cli',
+  // What runs read and write on disk.
+  workspace: 'everything but cli',
   ablation: 'everything but cli',
   entry: 'everything but cli',
   cli: 'everything',
 };
 
 /** Files that may use what only Node has; all else in src and kernels runs in a browser too. */
-const NODE_FILES = [/^src\/device\/node(?:-simd)?\.ts$/, /^src\/io\/(?:node|hub)\.ts$/, /^src\/node\.ts$/, /^src\/cli\//];
+const NODE_FILES = [/^src\/device\/node(?:-simd)?\.ts$/, /^src\/io\/(?:node|hub|open-directory)\.ts$/, /^src\/workspace\//, /^src\/node\.ts$/, /^src\/cli\//];
 
 /** The only packages that kernels may import. */
 const KERNEL_PACKAGE = /^@tensorflow\/tfjs/;

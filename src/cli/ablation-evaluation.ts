@@ -16,7 +16,8 @@ import { isFile, localDirectory } from '../io/node.js';
 import { memorySource } from '../io/source.js';
 import { hashFiles, hashRowFiles } from '../record/hashes.js';
 import { openTaskSources } from './actions/eval-tasks.js';
-import { asNamed, openDataFiles, type Locate } from './data-files.js';
+import { asNamed, openDataFiles, type Locate } from '../workspace/data-files.js';
+import { tell } from './options.js';
 
 /** The files that an evaluation is made of. */
 export type EvaluationFiles = Pick<AblationConfig, 'tasks' | 'tasksData' | 'retain'>;
@@ -29,7 +30,7 @@ export async function openEvaluation({ tasks: path, tasksData, retain }: Evaluat
   if (path === undefined && retain.length === 0) return { evaluation: undefined, close: () => Promise.resolve() };
   const text = path === undefined ? '' : await readTasks(path, locate(path));
   const tasks = path === undefined ? [] : parseTasks(text, path);
-  const rows = await openDataFiles({ retain }, locate);
+  const rows = await openDataFiles({ retain }, { locate, onMessage: tell });
   const sources = await openTaskSources(tasks, tasksData ?? dirname(path ?? '.'), locate);
   const close = async (): Promise<void> => {
     await rows.close();

@@ -2,13 +2,13 @@ import type { RunSources } from '../ablation/request.js';
 import type { AblationRun } from '../ablation/runs.js';
 import type { Directory } from '../io/directory.js';
 import { openDirectory } from '../node.js';
-import { openDataFiles, type Locate } from './data-files.js';
+import { openRunData, type Locate } from '../workspace/data-files.js';
 import { tell } from './options.js';
 
 /** Models and data of runs, each opened once. */
 export function openSources(): { of(run: AblationRun, locate?: Locate): Promise<RunSources>; close(): Promise<void> } {
   const directories = new Map<string, Promise<Directory>>();
-  const data = new Map<string, ReturnType<typeof openDataFiles>>();
+  const data = new Map<string, ReturnType<typeof openRunData>>();
   const directory = (name: string, revision?: string): Promise<Directory> => {
     const key = JSON.stringify([name, revision]);
     const opened = directories.get(key) ?? openDirectory(name, { revision, onMessage: tell });
@@ -19,17 +19,12 @@ export function openSources(): { of(run: AblationRun, locate?: Locate): Promise<
     async of({ config }, locate) {
       const { train, validation, test } = config.data;
       const key = JSON.stringify([train, validation, test]);
-      const files = data.get(key) ?? openDataFiles({ 'data.train': train, 'data.validation': validation, 'data.test': test }, locate);
+      const files = data.get(key) ?? openRunData(config, { locate, onMessage: tell });
       data.set(key, files);
-      const { sources } = await files;
       const { init_from: initFrom } = config.adapter;
       return {
         model: await directory(config.model, config.model_revision),
-        data: {
-          train: sources['data.train'] ?? [],
-          validation: validation === undefined ? undefined : sources['data.validation'],
-          test: test === undefined ? undefined : sources['data.test'],
-        },
+        data: (await files).data,
         ...(initFrom === undefined ? {} : { initFrom: await directory(initFrom) }),
       };
     },

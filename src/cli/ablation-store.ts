@@ -5,9 +5,9 @@ import { RUNS_FOLDER, type AblationRun } from '../ablation/runs.js';
 import type { AblationStore } from '../ablation/store.js';
 import { parseJson } from '../io/json.js';
 import { isFile, localDirectory, writeFileAtomic } from '../io/node.js';
-import { listCheckpoints, removeLater } from './checkpoints.js';
-import { eventsOf } from './event-log.js';
-import { METRICS_FILE, planOutput } from './output.js';
+import { listCheckpoints, removeLater } from '../workspace/checkpoints.js';
+import { eventsOf } from '../workspace/event-log.js';
+import { METRICS_FILE, planOutput } from '../workspace/output.js';
 
 /** Beside the folder of a run that failed: what went wrong. */
 const failureFile = (id: string): string => `${id}.failed.json`;

@@ -24,7 +24,7 @@ export interface ResolveOptions {
   readonly offline?: boolean;
   /** Default: HF_TOKEN. */
   readonly accessToken?: string;
-  readonly onMessage?: (message: string) => void;
+  readonly onMessage?: ((message: string) => void) | undefined;
   /** False leaves the weights of a model out. Default true. */
   readonly weights?: boolean;
   /** Of a data set, the files that are wanted, of those that it has; all data files where absent. May throw where they are not there. */

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { newestCheckpoint } from '../../src/cli/checkpoints.js';
+import { newestCheckpoint } from '../../src/workspace/checkpoints.js';
 import { checkpointStep } from '../../src/resume/checkpoint.js';
 import { Random } from '../../src/random.js';
 import { bundleLowrank, outcomeOf, type Outcome } from '../support/cli.js';

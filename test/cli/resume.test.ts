@@ -4,7 +4,7 @@ import { appendFile, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { listCheckpoints, newestCheckpoint } from '../../src/cli/checkpoints.js';
+import { listCheckpoints, newestCheckpoint } from '../../src/workspace/checkpoints.js';
 import { isDirectory } from '../../src/node.js';
 import { describeBackends } from '../support/backends.js';
 import { bundleLowrank, lowrank, outcomeOf, type Outcome } from '../support/cli.js';

@@ -9,7 +9,7 @@ import { dataOptionsOf } from '../../finetune.js';
 import { readModelConfig } from '../../model/load.js';
 import { openDirectory } from '../../node.js';
 import { loadTokenizer } from '../../tokenizer/tokenizer.js';
-import { openDataFiles } from '../data-files.js';
+import { openRunData } from '../../workspace/data-files.js';
 import { formatCount } from '../format.js';
 import { tell } from '../options.js';
 import { formatTable } from '../table.js';
@@ -29,14 +29,11 @@ export async function runData(config: RunConfig, { samples, json }: DataReportOp
   const { init_from: initFrom } = config.adapter;
   const saved = initFrom === undefined ? undefined : await readAdapterConfig(await openDirectory(initFrom));
   const [model, tokenizer] = [await readModelConfig(directory), await loadTokenizer(directory)];
-  const { train, validation, test } = config.data;
-  const files = await openDataFiles({ 'data.train': train, 'data.validation': validation, 'data.test': test });
+  const files = await openRunData(config, { onMessage: tell });
   try {
     const asked = dataOptionsOf(config, model, adapterSettings(config.adapter, saved), tell);
     const splits = await loadSplits({
-      train: files.sources['data.train'],
-      validation: validation === undefined ? undefined : files.sources['data.validation'],
-      test: test === undefined ? undefined : files.sources['data.test'],
+      ...files.data,
       tokenizer,
       // Rows are looked at one by one, whatever the run will do with them.
       options: { ...asked, packing: false, streaming: false },

@@ -9,7 +9,7 @@ import type { ByteSource } from '../../io/source.js';
 import { fileSource, isFile, writeFileAtomic } from '../../node.js';
 import { VERSION } from '../../version.js';
 import { openFlaggedSession, tell, type ModelFlags } from '../options.js';
-import { asNamed, type Locate } from '../data-files.js';
+import { asNamed, type Locate } from '../../workspace/data-files.js';
 import { formatTable } from '../table.js';
 
 /** What commander gives the action. */

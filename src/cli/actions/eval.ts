@@ -3,7 +3,7 @@ import { loadDataset } from '../../data/dataset.js';
 import type { DataOptions } from '../../data/options.js';
 import { evaluateLoss } from '../../eval/loss.js';
 import { effectiveMaxLength } from '../../finetune.js';
-import { openDataFiles } from '../data-files.js';
+import { openDataFiles } from '../../workspace/data-files.js';
 import { formatNumber } from '../format.js';
 import { openFlaggedSession, tell, type ModelFlags } from '../options.js';
 import { describeDataset, describeDropped } from '../summary.js';
@@ -24,7 +24,7 @@ export interface EvalFlags extends ModelFlags {
 
 /** Prints the mean loss over the rows. */
 export async function runEval(flags: EvalFlags): Promise<void> {
-  const files = await openDataFiles({ '--data': flags.data });
+  const files = await openDataFiles({ '--data': flags.data }, { onMessage: tell });
   try {
     const session = await openFlaggedSession(flags);
     try {

@@ -2,12 +2,12 @@ import type { RunConfig } from '../../config/schema.js';
 import { finetune, type FinetuneResult } from '../../finetune.js';
 import { localDirectory, nodeHost, openDirectory } from '../../node.js';
 import { RECORD_FILE } from '../../record/record.js';
-import { openDataFiles } from '../data-files.js';
-import { eventsOf } from '../event-log.js';
+import { openRunData } from '../../workspace/data-files.js';
+import { eventsOf } from '../../workspace/event-log.js';
 import { formatCount, formatDuration, formatNumber } from '../format.js';
 import { InterruptedError, watchInterrupts } from '../interrupt.js';
 import { describeDevice, tell } from '../options.js';
-import { planOutput, type OutputFolder } from '../output.js';
+import { planOutput, type OutputFolder } from '../../workspace/output.js';
 import { createProgress } from '../progress.js';
 import { wantsDebug } from '../run.js';
 import { describeCounts, describeData, describeMemory, describeModel } from '../summary.js';
@@ -34,8 +34,7 @@ export async function runTraining(asked: RunConfig, { force = false, again }: Tr
   const model = await openDirectory(config.model, { revision: config.model_revision, onMessage: tell });
   const { init_from: initFrom } = config.adapter;
   const initial = initFrom === undefined ? undefined : await openDirectory(initFrom);
-  const { train, validation, test } = config.data;
-  const files = await openDataFiles({ 'data.train': train, 'data.validation': validation, 'data.test': test });
+  const files = await openRunData(config, { onMessage: tell });
   const progress = createProgress({ every: config.training.logging_steps });
   const interrupts = watchInterrupts(() => {
     progress.log('stopping after this micro-batch; once more to stop at once');
@@ -48,11 +47,7 @@ export async function runTraining(asked: RunConfig, { force = false, again }: Tr
     const result = await finetune({
       config,
       model,
-      data: {
-        train: files.sources['data.train'],
-        validation: validation === undefined ? undefined : files.sources['data.validation'],
-        test: test === undefined ? undefined : files.sources['data.test'],
-      },
+      data: files.data,
       initFrom: initial,
       resume: output.resume === undefined ? undefined : localDirectory(output.resume),
       force,

@@ -7,7 +7,7 @@ import { inputDifferences, inputsOf, readInputs } from '../../resume/inputs.js';
 import { hashRequest, withTokenizer } from '../../run/load.js';
 import { openEvaluation } from '../ablation-evaluation.js';
 import type { openSources } from '../ablation-sources.js';
-import type { Locate } from '../data-files.js';
+import type { Locate } from '../../workspace/data-files.js';
 import type { JobProgress, RunJob } from './job.js';
 import type { JobStore } from './store.js';
 

@@ -10,7 +10,7 @@ import { hashSource } from '../../io/hash.js';
 import { fileSource, isFile, writeFileAtomic } from '../../node.js';
 import { taskFiles } from '../actions/eval-tasks.js';
 import type { EvaluationFiles } from '../ablation-evaluation.js';
-import { entriesOf, type Locate } from '../data-files.js';
+import { entriesOf, type Locate } from '../../workspace/data-files.js';
 import { formatBytes } from '../format.js';
 import { fileKey, KEPT_SECONDS, type RunJob, type SentFile } from './job.js';
 

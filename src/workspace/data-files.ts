@@ -4,8 +4,9 @@ import type { DataPart } from '../data/parts.js';
 import { selectDataFiles, type FileSelection } from '../data/select.js';
 import { ConfigError } from '../errors.js';
 import type { ByteSource } from '../io/source.js';
-import { fileSource, isDirectory, isFile, localDirectory, openDirectory } from '../node.js';
-import { tell } from './options.js';
+import type { RunData } from '../run/request.js';
+import { fileSource, isDirectory, isFile, localDirectory } from '../io/node.js';
+import { openDirectory } from '../io/open-directory.js';
 
 /** What an option of data may hold. */
 export type DataValue = RunConfig['data']['train'] | readonly string[];
@@ -18,6 +19,12 @@ export type Locate = (path: string) => string;
 
 export const asNamed: Locate = (path) => path;
 
+export interface DataFilesOptions {
+  readonly locate?: Locate | undefined;
+  /** Told of what is downloaded. */
+  readonly onMessage?: ((text: string) => void) | undefined;
+}
+
 type Entry = Exclude<RunConfig['data']['train'], string | readonly unknown[]>;
 
 /**
@@ -25,7 +32,7 @@ type Entry = Exclude<RunConfig['data']['train'], string | readonly unknown[]>;
  * is meant where none is named.
  * @throws ConfigError listing every file that is not there.
  */
-export async function openDataFiles<const P extends DataPaths>(paths: P, locate: Locate = asNamed): Promise<{ sources: { [K in keyof P]: DataPart[] }; close(): Promise<void> }> {
+export async function openDataFiles<const P extends DataPaths>(paths: P, options: DataFilesOptions = {}): Promise<{ sources: { [K in keyof P]: DataPart[] }; close(): Promise<void> }> {
   const missing: string[] = [];
   const opened: ByteSource[] = [];
   const parts: Record<string, DataPart[]> = {};
@@ -37,12 +44,12 @@ export async function openDataFiles<const P extends DataPaths>(paths: P, locate:
       const list: DataPart[] = [];
       parts[option] = list;
       for (const entry of entriesOf(value)) {
-        const { path, split, data_files: files, name = path, weight, ...options } = entry;
+        const { path, split, data_files: files, name = path, weight, ...own } = entry;
         const word = /(train|validation)$/.exec(option)?.[1] ?? 'test';
-        const sources = await openEntry(path, { split, files, defaultSplit: word }, locate);
+        const sources = await openEntry(path, { split, files, defaultSplit: word }, options);
         if (sources === undefined) missing.push(`${option}: ${path}: no such file`);
         else opened.push(...sources);
-        list.push({ name, sources: sources ?? [], options, weight });
+        list.push({ name, sources: sources ?? [], options: own, weight });
       }
     }
     if (missing.length > 0) throw new ConfigError(missing.join('\n'));
@@ -53,6 +60,23 @@ export async function openDataFiles<const P extends DataPaths>(paths: P, locate:
   return { sources: parts as { [K in keyof P]: DataPart[] }, close };
 }
 
+/**
+ * Opens the rows that a config names, as `finetune` takes them.
+ * @throws as openDataFiles.
+ */
+export async function openRunData({ data: { train, validation, test } }: Pick<RunConfig, 'data'>, options: DataFilesOptions = {}): Promise<{ data: RunData; close(): Promise<void> }> {
+  const files = await openDataFiles({ 'data.train': train, 'data.validation': validation, 'data.test': test }, options);
+  const { sources } = files;
+  return {
+    data: {
+      train: sources['data.train'],
+      validation: validation === undefined ? undefined : sources['data.validation'],
+      test: test === undefined ? undefined : sources['data.test'],
+    },
+    close: () => files.close(),
+  };
+}
+
 /** What an option lists. */
 export function entriesOf(value: DataValue | undefined): Entry[] {
   const list = value === undefined ? [] : Array.isArray(value) ? (value as readonly (string | Entry)[]) : [value as string | Entry];
@@ -60,12 +84,12 @@ export function entriesOf(value: DataValue | undefined): Entry[] {
 }
 
 /** Undefined where there is no such file. */
-async function openEntry(path: string, selection: FileSelection, locate: Locate): Promise<ByteSource[] | undefined> {
+async function openEntry(path: string, selection: FileSelection, { locate = asNamed, onMessage }: DataFilesOptions): Promise<ByteSource[] | undefined> {
   const select = (files: readonly string[]): string[] => selectDataFiles(files, selection, path);
   if (await isDirectory(path)) return openFolder(path, path, select);
   const id = hubDataset(path);
   if (id !== undefined) {
-    const { name } = await openDirectory(id, { kind: 'dataset', select, onMessage: tell });
+    const { name } = await openDirectory(id, { kind: 'dataset', select, onMessage });
     return openFolder(name, id, select);
   }
   if (!(await isFile(locate(path)))) return undefined;

@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promi
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { LOCK_FILE, lockFolder, requireUnlocked } from '../../src/cli/folder-lock.js';
+import { LOCK_FILE, lockFolder, requireUnlocked } from '../../src/workspace/folder-lock.js';
 import { bundleLowrank, outcomeOf, type Outcome } from '../support/cli.js';
 import { countingRows, toJsonl, writeTinyModel } from '../support/tiny-model.js';
 

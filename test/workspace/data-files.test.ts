@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { readConfig } from '../../src/cli/config-file.js';
-import { openDataFiles } from '../../src/cli/data-files.js';
+import { openDataFiles } from '../../src/workspace/data-files.js';
 import { loadDataset } from '../../src/data/dataset.js';
 import { takeExamples } from '../../src/data/examples.js';
 import { ConfigError } from '../../src/errors.js';
