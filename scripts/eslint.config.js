@@ -15,6 +15,13 @@ const ownSyntax = [
   },
 ];
 
+const referencesSyntax = [
+  {
+    selector: 'Literal[value=/^[.][.][/]shared/], TemplateElement[value.raw=/^[.][.][/]shared/]',
+    message: 'A clone on its own has no references: describeReferences, itReferences and referencePath of test/support/references.ts.',
+  },
+];
+
 export default tseslint.config(
   {
     ignores: [
@@ -65,6 +72,11 @@ export default tseslint.config(
       'prefer-const': 'error',
       eqeqeq: 'error',
     },
+  },
+  {
+    files: ['test/**/*.ts'],
+    ignores: ['test/support/references.ts'],
+    rules: { 'no-restricted-syntax': ['error', ...ownSyntax, ...referencesSyntax] },
   },
   {
     // These tools load their configuration from a default export.

@@ -11,7 +11,7 @@ if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
   exit 3
 fi
 
-echo 'Installing redis-server'
+echo 'Installing redis-server with apt-get, for the tests of queues'
 log=$(mktemp)
 policy=/usr/sbin/policy-rc.d
 trap 'rm -f "$log"' EXIT

@@ -80,7 +80,7 @@ if [ "$VERSION_CODENAME" = bookworm ]; then
   fi
 fi
 
-echo 'Installing a software Vulkan driver (Mesa lavapipe)'
+echo 'Installing a software Vulkan driver with apt-get (Mesa lavapipe), for the tests on WebGPU'
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 export DEBIAN_FRONTEND=noninteractive

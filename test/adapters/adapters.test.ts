@@ -1,5 +1,4 @@
 import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { adapterFiles, loadAdapter, readAdapter } from '../../src/adapters/peft-files.js';
 import { loraScale, parsePeftConfig, patternValue, serializePeftConfig } from '../../src/adapters/peft-config.js';
@@ -10,7 +9,7 @@ import { localDirectory } from '../../src/io/node.js';
 import { encodeSafetensors, float32Tensor } from '../../src/io/safetensors.js';
 import { loadModel } from '../../src/model/load.js';
 import { describeBackends } from '../support/backends.js';
-import { HAS_SHARED, SHARED } from '../support/goldens.js';
+import { itReferences, referencePath } from '../support/references.js';
 import { tinyModelFiles } from '../support/tiny-model.js';
 
 const MODULES = ['model.layers.0.self_attn.q_proj', 'model.layers.0.mlp.up_proj', 'model.layers.10.self_attn.q_proj'];
@@ -54,10 +53,10 @@ describe('adapter_config.json', () => {
     expect(MODULES.map((name) => patternValue(ranks, name, 8))).toEqual([2, 8, 3]);
   });
 
-  it.skipIf(!HAS_SHARED)('reads every real adapter of the references', async () => {
+  itReferences('reads every real adapter of the references', 'adapters', async () => {
     const outcomes = await Promise.all(
-      readdirSync(join(SHARED, 'adapters')).map(async (name) => {
-        const { tensors, config } = await readAdapter(localDirectory(join(SHARED, 'adapters', name)));
+      readdirSync(referencePath('adapters')).map(async (name) => {
+        const { tensors, config } = await readAdapter(localDirectory(referencePath(`adapters/${name}`)));
         expect(tensors.size).toBeGreaterThan(0);
         return `${name}: r ${config.peftType === 'LORA' ? config.r : 'none'}`;
       }),

@@ -5,7 +5,8 @@ import { changePeftAdapter, peftAdapterFiles, readPeftAdapter } from '../../src/
 import { memoryDirectory } from '../../src/io/directory.js';
 import { localDirectory } from '../../src/io/node.js';
 import { encodeSafetensors, float32Tensor } from '../../src/io/safetensors.js';
-import { goldenFolder, HAS_SHARED, SHARED } from '../support/goldens.js';
+import { goldenFolder } from '../support/goldens.js';
+import { describeReferences, referencePath } from '../support/references.js';
 
 const NAMES = ['adapter_config.json', 'adapter_model.safetensors'] as const;
 
@@ -41,14 +42,13 @@ describe('a PEFT adapter as it is', () => {
     expect(await changed(join(folder as string, 'golden/lora/adapter'))).toEqual([]);
   });
 
-  describe.skipIf(!HAS_SHARED)('of others', () => {
-    const folders = HAS_SHARED ? readdirSync(join(SHARED, 'adapters')) : [];
-    it.each(folders)('%s is written byte for byte as found', async (name) => {
-      expect(await changed(join(SHARED, 'adapters', name))).toEqual([]);
+  describeReferences('of others', ['adapters', 'reference/transformers-peft'], () => {
+    it.each(readdirSync(referencePath('adapters')))('%s is written byte for byte as found', async (name) => {
+      expect(await changed(referencePath(`adapters/${name}`))).toEqual([]);
     });
 
     it.each(['lora', 'rslora', 'dora', 'prompt_tuning'])('%s of the references is written byte for byte as found', async (name) => {
-      expect(await changed(join(SHARED, 'reference/transformers-peft/llama/golden', name, 'adapter'))).toEqual([]);
+      expect(await changed(referencePath(`reference/transformers-peft/llama/golden/${name}/adapter`))).toEqual([]);
     });
   });
 });

@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import type { Adapter } from '../../src/adapters/adapter.js';
@@ -15,8 +14,8 @@ import { loadModel } from '../../src/model/load.js';
 import { batchLossSum } from '../../src/model/loss.js';
 import { lossAndGradients } from '../../src/train/step.js';
 import { describeBackends } from '../support/backends.js';
-import { HAS_SHARED, SHARED } from '../support/goldens.js';
 import { expectClose, expectNoLeak } from '../support/numeric.js';
+import { itReferences, referencePath } from '../support/references.js';
 import { modelFiles, TINY_CONFIG } from '../support/tiny-model.js';
 
 const GPT2 = { model_type: 'gpt2', vocab_size: 32, n_embd: 32, n_layer: 2, n_head: 4, n_positions: 64, bos_token_id: 1, eos_token_id: 2 };
@@ -65,8 +64,8 @@ describe('the config of a trained prompt', () => {
     expect(() => parsePromptConfig({ peft_type: 'PROMPT_TUNING', num_virtual_tokens: 0, num_transformer_submodules: 2 }, 'a.json')).toThrow(/a\.json: num_virtual_tokens: .*; num_transformer_submodules: /);
   });
 
-  it.skipIf(!HAS_SHARED)('is PEFT’s own to the byte', () => {
-    const text = readFileSync(join(SHARED, 'reference/transformers-peft/llama/golden/prompt_tuning/adapter/adapter_config.json'), 'utf8');
+  itReferences('is PEFT’s own to the byte', 'reference/transformers-peft', () => {
+    const text = readFileSync(referencePath('reference/transformers-peft/llama/golden/prompt_tuning/adapter/adapter_config.json'), 'utf8');
     expect(serializePromptConfig(parsePromptConfig(JSON.parse(text)))).toBe(text);
   });
 });

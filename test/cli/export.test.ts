@@ -7,7 +7,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openCheckpoint } from '../../src/io/checkpoint.js';
 import { localDirectory } from '../../src/io/node.js';
 import { lowrank } from '../support/cli.js';
-import { goldenFolder, HAS_SHARED, SHARED } from '../support/goldens.js';
+import { goldenFolder } from '../support/goldens.js';
+import { itReferences, referencePath } from '../support/references.js';
 
 const MODEL = goldenFolder('qwen3') as string;
 const ADAPTER = join(MODEL, 'golden/lora/adapter');
@@ -113,9 +114,9 @@ describe('lowrank export', () => {
     expect(readdirSync(folder).filter((name) => name.includes('failed'))).toEqual([]);
   });
 
-  it.skipIf(!HAS_SHARED)('inspects every adapter of others, and exports it with no model at hand', async () => {
-    for (const name of readdirSync(join(SHARED, 'adapters'))) {
-      const source = join(SHARED, 'adapters', name);
+  itReferences('inspects every adapter of others, and exports it with no model at hand', 'adapters', async () => {
+    for (const name of readdirSync(referencePath('adapters'))) {
+      const source = referencePath(`adapters/${name}`);
       const inspected = await lowrank('inspect', source, '--json');
       expect(inspected.status, inspected.stderr).toBe(0);
       expect(JSON.parse(inspected.stdout)).toMatchObject({ kind: 'adapter', problems: [] });

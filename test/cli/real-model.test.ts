@@ -1,18 +1,18 @@
-import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { loadTokenizer } from '../../src/index.js';
 import { localDirectory } from '../../src/node.js';
 import { lowrank, spawnLowrank } from '../support/cli.js';
+import { describeReferences, referencePath } from '../support/references.js';
 
-const MODEL = resolve('../shared/models/tinystories-656k');
-const ADAPTERS = resolve('../shared/adapters');
-const ROWS = resolve('../shared/datasets/dialogsum/dialogsum.sample.jsonl');
+const MODEL = referencePath('models/tinystories-656k');
+const ADAPTERS = referencePath('adapters');
+const ROWS = referencePath('datasets/dialogsum/dialogsum.sample.jsonl');
 const PROMPT = '{{ dialogue }}\n\nSummary: ';
 
-describe.skipIf(!existsSync(MODEL) || !existsSync(ROWS))('a real model and real rows (needs ../shared)', () => {
+describeReferences('a real model and real rows', ['models/tinystories-656k', 'datasets/dialogsum', 'adapters'], () => {
   let folder: string;
   let out: string;
 
@@ -87,7 +87,7 @@ describe.skipIf(!existsSync(MODEL) || !existsSync(ROWS))('a real model and real 
     expect(JSON.parse((await lowrank('inspect', MODEL, '--json')).stdout)).toMatchObject({ kind: 'model', model_type: 'llama', problems: [], config: { family: 'llama', numLayers: 2 } });
   });
 
-  it.skipIf(!existsSync(ADAPTERS))('is told from the models that adapters of others were made for', async () => {
+  it('is told from the models that adapters of others were made for', async () => {
     const adapter = join(ADAPTERS, 'tinyllama-1.1b_r4_qv');
     const alone = await lowrank('inspect', adapter);
     expect(alone.status).toBe(0);

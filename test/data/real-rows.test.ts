@@ -1,21 +1,18 @@
-import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import path from 'node:path';
 
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 
 import { loadDataset, loadTextRows, type Dataset } from '../../src/data/dataset.js';
 import { allExamples, type Example } from '../../src/data/examples.js';
 import { memorySource } from '../../src/io/source.js';
 import { listSourceRows } from '../support/data.js';
+import { describeReferences, referencePath } from '../support/references.js';
 import type { DataOptions } from '../../src/data/options.js';
 import { loadSplits } from '../../src/data/split.js';
 import { DataError } from '../../src/errors.js';
 import { fileSource, localDirectory } from '../../src/io/node.js';
 import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { CHATML, smallTokenizer } from '../tokenizer/fixture.js';
-
-const SHARED = path.resolve('../shared');
 
 interface Case {
   readonly file: string;
@@ -67,17 +64,17 @@ const CASES: readonly Case[] = [
   },
 ];
 
-describe.skipIf(!existsSync(path.join(SHARED, 'datasets')))('rows of real data sets (needs ../shared)', () => {
+describeReferences('rows of real data sets', ['datasets', 'models/tinystories-656k', 'tokenizers'], () => {
   let stories: Tokenizer;
 
   beforeAll(async () => {
-    const loaded = await loadTokenizer(localDirectory(path.join(SHARED, 'models/tinystories-656k')));
+    const loaded = await loadTokenizer(localDirectory(referencePath('models/tinystories-656k')));
     if (loaded === undefined) throw new Error('tinystories-656k has a tokenizer');
     stories = loaded;
   });
 
   async function load(file: string, options: DataOptions): Promise<Dataset> {
-    const source = await fileSource(path.join(SHARED, 'datasets', file), file);
+    const source = await fileSource(referencePath(`datasets/${file}`), file);
     try {
       return await loadDataset({ source, tokenizer: stories, options });
     } finally {
@@ -86,7 +83,7 @@ describe.skipIf(!existsSync(path.join(SHARED, 'datasets')))('rows of real data s
   }
 
   it.each(CASES)('$file as $format', { timeout: 120_000 }, async ({ file, options, rows, format, begins }) => {
-    const all = (await listSourceRows(memorySource(file, await readFile(path.join(SHARED, 'datasets', file))))).map((row) => ('value' in row ? row.value : row.problem));
+    const all = (await listSourceRows(memorySource(file, await readFile(referencePath(`datasets/${file}`))))).map((row) => ('value' in row ? row.value : row.problem));
     expect(all).toHaveLength(rows);
     const some = all.slice(0, 300); // enough of each kind, and quick
     const dataset = await loadDataset({ source: { name: file, rows: some }, tokenizer: stories, options });
@@ -113,7 +110,7 @@ describe.skipIf(!existsSync(path.join(SHARED, 'datasets')))('rows of real data s
   });
 
   it('writes the Alpaca prompt as the data set itself does', async () => {
-    const source = await fileSource(path.join(SHARED, 'datasets/alpaca/alpaca_tiny.jsonl'));
+    const source = await fileSource(referencePath('datasets/alpaca/alpaca_tiny.jsonl'));
     const rows = await loadTextRows({ source });
     expect(rows.length).toBeGreaterThan(90);
     for (const { text, fields } of rows) expect(text).toBe(fields['text']);
@@ -130,8 +127,8 @@ describe.skipIf(!existsSync(path.join(SHARED, 'datasets')))('rows of real data s
   });
 
   it('keeps a part for validation', async () => {
-    const train = await fileSource(path.join(SHARED, 'datasets/wikisql_mlx/train.jsonl'));
-    const test = await fileSource(path.join(SHARED, 'datasets/wikisql_mlx/test.jsonl'));
+    const train = await fileSource(referencePath('datasets/wikisql_mlx/train.jsonl'));
+    const test = await fileSource(referencePath('datasets/wikisql_mlx/test.jsonl'));
     const splits = await loadSplits({ train, test, tokenizer: stories, options: { validation_split: 0.1, seed: 7 } });
     expect(splits.train.stats.rows).toBe(900);
     expect(splits.validation?.stats.rows).toBe(100);
@@ -152,7 +149,7 @@ describe.skipIf(!existsSync(path.join(SHARED, 'datasets')))('rows of real data s
     ['qwen2.5', 'tokenizer.rebuilt.json', CHATML],
     ['llama2', 'tokenizer.json', undefined],
   ])('conversations with the real tokenizer %s', { timeout: 60_000 }, async (name, file, template) => {
-    const folder = localDirectory(path.join(SHARED, 'tokenizers', name));
+    const folder = localDirectory(referencePath(`tokenizers/${name}`));
     const tokenizer = await loadTokenizer({ ...folder, list: () => folder.list(), open: (at) => folder.open(at === 'tokenizer.json' ? file : at) });
     if (tokenizer === undefined) throw new Error(`${name} has a tokenizer`);
     const messages = [

@@ -1,12 +1,11 @@
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, it } from 'vitest';
 import { generate } from '../../src/eval/generate.js';
 import { localDirectory } from '../../src/io/node.js';
 import { loadModel } from '../../src/model/load.js';
 import { describeBackends } from '../support/backends.js';
-import { HAS_SHARED, SHARED } from '../support/goldens.js';
+import { describeReferences, referencePath } from '../support/references.js';
 
 interface Reference {
   readonly ids: number[];
@@ -17,12 +16,12 @@ interface Reference {
 
 const MODELS = ['tinystories-656k', 'stories260K', 'babyllama-tok105'];
 
-describeBackends('real models', HAS_SHARED ? ['wasm', 'webgpu'] : [], (backend) => {
-  const reference = HAS_SHARED ? (JSON.parse(readFileSync(join(SHARED, 'reference/stories-forward/reference.json'), 'utf8')) as Record<string, Reference>) : {};
+describeReferences('against PyTorch', ['models', 'reference/stories-forward'], () => describeBackends('real models', ['wasm', 'webgpu'], (backend) => {
+  const reference = JSON.parse(readFileSync(referencePath('reference/stories-forward/reference.json'), 'utf8')) as Record<string, Reference>;
 
   it.each(MODELS)('%s continues greedily as PyTorch does, alone and in a padded batch, and leaves nothing behind', async (name) => {
     const { greedy_prompt_ids: prompt, greedy_ids: expected } = reference[name] as Reference;
-    const decoder = await loadModel(localDirectory(join(SHARED, 'models', name)));
+    const decoder = await loadModel(localDirectory(referencePath(`models/${name}`)));
     const length = Math.min(expected.length - prompt.length, backend === 'webgpu' ? 12 : 60);
     const options = { maxNewTokens: length, stopTokens: [] };
     const [alone] = await generate(decoder, [prompt], options);
@@ -38,9 +37,9 @@ describeBackends('real models', HAS_SHARED ? ['wasm', 'webgpu'] : [], (backend) 
 
   it.each(MODELS)('%s has PyTorch’s logits within 1e-4', async (name) => {
     const { ids } = reference[name] as Reference;
-    const bytes = readFileSync(join(SHARED, `reference/stories-forward/${name}.logits.f32`));
+    const bytes = readFileSync(referencePath(`reference/stories-forward/${name}.logits.f32`));
     const expected = new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
-    const decoder = await loadModel(localDirectory(join(SHARED, 'models', name)));
+    const decoder = await loadModel(localDirectory(referencePath(`models/${name}`)));
     const rows = expected.length / decoder.config.vocabSize;
     const logits = tf.tidy(() => decoder.logits(decoder.hidden({ ids: tf.tensor1d(ids.slice(0, rows), 'int32'), batch: 1, length: rows })));
     const actual = await logits.data();
@@ -50,4 +49,4 @@ describeBackends('real models', HAS_SHARED ? ['wasm', 'webgpu'] : [], (backend) 
     logits.dispose();
     decoder.dispose();
   });
-});
+}));

@@ -12,8 +12,9 @@ import { localDirectory } from '../../src/io/node.js';
 import { encodeSafetensors, float32Tensor } from '../../src/io/safetensors.js';
 import { loadModel } from '../../src/model/load.js';
 import { describeBackends } from '../support/backends.js';
-import { goldenFolder, HAS_SHARED, readTensors } from '../support/goldens.js';
+import { goldenFolder, missingGoldens, readTensors } from '../support/goldens.js';
 import { asDirectory } from '../support/outputs.js';
+import { describeReferences, itReferences } from '../support/references.js';
 import { modelFiles, TINY_CONFIG } from '../support/tiny-model.js';
 
 async function merged(base: Directory, adapter: PeftAdapter, options?: MergeOptions): Promise<Directory> {
@@ -33,7 +34,7 @@ function worst(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   return Array.from(expected).reduce((error, value, i) => Math.max(error, Math.abs(value - (actual[i] as number))), 0);
 }
 
-describe.skipIf(!HAS_SHARED)('merged weights, as peft merges them', () => {
+describeReferences('merged weights, as peft merges them', ['llama', 'gpt2'].map((name) => `reference/transformers-peft/${name}`), () => {
   it.each([
     ['llama', 'lora'],
     ['llama', 'dora'],
@@ -50,7 +51,7 @@ describe.skipIf(!HAS_SHARED)('merged weights, as peft merges them', () => {
   });
 });
 
-/** Those that a clone alone does not have are left out there. */
+/** A clone on its own has some of them. */
 const MERGES = [
   ['qwen3', 'qwen3', 'lora'],
   ['llama3_tied', 'llama3_tied', 'lora'],
@@ -59,27 +60,29 @@ const MERGES = [
   ['llama', 'llama', 'dora'],
   ['gpt2', 'gpt2', 'lora'],
   ['phi3', 'phi3', 'lora'],
-].filter(([architecture]) => goldenFolder(architecture as string) !== undefined) as [string, string, string][];
+] as const;
 
 describeBackends('the merged model', ['wasm'], () => {
-  it.each(MERGES)('%s has the logits of peft’s merge (%s, %s)', async (architecture, model, variant) => {
-    const folder = goldenFolder(architecture) as string;
-    const files = await merged(localDirectory(goldenFolder(model) as string), await adapterOf(architecture, variant), { maxShardBytes: 3e5 });
-    const inputs = await readTensors(join(folder, 'golden/inputs.safetensors'));
-    const { shape = [], values: ids = [] } = inputs.get('input_ids') ?? {};
-    const mask = inputs.get('attention_mask')?.values as number[];
-    const outputs = await readTensors(join(folder, 'golden', variant, 'outputs.safetensors'));
-    // A clone alone has the unmerged model's, which differ by less than 1.4e-5.
-    const expected = (outputs.get('merged_logits') ?? outputs.get('logits'))?.values as Float32Array;
-    const decoder = await loadModel(files);
-    const logits = tf.tidy(() => decoder.logits(decoder.hidden({ ids: tf.tensor1d(Int32Array.from(ids), 'int32'), batch: shape[0] as number, length: shape[1] as number })));
-    const actual = await logits.data<'float32'>();
-    logits.dispose();
-    const { vocabSize } = decoder.config;
-    decoder.dispose();
-    const real = (_: number, i: number): boolean => mask[Math.floor(i / vocabSize)] === 1;
-    expect(worst(actual.filter(real), expected.filter(real))).toBeLessThanOrEqual(1e-4);
-  });
+  for (const [architecture, model, variant] of MERGES) {
+    itReferences(`${architecture} has the logits of peft’s merge (${model}, ${variant})`, missingGoldens(architecture, model), async () => {
+      const folder = goldenFolder(architecture) as string;
+      const files = await merged(localDirectory(goldenFolder(model) as string), await adapterOf(architecture, variant), { maxShardBytes: 3e5 });
+      const inputs = await readTensors(join(folder, 'golden/inputs.safetensors'));
+      const { shape = [], values: ids = [] } = inputs.get('input_ids') ?? {};
+      const mask = inputs.get('attention_mask')?.values as number[];
+      const outputs = await readTensors(join(folder, 'golden', variant, 'outputs.safetensors'));
+      // A clone alone has the unmerged model's, which differ by less than 1.4e-5.
+      const expected = (outputs.get('merged_logits') ?? outputs.get('logits'))?.values as Float32Array;
+      const decoder = await loadModel(files);
+      const logits = tf.tidy(() => decoder.logits(decoder.hidden({ ids: tf.tensor1d(Int32Array.from(ids), 'int32'), batch: shape[0] as number, length: shape[1] as number })));
+      const actual = await logits.data<'float32'>();
+      logits.dispose();
+      const { vocabSize } = decoder.config;
+      decoder.dispose();
+      const real = (_: number, i: number): boolean => mask[Math.floor(i / vocabSize)] === 1;
+      expect(worst(actual.filter(real), expected.filter(real))).toBeLessThanOrEqual(1e-4);
+    });
+  }
 });
 
 const TEXT = { peft_type: 'LORA', r: 1, lora_alpha: 2, target_modules: ['q'] };

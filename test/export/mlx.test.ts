@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readPeftAdapter, type PeftAdapter } from '../../src/adapters/peft-document.js';
 import { adapterParts } from '../../src/export/adapter-parts.js';
@@ -8,7 +7,7 @@ import { memoryDirectory } from '../../src/io/directory.js';
 import { localDirectory } from '../../src/io/node.js';
 import { encodeSafetensors, float32Tensor, SafetensorsFile, toFloat32, type TensorBytes } from '../../src/io/safetensors.js';
 import { memorySource } from '../../src/io/source.js';
-import { HAS_SHARED, SHARED } from '../support/goldens.js';
+import { itReferences, referencePath } from '../support/references.js';
 
 const values = (count: number, from: number): Float32Array => Float32Array.from({ length: count }, (_, i) => Math.sin(from + i));
 
@@ -104,10 +103,10 @@ describe('mlxFiles', () => {
     expect(() => mlxFiles(source)).toThrow(/lm_head: in none of the layers.*\n.*model\.decoder\.layers\.0\.q: in none/);
   });
 
-  it.skipIf(!HAS_SHARED)('keeps the dtype of the adapters of others, and knows the layers of their models', async () => {
+  itReferences('keeps the dtype of the adapters of others, and knows the layers of their models', 'adapters', async () => {
     const outcomes: string[] = [];
     for (const name of ['gpt2_r8_cattn', 'gemma3-270m_r4_qkvo', 'open-calm-1b_r1_f16', 'tinyllama-1.1b_r4_qv', 'qwen2.5-0.5b_r8_qv', 'distilgpt2_r8_cattn_with_trainer_state']) {
-      const source = await readPeftAdapter(localDirectory(join(SHARED, 'adapters', name)));
+      const source = await readPeftAdapter(localDirectory(referencePath(`adapters/${name}`)));
       const [weights] = mlxFiles(source);
       const file = await SafetensorsFile.open(memorySource(name, weights?.content as Uint8Array));
       expect(file.tensors.size).toBe(source.tensors.size);
@@ -122,7 +121,7 @@ describe('mlxFiles', () => {
       'model.layers.0.self_attn.q_proj.lora_a F32 896x8',
       'model.h.0.attn.c_attn.lora_a F32 768x8',
     ]);
-    const opt = await readPeftAdapter(localDirectory(join(SHARED, 'adapters/opt-125m_r16_qv_dpo')));
+    const opt = await readPeftAdapter(localDirectory(referencePath('adapters/opt-125m_r16_qv_dpo')));
     expect(() => mlxFiles(opt)).toThrow('model.decoder.layers.0.self_attn.q_proj: in none of the layers');
     expect(portableAdapter(opt)).toEqual(opt);
   });

@@ -13,8 +13,9 @@ import { loadModel } from '../../src/model/load.js';
 import { readQuantized } from '../../src/quant/bitsandbytes.js';
 import { quantize4bit } from '../../src/quant/quantize.js';
 import { describeBackends } from '../support/backends.js';
-import { goldenFolder, HAS_SHARED } from '../support/goldens.js';
+import { goldenFolder, missingGoldens } from '../support/goldens.js';
 import { collect } from '../support/outputs.js';
+import { describeReferences, itReferences } from '../support/references.js';
 import { modelFiles, TINY_CONFIG, tinyModelFiles } from '../support/tiny-model.js';
 
 const DEFAULTS: QuantizeCheckpointOptions = { quantType: 'nf4', doubleQuant: true, blockSize: 64, computeDtype: 'float32', skipModules: ['lm_head'] };
@@ -31,7 +32,7 @@ async function quantized(base: Directory, options: Partial<QuantizeCheckpointOpt
 const tiny = (): Directory => memoryDirectory('tiny', tinyModelFiles());
 const sha256 = (content: Uint8Array | string): string => createHash('sha256').update(content).digest('hex');
 
-describe.skipIf(!HAS_SHARED)('against transformers and bitsandbytes', () => {
+describeReferences('against transformers and bitsandbytes', missingGoldens('llama', 'llama_qlora/hf4bit'), () => {
   it('writes weights, config.json and generation_config.json byte for byte', async () => {
     const reference = goldenFolder('llama_qlora/hf4bit') as string;
     const files = await quantized(localDirectory(goldenFolder('llama') as string));
@@ -103,19 +104,21 @@ describe('quantizedFiles', () => {
 });
 
 describeBackends('a quantised checkpoint', ['wasm'], () => {
-  it.each(['qwen3', 'gpt2'].filter((name) => goldenFolder(name) !== undefined))('of %s loads as quantising while loading does', async (name) => {
-    const base = localDirectory(goldenFolder(name) as string);
-    const files = memoryDirectory('made', await quantized(base));
-    const [made, direct] = [await loadModel(files), await loadModel(base, { quantization: { quantType: 'nf4' } })];
-    for (const [module, { weight }] of direct.weights.linears) {
-      const other = made.weights.linears.get(module)?.weight;
-      if (weight.kind !== '4bit' || other?.kind !== '4bit') throw new Error(`${module} is not in 4 bits`);
-      expect(await other.packed.data()).toEqual(await weight.packed.data());
-      if (weight.absmax.kind !== 'nested' || other.absmax.kind !== 'nested') throw new Error('scales are not nested');
-      expect(await other.absmax.codes.data()).toEqual(await weight.absmax.codes.data());
-      expect(other.absmax.offset).toBe(weight.absmax.offset);
-    }
-    made.dispose();
-    direct.dispose();
-  });
+  for (const name of ['qwen3', 'gpt2']) {
+    itReferences(`of ${name} loads as quantising while loading does`, missingGoldens(name), async () => {
+      const base = localDirectory(goldenFolder(name) as string);
+      const files = memoryDirectory('made', await quantized(base));
+      const [made, direct] = [await loadModel(files), await loadModel(base, { quantization: { quantType: 'nf4' } })];
+      for (const [module, { weight }] of direct.weights.linears) {
+        const other = made.weights.linears.get(module)?.weight;
+        if (weight.kind !== '4bit' || other?.kind !== '4bit') throw new Error(`${module} is not in 4 bits`);
+        expect(await other.packed.data()).toEqual(await weight.packed.data());
+        if (weight.absmax.kind !== 'nested' || other.absmax.kind !== 'nested') throw new Error('scales are not nested');
+        expect(await other.absmax.codes.data()).toEqual(await weight.absmax.codes.data());
+        expect(other.absmax.offset).toBe(weight.absmax.offset);
+      }
+      made.dispose();
+      direct.dispose();
+    });
+  }
 });

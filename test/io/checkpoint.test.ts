@@ -1,11 +1,10 @@
-import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { FormatError } from '../../src/errors.js';
 import { openCheckpoint } from '../../src/io/checkpoint.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import { localDirectory } from '../../src/io/node.js';
 import { encodeSafetensors, float32Tensor } from '../../src/io/safetensors.js';
+import { describeReferences, referencePath } from '../support/references.js';
 
 const INDEX = 'model.safetensors.index.json';
 const shard = (names: string[], value: number, metadata?: Record<string, string>) =>
@@ -86,10 +85,9 @@ describe('openCheckpoint', () => {
   });
 });
 
-const models = resolve('../shared/models');
-describe.skipIf(!existsSync(models))('real models', () => {
+describeReferences('real models', 'models', () => {
   it('shows the alias of a model that stores only its output layer', async () => {
-    const checkpoint = await openCheckpoint(localDirectory(`${models}/tinystories-656k`));
+    const checkpoint = await openCheckpoint(localDirectory(referencePath('models/tinystories-656k')));
     expect(checkpoint.has('model.embed_tokens.weight')).toBe(false);
     expect(checkpoint.metadata['model.embed_tokens.weight']).toBe('lm_head.weight');
     expect(checkpoint.info('lm_head.weight')).toEqual({ dtype: 'F32', shape: [2048, 128] });

@@ -1,5 +1,5 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FormatError } from '../../src/errors.js';
@@ -7,6 +7,7 @@ import { fileSource } from '../../src/io/node.js';
 import { byteLength, DTYPE_BITS, type SafetensorsDtype } from '../../src/io/safetensors-header.js';
 import { encodeSafetensors, float32Tensor, SafetensorsFile, type TensorBytes } from '../../src/io/safetensors.js';
 import { blobSource, memorySource, type ByteSource } from '../../src/io/source.js';
+import { describeReferences, referencePath } from '../support/references.js';
 
 function fileOf(header: string | Uint8Array, data: Uint8Array | number = 0, claimed?: bigint): Uint8Array {
   const json = typeof header === 'string' ? new TextEncoder().encode(header) : header;
@@ -265,27 +266,22 @@ describe('writing', () => {
   });
 });
 
-const shared = resolve('../shared');
-const real = (below: string): string[] =>
-  existsSync(join(shared, below))
-    ? readdirSync(join(shared, below), { recursive: true, encoding: 'utf8' })
-        .filter((path) => path.endsWith('.safetensors'))
-        .map((path) => join(below, path))
-        .sort()
-    : [];
-// A layout-only sample of another writer: it sorts in another order.
-const files = ['adapters', 'models', 'reference']
-  .flatMap(real)
-  .filter((path) => !path.includes('synthetic_layout_only'));
+describeReferences('files that the reference writer made come out byte for byte', ['adapters', 'models', 'reference'], () => {
+  const below = (folder: string): string[] =>
+    readdirSync(referencePath(folder), { recursive: true, encoding: 'utf8' })
+      .filter((path) => path.endsWith('.safetensors'))
+      .map((path) => join(folder, path))
+      .sort();
+  // A layout-only sample of another writer: it sorts in another order.
+  const files = ['adapters', 'models', 'reference'].flatMap(below).filter((path) => !path.includes('synthetic_layout_only'));
 
-describe.skipIf(files.length === 0)('files that the reference writer made come out byte for byte', () => {
   it('has them all, the adapters of PEFT among them', () => {
     expect(files.filter((path) => path.endsWith('adapter_model.safetensors')).length).toBeGreaterThan(15);
   });
 
   it.each(files)('%s', async (path) => {
-    const expected = readFileSync(join(shared, path));
-    const file = await SafetensorsFile.open(await fileSource(join(shared, path)));
+    const expected = readFileSync(referencePath(path));
+    const file = await SafetensorsFile.open(await fileSource(referencePath(path)));
     const hasMetadata = expected.includes('"__metadata__"');
     const written = encodeSafetensors(await readAll(file), hasMetadata ? file.metadata : undefined);
     await file.close();

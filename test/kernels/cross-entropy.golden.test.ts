@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { crossEntropySum, disposeWeight, embedding, tokenLosses, uploadDense, type Targets } from '../../kernels/index.js';
 import { describeBackends } from '../support/backends.js';
-import { goldenFolder, readTensors } from '../support/goldens.js';
+import { goldenFolder, missingGoldens, readTensors } from '../support/goldens.js';
 import { expectClose, expectNoLeak } from '../support/numeric.js';
+import { describeReferences } from '../support/references.js';
 
 interface Golden {
   readonly ids: Int32Array;
@@ -40,7 +41,7 @@ async function golden(name: string): Promise<Golden> {
   };
 }
 
-describe.skipIf(goldenFolder('llama') === undefined || goldenFolder('phi') === undefined)('against transformers', () => {
+describeReferences('against transformers', missingGoldens('llama', 'phi'), () => {
   describeBackends('embedding and token losses', ['cpu', 'wasm', 'webgpu'], () => {
     it.each(['llama', 'phi'])('of %s', async (name) => {
       const g = await golden(name);

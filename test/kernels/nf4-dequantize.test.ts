@@ -1,6 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { dequantize, disposeWeight, uploadQuantized, weightBytes, withKernelMode, type Packed4bit } from '../../kernels/index.js';
 import { openCheckpoint } from '../../src/io/checkpoint.js';
 import { fileSource, localDirectory } from '../../src/io/node.js';
@@ -12,9 +12,10 @@ import { dequantize4bit, quantize4bit } from '../../src/quant/quantize.js';
 import { Random } from '../../src/random.js';
 import { describeBackends } from '../support/backends.js';
 import { expectNoLeak, normals } from '../support/numeric.js';
+import { describeReferences, referencePath } from '../support/references.js';
 
-const GOLDEN = resolve('../shared/reference/bitsandbytes/golden');
-const CHECKPOINT = resolve('../shared/reference/transformers-peft/llama_qlora');
+const GOLDEN = referencePath('reference/bitsandbytes/golden');
+const CHECKPOINT = referencePath('reference/transformers-peft/llama_qlora');
 const SHAPES = [[1, 1], [3, 7], [7, 65], [5, 100], [33, 129], [1, 4097], [130, 192]] as const;
 
 async function decoded(host: Packed4bit, mode: 'auto' | 'reference' = 'auto'): Promise<Float32Array> {
@@ -77,13 +78,13 @@ describeBackends('dequantize', ['cpu', 'wasm', 'webgpu'], () => {
     expect(() => uploadQuantized({ ...host, shape: [3, 64] })).toThrow(/needs 96 bytes and 3 block scales, found 64 and 2/);
   });
 
-  describe.skipIf(!existsSync(GOLDEN))('against bitsandbytes', () => {
+  describeReferences('against bitsandbytes', 'reference/bitsandbytes/golden', () => {
     it.each(goldenVectors())('$name $tag nested $nested', async ({ host, expected }) => {
       expectExact(await decoded(host), expected);
     });
   });
 
-  describe.skipIf(!existsSync(CHECKPOINT))('against a checkpoint that bitsandbytes wrote', () => {
+  describeReferences('against a checkpoint that bitsandbytes wrote', 'reference/transformers-peft/llama_qlora', () => {
     it('decodes every weight bit for bit', async () => {
       const checkpoint = await openCheckpoint(localDirectory(resolve(CHECKPOINT, 'hf4bit')));
       const golden = await SafetensorsFile.open(await fileSource(resolve(CHECKPOINT, 'golden/dequantised.safetensors')));
@@ -107,7 +108,6 @@ interface Golden {
 }
 
 function goldenVectors(): Golden[] {
-  if (!existsSync(GOLDEN)) return [];
   const bytes = (path: string): Uint8Array => Uint8Array.from(readFileSync(resolve(GOLDEN, path)));
   const floats = (path: string): Float32Array => new Float32Array(bytes(path).buffer as ArrayBuffer);
   interface Vector {

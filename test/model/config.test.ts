@@ -1,18 +1,19 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parseModelConfig } from '../../src/model/config.js';
 import { ropeFrequencies } from '../../src/model/rope.js';
-import { HAS_SHARED, SHARED } from '../support/goldens.js';
+import { itReferences, referencePath } from '../support/references.js';
 import { TINY_CONFIG } from '../support/tiny-model.js';
 
 describe('parseModelConfig', () => {
-  it.skipIf(!HAS_SHARED).each(['llama', 'llama3_tied', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'gpt_neox', 'phi', 'phi3', 'gemma'])('reads %s alike in the spelling of transformers 4 and 5', (name) => {
-    const read = (file: string): unknown => JSON.parse(readFileSync(join(SHARED, 'reference/transformers-peft', name, file), 'utf8'));
-    expect(existsSync(join(SHARED, 'reference/transformers-peft', name, 'config.v4.json'))).toBe(true);
-    const [five, four] = [parseModelConfig(read('config.json')), parseModelConfig(read('config.v4.json'))];
-    expect({ ...four, family: four.family.modelType }).toEqual({ ...five, family: five.family.modelType });
-  });
+  for (const name of ['llama', 'llama3_tied', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'gpt_neox', 'phi', 'phi3', 'gemma']) {
+    const folder = `reference/transformers-peft/${name}`;
+    itReferences(`reads ${name} alike in the spelling of transformers 4 and 5`, folder, () => {
+      const read = (file: string): unknown => JSON.parse(readFileSync(referencePath(`${folder}/${file}`), 'utf8'));
+      const [five, four] = [parseModelConfig(read('config.json')), parseModelConfig(read('config.v4.json'))];
+      expect({ ...four, family: four.family.modelType }).toEqual({ ...five, family: five.family.modelType });
+    });
+  }
 
   it('reads the files of the first releases, which leave out what is usual', () => {
     const gpt2 = parseModelConfig({

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { adapterFiles, readAdapter } from '../../src/adapters/peft-files.js';
@@ -13,7 +12,7 @@ import { loadModel } from '../../src/model/load.js';
 import { expectedTensors, weightLayout } from '../../src/model/tensors.js';
 import { describeBackends } from '../support/backends.js';
 import { FAMILY_CONFIGS } from '../support/family-models.js';
-import { HAS_SHARED, SHARED } from '../support/goldens.js';
+import { describeReferences, referencePath } from '../support/references.js';
 import { modelFiles } from '../support/tiny-model.js';
 
 const configOf = (name: string): Record<string, unknown> => FAMILY_CONFIGS.find(([known]) => known === name)?.[1] as Record<string, unknown>;
@@ -121,7 +120,7 @@ describe('weightLayout', () => {
   });
 });
 
-describe.skipIf(!HAS_SHARED)('real adapters', () => {
+describeReferences('real adapters', 'adapters', () => {
   const gpt2 = { model_type: 'gpt2', n_embd: 768, n_head: 12, n_layer: 12, n_positions: 1024, vocab_size: 50257 };
   const calm = {
     ...{ model_type: 'gpt_neox', hidden_size: 2048, intermediate_size: 8192, num_attention_heads: 16, num_hidden_layers: 24, rotary_pct: 1 },
@@ -133,7 +132,7 @@ describe.skipIf(!HAS_SHARED)('real adapters', () => {
     ['distilgpt2_r8_cattn_with_trainer_state', { ...gpt2, n_layer: 6 }],
     ['open-calm-1b_r1_f16', calm],
   ])('%s has the names and shapes of its model', async (name, config) => {
-    const { config: adapter, tensors } = await readAdapter(localDirectory(join(SHARED, 'adapters', name)));
+    const { config: adapter, tensors } = await readAdapter(localDirectory(referencePath(`adapters/${name}`)));
     if (adapter.peftType !== 'LORA') throw new Error(`${name} is no LoRA`);
     expect(METHODS.lora.mismatches(parseModelConfig(config), adapter, tensors)).toEqual([]);
   });

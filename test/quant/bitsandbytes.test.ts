@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { FloatDtype, Packed4bit } from '../../kernels/types.js';
 import { FormatError } from '../../src/errors.js';
@@ -12,6 +12,7 @@ import { CODES, NF4_CODE } from '../../src/quant/nf4.js';
 import { dequantize4bit, dequantizeAbsmax, quantize4bit } from '../../src/quant/quantize.js';
 import { Random } from '../../src/random.js';
 import { bytesOf, countDiffering, differing, goldenBytes, REFERENCE } from './golden.js';
+import { describeReferences } from '../support/references.js';
 
 const WEIGHT = 'model.layers.0.self_attn.q_proj.weight';
 
@@ -124,7 +125,7 @@ describe('broken parts are all named at once', () => {
 });
 
 const slices = `${REFERENCE}/bitsandbytes-published-slices`;
-describe.skipIf(!existsSync(slices))("slices of published checkpoints: the CUDA kernel's own bf16 output", () => {
+describeReferences("slices of published checkpoints: the CUDA kernel's own bf16 output", 'reference/bitsandbytes-published-slices', () => {
   // FP4: the kernel gives −0 where the table has +0; as numbers the values are equal, so 0 numeric differences.
   it.each([
     ['llama_1b_nf4', 'nf4', 0],
@@ -168,7 +169,7 @@ describe.skipIf(!existsSync(slices))("slices of published checkpoints: the CUDA 
 });
 
 const qlora = `${REFERENCE}/transformers-peft/llama_qlora`;
-describe.skipIf(!existsSync(qlora))('the 4-bit checkpoint that transformers wrote, 0 bits of difference', () => {
+describeReferences('the 4-bit checkpoint that transformers wrote, 0 bits of difference', 'reference/transformers-peft/llama_qlora', () => {
   let checkpoint: Checkpoint;
   let base: Checkpoint;
   let quant: SafetensorsFile;

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { referencePath } from '../support/references.js';
 
 /** The compact copy that is part of the repository. */
 export const GOLDEN = resolve('test/golden/bitsandbytes');
 /** The complete references, where they are at hand. */
-export const REFERENCE = resolve('../shared/reference');
+export const REFERENCE = referencePath('reference');
 
 const digests = JSON.parse(readFileSync(`${GOLDEN}/digests.json`, 'utf8')) as Record<string, string>;
 

@@ -13,7 +13,12 @@ writeFileSync(
    it('e', () => expect(1).toBe(1));`,
 );
 writeFileSync(join(folder, 'b.test.mjs'), `throw new Error('does not load');`);
-writeFileSync(join(folder, 'c.test.mjs'), `import { it } from 'vitest'; it.skip('f', () => {});`);
+writeFileSync(
+  join(folder, 'c.test.mjs'),
+  `import { describe, it } from 'vitest';
+   it.skip('f (needs ../shared/models/tiny)', () => {});
+   describe('g (needs ../shared/reference/metrics/a.json, ../shared/models)', () => { it.skip('h', () => {}); });`,
+);
 
 function summarize(mode: string, report: string): string {
   return spawnSync('node', ['scripts/summarize-tests.mjs', mode, report], { encoding: 'utf8' }).stdout;
@@ -27,12 +32,16 @@ describe('summarize-tests', () => {
     const args = ['node_modules/vitest/vitest.mjs', 'run', '--root', folder, '--reporter=json', `--outputFile=${report}`];
     const { status } = spawnSync('node', args, { encoding: 'utf8' });
     expect(status).toBe(1);
-    expect(summarize('counts', report)).toBe('2 passed, 2 failed, 3 skipped\n');
+    expect(summarize('counts', report)).toBe('2 passed, 2 failed, 4 skipped\n');
     expect(summarize('webgpu', report)).toBe('Tests on WebGPU: 1 passed, 0 failed, 2 skipped\n');
+    expect(summarize('references', report)).toBe(
+      'Skipped, since they need references that are not beside this checkout: 2 tests and suites (../shared/models 2, ../shared/reference/metrics 1)\n',
+    );
   });
 
   it('counts a missing report as a failure', () => {
     expect(summarize('counts', join(folder, 'none.json'))).toBe('0 passed, 1 failed, 0 skipped\n');
     expect(summarize('webgpu', join(folder, 'none.json'))).toBe('Tests on WebGPU: none\n');
+    expect(summarize('references', join(folder, 'none.json'))).toBe('');
   });
 });

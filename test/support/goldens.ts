@@ -1,15 +1,22 @@
 import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { fileSource } from '../../src/io/node.js';
 import { SafetensorsFile } from '../../src/io/safetensors.js';
+import { hasReferences, referencePath, SHARED } from './references.js';
 
-/** Material that lies beside a development checkout; a clone on its own has the compact part under test/golden. */
-export const SHARED = resolve('../shared');
-export const HAS_SHARED = existsSync(join(SHARED, 'reference'));
+export { SHARED };
+export const HAS_SHARED = hasReferences('reference');
 
-/** Folder of an architecture's references by transformers + peft, or undefined where this checkout has none. */
+const below = (name: string): string => `reference/transformers-peft/${name}`;
+
+/** Folder of an architecture's references by transformers + peft (a clone on its own has some of them), or undefined where there are none. */
 export function goldenFolder(name: string): string | undefined {
-  return [join(SHARED, 'reference/transformers-peft', name), resolve('test/golden/transformers-peft', name)].find((path) => existsSync(path));
+  return [referencePath(below(name)), resolve('test/golden/transformers-peft', name)].find((path) => existsSync(path));
+}
+
+/** Those of the architectures that `goldenFolder` does not find, as paths of `describeReferences`. */
+export function missingGoldens(...names: readonly string[]): string[] {
+  return names.filter((name) => goldenFolder(name) === undefined).map(below);
 }
 
 /** All tensors of a safetensors file as numbers. */

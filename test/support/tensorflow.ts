@@ -5,9 +5,10 @@ import { dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Host } from '../../src/device/device.js';
 import { importTensorflow, nodeHost } from '../../src/device/node.js';
+import { referencePath } from './references.js';
 
 /** Builds TensorFlow's binding from a local library; its exit status 3 says that this machine cannot. */
-const BUILD = resolve('../shared/tools/build-tfjs-node.sh');
+const BUILD = referencePath('tools/build-tfjs-node.sh');
 const CANNOT = 3;
 
 const PLACE = resolve('node_modules/.cache/tfjs-node');

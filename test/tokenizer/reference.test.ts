@@ -2,14 +2,14 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 
 import { memoryDirectory } from '../../src/io/directory.js';
 import { localDirectory } from '../../src/io/node.js';
 import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js';
+import { describeReferences, referencePath } from '../support/references.js';
 
-const SHARED = path.resolve('../shared');
-const TOKENIZERS = path.join(SHARED, 'tokenizers');
+const TOKENIZERS = referencePath('tokenizers');
 
 interface Encoding {
   ids: number[];
@@ -40,14 +40,14 @@ function load(name: string): Promise<Tokenizer> {
 }
 
 async function read(name: string): Promise<Tokenizer> {
-  const folder = name.startsWith('tinystories') ? path.join(SHARED, 'models', name) : path.join(TOKENIZERS, name);
+  const folder = name.startsWith('tinystories') ? referencePath(`models/${name}`) : path.join(TOKENIZERS, name);
   const file = name === 'qwen2.5' ? 'tokenizer.rebuilt.json' : 'tokenizer.json';
   const tokenizer = await loadTokenizer(directoryOf(folder, file));
   if (tokenizer === undefined) throw new Error(`no tokenizer in ${folder}`);
   return tokenizer;
 }
 
-describe.skipIf(!existsSync(TOKENIZERS))('encodings of the native library (needs ../shared)', () => {
+describeReferences('encodings of the native library', ['tokenizers', 'models/tinystories-656k', 'reference/stories-lora', 'reference/stories-forward', 'datasets'], () => {
   const reference = JSON.parse(readFileSync(path.join(TOKENIZERS, 'reference_encodings.json'), 'utf8')) as Reference;
 
   it.each(['gpt2', 'smollm', 'llama2', 'qwen2.5', 'tinystories-656k'])('%s: all 25 texts', { timeout: 60_000 }, async (name) => {
@@ -84,14 +84,14 @@ describe.skipIf(!existsSync(TOKENIZERS))('encodings of the native library (needs
   it('tinystories-656k: ids of the reference runs', async () => {
     const tokenizer = await load('tinystories-656k');
     const { texts, input_ids: ids, pad_id: pad } = JSON.parse(
-      readFileSync(path.join(SHARED, 'reference/stories-lora/reference.json'), 'utf8'),
+      readFileSync(referencePath('reference/stories-lora/reference.json'), 'utf8'),
     ) as { texts: string[]; input_ids: number[][]; pad_id: number };
     texts.forEach((text, i) => {
       const row = ids[i] as number[];
       const length = row.findLastIndex((id) => id !== pad) + 1;
       expect([...tokenizer.encode(text), tokenizer.eosTokenId]).toEqual(row.slice(0, length));
     });
-    const forward = JSON.parse(readFileSync(path.join(SHARED, 'reference/stories-forward/reference.json'), 'utf8')) as Record<
+    const forward = JSON.parse(readFileSync(referencePath('reference/stories-forward/reference.json'), 'utf8')) as Record<
       string,
       { text: string; ids: number[] }
     >;
@@ -102,7 +102,7 @@ describe.skipIf(!existsSync(TOKENIZERS))('encodings of the native library (needs
   });
 
   it('knows the special tokens of real directories', { timeout: 60_000 }, async () => {
-    const stories = await loadTokenizer(localDirectory(path.join(SHARED, 'models/tinystories-656k')));
+    const stories = await loadTokenizer(localDirectory(referencePath('models/tinystories-656k')));
     expect(stories).toMatchObject({ bosTokenId: 1, eosTokenId: 2, padTokenId: 0, vocabSize: 2048, endOfTurnId: 2 });
     expect(await load('llama2')).toMatchObject({ bosTokenId: 1, eosTokenId: 2, endOfTurnId: 2 });
     const qwen = await load('qwen2.5');
@@ -118,7 +118,7 @@ describe.skipIf(!existsSync(TOKENIZERS))('encodings of the native library (needs
 
   it('gives back what it encoded', { timeout: 60_000 }, async () => {
     const tokenizers = await Promise.all(['gpt2', 'qwen2.5', 'tinystories-656k'].map(load));
-    const stories = readFileSync(path.join(SHARED, 'datasets/wikisql_mlx/valid.jsonl'), 'utf8').split('\n').slice(0, 20);
+    const stories = readFileSync(referencePath('datasets/wikisql_mlx/valid.jsonl'), 'utf8').split('\n').slice(0, 20);
     for (const tokenizer of tokenizers.slice(0, 2)) {
       fc.assert(
         fc.property(fc.string({ unit: 'grapheme' }), (text) => {

@@ -8,8 +8,9 @@ import { loadModel } from '../../src/model/load.js';
 import { AdamW } from '../../src/train/optimizer.js';
 import { trainStep } from '../../src/train/step.js';
 import { describeBackends } from '../support/backends.js';
-import { HAS_SHARED, readTensors, SHARED } from '../support/goldens.js';
+import { readTensors } from '../support/goldens.js';
 import { numpyUniform } from '../support/numpy-random.js';
+import { describeReferences, referencePath } from '../support/references.js';
 
 /** Twenty steps of a real model against plain PyTorch; its own float32 and float64 runs agree to 8e-7. */
 const TOLERANCE = 1e-3;
@@ -26,15 +27,14 @@ interface Reference {
   >;
 }
 
-const folder = join(SHARED, 'reference/stories-lora');
+const folder = referencePath('reference/stories-lora');
 
-describeBackends('twenty steps on a real model', HAS_SHARED ? ['wasm', 'webgpu'] : [], () => {
-  const reference = HAS_SHARED ? (JSON.parse(readFileSync(join(folder, 'reference.json'), 'utf8')) as Reference) : undefined;
+describeReferences('twenty steps', ['reference/stories-lora', 'models/tinystories-656k'], () => describeBackends('on a real model', ['wasm', 'webgpu'], () => {
+  const { input_ids: ids, labels, exps } = JSON.parse(readFileSync(join(folder, 'reference.json'), 'utf8')) as Reference;
 
-  it.each(Object.keys(reference?.exps ?? {}))('%s', async (name) => {
-    const { input_ids: ids, labels, exps } = reference as Reference;
+  it.each(Object.keys(exps))('%s', async (name) => {
     const { args, f64 } = exps[name] as Reference['exps'][string];
-    const decoder = await loadModel(localDirectory(join(SHARED, 'models/tinystories-656k')), {
+    const decoder = await loadModel(localDirectory(referencePath('models/tinystories-656k')), {
       quantization: args.quant === undefined ? undefined : { quantType: 'nf4' },
     });
     const adapter = METHODS.lora.create(
@@ -81,4 +81,4 @@ describeBackends('twenty steps on a real model', HAS_SHARED ? ['wasm', 'webgpu']
     adapter.dispose();
     decoder.dispose();
   });
-});
+}));

@@ -1,9 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { captionWords } from '../../../src/eval/metrics/caption-words.js';
 import { TEXT_METRICS } from '../../../src/eval/tasks/metrics.js';
-import { SHARED } from '../../support/goldens.js';
+import { describeReferences, referencePath } from '../../support/references.js';
 
 interface ScriptSet {
   readonly system: string[];
@@ -13,7 +12,7 @@ interface ScriptSet {
   readonly coco_CIDEr: number;
 }
 
-const FILE = join(SHARED, 'reference/metrics/e2e_metrics_reference.json');
+const FILE = referencePath('reference/metrics/e2e_metrics_reference.json');
 
 describe('caption words', () => {
   it('are lower case, without punctuation, contractions in two', () => {
@@ -25,9 +24,9 @@ describe('caption words', () => {
   });
 });
 
-describe.skipIf(!existsSync(FILE))('caption words beside those of the references', () => {
+describeReferences('caption words beside those of the references', 'reference/metrics', () => {
   // `pairs` has sentences made to break tokenizers, in which the references' own approximation of the Java tool is no better.
-  const { sets: all } = (existsSync(FILE) ? JSON.parse(readFileSync(FILE, 'utf8')) : { sets: {} }) as { sets: Record<string, ScriptSet> };
+  const { sets: all } = JSON.parse(readFileSync(FILE, 'utf8')) as { sets: Record<string, ScriptSet> };
   const sets = Object.entries(all).filter(([name]) => name !== 'pairs');
 
   it.each(sets)('%s: nearly the same words, and scores from the texts themselves', (_name, { system, references, tokenized_system, coco_ROUGE_L, coco_CIDEr }) => {

@@ -1,6 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs';
-import path from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
 import { BLEU_TOKENIZERS } from '../../../src/eval/metrics/bleu-tokens.js';
 import { corpusBleu, sentenceBleu, type BleuOptions, type BleuScore } from '../../../src/eval/metrics/bleu.js';
 import { corpusChrf } from '../../../src/eval/metrics/chrf.js';
@@ -8,9 +7,10 @@ import { ciderScores, cocoRougeL, e2eBleu, e2eNist } from '../../../src/eval/met
 import { meteor } from '../../../src/eval/metrics/meteor.js';
 import { mean } from '../../../src/eval/metrics/scores.js';
 import { corpusTer } from '../../../src/eval/metrics/ter.js';
+import { describeReferences, referencePath } from '../../support/references.js';
 
-const FOLDER = path.resolve('../shared/reference/metrics');
-const read = <T>(file: string): T => JSON.parse(readFileSync(path.join(FOLDER, file), 'utf8')) as T;
+const FOLDER = 'reference/metrics';
+const read = <T>(file: string): T => JSON.parse(readFileSync(referencePath(`${FOLDER}/${file}`), 'utf8')) as T;
 
 interface Pair {
   readonly id: string;
@@ -54,7 +54,7 @@ function expectBleu(actual: BleuScore, expected: Bleu, what: string): void {
   });
 }
 
-describe.skipIf(!existsSync(FOLDER))('against sacreBLEU', () => {
+describeReferences('against sacreBLEU', FOLDER, () => {
   type Sentence = Record<string, Bleu> & { id: string; chrf2: number; 'chrf2++': number; ter: number; tokens_13a_prediction: string; tokens_intl_prediction: string; tokens_13a_ref0: string };
   const reference = read<{ sentence: Sentence[]; corpus: Record<string, { pair_ids: string[]; scores: Record<string, Bleu> & { chrf2: number; 'chrf2++': number; ter: number } }> }>('sacrebleu_reference.json');
   const pairs = new Map(read<Pair[]>('pairs.json').map((pair) => [pair.id, pair]));
@@ -100,7 +100,7 @@ interface E2eSet {
   readonly sentence: { BLEU: number; sentBLEU: number; NIST: number; ROUGE_L: number; CIDEr: number }[];
 }
 
-describe.skipIf(!existsSync(FOLDER))('against the scripts of E2E', () => {
+describeReferences('against the scripts of E2E', FOLDER, () => {
   const { sets } = read<{ sets: Record<string, E2eSet> }>('e2e_metrics_reference.json');
 
   it.each(Object.entries(sets))('%s', (_name, set) => {
@@ -125,7 +125,7 @@ describe.skipIf(!existsSync(FOLDER))('against the scripts of E2E', () => {
   });
 });
 
-describe.skipIf(!existsSync(FOLDER))('against NLTK', () => {
+describeReferences('against NLTK', FOLDER, () => {
   const { rows } = read<{ rows: { id: string; hyp: string[]; refs: string[][]; meteor: number; per_ref: number[] }[] }>('nltk_meteor_exact_stem.json');
 
   it.each(rows.map((row) => [row.id, row] as const))('METEOR of %s', (_id, row) => {

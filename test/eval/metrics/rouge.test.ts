@@ -1,10 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs';
-import path from 'node:path';
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { porterStem } from '../../../src/eval/metrics/porter.js';
 import { meanRouge, rouge, rougeMulti, rougeTokens, type RougeScore, type RougeType } from '../../../src/eval/metrics/rouge.js';
+import { describeReferences, referencePath } from '../../support/references.js';
 
-const FILE = path.resolve('../shared/reference/metrics/rouge_score_reference.json');
+const FILE = referencePath('reference/metrics/rouge_score_reference.json');
 const TYPES: readonly RougeType[] = ['rouge1', 'rouge2', 'rouge3', 'rougeL', 'rougeLsum'];
 
 type Triple = [number, number, number];
@@ -96,16 +96,16 @@ describe('Porter stems', () => {
   });
 });
 
-describe.skipIf(!existsSync(FILE))('ROUGE against rouge_score', () => {
-  const reference = existsSync(FILE) ? (JSON.parse(readFileSync(FILE, 'utf8')) as Reference) : undefined;
-  const pairs = reference?.pairs ?? [];
+describeReferences('ROUGE against rouge_score', 'reference/metrics', () => {
+  const reference = JSON.parse(readFileSync(FILE, 'utf8')) as Reference;
+  const { pairs } = reference;
 
   it('has pairs to compare', () => {
     expect(pairs.length).toBeGreaterThan(30);
   });
 
   it('stems as NLTK does', () => {
-    for (const [word, stem] of Object.entries(reference?.porter_nltk_extensions ?? {})) {
+    for (const [word, stem] of Object.entries(reference.porter_nltk_extensions)) {
       expect(porterStem(word), word).toBe(stem);
     }
   });
@@ -127,7 +127,7 @@ describe.skipIf(!existsSync(FILE))('ROUGE against rouge_score', () => {
     const predictions = pairs.map((pair) => pair.prediction);
     const first = pairs.map((pair) => pair.references[0] ?? '');
     for (const stemming of [false, true]) {
-      const wanted = reference?.[stemming ? 'mean_first_reference_stem' : 'mean_first_reference_nostem'] ?? {};
+      const wanted = reference[stemming ? 'mean_first_reference_stem' : 'mean_first_reference_nostem'];
       expectScores(meanRouge(predictions, first, { types: TYPES, stemming }), wanted, `stemming ${stemming}`);
     }
   });

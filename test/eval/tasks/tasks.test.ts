@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
@@ -13,10 +13,9 @@ import { localDirectory } from '../../../src/io/node.js';
 import { loadModel } from '../../../src/model/load.js';
 import { loadTokenizer, type Tokenizer } from '../../../src/tokenizer/tokenizer.js';
 import { describeBackends } from '../../support/backends.js';
-import { SHARED } from '../../support/goldens.js';
+import { itReferences, referencePath } from '../../support/references.js';
 
 const BASE = 'configs/quickstart/base';
-const DATASETS = join(SHARED, 'datasets');
 const rows = (list: readonly unknown[]) => ({ data: [{ name: 'rows', rows: list }] });
 
 function task<T>(fields: object): T {
@@ -52,20 +51,23 @@ describe('task files', () => {
   });
 
   // What only reads files of this repository reads them from where it lies.
-  const files = readdirSync('configs/tasks').map((file) => ({ file, folder: readFileSync(join('configs/tasks', file), 'utf8').includes('data: ../') ? 'configs/tasks' : DATASETS }));
-  it.each(files.filter(({ folder }) => existsSync(folder)))('$file reads its data set', async ({ file, folder }) => {
-    const tasks = parseTasks(readFileSync(join('configs/tasks', file), 'utf8'), file);
-    const sources = await openTaskSources(tasks, folder);
-    for (const each of tasks) {
-      const limited = { ...each, limit: 5 };
-      if (limited.type === 'loss') continue;
-      const items = limited.type === 'generate' ? await generateItems(limited, sources.of(each)) : await choiceItems(limited, sources.of(each));
-      expect(items).toHaveLength(5);
-      for (const item of items) expect('choices' in item ? item.choices.some(({ correct }) => correct) : item.references.length > 0).toBe(true);
-      expect(items[0]?.prompt).not.toContain('{{');
-    }
-    await sources.close();
-  });
+  for (const file of readdirSync('configs/tasks')) {
+    const own = readFileSync(join('configs/tasks', file), 'utf8').includes('data: ../');
+    itReferences(`${file} reads its data set`, own ? [] : 'datasets', async () => {
+      const folder = own ? 'configs/tasks' : referencePath('datasets');
+      const tasks = parseTasks(readFileSync(join('configs/tasks', file), 'utf8'), file);
+      const sources = await openTaskSources(tasks, folder);
+      for (const each of tasks) {
+        const limited = { ...each, limit: 5 };
+        if (limited.type === 'loss') continue;
+        const items = limited.type === 'generate' ? await generateItems(limited, sources.of(each)) : await choiceItems(limited, sources.of(each));
+        expect(items).toHaveLength(5);
+        for (const item of items) expect('choices' in item ? item.choices.some(({ correct }) => correct) : item.references.length > 0).toBe(true);
+        expect(items[0]?.prompt).not.toContain('{{');
+      }
+      await sources.close();
+    });
+  }
 });
 
 describeBackends('tasks', ['wasm', 'webgpu'], () => {

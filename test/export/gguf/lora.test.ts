@@ -12,8 +12,8 @@ import { localDirectory } from '../../../src/io/node.js';
 import { encodeSafetensors, float32Tensor, toFloat32, type TensorBytes } from '../../../src/io/safetensors.js';
 import { memorySource } from '../../../src/io/source.js';
 import { Random } from '../../../src/random.js';
-import { HAS_SHARED, SHARED } from '../../support/goldens.js';
 import { normals } from '../../support/numeric.js';
+import { describeReferences, referencePath } from '../../support/references.js';
 
 const random = new Random(3, 'gguf');
 
@@ -164,7 +164,7 @@ describe('ggufAdapter', () => {
   });
 });
 
-describe.skipIf(!HAS_SHARED)('adapters of others', () => {
+describeReferences('adapters of others', 'adapters', () => {
   it.each([
     ['distilgpt2_r8_cattn_with_trainer_state', { model_type: 'gpt2', n_head: 12 }, 'blk.5.attn_qkv.weight', [8, 768], [2304, 8]],
     ['gpt2_r8_cattn', { model_type: 'gpt2', n_head: 12 }, 'blk.11.attn_qkv.weight', [8, 768], [2304, 8]],
@@ -173,7 +173,7 @@ describe.skipIf(!HAS_SHARED)('adapters of others', () => {
     ['qwen2.5-0.5b_r8_qv', { model_type: 'qwen2', num_attention_heads: 14, num_key_value_heads: 2 }, 'blk.23.attn_v.weight', [8, 896], [128, 8]],
     ['tinyllama-1.1b_r4_qv', { model_type: 'llama', num_attention_heads: 32, num_key_value_heads: 4 }, 'blk.21.attn_q.weight', [4, 2048], [2048, 4]],
   ])('%s', async (name, config, tensor, a, b) => {
-    const source = await readPeftAdapter(localDirectory(join(SHARED, 'adapters', name)));
+    const source = await readPeftAdapter(localDirectory(referencePath(`adapters/${name}`)));
     const file = await open(ggufAdapter(source, config));
     expect(file.tensors.size).toBe(source.tensors.size);
     expect(file.tensors.get(`${tensor}.lora_a`)?.shape).toEqual(a);
@@ -182,7 +182,7 @@ describe.skipIf(!HAS_SHARED)('adapters of others', () => {
   });
 
   it('OPT’s is refused: llama.cpp does not know OPT', async () => {
-    const source = await readPeftAdapter(localDirectory(join(SHARED, 'adapters/opt-125m_r16_qv_dpo')));
+    const source = await readPeftAdapter(localDirectory(referencePath('adapters/opt-125m_r16_qv_dpo')));
     expect(() => ggufAdapter(source, { model_type: 'opt', num_attention_heads: 12 })).toThrow('model_type: found "opt"');
   });
 });

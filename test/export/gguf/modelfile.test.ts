@@ -1,9 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { findShape, modelfile, type ChatSource } from '../../../src/export/gguf/modelfile.js';
 import { compileTemplate } from '../../../src/tokenizer/template.js';
-import { HAS_SHARED, SHARED } from '../../support/goldens.js';
+import { itReferences, referencePath } from '../../support/references.js';
 
 function chat(chatTemplate: string, tokens: Record<string, string> = {}): ChatSource {
   const template = compileTemplate(chatTemplate, 'test');
@@ -74,8 +73,8 @@ describe('the Modelfile', () => {
     expect(modelfile('x', 'a.gguf', chat(LLAMA2)).notes[0]).toContain('none of the known shapes (ChatML, Llama 3, Zephyr');
   });
 
-  it.skipIf(!HAS_SHARED)("knows TinyLlama's own template as Zephyr's", () => {
-    const config = JSON.parse(readFileSync(join(SHARED, 'tokenizers/llama2/tokenizer_config.json'), 'utf8')) as { chat_template: string };
+  itReferences("knows TinyLlama's own template as Zephyr's", 'tokenizers', () => {
+    const config = JSON.parse(readFileSync(referencePath('tokenizers/llama2/tokenizer_config.json'), 'utf8')) as { chat_template: string };
     expect(findShape(chat(config.chat_template, { bos_token: '<s>', eos_token: '</s>' }))?.shape.name).toBe('Zephyr');
   });
 });
