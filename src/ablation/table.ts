@@ -1,4 +1,5 @@
 import { markdownTable } from '../eval/tasks/compare.js';
+import { markdownText } from '../text.js';
 import { withoutRank } from './families.js';
 import { describeSettings } from './runs.js';
 import { describeRecommendations, type BaseRow, type Spread, type Summary, type SummaryRow } from './summary.js';
@@ -42,7 +43,7 @@ export const TIMED_COLUMN = 'tokens/s';
 /** A table with the recommendation, for people. */
 export function renderMarkdown(summary: Summary): string {
   const { header, rows } = tableOf(summary);
-  const words = describeRecommendations(summary).map((line) => `${line}\n`);
+  const words = describeRecommendations(summary).map((line) => `${markdownText(line)}\n`);
   return [markdownTable({ header, rows }), ...words].join('\n');
 }
 

@@ -1,4 +1,5 @@
 import { describeSettings, type AblationRun } from '../ablation/runs.js';
+import { visible } from '../text.js';
 import { formatCount, formatDuration, formatNumber } from './format.js';
 import type { ProgressStream } from './progress.js';
 import { formatTable } from './table.js';
@@ -49,7 +50,7 @@ class PlainLines implements AblationProgress {
   }
 
   log(line: string): void {
-    this.stream.write(`${line}\n`);
+    this.stream.write(`${visible(line)}\n`);
   }
 
   stop(): void {
@@ -77,7 +78,7 @@ class LiveTable implements AblationProgress {
 
   log(line: string): void {
     this.erase();
-    this.stream.write(`${line}\n`);
+    this.stream.write(`${visible(line)}\n`);
     this.draw();
   }
 

@@ -6,6 +6,7 @@ import { isDirectory, isFile, stageDirectory, writeFileAtomic } from '../node.js
 import { formatBytes } from './format.js';
 import { tell } from './options.js';
 import { formatTable } from './table.js';
+import { print } from './terminal.js';
 
 /** Larger files are told as they are done. */
 const SLOW_BYTES = 100e6;
@@ -47,7 +48,7 @@ export async function planExport(path: string, { overwrite, inputs }: { overwrit
         await staged.discard();
         throw error;
       }
-      process.stdout.write(`${path}\n${formatTable(['file', { title: 'size', align: 'right' }], rows)}`);
+      print(`${path}\n${formatTable(['file', { title: 'size', align: 'right' }], rows)}`);
     },
   };
 }
@@ -59,7 +60,7 @@ export async function planExportFile(path: string, overwrite: boolean): Promise<
   return {
     async write(content) {
       await writeFileAtomic(path, content);
-      process.stdout.write(`${path}: ${formatBytes(content.byteLength)}\n`);
+      print(`${path}: ${formatBytes(content.byteLength)}\n`);
     },
   };
 }

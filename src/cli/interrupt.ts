@@ -1,7 +1,10 @@
 import { constants } from 'node:os';
 import { LowrankError } from '../errors.js';
 
-type StopSignal = 'SIGINT' | 'SIGTERM';
+/** Ctrl-C, what schedulers send, and what a terminal sends that is closed. */
+const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+type StopSignal = (typeof STOP_SIGNALS)[number];
 
 /** A run that was stopped from outside and ended in order; the exit status is the shell's, 128 plus the signal's number. */
 export class InterruptedError extends LowrankError {
@@ -13,7 +16,7 @@ export class InterruptedError extends LowrankError {
   }
 }
 
-/** Listens for Ctrl-C and SIGTERM while something runs. */
+/** Listens for signals that ask for an end while something runs. */
 export interface InterruptWatch {
   /** The first signal that came. */
   readonly signal: StopSignal | undefined;
@@ -28,15 +31,13 @@ export function watchInterrupts(onFirst: () => void): InterruptWatch {
     signal = received;
     onFirst();
   };
-  process.on('SIGINT', listen);
-  process.on('SIGTERM', listen);
+  for (const each of STOP_SIGNALS) process.on(each, listen);
   return {
     get signal() {
       return signal;
     },
     stop() {
-      process.off('SIGINT', listen);
-      process.off('SIGTERM', listen);
+      for (const each of STOP_SIGNALS) process.off(each, listen);
     },
   };
 }

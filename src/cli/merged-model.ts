@@ -14,6 +14,7 @@ import { readRecord } from '../record/record.js';
 import { openSession } from '../session.js';
 import { formatNumber } from './format.js';
 import { describeDevice, tell } from './options.js';
+import { print } from './terminal.js';
 
 type Write = (files: readonly OutputFile[]) => Promise<void>;
 
@@ -71,7 +72,7 @@ export async function tellChange({ text, base, adapter, merged, device }: Change
     try {
       const { meanKl, maxKl, changedTop, positions } = await session.device.guard(divergence(decoder, rows, () => after));
       const share = `${formatNumber(100 * changedTop)} %`;
-      process.stdout.write(`change in output over ${positions} tokens of ${text}: mean KL ${formatNumber(meanKl)} nats, at most ${formatNumber(maxKl)}; another likeliest token at ${share}\n`);
+      print(`change in output over ${positions} tokens of ${text}: mean KL ${formatNumber(meanKl)} nats, at most ${formatNumber(maxKl)}; another likeliest token at ${share}\n`);
     } finally {
       after.dispose();
     }

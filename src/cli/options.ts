@@ -5,6 +5,7 @@ import { ConfigError } from '../errors.js';
 import type { Directory } from '../io/directory.js';
 import type { LoadQuantization } from '../model/load.js';
 import type { Session } from '../session.js';
+import { printError } from './terminal.js';
 
 /** What commander gives the action of a command made by `takesModel`. */
 export interface ModelFlags {
@@ -71,7 +72,7 @@ export function describeDevice({ name, description, software, reason }: Device):
 
 /** A line for people, beside the results on standard output. */
 export function tell(line: string): void {
-  process.stderr.write(`${line}\n`);
+  printError(`${line}\n`);
 }
 
 /** For numbers on the command line. @throws ConfigError naming the option. */

@@ -1,4 +1,5 @@
 import { MultiBar, Presets, type SingleBar } from 'cli-progress';
+import { visible } from '../text.js';
 import { formatCount, formatDuration, formatNumber } from './format.js';
 
 /** What is known after an optimiser step. */
@@ -41,7 +42,8 @@ class BarProgress implements ProgressReporter {
   constructor(private readonly stream: ProgressStream) {}
 
   start(total: number, done = 0): void {
-    // gracefulExit would take over SIGINT, which belongs to the run: it saves a checkpoint first.
+    // gracefulExit would take over SIGINT, which belongs to the run: it saves a checkpoint first. With linewrap the bar is cut to the
+    // terminal's width here; without it the terminal would be told to, and stay so when this process is killed.
     const bars = new MultiBar(
       {
         stream: this.stream,
@@ -49,11 +51,14 @@ class BarProgress implements ProgressReporter {
         formatTime: (seconds) => formatDuration(Number(seconds)),
         barsize: 24,
         gracefulExit: false,
+        linewrap: true,
+        hideCursor: false,
       },
       Presets.shades_classic,
     );
     const bar = bars.create(total, done, { loss: '-', learningRate: '-', tokensPerSecond: '-' });
     this.running = { bars, bar };
+    process.on('exit', this.leave);
   }
 
   step(report: StepReport): void {
@@ -65,8 +70,9 @@ class BarProgress implements ProgressReporter {
   }
 
   log(line: string): void {
-    if (this.running === undefined) this.stream.write(`${line}\n`);
-    else this.running.bars.log(`${line}\n`);
+    const text = `${visible(line)}\n`;
+    if (this.running === undefined) this.stream.write(text);
+    else this.running.bars.log(text);
   }
 
   stop(): void {
@@ -74,7 +80,11 @@ class BarProgress implements ProgressReporter {
     this.running?.bars.update();
     this.running?.bars.stop();
     this.running = undefined;
+    process.off('exit', this.leave);
   }
+
+  /** The shell's prompt gets a line of its own when the process ends in the middle. */
+  private readonly leave = (): void => void this.stream.write('\n');
 }
 
 class LineProgress implements ProgressReporter {
@@ -108,7 +118,7 @@ class LineProgress implements ProgressReporter {
   }
 
   log(line: string): void {
-    this.stream.write(`${line}\n`);
+    this.stream.write(`${visible(line)}\n`);
   }
 
   stop(): void {

@@ -1,9 +1,13 @@
+import { constants } from 'node:os';
 import { CommanderError, type Command } from 'commander';
 import { LowrankError } from '../errors.js';
+import { printError } from './terminal.js';
 
 /** sysexits(3): a mistake in this program, not in what it was given. */
 const EXIT_UNEXPECTED = 70;
 const EXIT_USAGE = 2;
+/** That of a process which SIGPIPE has ended, as a shell has it. */
+const EXIT_CLOSED_PIPE = 128 + constants.signals.SIGPIPE;
 
 /** How long a finished command may keep the process alive (a device that was not let go) before it is ended. */
 const LINGER_MS = 3000;
@@ -34,7 +38,7 @@ export function reportError(error: unknown, output: ErrorOutput): number {
 export async function runProgram(
   program: Command,
   args: readonly string[],
-  write: (text: string) => void = (text) => process.stderr.write(text),
+  write: (text: string) => void = printError,
 ): Promise<number> {
   try {
     await program.parseAsync([...args], { from: 'user' });
@@ -50,12 +54,14 @@ export async function runProcess(program: Command): Promise<void> {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
       // The reader has gone, as in `lowrank … | head`: nobody is left to write for.
-      if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0);
+      // The terminal has been closed: SIGHUP says so too, and what goes on may still save its work.
+      if (error.code === 'EIO') return;
+      if (error.code === 'EPIPE') process.exit(Number(process.exitCode ?? 0) || EXIT_CLOSED_PIPE);
       throw error;
     });
   }
   const fail = (error: unknown): void => {
-    process.exit(reportError(error, { debug: wantsDebug(args), write: (text) => process.stderr.write(text) }));
+    process.exit(reportError(error, { debug: wantsDebug(args), write: printError }));
   };
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', fail);

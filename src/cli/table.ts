@@ -1,3 +1,5 @@
+import { visibleLine } from '../text.js';
+
 /** A column of a table; numbers read best on the right. */
 export interface Column {
   readonly title: string;
@@ -8,12 +10,12 @@ export interface Column {
 export function formatTable(columns: readonly (Column | string)[], rows: readonly (readonly string[])[]): string {
   const titled = columns.map((column) => (typeof column === 'string' ? { title: column } : column));
   const widths = titled.map((column, i) =>
-    rows.reduce((width, row) => Math.max(width, widthOf(row[i] ?? '')), widthOf(column.title)),
+    rows.reduce((width, row) => Math.max(width, widthOf(visibleLine(row[i] ?? ''))), widthOf(column.title)),
   );
   const line = (cells: readonly string[]): string =>
     titled
       .map((column, i) => {
-        const cell = cells[i] ?? '';
+        const cell = visibleLine(cells[i] ?? '');
         const gap = ' '.repeat((widths[i] ?? 0) - widthOf(cell));
         return 'align' in column && column.align === 'right' ? gap + cell : cell + gap;
       })

@@ -1,5 +1,6 @@
 import { stringify } from 'yaml';
 import type { RunConfig } from '../config/schema.js';
+import { markdownCell, markdownFence, markdownText } from '../text.js';
 import type { TrainingRecord } from './record.js';
 
 /** The name under which the Hub shows it. */
@@ -31,18 +32,18 @@ export function modelCard(record: TrainingRecord, config: RunConfig, method: Car
     tags: [method.name, 'lowrank', ...(hub ? [`base_model:${method.loads === 'model' ? 'finetune' : 'adapter'}:${base.name}`] : [])],
   };
   const sections = [
-    method.loads === 'model' ? `# ${name}, fine-tuned` : `# ${method.name} adapter for ${name}`,
-    `Trained with lowrank ${record.versions['lowrank'] ?? ''} on ${record.device}; ${record.parameters.trainable.toLocaleString('en')} of ${record.parameters.total.toLocaleString('en')} parameters.`,
+    `# ${markdownText(method.loads === 'model' ? `${name}, fine-tuned` : `${method.name} adapter for ${name}`)}`,
+    `Trained with lowrank ${markdownText(record.versions['lowrank'] ?? '')} on ${markdownText(record.device)}; ${record.parameters.trainable.toLocaleString('en')} of ${record.parameters.total.toLocaleString('en')} parameters.`,
     '## Data',
     table(['part', 'files', 'rows', 'tokens', 'supervised tokens'], record.data.map((d) => [d.part, Object.keys(d.files).join(', '), d.rows, d.tokens ?? '', d.supervised_tokens ?? ''])),
     '## Settings',
-    fenced('yaml', [stringify({ quantization: config.quantization, adapter: withoutPaths(config.adapter), data: withoutPaths(config.data), training: withoutPaths(config.training) }).trimEnd()]),
+    markdownFence(stringify({ quantization: config.quantization, adapter: withoutPaths(config.adapter), data: withoutPaths(config.data), training: withoutPaths(config.training) }).trimEnd(), 'yaml'),
     '## Results',
     table(['', ''], Object.entries(record.results).map(([name, value]) => [name.replaceAll('_', ' '), Number(value.toPrecision(5))])),
     '## Use',
     ...usage(hub ? name : `path/to/${name}`, base.quantization, method),
     '## Versions',
-    Object.entries(record.versions).map(([name, version]) => `${name} ${version}`).join(', '),
+    markdownText(Object.entries(record.versions).map(([name, version]) => `${name} ${version}`).join(', ')),
   ];
   return `---\n${stringify(front)}---\n${sections.join('\n\n')}\n`;
 }
@@ -52,20 +53,20 @@ function usage(base: string, quantization: TrainingRecord['base']['quantization'
   const quantize = type === undefined ? '' : `, quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="${type}", bnb_4bit_use_double_quant=${double ? 'True' : 'False'})`;
   const importLine = `from transformers import AutoModelForCausalLM${type === undefined ? '' : ', BitsAndBytesConfig'}`;
   const here = 'path/to/this/folder';
-  const transformers = (model: string): string => `AutoModelForCausalLM.from_pretrained("${model}"${quantize})`;
+  const transformers = (model: string): string => `AutoModelForCausalLM.from_pretrained(${JSON.stringify(model)}${quantize})`;
   const python = {
     peft: ['from peft import PeftModel', importLine, `model = PeftModel.from_pretrained(${transformers(base)}, "${here}")`],
     model: [importLine, `model = ${transformers(here)}`],
     own: undefined,
   }[method.loads];
   const quantized = type === undefined ? '' : `, quantization: { quantType: '${type}', doubleQuant: ${double} }`;
-  const loaded = method.loads === 'model' ? `model: await openDirectory('${here}')` : `model: await openDirectory('${base}'), adapter: await openDirectory('${here}')`;
+  const loaded = method.loads === 'model' ? `model: await openDirectory('${here}')` : `model: await openDirectory(${/['\\\n]/.test(base) ? JSON.stringify(base) : `'${base}'`}), adapter: await openDirectory('${here}')`;
   const typescript = [
     "import { openSession } from 'lowrank';",
     "import { nodeHost, openDirectory } from 'lowrank/node';",
     `const session = await openSession({ ${loaded}${quantized}, device: 'auto', host: nodeHost });`,
   ];
-  return [python === undefined ? 'PEFT has no such method; lowrank loads it:' : fenced('python', python), fenced('ts', typescript)];
+  return [python === undefined ? 'PEFT has no such method; lowrank loads it:' : markdownFence(python.join('\n'), 'python'), markdownFence(typescript.join('\n'), 'ts')];
 }
 
 /** Paths of the machine that trained say nothing to a reader. */
@@ -74,11 +75,7 @@ function withoutPaths(section: object): object {
   return Object.fromEntries(Object.entries(section).filter(([key]) => !paths.has(key)));
 }
 
-function fenced(language: string, lines: readonly string[]): string {
-  return ['```' + language, ...lines, '```'].join('\n');
-}
-
 function table(header: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
-  const line = (cells: readonly (string | number)[]): string => `| ${cells.join(' | ')} |`;
+  const line = (cells: readonly (string | number)[]): string => `| ${cells.map((cell) => markdownCell(String(cell))).join(' | ')} |`;
   return [line(header), line(header.map(() => '---')), ...rows.map(line)].join('\n');
 }

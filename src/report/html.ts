@@ -1,3 +1,4 @@
+import { visible } from '../text.js';
 import { shown, type Block, type CodeBlock, type PlotBlock, type Report, type Section, type TableBlock } from './document.js';
 import { PLOT_STYLE, themeStyle } from './plots/theme.js';
 
@@ -47,6 +48,9 @@ footer { margin-top: 3rem; font-size: .85rem }
   td.number, thead th.number { white-space: normal }
 }`;
 
+/** Nothing runs and nothing is loaded, whatever text got into the page; the styles are those of the page and of its drawings. */
+const POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+
 /** The report as one file that needs nothing else: no script, no font, nothing of the network. */
 export function renderHtml({ title, lead, sections }: Report, version: string): string {
   const parts = [
@@ -54,6 +58,7 @@ export function renderHtml({ title, lead, sections }: Report, version: string): 
     '<html lang="en">',
     '<head>',
     '<meta charset="utf-8">',
+    `<meta http-equiv="Content-Security-Policy" content="${POLICY}">`,
     '<meta name="viewport" content="width=device-width, initial-scale=1">',
     '<meta name="color-scheme" content="light dark">',
     `<title>${escape(title)}</title>`,
@@ -120,5 +125,5 @@ function code({ caption, text, folded = false }: CodeBlock): string {
 }
 
 function escape(text: string): string {
-  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+  return visible(text).replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;').replaceAll("'", '&#39;');
 }

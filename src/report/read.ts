@@ -42,6 +42,8 @@ export async function readInputs(directory: Directory): Promise<ReportInputs> {
     const ablation = await readAs(directory, 'ablation.json', ablationSchema);
     const records: Record<string, RecordInput> = {};
     for (const { id } of ablation.runs) {
+      // As `ablate` names them; anything else is not the folder of a run.
+      if (!/^[\w+-][\w.+-]*$/.test(id)) continue;
       const record = await readIfThere(directory, `runs/${id}/training_record.json`, recordSchema);
       if (record !== undefined) records[id] = record;
     }

@@ -162,4 +162,34 @@ describe('lowrank report', () => {
     expect(status).not.toBe(0);
     expect(stderr).toContain('model');
   });
+
+  it('shows names and answers of others without letting them become markup', async () => {
+    const hostile = '<script>alert(1)</script> | `x` [a](javascript:b) \x1b[31m\u202e\n# heading "\'&';
+    const path = join(folder, 'hostile');
+    await mkdir(path);
+    const values = [{ model: 'base', value: 0.5, low: 0.4, high: 0.6 }, { model: hostile, value: 0.6, gain: 0.1 }];
+    const metrics = [{ task: hostile, metric: hostile, items: 2, values }, { task: 'kept', metric: 'loss', items: 2, retain: true, lowerIsBetter: true, values }];
+    const samples = ['base', hostile].map((name) => ({ name, tasks: [{ task: hostile, samples: [{ prompt: hostile, answer: hostile, reference: hostile }] }] }));
+    await writeFile(join(path, 'eval.json'), JSON.stringify({ model: hostile, adapters: [hostile], tasks: [{ name: hostile }], metrics, samples }));
+    const { html, plots } = await reportOf(path);
+    expect(html).toContain(`<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">`);
+    const markdown = (await readFile(join(path, 'report.md'), 'utf8')).replace(/^(`{3,})\n[^]*?\n\1$/gm, '');
+    expect(markdown).not.toMatch(/<script|[^\\]\]\(javascript|^# heading/m);
+    const drawings = await Promise.all(plots.map((plot) => readFile(join(path, 'plots', plot), 'utf8')));
+    expect(drawings.length).toBeGreaterThan(0);
+    // eslint-disable-next-line no-control-regex
+    for (const text of [html, markdown, ...drawings]) expect(text).not.toMatch(/<script|[\x1b\u202e]/);
+    // Every row of a table has as many cells as its head.
+    for (const table of markdown.matchAll(/(?:^\|.*\|\n)+/gm)) expect(new Set(table[0].trimEnd().split('\n').map((line) => line.split(/(?<!\\)\|/).length)).size).toBe(1);
+  });
+
+  it('does not follow names of runs out of the folder', async () => {
+    const path = join(folder, 'stranger');
+    await mkdir(join(path, 'runs'), { recursive: true });
+    await writeFile(join(folder, 'training_record.json'), JSON.stringify({ device: 'secret device' }));
+    await writeFile(join(path, 'ablation.json'), JSON.stringify({ runs: [{ id: '../..', validation_loss: 1 }] }));
+    const { status, stderr } = await lowrank('report', path);
+    expect(status, stderr).toBe(0);
+    expect(await readFile(join(path, 'report.html'), 'utf8')).not.toContain('secret device');
+  });
 });

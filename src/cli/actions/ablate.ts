@@ -20,6 +20,7 @@ import { formatBytes, formatDuration } from '../format.js';
 import { InterruptedError, watchInterrupts } from '../interrupt.js';
 import { describeDevice, tell } from '../options.js';
 import { formatTable } from '../table.js';
+import { print, printExact } from '../terminal.js';
 
 /** What commander gives the action. */
 export interface AblateFlags {
@@ -110,7 +111,7 @@ export async function runAblate(file: string, flags: AblateFlags): Promise<void>
   if (signal !== undefined && state.pending.length > 0) {
     throw new InterruptedError(signal, `stopped with ${state.finished.length} of ${runs.length} runs finished; the same command goes on: lowrank ablate ${file}`);
   }
-  print(state, ablation, flags.json === true);
+  printSummary(state, ablation, flags.json === true);
   if (state.failed.length > 0) {
     const list = state.failed.map(({ id, error }) => `\n  ${id}: ${error}`).join('');
     throw new LowrankError(`${state.failed.length} of ${runs.length} runs failed (--retry makes them again):${list}`);
@@ -144,7 +145,7 @@ async function readText(path: string): Promise<string> {
 }
 
 function listRuns(runs: readonly AblationRun[]): void {
-  process.stdout.write(runs.map(({ id }) => `${id}\n`).join(''));
+  print(runs.map(({ id }) => `${id}\n`).join(''));
 }
 
 function describeEstimates(estimates: readonly RunEstimate[], total: number, planned: number): string {
@@ -156,14 +157,15 @@ function describeEstimates(estimates: readonly RunEstimate[], total: number, pla
   return [...lines, `${estimates.length} of ${planned} runs to make, about ${formatDuration(total)} in all, at most ${formatBytes(peak)} on the device at a time`].join('\n');
 }
 
-function print(state: AblationState, { outputDir }: AblationConfig, json: boolean): void {
+function printSummary(state: AblationState, { outputDir }: AblationConfig, json: boolean): void {
   const summary = summarise(state.finished, state.baselines);
   if (json) {
-    process.stdout.write(`${JSON.stringify({ ...summary, text: describeRecommendations(summary), failed: state.failed, output: outputDir })}\n`);
+    print(`${JSON.stringify({ ...summary, text: describeRecommendations(summary), failed: state.failed, output: outputDir })}\n`);
     return;
   }
   const { header, rows } = tableOf(summary);
-  if (rows.length > 0) process.stdout.write(formatTable(header.map((title) => ({ title, align: title === 'settings' ? 'left' : 'right' })), rows));
-  for (const line of describeRecommendations(summary)) process.stdout.write(`\n${line}\n`);
-  process.stdout.write(`\n${join(outputDir, ABLATION_FILE)}\n`);
+  if (rows.length > 0) print(formatTable(header.map((title) => ({ title, align: title === 'settings' ? 'left' : 'right' })), rows));
+  for (const line of describeRecommendations(summary)) print(`\n${line}\n`);
+  print('\n');
+  printExact(`${join(outputDir, ABLATION_FILE)}\n`);
 }

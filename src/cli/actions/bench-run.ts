@@ -7,6 +7,7 @@ import { planMemory } from '../../plan/memory.js';
 import { renderDrift, renderGrowth } from '../bench-run-report.js';
 import { tell } from '../options.js';
 import { dimsOf, heading, onDevice, type BenchFlags } from './bench.js';
+import { print } from '../terminal.js';
 
 interface RunFlags extends BenchFlags {
   readonly quantize: Quantize;
@@ -40,7 +41,7 @@ export async function runGrowthBench(flags: GrowthFlags): Promise<void> {
       }).total;
     const measured = await benchGrowth({ ...{ dims: dimsOf(flags), rank, quantize, steps, warmup, tokens, lengths, plannedBytes, processCpuMs }, gradientCheckpointing: checkpointing, onPhase: tell });
     const report = { ...heading('growth', flags, device), rank, quant: quantize, gradient_checkpointing: checkpointing, ...measured };
-    process.stdout.write(flags.json === true ? `${JSON.stringify(report)}\n` : renderGrowth(report));
+    print(flags.json === true ? `${JSON.stringify(report)}\n` : renderGrowth(report));
   });
 }
 
@@ -62,6 +63,6 @@ export async function runDriftBench(flags: DriftFlags): Promise<void> {
       },
     });
     const report = { ...heading('drift', flags, device), rank, quant: quantize, gradient_checkpointing: checkpointing, ...measured };
-    process.stdout.write(flags.json === true ? `${JSON.stringify(report)}\n` : renderDrift(report));
+    print(flags.json === true ? `${JSON.stringify(report)}\n` : renderDrift(report));
   });
 }

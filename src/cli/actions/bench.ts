@@ -11,6 +11,7 @@ import { nodeHost } from '../../node.js';
 import { VERSION } from '../../version.js';
 import { renderKernels, renderStep, type BenchHeading } from '../bench-report.js';
 import { describeDevice, tell } from '../options.js';
+import { print } from '../terminal.js';
 
 export interface BenchFlags {
   readonly shape: ShapeName;
@@ -58,7 +59,7 @@ export async function runStepBench(flags: StepFlags): Promise<void> {
       onPhase: tell,
     });
     const report = { ...heading('step', flags, device), dtype: 'f32', ...measured };
-    process.stdout.write(flags.json === true ? `${JSON.stringify(report)}\n` : renderStep(report));
+    print(flags.json === true ? `${JSON.stringify(report)}\n` : renderStep(report));
   });
 }
 
@@ -73,7 +74,7 @@ export async function runKernelBench(flags: KernelFlags): Promise<void> {
       },
     });
     const report = { ...heading('kernels', flags, device), results };
-    process.stdout.write(flags.json === true ? `${JSON.stringify(report)}\n` : renderKernels(report));
+    print(flags.json === true ? `${JSON.stringify(report)}\n` : renderKernels(report));
   });
 }
 

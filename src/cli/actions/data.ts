@@ -13,6 +13,7 @@ import { openRunData } from '../../workspace/data-files.js';
 import { formatCount } from '../format.js';
 import { tell } from '../options.js';
 import { formatTable } from '../table.js';
+import { GREEN_MARKS, printMarked } from '../terminal.js';
 
 export interface DataReportOptions {
   readonly samples: number;
@@ -20,7 +21,6 @@ export interface DataReportOptions {
 }
 
 const SPLITS = ['train', 'validation', 'test'] as const;
-const GREEN: Marks = { open: '\x1b[32m', close: '\x1b[39m' };
 const BRACKETS: Marks = { open: '⟦', close: '⟧' };
 
 /** Prints what a run with this config would be trained and evaluated on. Rows are read into memory, also where the run streams them. */
@@ -39,7 +39,7 @@ export async function runData(config: RunConfig, { samples, json }: DataReportOp
       options: { ...asked, packing: false, streaming: false },
       vocabSize: model.vocabSize,
     });
-    const marks = !json && process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '' ? GREEN : BRACKETS;
+    const marks = !json && process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '' ? GREEN_MARKS : BRACKETS;
     const reports = SPLITS.flatMap((split) => {
       const set = splits[split];
       if (set === undefined) return [];
@@ -47,7 +47,7 @@ export async function runData(config: RunConfig, { samples, json }: DataReportOp
       return [{ split, report: reportDataset(set as LoadedDataset, { tokenizer, samples, marks, packTo }) }];
     });
     const text = json ? `${JSON.stringify(Object.fromEntries(reports.map(({ split, report }) => [split, toJson(report)])))}\n` : reports.map(({ split, report }) => render(split, report)).join('\n');
-    process.stdout.write(text);
+    printMarked(text);
   } finally {
     await files.close();
   }

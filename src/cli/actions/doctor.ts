@@ -4,6 +4,7 @@ import { VERSION } from '../../version.js';
 import { examine, type DeviceReport, type DoctorReport } from '../doctor.js';
 import { formatBytes } from '../format.js';
 import { formatFields } from '../table.js';
+import { print } from '../terminal.js';
 
 /** Limits that decide what fits; `--json` has them all. */
 const SHOWN_LIMITS = ['maxBufferSize', 'maxStorageBufferBindingSize', 'maxComputeWorkgroupStorageSize', 'maxComputeInvocationsPerWorkgroup', 'maxStorageBuffersPerShaderStage'];
@@ -12,7 +13,7 @@ const SHOWN_LIMITS = ['maxBufferSize', 'maxStorageBufferBindingSize', 'maxComput
 export async function runDoctor({ json }: { readonly json?: true }): Promise<void> {
   const machine = { version: VERSION, node: process.version, platform: `${process.platform} ${process.arch}`, cpus: availableParallelism(), memory: totalmem() };
   const report = await examine(nodeHost);
-  process.stdout.write(json === true ? `${JSON.stringify({ ...machine, ...report })}\n` : renderReport(machine, report));
+  print(json === true ? `${JSON.stringify({ ...machine, ...report })}\n` : renderReport(machine, report));
 }
 
 interface Machine {

@@ -11,6 +11,7 @@ import { VERSION } from '../../version.js';
 import { openFlaggedSession, tell, type ModelFlags } from '../options.js';
 import { asNamed, type Locate } from '../../workspace/data-files.js';
 import { formatTable } from '../table.js';
+import { print } from '../terminal.js';
 
 /** What commander gives the action. */
 export interface EvalTasksFlags extends ModelFlags {
@@ -42,7 +43,7 @@ export async function runEvalTasks(flags: EvalTasksFlags): Promise<void> {
         }
         evaluated.push({ name: name ?? 'base', results });
       }
-      await print(tasks, evaluated, flags);
+      await printComparison(tasks, evaluated, flags);
     } finally {
       await session.dispose();
     }
@@ -51,7 +52,7 @@ export async function runEvalTasks(flags: EvalTasksFlags): Promise<void> {
   }
 }
 
-async function print(tasks: readonly EvalTask[], evaluated: readonly Evaluated[], flags: EvalTasksFlags): Promise<void> {
+async function printComparison(tasks: readonly EvalTask[], evaluated: readonly Evaluated[], flags: EvalTasksFlags): Promise<void> {
   const metrics = compare(evaluated, new Set(tasks.filter(({ retain }) => retain).map(({ name }) => name)));
   const [table, retained] = [comparisonTable(metrics), retainedTable(metrics)];
   const report = evalReport(tasks, evaluated, metrics, flags);
@@ -60,10 +61,10 @@ async function print(tasks: readonly EvalTask[], evaluated: readonly Evaluated[]
     const tables = [table, ...(retained.rows.length > 0 ? [retained] : [])].map(markdownTable);
     await writeFileAtomic(join(flags.output, 'eval.md'), [...tables, ...cutNotes(tasks, evaluated).map((line) => `${line}\n`)].join('\n'));
   }
-  if (flags.json === true) return void process.stdout.write(`${JSON.stringify(report)}\n`);
-  process.stdout.write(formatTable(table.header.map((title, i) => ({ title, align: i < 2 ? 'left' : 'right' })), table.rows));
-  if (retained.rows.length > 0) process.stdout.write(`\n${formatTable(retained.header.map((title, i) => ({ title, align: i < 3 ? 'left' : 'right' })), retained.rows)}`);
-  for (const line of cutNotes(tasks, evaluated)) process.stdout.write(`${line}\n`);
+  if (flags.json === true) return void print(`${JSON.stringify(report)}\n`);
+  print(formatTable(table.header.map((title, i) => ({ title, align: i < 2 ? 'left' : 'right' })), table.rows));
+  if (retained.rows.length > 0) print(`\n${formatTable(retained.header.map((title, i) => ({ title, align: i < 3 ? 'left' : 'right' })), retained.rows)}`);
+  for (const line of cutNotes(tasks, evaluated)) print(`${line}\n`);
 }
 
 /**

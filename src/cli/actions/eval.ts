@@ -7,6 +7,7 @@ import { openDataFiles } from '../../workspace/data-files.js';
 import { formatNumber } from '../format.js';
 import { openFlaggedSession, tell, type ModelFlags } from '../options.js';
 import { describeDataset, describeDropped } from '../summary.js';
+import { print } from '../terminal.js';
 
 /** What commander gives the action. */
 export interface EvalFlags extends ModelFlags {
@@ -39,7 +40,7 @@ export async function runEval(flags: EvalFlags): Promise<void> {
         const { loss, perplexity, tokens, rows } = await device.guard(evaluateLoss(decoder, data.examples, flags.batchSize));
         const which = names.length > 1 ? (name ?? 'base') : undefined;
         const text = `${which === undefined ? '' : `${which}: `}loss ${formatNumber(loss)}  perplexity ${formatNumber(perplexity)}  (${rows} rows, ${tokens} supervised tokens)`;
-        process.stdout.write(`${flags.json === true ? JSON.stringify({ ...(which === undefined ? {} : { adapter: which }), loss, perplexity, tokens, rows }) : text}\n`);
+        print(`${flags.json === true ? JSON.stringify({ ...(which === undefined ? {} : { adapter: which }), loss, perplexity, tokens, rows }) : text}\n`);
       }
     } finally {
       await session.dispose();

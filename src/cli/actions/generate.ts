@@ -9,6 +9,7 @@ import type { Session } from '../../session.js';
 import { formatCount } from '../format.js';
 import { openFlaggedSession, tell, type ModelFlags } from '../options.js';
 import { parseMessages, readRequests, type GenerateRequest } from '../requests.js';
+import { print, printExact } from '../terminal.js';
 
 /** What commander gives the action. */
 export interface GenerateFlags extends ModelFlags {
@@ -51,7 +52,7 @@ async function answer(session: Session, prompt: Prompt, flags: GenerateFlags, na
   const ids = encodePrompt(prompt, tokenizer);
   const stream = tokenizer === undefined ? undefined : new TextStream(tokenizer, ids);
   const write = (text: string): void => {
-    if (flags.json !== true) process.stdout.write(text);
+    if (flags.json !== true) printExact(text);
   };
   if (name !== undefined) write(`── ${name}\n`);
   const started = performance.now();
@@ -99,7 +100,7 @@ function settingsOf({ decoder, tokenizer }: Session, { maxNewTokens, temperature
 
 function writeJson({ tokenizer }: Session, ids: readonly number[], { tokens, reason }: Generated, more: object): void {
   const text = tokenizer === undefined ? null : decodeContinuation(tokenizer, ids, tokens);
-  process.stdout.write(`${JSON.stringify({ text, tokens, prompt_tokens: ids.length, new_tokens: tokens.length, reason, ...more })}\n`);
+  print(`${JSON.stringify({ text, tokens, prompt_tokens: ids.length, new_tokens: tokens.length, reason, ...more })}\n`);
 }
 
 async function readRequestFile(file: string): Promise<GenerateRequest[]> {

@@ -5,6 +5,7 @@ import { inspectDirectory, inspectFile, type AdapterReport, type FileReport, typ
 import { tell } from '../options.js';
 import { describeModel } from '../summary.js';
 import { formatFields, formatTable } from '../table.js';
+import { print } from '../terminal.js';
 
 /** What commander gives the action. */
 export interface InspectFlags {
@@ -21,7 +22,7 @@ type Report = FileReport | ModelReport | AdapterReport;
  */
 export async function runInspect(path: string, flags: InspectFlags): Promise<void> {
   const report = await inspect(path, flags.model);
-  process.stdout.write(flags.json === true ? `${JSON.stringify(report, withoutFunctions)}\n` : render(report, flags.tensors === true));
+  print(flags.json === true ? `${JSON.stringify(report, withoutFunctions)}\n` : render(report, flags.tensors === true));
   if (report.kind === 'model' && report.broken) throw new FormatError(`${report.path}: the model cannot be loaded`);
   if (report.kind === 'adapter' && report.fit?.fits === false) {
     throw new FormatError(`${report.path}: the adapter does not fit ${report.fit.model}: ${report.fit.mismatches.length} mismatches`);

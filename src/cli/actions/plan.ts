@@ -10,6 +10,7 @@ import { formatBytes } from '../format.js';
 import { describeDevice, tell } from '../options.js';
 import { describeModel } from '../summary.js';
 import { formatTable } from '../table.js';
+import { print } from '../terminal.js';
 
 /**
  * Prints the memory of a run as asked for and with `gradient_checkpointing` the other way, and whether it fits.
@@ -30,15 +31,15 @@ export async function runPlan(config: RunConfig, json: boolean): Promise<void> {
     const other = await planned(!config.training.gradient_checkpointing);
     const [without, checkpointed] = config.training.gradient_checkpointing ? [other, asked] : [asked, other];
     if (json) {
-      process.stdout.write(`${JSON.stringify(toJson(asked, without, checkpointed, device.name))}\n`);
+      print(`${JSON.stringify(toJson(asked, without, checkpointed, device.name))}\n`);
     } else {
       const { settings } = asked.plan;
       tell(describeDevice(device));
       tell(`model: ${config.model}: ${describeModel(model)}`);
       const micro = settings.accumulation === 1 ? '' : `, ${settings.accumulation} micro-batches a step`;
       tell(`batches of ${settings.batch} × ${settings.seq} tokens${micro}, ${adapter.method} of ${definitionOf(adapter.method).describe(settings.adapter)}, ${settings.optim}`);
-      process.stdout.write(renderPlans(without.plan, checkpointed.plan));
-      process.stdout.write(renderVerdict(asked));
+      print(renderPlans(without.plan, checkpointed.plan));
+      print(renderVerdict(asked));
     }
     requireFit({ ...asked, remedies: [] });
   } finally {

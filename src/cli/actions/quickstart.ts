@@ -12,6 +12,7 @@ import { describeDevice, tell } from '../options.js';
 import { measure, type Measured } from '../quickstart/measure.js';
 import { formatQuickstart } from '../quickstart/report.js';
 import { runTraining } from './train.js';
+import { print } from '../terminal.js';
 
 /** What commander gives the action. */
 export interface QuickstartFlags {
@@ -24,7 +25,7 @@ export interface QuickstartFlags {
 /** Prints what the model did before and after. */
 export async function runQuickstart(flags: QuickstartFlags): Promise<void> {
   const result = await measureQuickstart(flags);
-  process.stdout.write(flags.json === true ? `${JSON.stringify(result)}\n` : `\n${formatQuickstart(result)}\n`);
+  print(flags.json === true ? `${JSON.stringify(result)}\n` : `\n${formatQuickstart(result)}\n`);
 }
 
 /** Measures the base model, trains, and measures again with the adapter as it was saved. */

@@ -3,6 +3,7 @@ import { ConfigError } from '../../errors.js';
 import { isDirectory, localDirectory, writeFileAtomic } from '../../node.js';
 import { makeReport } from '../../report/report.js';
 import { loadTokenizer } from '../../tokenizer/tokenizer.js';
+import { printExact } from '../terminal.js';
 
 /** What commander gives the action. */
 export interface ReportFlags {
@@ -18,5 +19,5 @@ export async function runReport(folder: string, { output = folder }: ReportFlags
   const tokenizer = path === undefined ? undefined : await loadTokenizer(localDirectory(join(folder, dirname(path))));
   const files = await makeReport(directory, tokenizer === undefined ? {} : { decode: (ids) => tokenizer.decode([...ids]) });
   for (const [name, content] of Object.entries(files)) await writeFileAtomic(join(output, name), content);
-  process.stdout.write(`${resolve(output, 'report.html')}\n`);
+  printExact(`${resolve(output, 'report.html')}\n`);
 }

@@ -11,6 +11,7 @@ import { planOutput, type OutputFolder } from '../../workspace/output.js';
 import { createProgress } from '../progress.js';
 import { wantsDebug } from '../run.js';
 import { describeCounts, describeData, describeMemory, describeModel } from '../summary.js';
+import { printExact } from '../terminal.js';
 
 export { isDirectory } from '../../node.js';
 
@@ -127,5 +128,5 @@ async function save({ training, files }: FinetuneResult, output: OutputFolder): 
   if (best !== undefined) parts.push(`best validation loss ${formatNumber(best.eval_loss)} at step ${best.step}`);
   if (stoppedEarly) parts.push('stopped early');
   tell(parts.join(', '));
-  process.stdout.write(`${output.path}\n`);
+  printExact(`${output.path}\n`);
 }

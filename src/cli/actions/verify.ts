@@ -10,6 +10,7 @@ import type { TrainingRecord } from '../../record/record.js';
 import { checkFinite, checkHashes, checkReplays, recordOf, type Check } from '../../record/verify.js';
 import { openSession } from '../../session.js';
 import { describeDevice, tell } from '../options.js';
+import { print } from '../terminal.js';
 
 /** What commander gives the action. */
 export interface VerifyFlags {
@@ -31,8 +32,8 @@ export async function runVerify(path: string, flags: VerifyFlags): Promise<void>
   if ('outcome' in record) checks.push(record);
   else checks.push(...(await checkHashes(record, adapter, model)), sound ? await replay(record, adapter, model, flags) : skippedReplay());
   const failed = checks.filter(({ outcome }) => outcome === 'failed');
-  if (flags.json === true) process.stdout.write(`${JSON.stringify({ adapter: path, passed: failed.length === 0, checks })}\n`);
-  else process.stdout.write(`${checks.map(describe).join('\n')}\n`);
+  if (flags.json === true) print(`${JSON.stringify({ adapter: path, passed: failed.length === 0, checks })}\n`);
+  else print(`${checks.map(describe).join('\n')}\n`);
   if (failed.length > 0) throw new FormatError(`${path}: ${failed.map(({ name }) => name).join(', ')}: not as it should be`);
 }
 

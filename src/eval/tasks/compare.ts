@@ -1,3 +1,4 @@
+import { markdownCell } from '../../text.js';
 import type { MetricValue, TaskResult } from './run.js';
 import { lowerIsBetter } from './run.js';
 
@@ -89,7 +90,7 @@ export function comparisonTable(metrics: readonly ComparedMetric[]): { header: s
 }
 
 export function markdownTable({ header, rows }: { readonly header: readonly string[]; readonly rows: readonly (readonly string[])[] }): string {
-  const line = (cells: readonly string[]): string => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  const line = (cells: readonly string[]): string => `| ${cells.map(markdownCell).join(' | ')} |`;
   return `${[line(header), line(header.map(() => '---')), ...rows.map(line)].join('\n')}\n`;
 }
 

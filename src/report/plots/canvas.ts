@@ -1,4 +1,5 @@
 import type * as PlotLibrary from '@observablehq/plot';
+import { visible } from '../../text.js';
 import type { PlotBlock } from '../document.js';
 import type { SeriesStyle } from './theme.js';
 
@@ -63,7 +64,7 @@ export function draw({ Plot, document, drawn }: Canvas, given: Naming, options: 
   }) as unknown as Element;
   for (const { key, x, row } of places) svg.append(drawKey(Plot, document, key, x, 30 + row * LEGEND_ROW));
   describe(document, svg, naming);
-  return { type: 'plot', ...naming, svg: svg.outerHTML };
+  return { type: 'plot', ...naming, svg: visible(svg.outerHTML) };
 }
 
 function freeName(name: string, taken: Set<string>): string {
