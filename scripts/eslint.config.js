@@ -22,6 +22,11 @@ const referencesSyntax = [
   },
 ];
 
+const ownOutput = {
+  selector: "CallExpression[callee.property.name='write'][callee.object.property.name=/^(stdout|stderr)$/]",
+  message: 'Text of others may hold what a terminal obeys: print, printExact and printError of src/cli/terminal.ts.',
+};
+
 export default tseslint.config(
   {
     ignores: [
@@ -73,6 +78,7 @@ export default tseslint.config(
       eqeqeq: 'error',
     },
   },
+  { files: ['src/cli/**/*.ts'], ignores: ['src/cli/terminal.ts'], rules: { 'no-restricted-syntax': ['error', ...ownSyntax, ownOutput] } },
   {
     files: ['test/**/*.ts'],
     ignores: ['test/support/references.ts'],

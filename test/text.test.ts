@@ -5,7 +5,6 @@ describe('visible', () => {
   it('shows what a terminal would obey: escapes, C1, OSC, carriage returns, bidi controls', () => {
     const hostile = ['\x1b[2J', '\x9b31m', '\x1b]8;;http://x\x07link', '\x1b]52;c;AAAA\x1b\\', 'a\rb', '\b\b', '\x7f', '\0', '\u202eabc', '\u2066x\u2069', '\u061c', '\u2028'];
     for (const text of hostile) {
-      // eslint-disable-next-line no-control-regex
       expect(visible(text)).not.toMatch(/[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]|\p{Bidi_Control}/u);
     }
     expect(visible('\x1b[31mred\r\u202e')).toBe('\\u001b[31mred\\r\\u202e');

@@ -177,7 +177,6 @@ describe('lowrank report', () => {
     expect(markdown).not.toMatch(/<script|[^\\]\]\(javascript|^# heading/m);
     const drawings = await Promise.all(plots.map((plot) => readFile(join(path, 'plots', plot), 'utf8')));
     expect(drawings.length).toBeGreaterThan(0);
-    // eslint-disable-next-line no-control-regex
     for (const text of [html, markdown, ...drawings]) expect(text).not.toMatch(/<script|[\x1b\u202e]/);
     // Every row of a table has as many cells as its head.
     for (const table of markdown.matchAll(/(?:^\|.*\|\n)+/gm)) expect(new Set(table[0].trimEnd().split('\n').map((line) => line.split(/(?<!\\)\|/).length)).size).toBe(1);

@@ -52,7 +52,6 @@ describe('text of others on a terminal', () => {
   it.skipIf(noScript !== undefined)('is shown on a terminal beside own colours', () => {
     const text = onTerminal('data', join(folder, 'run.yaml'));
     expect(text).toContain(SHOWN);
-    // eslint-disable-next-line no-control-regex
     expect([...text.matchAll(/\x1b\[?[^m]*m?/g)].map(([found]) => found).filter((found) => !['\x1b[32m', '\x1b[39m'].includes(found))).toEqual([]);
     expect(text).toContain('\x1b[32m');
   });
