@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import regexp from 'eslint-plugin-regexp';
 import tseslint from 'typescript-eslint';
 import { roomsPlugin } from './eslint-rooms.js';
 
@@ -68,8 +69,12 @@ export default tseslint.config(
   },
   {
     files: ['**/*.{ts,js,mjs}'],
-    plugins: { rooms: roomsPlugin },
+    plugins: { rooms: roomsPlugin, regexp },
     rules: {
+      // Expressions meet texts that others wrote: each takes time in proportion to its text.
+      'regexp/no-super-linear-backtracking': ['error', { report: 'potential' }],
+      'regexp/no-super-linear-move': ['error', { report: 'potential' }],
+      'regexp/no-dupe-disjunctions': ['error', { report: 'all', reportExponentialBacktracking: 'potential' }],
       'rooms/direction': 'error',
       'rooms/no-cycle': 'error',
       'no-restricted-syntax': ['error', ...ownSyntax],

@@ -12,7 +12,7 @@ const factors = {
   /** Rank: `adapter.r`. */
   r: z.int().min(1),
   /** `adapter.lora_alpha`: a number, or one that follows the rank: `2r`, `sqrt` (√r), `8sqrt` (8·√r). */
-  lora_alpha: z.union([z.number().gt(0), z.string().regex(/^\d*\.?\d*(?:r|sqrt)$/)]),
+  lora_alpha: z.union([z.number().gt(0), z.string().regex(/^(?:\d+(?:\.\d*)?|\.\d*)?(?:r|sqrt)$/)]),
   target_modules: z.union([text(), z.array(text()).min(1)]),
   use_rslora: z.boolean(),
   use_dora: z.boolean(),

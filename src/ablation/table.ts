@@ -92,7 +92,7 @@ function shown(value: number | string | undefined): string {
 }
 
 function grouped(value: number): string {
-  return String(value).replace(/\B(?=(\d{3})+$)/g, ' ');
+  return value.toLocaleString('en', { maximumFractionDigits: 20 }).replaceAll(',', ' ');
 }
 
 function quoted(cell: string): string {

@@ -1,4 +1,5 @@
 import { ConfigError } from '../errors.js';
+import { compileExpression } from '../io/expression.js';
 import type { ModelConfig } from '../model/config.js';
 import { expectedTensors, linearLayers } from '../model/tensors.js';
 import { loraScale, patternValue, type PeftConfig } from './peft-config.js';
@@ -69,7 +70,7 @@ export function loraLayout(model: ModelConfig, config: PeftConfig): LoraLayout {
 
 /** PEFT's rule by which what is saved as a whole gets no adapter besides. */
 function isSaved(module: string, saved: readonly string[]): boolean {
-  return saved.some((name) => new RegExp(`(^|.*\\.)${name}($|\\..*)`).test(module));
+  return saved.some((name) => compileExpression(`(?:.*\\.)?(?:${name})(?:\\..*)?`, 'modules_to_save').matches(module));
 }
 
 /** Every module of the model whose path ends with one of the names: with the text, not at a dot, as PEFT has it. */

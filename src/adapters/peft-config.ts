@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { FormatError } from '../errors.js';
+import { compileExpression, type Expression } from '../io/expression.js';
 import { isRecord } from '../io/json.js';
 
 /** The version of PEFT whose file layout is written. */
@@ -115,6 +116,7 @@ export function parseLoraFields(json: unknown, name = 'adapter_config.json'): Pe
     throw new FormatError(`${name}: ${problems.join('; ')}`);
   }
   const v = parsed.data;
+  checkExpressions(v, name);
   return {
     peftType: 'LORA',
     r: v.r,
@@ -137,6 +139,27 @@ export function parseLoraFields(json: unknown, name = 'adapter_config.json'): Pe
     baseModel: v.base_model_name_or_path ?? undefined,
     revision: v.revision ?? undefined,
   };
+}
+
+/** @throws FormatError naming the file and each setting that is matched with the names of modules and is no regular expression. */
+function checkExpressions(v: z.infer<typeof schema>, name: string): void {
+  const sources: [option: string, source: string][] = [
+    ...[...Object.keys(v.rank_pattern ?? {})].map((key): [string, string] => ['rank_pattern', key]),
+    ...[...Object.keys(v.alpha_pattern ?? {})].map((key): [string, string] => ['alpha_pattern', key]),
+    ...(v.modules_to_save ?? []).map((key): [string, string] => ['modules_to_save', key]),
+    ...[v.layers_pattern ?? []].flat().map((key): [string, string] => ['layers_pattern', key]),
+  ];
+  if (typeof v.target_modules === 'string') sources.push(['target_modules', v.target_modules]);
+  if (typeof v.exclude_modules === 'string') sources.push(['exclude_modules', v.exclude_modules]);
+  const problems = sources.flatMap(([option, source]) => {
+    try {
+      compileExpression(source, option);
+      return [];
+    } catch (error) {
+      return [(error as Error).message];
+    }
+  });
+  if (problems.length > 0) throw new FormatError(`${name}: ${problems.join('; ')}`);
 }
 
 /** The entries that say something: not null, not empty. */
@@ -181,8 +204,24 @@ export function loraScale(rank: number, alpha: number, useRslora: boolean): numb
   return useRslora ? alpha / Math.sqrt(rank) : alpha / rank;
 }
 
-/** The pattern's value for a module, or the default. A key is a regular expression for the end of the path (PEFT's rule). */
+/** What was compiled of rank_pattern and alpha_pattern: each is asked for every module. */
+const compiled = new WeakMap<Readonly<Record<string, number>>, readonly { readonly pattern: Expression; readonly value: number }[]>();
+
+/**
+ * The pattern's value for a module, or the default. A key is a regular expression for the end of the path (PEFT's rule).
+ * @throws ConfigError for a key that is none.
+ */
 export function patternValue(patterns: Readonly<Record<string, number>>, module: string, fallback: number): number {
-  const key = Object.keys(patterns).find((k) => new RegExp(`^(?:.*\\.)?(?:${k})$`).test(module));
-  return key === undefined ? fallback : (patterns[key] as number);
+  let entries = compiled.get(patterns);
+  if (entries === undefined) {
+    entries = Object.entries(patterns).map(([key, value]) => ({ pattern: moduleEnd(key, 'rank_pattern or alpha_pattern'), value }));
+    compiled.set(patterns, entries);
+  }
+  return entries.find(({ pattern }) => pattern.matches(module))?.value ?? fallback;
+}
+
+function moduleEnd(source: string, option: string): Expression {
+  // Compiled by itself first: what is wrong is then said of what was written, and a lone bracket cannot close the group around it.
+  compileExpression(source, option);
+  return compileExpression(`(?:.*\\.)?(?:${source})`, option);
 }

@@ -1,4 +1,5 @@
 import { ConfigError } from '../errors.js';
+import { compileExpression } from '../io/expression.js';
 
 /** What narrows `target_modules` down, as in PEFT's LoraConfig. */
 export interface TargetLimits {
@@ -19,7 +20,8 @@ export interface TargetLimits {
 export function matchTargets(modules: readonly string[], target: string | readonly string[], limits: TargetLimits = {}): string[] {
   const all = [...modules, ...(limits.onlyNamed ?? [])];
   const matched = target === 'all-linear' ? [...modules] : matchNames(all, modules, target);
-  const kept = matched.filter((name) => limits.saved?.(name) !== true && !isExcluded(name, limits.exclude) && inLayers(name, target, limits));
+  const [excluded, inLayers] = [excludedBy(limits.exclude), layersOf(target, limits)];
+  const kept = matched.filter((name) => limits.saved?.(name) !== true && !excluded(name) && inLayers(name));
   if (kept.length === 0) {
     const names = Object.entries({ modules_to_save: limits.saved, exclude_modules: limits.exclude, layers_to_transform: limits.layers }).flatMap(([name, value]) => (value === undefined ? [] : [name]));
     throw new ConfigError(`target_modules: ${names.join(' and ')} leave none of the ${matched.length} layers that match; ${available(modules)}`);
@@ -29,8 +31,8 @@ export function matchTargets(modules: readonly string[], target: string | readon
 
 function matchNames(all: readonly string[], linears: readonly string[], target: string | readonly string[]): string[] {
   if (typeof target === 'string') {
-    const pattern = wholePath('target_modules', target);
-    const matched = all.filter((name) => pattern.test(name));
+    const pattern = compileExpression(target, 'target_modules');
+    const matched = all.filter((name) => pattern.matches(name));
     if (matched.length === 0) throw new ConfigError(`target_modules: the expression ${JSON.stringify(target)} matches no linear layer; ${available(linears)}`);
     return matched;
   }
@@ -52,42 +54,31 @@ export function moduleSuffixes(modules: readonly string[]): string[] {
   return [...new Set(modules.map((name) => name.slice(name.lastIndexOf('.') + 1)))];
 }
 
-function isExcluded(name: string, exclude: string | readonly string[] | undefined): boolean {
-  if (exclude === undefined || exclude.length === 0) return false;
-  if (typeof exclude === 'string') return wholePath('exclude_modules', exclude).test(name);
-  return exclude.some((suffix) => endsWithModule(name, suffix));
+function excludedBy(exclude: string | readonly string[] | undefined): (name: string) => boolean {
+  if (exclude === undefined || exclude.length === 0) return () => false;
+  if (typeof exclude !== 'string') return (name) => exclude.some((suffix) => endsWithModule(name, suffix));
+  const pattern = compileExpression(exclude, 'exclude_modules');
+  return (name) => pattern.matches(name);
 }
 
 /** Whether a module lies in one of the asked for layers; one outside of all layers does not. */
-function inLayers(name: string, target: string | readonly string[], { layers, layersPattern }: TargetLimits): boolean {
+function layersOf(target: string | readonly string[], { layers, layersPattern }: TargetLimits): (name: string) => boolean {
   if (layers === undefined) {
     if (layersPattern !== undefined) throw new ConfigError('layers_pattern: needs layers_to_transform');
-    return true;
+    return () => true;
   }
   if (typeof target === 'string' && target !== 'all-linear') {
     throw new ConfigError('layers_to_transform: goes with a list of target_modules; an expression has to say the layers itself');
   }
   const wanted = typeof layers === 'number' ? [layers] : layers;
-  if (wanted.length === 0) return true;
+  if (wanted.length === 0) return () => true;
   const lists = layersPattern === undefined || layersPattern.length === 0 ? ['[^.]*'] : typeof layersPattern === 'string' ? [layersPattern] : layersPattern;
-  for (const list of lists) {
-    // The first number that a list of this name has, as in PEFT.
-    const found = expression('layers_pattern', `^.*?\\.(?:${list})\\.(\\d+)\\.`).exec(name);
-    if (found !== null) return wanted.includes(Number(found[1]));
-  }
-  return false;
-}
-
-function wholePath(option: string, source: string): RegExp {
-  return expression(option, `^(?:${source})$`, source);
-}
-
-function expression(option: string, source: string, written = source): RegExp {
-  try {
-    return new RegExp(source);
-  } catch (error) {
-    throw new ConfigError(`${option}: ${JSON.stringify(written)} is no regular expression: ${(error as Error).message}`);
-  }
+  // The first number that a list of one of these names has, as in PEFT.
+  const patterns = lists.map((list) => compileExpression(`^.*?\\.(?:${list})\\.(\\d+)\\.`, 'layers_pattern'));
+  return (name) => {
+    const index = patterns.map((pattern) => pattern.firstGroup(name)).find((found) => found !== undefined);
+    return index !== undefined && wanted.includes(Number(index));
+  };
 }
 
 function available(modules: readonly string[]): string {

@@ -62,7 +62,7 @@ export async function openFlaggedSession(flags: ModelFlags): Promise<Session> {
 export function namedAdapter(given: string): { name: string; path: string } {
   const [, name, path] = /^([\w.-]+)=(.+)$/.exec(given) ?? [];
   if (name !== undefined && path !== undefined) return { name, path };
-  return { name: given.replace(/[\\/]+$/, '').split(/[\\/]/).at(-1) ?? given, path: given };
+  return { name: given.split(/[\\/]/).findLast((part) => part !== '') ?? given, path: given };
 }
 
 /** `device: wasm, WebAssembly SIMD on the CPU (asked for by name)`. */
@@ -91,7 +91,7 @@ export function numberOption(name: string, { min, max = Infinity, integer = fals
 export function shardSizeOption(): Option {
   const units: Readonly<Record<string, number>> = { '': 1, B: 1, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12, KIB: 2 ** 10, MIB: 2 ** 20, GIB: 2 ** 30, TIB: 2 ** 40 };
   return new Option('--max-shard-size <size>', 'largest weight file, such as 500MB or 2GiB (default: 5GB)').argParser((text: string) => {
-    const [, value, unit = ''] = /^\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(text) ?? [];
+    const [, value, unit = ''] = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text.trim()) ?? [];
     const bytes = Number(value) * (units[unit.toUpperCase()] ?? NaN);
     if (!(bytes >= 1)) throw new ConfigError(`--max-shard-size ${text}: expected a size such as 5GB, 500MB or 2GiB`);
     return bytes;

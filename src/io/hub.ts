@@ -99,7 +99,7 @@ export async function resolveDirectory(pathOrId: string, options: ResolveOptions
 }
 
 async function download(repo: Repo, root: string, options: ResolveOptions): Promise<string> {
-  const hubUrl = (options.hubUrl ?? process.env['HF_ENDPOINT'])?.replace(/\/+$/, '');
+  const hubUrl = withoutTrailingSlashes(options.hubUrl ?? process.env['HF_ENDPOINT'] ?? '');
   const accessToken = options.accessToken ?? process.env['HF_TOKEN'];
   const access = { ...(hubUrl ? { hubUrl } : {}), ...(accessToken ? { accessToken } : {}) };
   const query = { name: repo.name, revision: repo.revision, additionalFields: ['sha'] as ['sha'], ...access };
@@ -254,6 +254,12 @@ function isNetworkError(error: unknown): boolean {
 function describe(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   return cause instanceof Error ? cause.message || String((cause as NodeJS.ErrnoException).code) : String(cause);
+}
+
+function withoutTrailingSlashes(url: string): string {
+  let end = url.length;
+  while (url[end - 1] === '/') end--;
+  return url.slice(0, end);
 }
 
 function isSet(value: string | undefined): boolean {

@@ -48,7 +48,7 @@ export async function describeRun(
 /** Ids on the Hub of the data sets among the training rows, without revisions. */
 function hubDatasets({ data: { train } }: RunConfig): string[] {
   const paths = [train].flat().map((entry) => (typeof entry === 'string' ? entry : entry.path));
-  return [...new Set(paths.flatMap((path) => hubDataset(path)?.replace(/@.*$/, '') ?? []))];
+  return [...new Set(paths.flatMap((path) => hubDataset(path)?.split('@')[0] ?? []))];
 }
 
 /** The trained adapter or model, with the tokenizer's files as they were found and the config. */

@@ -4,6 +4,7 @@ import { FormatError } from '../errors.js';
 import { readJson, readText, type Directory } from '../io/directory.js';
 import { isRecord } from '../io/json.js';
 import { ChatTemplateRenderer, readChatTemplate, type ChatMessage, type ChatTemplateOptions } from './chat-template.js';
+import { ExpressionLimit } from './expression-limit.js';
 import { configTokenId, libraryConfig, readSpecialTokens, type SpecialTokens } from './special-tokens.js';
 import { countVocabulary, normaliseTokenizerJson, type JsonObject, type TokenizerJson } from './tokenizer-json.js';
 
@@ -90,6 +91,7 @@ class HubTokenizer implements Tokenizer {
   readonly padTokenId: number | undefined;
   readonly chatTemplate: string | undefined;
   private readonly library: LibraryTokenizer;
+  private readonly limit: ExpressionLimit;
   private readonly chat: ChatTemplateRenderer;
   private readonly specialIds: ReadonlySet<number>;
   private readonly turnEnds = new Map<string, number>();
@@ -101,6 +103,7 @@ class HubTokenizer implements Tokenizer {
     } catch (error) {
       throw new FormatError(`${file}: ${error instanceof Error ? error.message : String(error)}`);
     }
+    this.limit = new ExpressionLimit(json, file);
     this.vocabSize = countVocabulary(json);
     const idOf = (name: 'bos_token' | 'eos_token' | 'pad_token'): number | undefined => {
       const token = tokens[name];
@@ -122,7 +125,7 @@ class HubTokenizer implements Tokenizer {
   }
 
   encode(text: string, options: EncodeOptions = {}): number[] {
-    const { ids } = this.library.encode(text, { add_special_tokens: options.addSpecialTokens ?? true });
+    const { ids } = this.limit.run(text.length, () => this.library.encode(text, { add_special_tokens: options.addSpecialTokens ?? true }));
     // A vocabulary without an unknown token drops what it cannot spell; the library leaves holes there.
     return (ids as (number | undefined)[]).filter((id) => id !== undefined);
   }
@@ -130,7 +133,7 @@ class HubTokenizer implements Tokenizer {
   decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
     const list = Array.from(ids);
     if (list.length === 0) return '';
-    return this.library.decode(list, { skip_special_tokens: options.skipSpecialTokens ?? false });
+    return this.limit.run(list.length, () => this.library.decode(list, { skip_special_tokens: options.skipSpecialTokens ?? false }));
   }
 
   tokenToId(token: string): number | undefined {

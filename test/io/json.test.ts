@@ -1,8 +1,11 @@
+import { existsSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FormatError } from '../../src/errors.js';
 import { memoryDirectory, readJson, readText, relativePath } from '../../src/io/directory.js';
-import { decodeUtf8, duplicateKeys, parseJson } from '../../src/io/json.js';
+import { decodeUtf8, duplicateKeys, MAX_JSON_DEPTH, parseJson } from '../../src/io/json.js';
+
+const CASE = '../shared/cases/files/json-hang/config.json';
 
 describe('parseJson', () => {
   it.each([
@@ -12,11 +15,29 @@ describe('parseJson', () => {
     ['', 'f:1:1'],
     ['{"a" 1}', 'f:1:6'],
     ['{} x', 'f:1:4'],
-    ['"tab\there"', 'f:1:1'],
+    ['"tab\there"', 'f:1:5'],
     ['[01]', 'f:1:3'],
   ])('%j fails at %s', (text, place) => {
     expect(() => parseJson(text, 'f')).toThrow(FormatError);
     expect(() => parseJson(text, 'f')).toThrow(`${place}: not JSON`);
+  });
+
+  it('fails at once on a long string that is cut, and on one with many escapes', () => {
+    for (const text of [`{"${'long name '.repeat(3)}`, `["${'a'.repeat(1e6)}`, `["${'a\\n'.repeat(1e5)}\\x"]`, `${'["a",'.repeat(1e5)}`]) {
+      expect(() => parseJson(text, 'f')).toThrow(/f:1:\d+: not JSON/);
+    }
+  });
+
+  it.skipIf(!existsSync(CASE))('fails at once on the case of a config.json that is cut within a text', () => {
+    expect(() => parseJson(readFileSync(CASE, 'utf8'), 'f')).toThrow(/f:1:\d+: not JSON: the file ends/);
+  });
+
+  it('refuses what is nested too deep, not brackets within strings', () => {
+    const nested = (depth: number): string => `${'[{"a":'.repeat(depth / 2)}1${'}]'.repeat(depth / 2)}`;
+    expect(parseJson(nested(MAX_JSON_DEPTH), 'f')).toBeInstanceOf(Array);
+    expect(() => parseJson(nested(MAX_JSON_DEPTH + 2), 'f')).toThrow(/f: lists and objects are nested more than 512 deep/);
+    expect(parseJson(JSON.stringify(`"\\${'['.repeat(5000)}`), 'f')).toHaveLength(5002);
+    expect(() => parseJson('['.repeat(1e6), 'f')).toThrow(FormatError);
   });
 
   it('agrees with JSON.parse on what is JSON, broken or whole', () => {

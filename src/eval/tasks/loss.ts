@@ -63,7 +63,10 @@ function utf8(text: string): number {
 
 /** Bytes of the text of a row's first tokens, without those of a character that they end in the middle of. */
 function shownBytes(tokenizer: Tokenizer, ids: readonly number[]): number {
-  return utf8(tokenizer.decode(ids).replace(/\ufffd+$/, ''));
+  const text = tokenizer.decode(ids);
+  let end = text.length;
+  while (text[end - 1] === '\ufffd') end--;
+  return utf8(text.slice(0, end));
 }
 
 function fieldText(row: JsonRow, task: string): string {

@@ -125,7 +125,7 @@ export function parseTasks(source: string, name: string): EvalTask[] {
   const names = tasks.map((task) => task.name);
   const twice = names.filter((one, i) => names.indexOf(one) !== i);
   if (twice.length > 0) throw new ConfigError(`${name}: two tasks are called ${[...new Set(twice)].join(', ')}`);
-  const folder = name.replace(/[^\\/]*$/, '');
+  const folder = name.slice(0, Math.max(name.lastIndexOf('/'), name.lastIndexOf('\\')) + 1);
   return tasks.map((task) => (task.type === 'generate' ? { ...task, metrics: task.metrics.map((metric) => (typeof metric === 'object' && metric.name === 'bertscore' ? { ...metric, model: below(folder, metric.model) } : metric)) } : task));
 }
 

@@ -1,0 +1,49 @@
+import { DataError } from '../errors.js';
+import { isRecord } from '../io/json.js';
+import { withinTime } from '../io/time-limit.js';
+import type { TokenizerJson } from './tokenizer-json.js';
+
+/** Texts from here on have a limit whatever the expressions: what is quadratic in a line without breaks shows only there. */
+const LONG_TEXT = 2 ** 14;
+const BASE_MS = 3000;
+/** Beyond that; the library is a hundred times faster. */
+const CHARACTERS_PER_MS = 4;
+
+/**
+ * Runs the library on a text under a limit of time, where the expressions of a tokenizer.json could need more than linear time: a repeat
+ * within a repeated group, a back-reference or three repeats in a row, `(a+)+$` say. Those that are in use have none of them and pay
+ * nothing.
+ */
+export class ExpressionLimit {
+  private readonly suspect: string | undefined;
+
+  /** @param file for messages. */
+  constructor(json: TokenizerJson, private readonly file: string) {
+    this.suspect = expressionsOf([json['normalizer'], json['pre_tokenizer'], json['post_processor'], json['decoder']]).find(mayBacktrack);
+  }
+
+  /** @throws DataError when the limit is passed. */
+  run<T>(characters: number, work: () => T): T {
+    if (this.suspect === undefined && characters < LONG_TEXT) return work();
+    const limit = BASE_MS + Math.ceil(characters / CHARACTERS_PER_MS);
+    return withinTime(limit, work, () => {
+      const reason = this.suspect === undefined ? 'is the text one line without a break?' : `its expression ${JSON.stringify(this.suspect)} repeats what repeats, which can take exponential time: use the tokenizer.json of the model's publisher`;
+      return new DataError(`${this.file}: ${characters} characters took more than ${limit / 1000} s: ${reason}`);
+    });
+  }
+}
+
+/** Every `Regex` of some sections of a tokenizer.json. */
+function expressionsOf(value: unknown): string[] {
+  if (Array.isArray(value)) return value.flatMap(expressionsOf);
+  if (!isRecord(value)) return [];
+  return Object.entries(value).flatMap(([key, inner]) => (key === 'Regex' && typeof inner === 'string' ? [inner] : expressionsOf(inner)));
+}
+
+/** Whether an expression may backtrack more than linearly often; true where it only looks so. */
+export function mayBacktrack(source: string): boolean {
+  if (/\\[1-9k]/.test(source)) return true;
+  const atoms = source.replace(/\\[pP]\{[^{}]*\}|\\[\s\S]/g, 'x').replace(/\[[^[\]]*\]/g, 'x');
+  if (/\)(?:[*+]|\{[\d,]+\})/.test(atoms)) return true;
+  return atoms.split('|').some((alternative) => (alternative.match(/[*+]|\{\d+,\d*\}/g) ?? []).length > 2);
+}
