@@ -1,14 +1,12 @@
-import { ConfigError, FormatError } from '../errors.js';
+import { ConfigError, DataError, FormatError } from '../errors.js';
 import { isRecord } from '../io/json.js';
+import type { ChatMessage } from './chat-message.js';
 import type { SpecialTokens } from './special-tokens.js';
-import { compileTemplate, type CompiledTemplate } from './template.js';
+import { compileTemplate, type CompiledTemplate, type TemplateVariables } from './template.js';
+import { hasCalls, parseTools, withParsedArguments, withWrittenArguments } from './tool-texts.js';
+import type { TracedText } from './trace.js';
 
-/** One turn of a conversation; further keys (`tool_calls`, `name`, …) reach the template as they are. */
-export interface ChatMessage {
-  readonly role: string;
-  readonly content?: unknown;
-  readonly [key: string]: unknown;
-}
+export type { ChatMessage };
 
 export interface ChatTemplateOptions {
   /** End with the header of an assistant turn, ready for the model to go on. */
@@ -17,6 +15,12 @@ export interface ChatTemplateOptions {
   readonly template?: string | undefined;
   /** Further variables of the template (`tools`, `date_string`, `enable_thinking`, …). */
   readonly variables?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** A conversation in the words of a chat template, and which part is what. */
+export interface TracedChat extends TracedText {
+  /** The template has `{% generation %}` tags. */
+  readonly marksGeneration: boolean;
 }
 
 /**
@@ -54,7 +58,34 @@ export class ChatTemplateRenderer {
 
   /** @throws ConfigError when there is no template or it does not parse; DataError when it refuses the conversation. */
   render(messages: readonly ChatMessage[], options: ChatTemplateOptions): string {
-    const source = options.template ?? this.own;
+    return this.apply(messages, options, (template, variables) => template.render(variables));
+  }
+
+  /** Renders and says which part of the text is what; see CompiledTemplate.trace. @throws as render. */
+  trace(messages: readonly ChatMessage[], options: ChatTemplateOptions): TracedChat {
+    return this.apply(messages, options, (template, variables) => ({ ...template.trace(variables), marksGeneration: template.marksGeneration }));
+  }
+
+  private apply<T>(messages: readonly ChatMessage[], options: ChatTemplateOptions, write: (template: CompiledTemplate, variables: TemplateVariables) => T): T {
+    const template = this.compile(options.template ?? this.own);
+    const { tools, ...variables } = options.variables ?? {};
+    // Without tools and documents transformers hands over None.
+    const addGenerationPrompt = options.addGenerationPrompt ?? false;
+    const all = { documents: null, ...this.tokens, ...variables, tools: parseTools(tools) ?? null, add_generation_prompt: addGenerationPrompt };
+    try {
+      return write(template, { ...all, messages: withParsedArguments(messages) });
+    } catch (error) {
+      if (!(error instanceof DataError) || !hasCalls(messages)) throw error;
+      try {
+        // Some templates (DeepSeek's) take the arguments as the JSON text that OpenAI's interface has.
+        return write(template, { ...all, messages: withWrittenArguments(messages) });
+      } catch {
+        throw error;
+      }
+    }
+  }
+
+  private compile(source: string | undefined): CompiledTemplate {
     if (source === undefined) {
       throw new ConfigError(`${this.name} has no chat template: give one as chat_template, or use another data format`);
     }
@@ -63,11 +94,6 @@ export class ChatTemplateRenderer {
       template = compileTemplate(source, `chat template of ${this.name}`);
       this.compiled.set(source, template);
     }
-    return template.render({
-      ...this.tokens,
-      ...options.variables,
-      messages,
-      add_generation_prompt: options.addGenerationPrompt ?? false,
-    });
+    return template;
   }
 }

@@ -1,51 +1,79 @@
-import { Template } from '@huggingface/jinja';
-
 import { ConfigError, DataError } from '../errors.js';
+import { Environment, parseTemplate, type Scope } from './engine.js';
+import { spellGenerationTags } from './generation-tags.js';
+import { declareGlobals, GLOBAL_NAMES } from './globals.js';
+import { TemplateInterpreter, type Tracer } from './interpreter.js';
+import { field, identifier, rewriteProgram } from './syntax.js';
+import { TraceMarks, type TracedText } from './trace.js';
+import { toValue } from './values.js';
 
 /** A Jinja template that has been parsed once and is rendered many times. */
 export interface CompiledTemplate {
   readonly name: string;
   /** Variables written out unconditionally (`{{ summary }}` outside of every `if` and `for`): a row must have them. */
   readonly requiredVariables: readonly string[];
+  /** The source has `{% generation %}` tags. */
+  readonly marksGeneration: boolean;
   /** @throws DataError naming the template when rendering fails (`raise_exception` included). */
-  render(variables: Readonly<Record<string, unknown>>): string;
+  render(variables: TemplateVariables): string;
+  /**
+   * Renders and finds out which part of the text is written within `generation` tags, and which by each of the `messages`.
+   * @throws as render.
+   */
+  trace(variables: TemplateVariables): TracedText;
 }
 
-/** Names the engine declares itself; declaring one of them again would throw, so a variable of that name is left out. */
-const RESERVED = new Set(['true', 'false', 'none', 'True', 'False', 'None', 'range', 'raise_exception', 'strftime_now']);
+export type TemplateVariables = Readonly<Record<string, unknown>>;
 
 /** Filters that give an absent variable a meaning. */
 const DEFAULTING_FILTERS = new Set(['default', 'd']);
 
 /**
  * Parses a Jinja template with the whitespace rules chat templates are written for (`trim_blocks`, `lstrip_blocks`, and
- * one newline at the very end of the source is dropped).
+ * one newline at the very end of the source is dropped). Lines may end in CRLF or CR, as in Jinja.
  * @throws ConfigError naming the template when the source does not parse.
  */
 export function compileTemplate(source: string, name: string): CompiledTemplate {
-  let template: Template;
+  let program: ReturnType<typeof parseTemplate>;
   try {
-    template = new Template(source);
+    program = parseTemplate(spellGenerationTags(source.replace(/\r\n?/g, '\n')));
   } catch (error) {
     throw new ConfigError(`${name} does not parse: ${messageOf(error)}`);
   }
-  const requiredVariables = findRequired(template.parsed.body);
+  const requiredVariables = findRequired(program.body);
+  const marksGeneration = rewriteProgram(program);
+  const run = (environment: Scope, tracer?: Tracer): string => {
+    try {
+      return new TemplateInterpreter(environment, tracer).run(program).value as string;
+    } catch (error) {
+      throw new DataError(`${name}: ${messageOf(error)}`);
+    }
+  };
   return {
     name,
     requiredVariables,
-    render(variables) {
-      const visible = Object.entries(variables).filter(([key, value]) => value !== undefined && !RESERVED.has(key));
-      try {
-        return template.render(Object.fromEntries(visible));
-      } catch (error) {
-        throw new DataError(`${name}: ${messageOf(error)}`);
-      }
+    marksGeneration,
+    render: (variables) => run(environmentOf(variables)),
+    trace(variables) {
+      const text = run(environmentOf(variables));
+      const environment = environmentOf(variables);
+      const marks = new TraceMarks(environment.lookupVariable('messages'), text);
+      return marks.read(run(environment, marks), text);
     },
   };
 }
 
+function environmentOf(variables: TemplateVariables): Scope {
+  const environment = new Environment();
+  declareGlobals(environment);
+  for (const [key, value] of Object.entries(variables)) {
+    if (value !== undefined && !GLOBAL_NAMES.has(key)) environment.setVariable(key, toValue(value));
+  }
+  return environment;
+}
+
 /** Parses and renders at once. */
-export function renderTemplate(source: string, variables: Readonly<Record<string, unknown>>, name = 'template'): string {
+export function renderTemplate(source: string, variables: TemplateVariables, name = 'template'): string {
   return compileTemplate(source, name).render(variables);
 }
 
@@ -54,12 +82,12 @@ function findRequired(body: readonly unknown[]): string[] {
   const used = new Set<string>();
   for (const node of body) {
     if (nodeType(node) === 'Set') {
-      const target = identifierOf(field(node, 'assignee'));
+      const target = identifier(field(node, 'assignee'));
       if (target !== undefined) assigned.add(target);
       continue;
     }
     const name = writtenVariable(node);
-    if (name !== undefined && !assigned.has(name) && !RESERVED.has(name)) used.add(name);
+    if (name !== undefined && !assigned.has(name) && !GLOBAL_NAMES.has(name)) used.add(name);
   }
   return [...used];
 }
@@ -69,38 +97,29 @@ function writtenVariable(node: unknown): string | undefined {
   let current = node;
   while (nodeType(current) === 'FilterExpression') {
     const filter = field(current, 'filter');
-    const filterName = identifierOf(nodeType(filter) === 'CallExpression' ? field(filter, 'callee') : filter);
+    const filterName = identifier(nodeType(filter) === 'CallExpression' ? field(filter, 'callee') : filter);
     if (filterName !== undefined && DEFAULTING_FILTERS.has(filterName)) return undefined;
     current = field(current, 'operand');
   }
   for (let type = nodeType(current); type === 'MemberExpression' || type === 'CallExpression'; type = nodeType(current)) {
     const object = field(current, type === 'CallExpression' ? 'callee' : 'object');
     if (type === 'CallExpression' && nodeType(object) !== 'MemberExpression') return undefined;
-    if (type === 'MemberExpression' && identifierOf(object) === 'row') return keyOf(current);
+    if (type === 'MemberExpression' && identifier(object) === 'row') return keyOf(current);
     current = object;
   }
-  return identifierOf(current);
+  return identifier(current);
 }
 
 /** The key of `x['key']` or `x.key`. */
 function keyOf(member: unknown): string | undefined {
   const property = field(member, 'property');
-  if (field(member, 'computed') !== true) return identifierOf(property);
+  if (field(member, 'computed') !== true) return identifier(property);
   const value = nodeType(property) === 'StringLiteral' ? field(property, 'value') : undefined;
-  return typeof value === 'string' ? value : undefined;
-}
-
-function identifierOf(node: unknown): string | undefined {
-  const value = nodeType(node) === 'Identifier' ? field(node, 'value') : undefined;
   return typeof value === 'string' ? value : undefined;
 }
 
 function nodeType(node: unknown): unknown {
   return field(node, 'type');
-}
-
-function field(node: unknown, key: string): unknown {
-  return typeof node === 'object' && node !== null ? (node as Record<string, unknown>)[key] : undefined;
 }
 
 function messageOf(error: unknown): string {

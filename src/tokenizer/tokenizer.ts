@@ -3,7 +3,7 @@ import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import { FormatError } from '../errors.js';
 import { readJson, readText, type Directory } from '../io/directory.js';
 import { isRecord } from '../io/json.js';
-import { ChatTemplateRenderer, readChatTemplate, type ChatMessage, type ChatTemplateOptions } from './chat-template.js';
+import { ChatTemplateRenderer, readChatTemplate, type ChatMessage, type ChatTemplateOptions, type TracedChat } from './chat-template.js';
 import { ExpressionLimit } from './expression-limit.js';
 import { configTokenId, libraryConfig, readSpecialTokens, type SpecialTokens } from './special-tokens.js';
 import { countVocabulary, normaliseTokenizerJson, type JsonObject, type TokenizerJson } from './tokenizer-json.js';
@@ -34,6 +34,8 @@ export interface Tokenizer {
   idToToken(id: number): string | undefined;
   /** @throws ConfigError without a template; DataError when the template refuses the messages. */
   applyChatTemplate(messages: readonly ChatMessage[], options?: ChatTemplateOptions): string;
+  /** The same, with the parts of the text: which message has written what, and what the template marks as learnt. @throws as applyChatTemplate. */
+  traceChatTemplate(messages: readonly ChatMessage[], options?: ChatTemplateOptions): TracedChat;
   /**
    * The token with which a chat template (default: the own one) closes an assistant turn; the EOS token where it closes
    * with nothing special. `variables` are those of applyChatTemplate.
@@ -146,6 +148,10 @@ class HubTokenizer implements Tokenizer {
 
   applyChatTemplate(messages: readonly ChatMessage[], options: ChatTemplateOptions = {}): string {
     return this.chat.render(messages, options);
+  }
+
+  traceChatTemplate(messages: readonly ChatMessage[], options: ChatTemplateOptions = {}): TracedChat {
+    return this.chat.trace(messages, options);
   }
 
   get endOfTurnId(): number | undefined {
