@@ -21,7 +21,7 @@ export function folderOf(fileName: string): string {
 }
 
 /** Data files by their endings. */
-const DATA_FILE = /\.(?:jsonl|json|csv|tsv|parquet|txt)$/i;
+const DATA_FILE = /\.(?:jsonl|json|csv|tsv|parquet|txt)(?:\.(?:gz|zst))?$/i;
 
 /** `org/name[@revision]` where a path to data reads like a data set of the Hub: `hub:…`, or two bare names without the ending of a data file. */
 export function hubDataset(path: string): string | undefined {

@@ -1,8 +1,8 @@
 import Papa from 'papaparse';
 import { DataError } from '../errors.js';
-import type { ByteSource } from '../io/source.js';
 import { decodeText, findStart, readRecords, recordFile, type RecordScanner } from './lines.js';
 import type { ParsedRow, RowFile } from './row.js';
+import type { TextSource } from './text-source.js';
 
 const NEWLINE = 0x0a;
 const QUOTE = 0x22;
@@ -14,7 +14,7 @@ const DELIMITERS = [',', ';', '\t', '|'];
  * @throws DataError for an empty file and a first line that cannot be names.
  * Source: RFC 4180.
  */
-export async function csvFile(source: ByteSource, delimiter?: string): Promise<RowFile> {
+export async function csvFile(source: TextSource, delimiter?: string): Promise<RowFile> {
   const { name } = source;
   const { start } = await findStart(source);
   const candidates = delimiter === undefined ? DELIMITERS : [delimiter];

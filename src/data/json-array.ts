@@ -1,26 +1,35 @@
 import { DataError } from '../errors.js';
-import type { ByteSource } from '../io/source.js';
-import { isBlank, readRecords, type RecordScanner } from './lines.js';
-import type { ParsedRow, Row, RowFile } from './row.js';
+import { parseJsonRow } from './json-row.js';
+import { JsonStructure } from './json-structure.js';
+import { isBlank, readRecords, rereads, type RecordScanner } from './lines.js';
+import type { JsonRow, Row, RowFile } from './row.js';
+import type { TextSource } from './text-source.js';
 
-const [QUOTE, BACKSLASH, COMMA] = [0x22, 0x5c, 0x2c];
-const OPENING = new Set([0x5b, 0x7b]);
-const CLOSING = new Set([0x5d, 0x7d]);
+const COMMA = 0x2c;
 
 /**
  * The elements of one JSON array, of which one is in memory at a time.
  * @param start where the first element begins.
- * @param parse an element's bytes.
+ * @param nested whether the array is a value within an object, whose end was found already.
  */
-export function arrayFile(source: ByteSource, start: number, parse: (bytes: Uint8Array) => ParsedRow): RowFile {
-  return { name: source.name, unit: 'row', rows: readElements(source, start, parse), reread: async ({ offset, length }) => parse(await source.read(offset, length)) };
+export function arrayFile(source: TextSource, start: number, nested = false): RowFile {
+  return { name: source.name, unit: 'row', rows: readElements(source, start, nested), ...rereads(source, parseJsonRow) };
+}
+
+/** The first element of an array, where it is an object. */
+export async function firstElement(source: TextSource, start: number): Promise<JsonRow | undefined> {
+  for await (const { bytes } of readRecords(source, start, new ElementScanner())) {
+    const row = parseJsonRow(bytes);
+    return 'value' in row ? row.value : undefined;
+  }
+  return undefined;
 }
 
 /** @throws DataError for an array that is empty, does not end, or has something behind it. */
-async function* readElements(source: ByteSource, start: number, parse: (bytes: Uint8Array) => ParsedRow): AsyncGenerator<Row> {
+async function* readElements(source: TextSource, start: number, nested: boolean): AsyncGenerator<Row> {
   const scanner = new ElementScanner();
   const refuse = (problem: string): DataError => new DataError(`${source.name}: invalid JSON array: ${problem}`);
-  let [count, ended] = [0, false];
+  let [count, records, ended] = [0, 0, false];
   for await (const { offset, bytes } of readRecords(source, start, scanner)) {
     const blank = isBlank(bytes);
     if (ended) {
@@ -32,9 +41,10 @@ async function* readElements(source: ByteSource, start: number, parse: (bytes: U
       if (count === 0) throw new DataError(`${source.name}: there are no rows`);
       throw refuse('a comma stands before its end');
     }
-    if (!ended && offset + bytes.length === source.size) break;
+    if (++records > scanner.found) break; // what is left where the file ends
     count++;
-    yield { line: count, at: { offset, length: bytes.length }, ...(blank ? { problem: 'nothing stands between two commas' } : parse(bytes)) };
+    yield { line: count, at: { offset, length: bytes.length }, ...(blank ? { problem: 'nothing stands between two commas' } : parseJsonRow(bytes)) };
+    if (ended && nested) return;
   }
   if (!ended) throw refuse(`it does not end; ${count} rows are whole`);
 }
@@ -43,25 +53,19 @@ async function* readElements(source: ByteSource, start: number, parse: (bytes: U
 class ElementScanner implements RecordScanner {
   /** Whether that bracket was found. */
   ended = false;
-  private depth = 0;
-  private inString = false;
-  private escaped = false;
+  /** How many elements ended. */
+  found = 0;
+  private readonly structure = new JsonStructure();
 
   end(bytes: Uint8Array, from: number): number {
-    if (this.ended) return -1;
-    for (let i = from; i < bytes.length; i++) {
+    const { structure } = this;
+    for (let i = from; i < bytes.length && !this.ended; i++) {
       const byte = bytes[i] as number;
-      if (this.inString) {
-        if (this.escaped) this.escaped = false;
-        else if (byte === BACKSLASH) this.escaped = true;
-        else if (byte === QUOTE) this.inString = false;
-      } else if (byte === QUOTE) this.inString = true;
-      else if (OPENING.has(byte)) this.depth++;
-      else if (byte === COMMA && this.depth === 0) return i;
-      else if (CLOSING.has(byte) && this.depth-- === 0) {
-        this.ended = true;
-        return i;
-      }
+      if (!structure.step(byte)) continue;
+      this.ended = structure.depth < 0;
+      if (!this.ended && !(byte === COMMA && structure.depth === 0)) continue;
+      this.found++;
+      return i;
     }
     return -1;
   }

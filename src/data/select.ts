@@ -1,9 +1,10 @@
 import { ConfigError } from '../errors.js';
 import { compileExpression, type Expression } from '../io/expression.js';
+import { uncompressedName } from './text-source.js';
 
 /** Endings of data files; text only counts where there is nothing else, or where it is asked for. */
-const TABLES = /\.(?:jsonl|json|csv|tsv|parquet)$/i;
-const TEXTS = /\.txt$/i;
+const TABLES = /\.(?:(?:jsonl|json|csv|tsv)(?:\.(?:gz|zst))?|parquet)$/i;
+const TEXTS = /\.txt(?:\.(?:gz|zst))?$/i;
 /** Descriptions of a data set, not data. */
 const DESCRIPTIONS = /(?:^|\/)dataset_infos?\.json$/;
 
@@ -17,7 +18,7 @@ const SPLIT_NAMES: Readonly<Record<string, string>> = {
 export interface FileSelection {
   /** Part of the data set, by a word in the paths of its files. */
   readonly split?: string | undefined;
-  /** Patterns of paths, with `*`, `**` and `?`; they decide alone. */
+  /** Patterns of paths, with `*`, `**`, `?` and braces; they decide alone. */
   readonly files?: string | readonly string[] | undefined;
   /** The split that is meant where none is named: a data set without names of splits counts as training data. */
   readonly defaultSplit?: string | undefined;
@@ -48,7 +49,7 @@ export function selectDataFiles(paths: readonly string[], { split, files, defaul
   const unnamed = split === undefined && wanted === 'train' && !candidates.some((path) => Object.keys(SPLIT_NAMES).some((each) => splitPattern(each).test(path)));
   const chosen = unnamed ? candidates : named;
   if (chosen.length === 0) throw new ConfigError(`${name}: no data file of the split ${wanted}; ${listed(found)}`);
-  const endings = new Set(chosen.map((path) => path.slice(path.lastIndexOf('.') + 1).toLowerCase()));
+  const endings = new Set(chosen.map(uncompressedName).map((path) => path.slice(path.lastIndexOf('.') + 1).toLowerCase()));
   if (endings.size > 1) throw new ConfigError(`${name}: the split ${wanted} has files of several formats (${[...endings].join(', ')}): name some by data_files; ${listed(chosen)}`);
   return chosen;
 }
@@ -61,7 +62,19 @@ function splitPattern(split: string): RegExp {
 
 /** A pattern of paths as an expression that takes linear time, however many stars it has. */
 function globExpression(pattern: string): Expression {
-  const source = pattern.replace(/\*\*\/|\*\*|[!-.:-@[-^`{-~]/g, (token) => ({ '**/': '(?:.*/)?', '**': '.*', '*': '[^/]*', '?': '[^/]' })[token] ?? `\\${token}`);
+  let braces = 0;
+  const source = pattern.replace(/\*\*\/|\*\*|[!-.:-@[-^`{-~]/g, (token, at: number) => {
+    if (token === '{' && pattern.includes('}', at)) {
+      braces++;
+      return '(?:';
+    }
+    if (braces > 0 && token === ',') return '|';
+    if (braces > 0 && token === '}') {
+      braces--;
+      return ')';
+    }
+    return ({ '**/': '(?:.*/)?', '**': '.*', '*': '[^/]*', '?': '[^/]' })[token] ?? `\\${token}`;
+  });
   return compileExpression(source, 'data_files');
 }
 

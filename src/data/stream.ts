@@ -37,7 +37,7 @@ export class StreamedExamples implements Examples {
    */
   push({ file, context, line, at }: VisitedRow, tokens = 0): void {
     if (file.reread === undefined || at === undefined) {
-      throw new ConfigError(`data: ${file.name}: streaming reads files; a list of rows is in memory already`);
+      throw new ConfigError(`data: ${file.name}: streaming reads single rows of files, which a list in memory or a compressed file does not give: decompress the file, or leave streaming off`);
     }
     if (this.files.at(-1)?.file !== file) this.files.push({ file, context });
     const begin = FIELDS * this.count;

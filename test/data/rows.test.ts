@@ -252,7 +252,7 @@ describe('formats of files', () => {
     const [a, empty, b] = await allExamples(streamed?.examples ?? []);
     expect([a, b]).toEqual(await allExamples(loaded?.examples ?? []));
     expect([...(empty?.labels ?? [])]).toEqual([-100]);
-    await expect(openDataset({ source: { name: 'rows', rows: [{ text: 'a' }] }, tokenizer, options })).rejects.toThrow('streaming reads files; a list of rows is in memory already');
+    await expect(openDataset({ source: { name: 'rows', rows: [{ text: 'a' }] }, tokenizer, options })).rejects.toThrow('streaming reads single rows of files, which a list in memory or a compressed file does not give');
     await expect(openDataset({ source: textSource('x.jsonl', `${text}7\n`), tokenizer, options })).rejects.toThrow('line 5: expected a JSON object');
   });
 

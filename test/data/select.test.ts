@@ -26,6 +26,8 @@ describe('selectDataFiles', () => {
     const files = ['en/train.csv', 'de/train.csv', 'de/sub/test.csv', 'a+b.csv'];
     expect(select(files, { files: 'de/*.csv' })).toEqual(['de/train.csv']);
     expect(select(files, { files: ['**/t*.csv', 'de/**'] })).toEqual(['en/train.csv', 'de/train.csv', 'de/sub/test.csv']);
+    expect(select([...files, 'x.jsonl.gz', 'y.csv.zst'], { files: '{de/sub,en}/*.{csv,jsonl.gz}' })).toEqual(['en/train.csv', 'de/sub/test.csv']);
+    expect(select([...files, 'x.jsonl.gz', 'y.csv.zst'], { files: ['*.gz', '*.zst'] })).toEqual(['x.jsonl.gz', 'y.csv.zst']);
     expect(select(files, { files: 'a+?.csv' })).toEqual(['a+b.csv']);
     expect(() => select(files, { files: ['en/*', 'fr/*'] })).toThrow('no data file matches "fr/*"; it has en/train.csv');
   });
@@ -33,6 +35,7 @@ describe('selectDataFiles', () => {
   it('refuses what is not clear', () => {
     expect(() => select(['README.md'])).toThrow(ConfigError);
     expect(() => select(['README.md'])).toThrow('no data file of the split train; it has none');
+    expect(select(['train-0.jsonl.gz', 'train-1.jsonl'])).toHaveLength(2);
     expect(() => select(['train.csv', 'train.jsonl'])).toThrow('files of several formats (csv, jsonl): name some by data_files');
   });
 });
