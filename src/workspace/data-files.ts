@@ -1,3 +1,4 @@
+import { glob, isDynamicPattern } from 'tinyglobby';
 import { hubDataset } from '../config/paths.js';
 import type { RunConfig } from '../config/schema.js';
 import type { DataPart } from '../data/parts.js';
@@ -47,7 +48,7 @@ export async function openDataFiles<const P extends DataPaths>(paths: P, options
         const { path, split, data_files: files, name = path, weight, ...own } = entry;
         const word = /(train|validation)$/.exec(option)?.[1] ?? 'test';
         const sources = await openEntry(path, { split, files, defaultSplit: word }, options);
-        if (sources === undefined) missing.push(`${option}: ${path}: no such file`);
+        if (sources === undefined) missing.push(`${option}: ${path}: ${isDynamicPattern(path) ? 'no file matches this pattern' : 'no such file'}`);
         else opened.push(...sources);
         list.push({ name, sources: sources ?? [], options: own, weight });
       }
@@ -92,13 +93,37 @@ async function openEntry(path: string, selection: FileSelection, { locate = asNa
     const { name } = await openDirectory(id, { kind: 'dataset', select, onMessage });
     return openFolder(name, id, select);
   }
-  if (!(await isFile(locate(path)))) return undefined;
-  if (selection.split !== undefined || selection.files !== undefined) throw new ConfigError(`${path}: is a file: split and data_files choose among those of a folder or of the Hub`);
-  return [await fileSource(locate(path), path)];
+  const files = (await isFile(locate(path))) ? [path] : await matchingFiles(path);
+  if (files.length === 0) return undefined;
+  if (selection.split !== undefined || selection.files !== undefined) throw new ConfigError(`${path}: ${files[0] === path ? 'is a file' : 'names files'}: split and data_files choose among those of a folder or of the Hub`);
+  return openAll(files.map((file) => [locate(file), file]));
+}
+
+/** Files that match a pattern (`*`, `**`, `?`, braces), in the order of their names; none where the path is no pattern. */
+async function matchingFiles(path: string): Promise<string[]> {
+  if (!isDynamicPattern(path)) return [];
+  // A folder may have a name that reads like a pattern.
+  const steps = path.split(/[\\/]/);
+  let taken = 1;
+  while (taken < steps.length - 1 && (await isDirectory(steps.slice(0, taken + 1).join('/')))) taken++;
+  const inside = taken > 1 || steps[0] === '' || (await isDirectory(steps[0] ?? ''));
+  const folder = inside ? steps.slice(0, taken).join('/') : '';
+  const found = await glob([steps.slice(inside ? taken : 0).join('/')], { cwd: folder === '' ? (steps[0] === '' ? '/' : '.') : folder, expandDirectories: false });
+  return found.map((file) => (inside ? `${folder}/${file}` : file)).sort();
 }
 
 async function openFolder(folder: string, name: string, select: (files: readonly string[]) => string[]): Promise<ByteSource[]> {
+  return openAll(select(await localDirectory(folder).list()).map((file) => [`${folder}/${file}`, `${name}/${file}`]));
+}
+
+/** @throws what opening one throws, the others being closed. */
+async function openAll(files: readonly (readonly [path: string, name: string])[]): Promise<ByteSource[]> {
   const sources: ByteSource[] = [];
-  for (const file of select(await localDirectory(folder).list())) sources.push(await fileSource(`${folder}/${file}`, `${name}/${file}`));
+  try {
+    for (const [path, name] of files) sources.push(await fileSource(path, name));
+  } catch (error) {
+    for (const source of sources) await source.close();
+    throw error;
+  }
   return sources;
 }

@@ -1,6 +1,6 @@
 import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { readConfig } from '../../src/cli/config-file.js';
 import { openDataFiles } from '../../src/workspace/data-files.js';
@@ -94,6 +94,25 @@ describe('folders and files', () => {
     const wrong = openDataFiles({ 'data.train': join(folder, 'none.jsonl'), 'data.test': { path: join(folder, 'gone.csv') } });
     await expect(wrong).rejects.toThrow(/data\.train: .*none\.jsonl: no such file\ndata\.test: .*gone\.csv: no such file/);
     await expect(openDataFiles({ 'data.train': { path: join(folder, 'one.jsonl'), split: 'test' } })).rejects.toThrow('is a file');
+  });
+
+  it('are found by patterns, in the order of their names', async () => {
+    for (const [name, id] of [['b/2.jsonl', 2], ['b/1.jsonl', 1], ['b/c/3.jsonl', 3], ['a[x]/4.jsonl', 4], ['b/5.json', 5], ['b/.6.jsonl', 6]] as const) {
+      await mkdir(dirname(join(folder, 'set', name)), { recursive: true });
+      await writeFile(join(folder, 'set', name), row(id));
+    }
+    const ids = async (pattern: string): Promise<number[] | undefined> => (await firstIds({ 'data.train': join(folder, 'set', pattern) }))['data.train'];
+    expect(await ids('b/*.jsonl')).toEqual([1, 2]);
+    expect(await ids('**/*.jsonl')).toEqual([4, 1, 2, 3]);
+    expect(await ids('{b,a}/?.{json,jsonl}')).toEqual([1, 2, 5]);
+    expect(await ids('a[x]/*.jsonl')).toEqual([4]);
+    expect(await ids('a[x]/4.jsonl')).toEqual([4]);
+    await expect(ids('b/*.csv')).rejects.toThrow(`data.train: ${join(folder, 'set')}/b/*.csv: no file matches this pattern`);
+    await expect(openDataFiles({ 'data.train': { path: join(folder, 'set', 'b/*.jsonl'), split: 'test' } })).rejects.toThrow('names files: split and data_files choose');
+    vi.spyOn(process, 'cwd').mockReturnValue(folder);
+    const config = join(folder, 'run.yaml');
+    await writeFile(config, 'model: a/b\ndata: {train: [set/b/*.jsonl, "set/{b,c}/**"]}\ntraining: {output_dir: o}\n');
+    expect((await readConfig(config)).data.train).toEqual([join(folder, 'set/b/*.jsonl'), join(folder, 'set/{b,c}/**')]);
   });
 
   it('of chat templates are read into the config', async () => {
