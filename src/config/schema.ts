@@ -126,7 +126,7 @@ const textOptions = {
   text_field: text().exactOptional().describe('Field of a row that holds a whole text, all of which is learnt.'),
   chat_template: text()
     .exactOptional()
-    .describe('Jinja chat template in place of that of the tokenizer: the text itself, or a file (written `./…`, `../…` or absolute).')
+    .describe('Chat template in place of that of the tokenizer: `chatml`, `llama3`, `gemma`, `phi3`, `zephyr`, `mistral`, `alpaca`, a file (written `./…`, `../…` or absolute), or the Jinja text itself.')
     .meta({ path: 'reference' }),
   chat_template_kwargs: z.record(z.string(), z.unknown()).exactOptional().describe('Further variables of the chat template.'),
 };
@@ -136,7 +136,7 @@ const entryOptions = {
   split: text()
     .exactOptional()
     .describe('Of a folder or a Hub data set, the files whose path names this split; where absent train, validation or test, as the option is called.'),
-  data_files: textOrList().exactOptional().describe('Of a folder or a Hub data set, the files that match one of these patterns (`*`, `**`, `?`), whatever their split.'),
+  data_files: textOrList().exactOptional().describe('Of a folder or a Hub data set, the files that match one of these patterns (`*`, `**`, `?`, `{a,b}`), whatever their split.'),
   name: text().exactOptional().describe('What the data set is called in reports.'),
   format: format().exactOptional(),
   ...textOptions,
@@ -162,7 +162,7 @@ const data = z.strictObject({
   train: z
     .union([text(), weightedEntry, z.array(z.union([text(), weightedEntry])).min(1)])
     .describe(
-      'Training rows: a file (`.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet`, `.txt`), a folder, or a data set of the Hub, written ' +
+      'Training rows: a file (`.jsonl`, `.json`, `.csv`, `.tsv`, `.txt`, these also as `.gz` or `.zst`, `.parquet`), a pattern of files (`*`, `**`, `?`, `{a,b}`), a folder, or a data set of the Hub, written ' +
         '`org/name[@revision]` or `hub:name[@revision]`; or entries of these with options of their own; or a list.',
     )
     .meta({ path: 'data' }),

@@ -1,3 +1,4 @@
+import { chatTemplateSource } from '../tokenizer/chat-templates.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { ConversationFormat, DataOptions } from './options.js';
 import type { RowPlan } from './plan.js';
@@ -29,7 +30,12 @@ class RowFault extends Error {}
 /** A row as its format has it; a conversation as a row of `messages`. */
 export function readRow(row: JsonRow, { plan, options, tokenizer }: ReadContext): ParsedRow {
   if (plan.format !== 'messages') return { value: row };
-  return readConversation(row, plan.form, (options.chat_template ?? tokenizer?.chatTemplate ?? '').includes('tool_calls'));
+  return readConversation(row, plan.form, templateSource(options, tokenizer).includes('tool_calls'));
+}
+
+/** The chat template that conversations are written with; empty where there is none. */
+export function templateSource({ chat_template: given }: DataOptions, tokenizer: Tokenizer | undefined): string {
+  return given === undefined ? (tokenizer?.chatTemplate ?? '') : chatTemplateSource(given);
 }
 
 /**

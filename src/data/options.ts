@@ -1,4 +1,5 @@
 import { ConfigError } from '../errors.js';
+import { CHAT_TEMPLATE_NAMES, isChatTemplate } from '../tokenizer/chat-templates.js';
 
 /** What a row holds. `auto` looks at the fields of the first row; every row of a file has to agree with it. */
 export const DATA_FORMATS = ['auto', 'text', 'completion', 'completion_messages', 'messages', 'sharegpt', 'alpaca', 'alpaca_chat', 'tokens'] as const;
@@ -28,7 +29,7 @@ export interface DataOptions {
   readonly completion_field?: string | undefined;
   /** Field with the text, for rows that call it something else than `text`. */
   readonly text_field?: string | undefined;
-  /** Jinja chat template used instead of the tokenizer's. */
+  /** Chat template used instead of the tokenizer's: the name of one (`chatml`, `llama3`, …), or Jinja. */
   readonly chat_template?: string | undefined;
   /** Further variables for the chat template. */
   readonly chat_template_kwargs?: Readonly<Record<string, unknown>> | undefined;
@@ -79,6 +80,8 @@ export function checkDataOptions(options: DataOptions): void {
   if (options.text_field !== undefined && (template ?? options.prompt_field ?? options.completion_field) !== undefined) {
     wrong.push('text_field excludes template, prompt_field and completion_field');
   }
+  const { chat_template: chat } = options;
+  if (chat !== undefined && !isChatTemplate(chat)) wrong.push(`chat_template ${JSON.stringify(chat)} is neither a name (${CHAT_TEMPLATE_NAMES.join(', ')}) nor Jinja; a file is written ./…, ../… or absolute`);
   if (maxLength !== undefined && (!Number.isInteger(maxLength) || maxLength < 2)) {
     wrong.push(`max_length must be an integer of at least 2, found ${maxLength}`);
   }

@@ -1,6 +1,7 @@
 import { ConfigError, DataError, FormatError } from '../errors.js';
 import { isRecord } from '../io/json.js';
 import type { ChatMessage } from './chat-message.js';
+import { CHAT_TEMPLATE_NAMES, chatTemplateSource } from './chat-templates.js';
 import type { SpecialTokens } from './special-tokens.js';
 import { compileTemplate, type CompiledTemplate, type TemplateVariables } from './template.js';
 import { hasCalls, parseTools, withParsedArguments, withWrittenArguments } from './tool-texts.js';
@@ -11,7 +12,7 @@ export type { ChatMessage };
 export interface ChatTemplateOptions {
   /** End with the header of an assistant turn, ready for the model to go on. */
   readonly addGenerationPrompt?: boolean | undefined;
-  /** A Jinja source used instead of the tokenizer's own. */
+  /** A Jinja source, or a name of chat-templates.ts, used instead of the tokenizer's own. */
   readonly template?: string | undefined;
   /** Further variables of the template (`tools`, `date_string`, `enable_thinking`, …). */
   readonly variables?: Readonly<Record<string, unknown>> | undefined;
@@ -67,7 +68,7 @@ export class ChatTemplateRenderer {
   }
 
   private apply<T>(messages: readonly ChatMessage[], options: ChatTemplateOptions, write: (template: CompiledTemplate, variables: TemplateVariables) => T): T {
-    const template = this.compile(options.template ?? this.own);
+    const template = this.compile(options.template === undefined ? this.own : chatTemplateSource(options.template));
     const { tools, ...variables } = options.variables ?? {};
     // Without tools and documents transformers hands over None.
     const addGenerationPrompt = options.addGenerationPrompt ?? false;
@@ -87,7 +88,7 @@ export class ChatTemplateRenderer {
 
   private compile(source: string | undefined): CompiledTemplate {
     if (source === undefined) {
-      throw new ConfigError(`${this.name} has no chat template: give one as chat_template, or use another data format`);
+      throw new ConfigError(`${this.name} has no chat template: give one as chat_template (${CHAT_TEMPLATE_NAMES.join(', ')}, or a file ./…), or use another data format`);
     }
     let template = this.compiled.get(source);
     if (template === undefined) {
