@@ -1,7 +1,8 @@
 #!/bin/bash
 # LOWRANK_QUEUE=redis://:PASSWORD@HOST:6379 sbatch configs/cluster/slurm.sh
 # Eight workers, an array task each; start them after `lowrank ablate CONFIG --queue URL` has queued its runs. A task that is preempted or
-# comes to its time limit writes a checkpoint, and its run goes on elsewhere.
+# comes to its time limit writes a checkpoint, and its run goes on elsewhere. LOWRANK_QUEUE_SECRET of the environment, the same as that of
+# `lowrank ablate`, makes the workers refuse jobs that are not signed with it; sbatch hands it on.
 #SBATCH --job-name=lowrank-worker
 #SBATCH --array=0-7
 #SBATCH --cpus-per-task=4

@@ -54,7 +54,7 @@ export class Baselines {
 }
 
 /** Name of a base model's metrics: what it is, and how it is held. */
-function baselineKey({ config }: AblationRun): string {
+export function baselineKey({ config }: AblationRun): string {
   const { load_in_4bit: packed, bnb_4bit_quant_type: type } = config.quantization;
   return `${packed ? type : 'float'}-${shortHash(baseKeyOf(config))}`;
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { parseBaseline, parseResult, RESULT_FILE, TIMINGS_FILE, type RunTimings } from '../ablation/result.js';
 import { RUNS_FOLDER, type AblationRun } from '../ablation/runs.js';
 import type { AblationStore } from '../ablation/store.js';
+import { relativePath } from '../io/directory.js';
 import { parseJson } from '../io/json.js';
 import { isFile, localDirectory, writeFileAtomic } from '../io/node.js';
 import { listCheckpoints, removeLater } from '../workspace/checkpoints.js';
@@ -73,7 +74,7 @@ export function folderStore(folder: string, note: (text: string) => void): Ablat
 }
 
 function baselineFile(folder: string, key: string): string {
-  return join(folder, 'baselines', `${key}.json`);
+  return join(folder, 'baselines', `${relativePath(key, 'baselines')}.json`);
 }
 
 function writeJsonFile(path: string, value: unknown): Promise<void> {

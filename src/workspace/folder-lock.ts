@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, rmSync, utimesSync } from 'node:fs';
-import { constants, copyFile, link, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { constants, copyFile, link, readFile, readlink, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { ConfigError } from '../errors.js';
@@ -9,7 +9,7 @@ import { isRecord } from '../io/json.js';
 /** In an output folder while a run writes to it. */
 export const LOCK_FILE = '.lowrank.lock';
 
-/** How often a holder shows that it is there, and after how long a silent one on another machine is given up. */
+/** How often a holder shows that it is there, and after how long a silent one is given up whose process cannot be asked for from here. */
 const [HEARTBEAT_MS, SILENT_MS] = [10_000, 600_000];
 
 /** What a lock says of its process. */
@@ -18,6 +18,8 @@ interface Holder {
   readonly host: string;
   /** When the process began, as its system counts; null where that cannot be asked. A number is given to many processes, one after another. */
   readonly process_start: string | null;
+  /** Where the number means this process: the start of the system and its PID namespace; null where that cannot be asked. */
+  readonly namespace: string | null;
   /** For people. */
   readonly since: string;
 }
@@ -37,7 +39,7 @@ const held = new Map<string, { readonly text: string; readonly timer: NodeJS.Tim
  */
 export async function lockFolder(folder: string): Promise<FolderLock> {
   const path = join(folder, LOCK_FILE);
-  const own: Holder = { pid: process.pid, host: hostname(), process_start: await processStart(process.pid), since: new Date().toISOString() };
+  const own: Holder = { pid: process.pid, host: hostname(), process_start: await processStart(process.pid), namespace: await pidNamespace(), since: new Date().toISOString() };
   const text = `${JSON.stringify(own)}\n`;
   // Nobody sees a lock that says nothing yet.
   const prepared = `${path}.${randomBytes(6).toString('hex')}.tmp`;
@@ -63,17 +65,34 @@ export async function requireUnlocked(folder: string): Promise<void> {
   const path = join(folder, LOCK_FILE);
   const holder = parseHolder(await readText(path));
   if (holder === undefined || (await isStale(path, holder))) return;
-  const here = holder.host === hostname();
-  const advice = here ? 'wait for it, or stop it' : `wait for it; after ${SILENT_MS / 60_000} minutes without a sign of it, or when ${LOCK_FILE} is removed, another run may go on`;
-  throw new ConfigError(`training.output_dir: ${folder} is being written to by process ${holder.pid}${here ? '' : ` on ${holder.host}`} since ${holder.since}: ${advice}`);
+  const near = await isNear(holder);
+  const place = near ? '' : holder.host === hostname() ? ` of another container or machine, called ${holder.host} too,` : ` on ${holder.host}`;
+  const advice = near ? 'wait for it, or stop it' : `wait for it; after ${SILENT_MS / 60_000} minutes without a sign of it, or when ${LOCK_FILE} is removed, another run may go on`;
+  throw new ConfigError(`training.output_dir: ${folder} is being written to by process ${holder.pid}${place} since ${holder.since}: ${advice}`);
 }
 
 /** Whether the process of a lock is gone, or is this one. */
-async function isStale(path: string, { pid, host, process_start: start }: Holder): Promise<boolean> {
-  if (host !== hostname()) return silent(path);
+async function isStale(path: string, holder: Holder): Promise<boolean> {
+  if (!(await isNear(holder))) return silent(path);
+  const { pid, process_start: start } = holder;
   if (!isAlive(pid)) return true;
   const now = await processStart(pid);
   return (start !== null && now !== null && start !== now) || pid === process.pid;
+}
+
+/** Whether process numbers here are those of the holder: containers of one machine may share its name, and have numbers of their own. */
+async function isNear({ host, namespace }: Holder): Promise<boolean> {
+  return host === hostname() && (namespace ?? null) === (await pidNamespace());
+}
+
+/** Source: pid_namespaces(7), random(4). */
+async function pidNamespace(): Promise<string | null> {
+  const boot = (await readText('/proc/sys/kernel/random/boot_id'))?.trim();
+  try {
+    return `${boot ?? ''} ${await readlink('/proc/self/ns/pid')}`;
+  } catch {
+    return null;
+  }
 }
 
 /** By the clock of the disk, on which both write. */

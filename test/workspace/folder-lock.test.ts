@@ -1,6 +1,6 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -24,11 +24,23 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
+/** PID namespaces are made by root alone, or where the system lets users. */
+const noUnshare = spawnSync('unshare', ['--pid', '--fork', '--mount-proc', 'true']).status === 0 ? undefined : 'no unshare(1) for this user';
+
 const fresh = (): Promise<string> => mkdtemp(join(folder, 'locked-'));
+
+/** As a lock of this process has it. */
+async function ownNamespace(): Promise<unknown> {
+  const at = await fresh();
+  const lock = await lockFolder(at);
+  const { namespace } = JSON.parse(await readFile(join(at, LOCK_FILE), 'utf8')) as { namespace: unknown };
+  lock.release();
+  return namespace;
+}
 
 /** Leaves a lock of a process in a folder. */
 async function leave(at: string, holder: Readonly<Record<string, unknown>>): Promise<void> {
-  await writeFile(join(at, LOCK_FILE), JSON.stringify({ pid: process.pid, host: hostname(), process_start: null, since: '2026-01-01T00:00:00.000Z', ...holder }));
+  await writeFile(join(at, LOCK_FILE), JSON.stringify({ pid: process.pid, host: hostname(), process_start: null, namespace: await ownNamespace(), since: '2026-01-01T00:00:00.000Z', ...holder }));
 }
 
 /** A process of its own that does nothing. */
@@ -78,6 +90,33 @@ describe('a lock', () => {
     await utimes(join(at, LOCK_FILE), then, then);
     (await lockFolder(at)).release();
     expect(await readdir(at)).toEqual([]);
+  });
+
+  it('of another container with this host name is taken over when it has been silent for long, whatever its number is here', async () => {
+    const at = await fresh();
+    const gone = await withProcess((pid) => Promise.resolve(pid));
+    // No such process here, and one of another name; there both may live.
+    for (const pid of [gone, process.pid]) {
+      await leave(at, { pid, namespace: 'another boot pid:[1]' });
+      await expect(lockFolder(at)).rejects.toThrow(`process ${pid} of another container or machine, called ${hostname()} too, since 2026-01-01T00:00:00.000Z: wait for it; after 10 minutes`);
+    }
+    const then = new Date(Date.now() - 3_600_000);
+    await utimes(join(at, LOCK_FILE), then, then);
+    (await lockFolder(at)).release();
+    expect(await readdir(at)).toEqual([]);
+  });
+
+  it.skipIf(noUnshare !== undefined)('is respected from another PID namespace', async () => {
+    const at = join(folder, 'shared');
+    await mkdir(at);
+    const lock = await lockFolder(at);
+    const args = ['--pid', '--fork', '--mount-proc', process.execPath, bundle.main, 'train', join(folder, 'run.yaml'), '--set', `training.output_dir=${at}`, '--set', 'training.max_steps=1'];
+    const contained = (): Promise<Outcome> => outcomeOf(spawn('unshare', args, { stdio: ['ignore', 'pipe', 'pipe'] }));
+    const refused = await contained();
+    expect([refused.status, refused.stderr]).toEqual([2, expect.stringContaining(`by process ${process.pid} of another container or machine`)]);
+    lock.release();
+    const made = await contained();
+    expect(made.status, made.stderr).toBe(0);
   });
 
   it('that is another’s by now stays when it is released', async () => {

@@ -122,8 +122,10 @@ export async function runAblate(file: string, flags: AblateFlags): Promise<void>
 async function makeRuns(request: AblationRequest, ablation: AblationConfig, queue: string | undefined): Promise<AblationState> {
   if (queue === undefined) return runAblation(request);
   // Its packages are loaded by nobody else.
-  const [{ collectAblation }, { queueUrl }] = await Promise.all([import('../queue/collect.js'), import('../queue/connection.js')]);
-  return collectAblation(request, { url: queueUrl(queue), evaluation: ablation });
+  const [{ collectAblation }, { hideArguments, queueUrl }] = await Promise.all([import('../queue/collect.js'), import('../queue/connection.js')]);
+  const url = queueUrl(queue);
+  hideArguments('lowrank ablate');
+  return collectAblation(request, { url, evaluation: ablation });
 }
 
 async function readAblation(file: string, output: string | undefined): Promise<AblationConfig> {

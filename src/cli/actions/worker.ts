@@ -3,8 +3,8 @@ import { ConfigError } from '../../errors.js';
 import { InterruptedError, watchInterrupts } from '../interrupt.js';
 import { tell } from '../options.js';
 import { runChild } from '../queue/child.js';
-import { queueUrl, shownUrl } from '../queue/connection.js';
-import { startWorker } from '../queue/worker.js';
+import { hideArguments, queueUrl, shownUrl } from '../queue/connection.js';
+import { startWorker, type RunningWorker } from '../queue/worker.js';
 
 /** What commander gives the action. */
 export interface WorkerFlags {
@@ -14,6 +14,7 @@ export interface WorkerFlags {
   readonly once?: true;
   readonly drain?: true;
   readonly lock: number;
+  readonly folders?: readonly string[];
   readonly child?: true;
 }
 
@@ -21,17 +22,20 @@ export interface WorkerFlags {
  * Makes runs that `lowrank ablate --queue` has queued.
  * @throws InterruptedError after a signal, when the runs that were on are back in the queue with their checkpoints.
  */
-export async function runWorker({ queue, name = `${hostname()}-${process.pid}`, concurrency, once, drain, lock, child }: WorkerFlags): Promise<void> {
+export async function runWorker({ queue, name = `${hostname()}-${process.pid}`, concurrency, once, drain, lock, folders, child }: WorkerFlags): Promise<void> {
   if (child === true) return runChild();
   if (queue === undefined) throw new ConfigError('--queue is missing: redis://host[:port], or LOWRANK_QUEUE in the environment');
   const url = queueUrl(queue);
-  const worker = await startWorker({ url, name, concurrency, once: once === true, drain: drain === true, lockSeconds: lock, log: (line) => tell(`${name}: ${line}`) });
-  tell(`${name}: takes runs from ${shownUrl(url)}`);
+  hideArguments('lowrank worker');
+  let worker: RunningWorker | undefined;
   const interrupts = watchInterrupts(() => {
     tell(`${name}: stopping after this micro-batch; once more to stop at once`);
-    worker.stop();
+    worker?.stop();
   });
   try {
+    worker = await startWorker({ url, name, concurrency, once: once === true, drain: drain === true, lockSeconds: lock, folders, log: (line) => tell(`${name}: ${line}`) });
+    if (interrupts.signal !== undefined) worker.stop();
+    tell(`${name}: takes runs from ${shownUrl(url)}`);
     const { done, failed } = await worker.ended;
     tell(`${name}: ${done} runs done, ${failed} failed`);
   } finally {

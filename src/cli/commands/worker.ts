@@ -12,6 +12,7 @@ export function registerWorker(program: Command): void {
     .option('--once', 'end after one run')
     .option('--drain', 'end when nothing waits and nothing runs, here or elsewhere')
     .option('--lock <seconds>', 'a worker that is silent for so long is taken for dead, and its run goes to another', numberOption('lock', { min: 1 }), 30)
+    .option('--folders <folder...>', 'local folders that runs may name for models, adapters, rows and tasks (default: any that this user can read)')
     .addOption(new Option('--child').hideHelp())
     .action(async (flags: WorkerFlags) => {
       const { runWorker } = await import('../actions/worker.js');

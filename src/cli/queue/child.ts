@@ -3,10 +3,12 @@ import { DeviceHolder } from '../../ablation/device.js';
 import { ConfigError, LowrankError } from '../../errors.js';
 import { nodeHost } from '../../node.js';
 import { openSources } from '../ablation-sources.js';
+import { AllowedFolders } from './allowed-paths.js';
 import { connect } from './connection.js';
 import type { JobProgress, RunJob } from './job.js';
 import { makeJob } from './run-job.js';
 import { locateFiles } from './sent-files.js';
+import { queueSecret } from './signature.js';
 import { claimRun, type JobStore } from './store.js';
 
 /** A run for a process to make. */
@@ -17,6 +19,8 @@ export interface RunOrder {
   readonly owner: string;
   readonly worker: string;
   readonly job: RunJob;
+  /** Local folders that the run may read; any where undefined. */
+  readonly folders?: readonly string[] | undefined;
 }
 
 /** To the process of a run. */
@@ -27,6 +31,8 @@ export type ChildReport =
   | { readonly type: 'progress'; readonly progress: JobProgress }
   | { readonly type: 'note'; readonly text: string }
   | { readonly type: 'done' | 'stopped' | 'lost' }
+  /** Said by the worker of a process that ended in the middle: by what. */
+  | { readonly type: 'killed'; readonly by: string }
   | { readonly type: 'failed'; readonly error: string };
 
 /** What a process keeps from run to run, so that runs with the same base find it loaded. */
@@ -44,9 +50,12 @@ interface Kept {
  */
 export async function runChild(): Promise<void> {
   if (process.send === undefined) throw new ConfigError('--child is for the worker itself');
+  // The worker ended while this process was starting.
+  if (!process.connected) return;
   // Ctrl-C in a terminal comes to all its processes: the worker says what it means.
   process.on('SIGINT', ignore);
   process.on('SIGTERM', ignore);
+  process.on('SIGHUP', ignore);
   // Without the worker nobody renews the lock.
   process.on('disconnect', () => process.exit(1));
   let stopped = false;
@@ -79,9 +88,11 @@ async function endOf(order: RunOrder, kept: Kept, stopped: () => boolean): Promi
   let store: JobStore | undefined;
   try {
     kept.redis ??= await connect(order.url);
-    store = await claimRun(kept.redis, order.id, order.owner, order.job, (text) => note(`${run.id}: ${text}`));
+    store = await claimRun(kept.redis, order.id, order.owner, order.job, (text) => note(`${run.id}: ${text}`), queueSecret());
     await keepWhatIsSame(order.job, kept);
-    const locate = await locateFiles(kept.redis, order.job, order.worker);
+    const allowed = await AllowedFolders.of(order.folders);
+    const locate = await locateFiles(kept.redis, order.job, order.worker, allowed);
+    await allowed.require(order.job, locate);
     const error = await makeJob(order.job, { ...kept, worker: order.worker, store, locate, stopped, note, onProgress: (progress) => report({ type: 'progress', progress }) });
     if (store.lost) return { type: 'lost' };
     if (error !== undefined) return { type: 'failed', error };

@@ -5,10 +5,13 @@ import type { AblationCallbacks, AblationRequest, AblationState } from '../../ab
 import { runAblation } from '../../ablation/runner.js';
 import type { AblationRun } from '../../ablation/runs.js';
 import type { EvaluationFiles } from '../ablation-evaluation.js';
+import { FormatError } from '../../errors.js';
 import { connect, connectionOptions, loadBullmq, shownUrl } from './connection.js';
 import { describeJobs } from './describe-jobs.js';
-import { KEPT_SECONDS, QUEUE, type JobProgress, type JobResult, type RunJob } from './job.js';
+import { KEPT_SECONDS, QUEUE, runKeys, type JobProgress, type JobResult, type RunJob } from './job.js';
+import { parseProgress } from './messages.js';
 import { FileSender } from './sent-files.js';
+import { queueSecret, seal, type Sealed } from './signature.js';
 import { readFiles, readLog, readResult } from './store.js';
 
 interface QueueRequest {
@@ -19,6 +22,9 @@ interface QueueRequest {
 /** How often the queue is asked, in milliseconds. */
 const POLL_MS = 500;
 
+/** Characters of an error that a worker tells. */
+const MOST_ERROR = 10_000;
+
 /**
  * What `runAblation` does, with the runs made by workers: puts those that are not finished into the queue, and each into its folder when
  * a worker has finished it. Stopping it leaves the queue as it is; called again, it finds its runs there.
@@ -28,17 +34,18 @@ export async function collectAblation(request: AblationRequest, { url, evaluatio
   // Finds what is finished, and begins nothing.
   const known = await runAblation({ ...request, estimate: false, callbacks: { ...request.callbacks, shouldStop: () => true } });
   if (known.pending.length === 0) return known;
+  const secret = queueSecret();
   const redis = await connect(url);
   const jobs = await describeJobs(known.pending, request, evaluation, new FileSender(redis, (text) => request.callbacks?.onNote?.(text))).catch((error: unknown) => {
     redis.disconnect();
     throw error;
   });
   const { Queue } = await loadBullmq();
-  const queue = new Queue<RunJob>(QUEUE, { connection: connectionOptions(url) });
+  const queue = new Queue<Sealed>(QUEUE, { connection: connectionOptions(url) });
   // It connects again by itself.
   queue.on('error', () => undefined);
   try {
-    const collector = new Collector(request, known, { redis, queue, jobs });
+    const collector = new Collector(request, known, { redis, queue, jobs, secret });
     await collector.fill();
     if ((await queue.getWorkersCount()) === 0) request.callbacks?.onNote?.(`no worker is there yet: lowrank worker --queue ${shownUrl(url)}`);
     while (collector.waiting && request.callbacks?.shouldStop?.() !== true) {
@@ -50,6 +57,13 @@ export async function collectAblation(request: AblationRequest, { url, evaluatio
     await queue.close();
     redis.disconnect();
   }
+}
+
+/** A finished run as it is in Redis. */
+interface Found {
+  readonly made: JobResult;
+  readonly files: Readonly<Record<string, Uint8Array>>;
+  readonly log: readonly object[];
 }
 
 class Collector {
@@ -64,7 +78,7 @@ class Collector {
   constructor(
     private readonly request: AblationRequest,
     known: AblationState,
-    private readonly at: { readonly redis: Redis; readonly queue: Queue<RunJob>; readonly jobs: ReadonlyMap<string, RunJob> },
+    private readonly at: { readonly redis: Redis; readonly queue: Queue<Sealed>; readonly jobs: ReadonlyMap<string, RunJob>; readonly secret: string | undefined },
   ) {
     this.callbacks = request.callbacks ?? {};
     this.finished = new Map(known.finished.map((run) => [run.result.id, run]));
@@ -90,6 +104,11 @@ class Collector {
       const present = await this.at.queue.getJob(id);
       if (present === undefined) await this.add(id, job);
       else if (this.request.retry === true && (await present.isFailed())) await present.retry('failed');
+      else if (this.request.retry === true && (await this.foundOf(id, job)) instanceof FormatError) {
+        await this.at.redis.del(runKeys(id).result);
+        await present.remove();
+        await this.add(id, job);
+      }
     }
   }
 
@@ -97,9 +116,10 @@ class Collector {
   async look(): Promise<void> {
     for (const [id, job] of this.outstanding) {
       if (this.callbacks.shouldStop?.() === true) return;
-      const result = await readResult(this.at.redis, id);
-      if (result !== undefined) {
-        await this.take(id, job, result);
+      const found = await this.foundOf(id, job);
+      if (found !== undefined) {
+        if (found instanceof FormatError) await this.fail(id, job, found.message);
+        else await this.take(id, job, found);
         continue;
       }
       const present = await this.at.queue.getJob(id);
@@ -109,28 +129,43 @@ class Collector {
   }
 
   private async add(id: string, job: RunJob): Promise<void> {
-    await this.at.queue.add(job.run.id, job, { jobId: id, removeOnComplete: { age: KEPT_SECONDS }, removeOnFail: { age: KEPT_SECONDS } });
+    await this.at.queue.add(job.run.id, seal('job', id, JSON.stringify(job), this.at.secret), { jobId: id, removeOnComplete: { age: KEPT_SECONDS }, removeOnFail: { age: KEPT_SECONDS } });
   }
 
-  private async follow(id: string, { run }: RunJob, job: Job<RunJob>): Promise<void> {
+  /** What a run left in Redis; where it is refused the error that says why. */
+  private async foundOf(id: string, job: RunJob): Promise<Found | FormatError | undefined> {
+    const { redis, secret } = this.at;
+    try {
+      const made = await readResult(redis, id, job, secret);
+      return made === undefined ? undefined : { made, files: await readFiles(redis, id, made), log: await readLog(redis, id, made) };
+    } catch (error) {
+      if (error instanceof FormatError) return error;
+      throw error;
+    }
+  }
+
+  private async fail(id: string, { run }: RunJob, error: string): Promise<void> {
+    await (await this.request.store.open(run)).fail(error);
+    this.outstanding.delete(id);
+    this.failed.set(run.id, { id: run.id, error });
+    await this.callbacks.onFailed?.(run, error);
+  }
+
+  private async follow(id: string, asked: RunJob, job: Job<Sealed>): Promise<void> {
     const state = await job.getState();
     if (state === 'failed') {
-      const error = job.failedReason;
-      await (await this.request.store.open(run)).fail(error);
-      this.outstanding.delete(id);
-      this.failed.set(run.id, { id: run.id, error });
-      await this.callbacks.onFailed?.(run, error);
-    } else if (state === 'completed' && (await readResult(this.at.redis, id)) === undefined) {
+      await this.fail(id, asked, String(job.failedReason).slice(0, MOST_ERROR));
+    } else if (state === 'completed' && (await this.foundOf(id, asked)) === undefined) {
       // Its result is gone from Redis: too old, or the server has lost it.
       await job.remove();
     } else {
-      this.tell(run, job.progress);
+      this.tell(asked.run, job.progress);
     }
   }
 
   private tell(run: AblationRun, given: unknown): void {
-    if (typeof given !== 'object' || given === null) return;
-    const progress = given as JobProgress;
+    const progress = parseProgress(given);
+    if (progress === undefined) return;
     const before = this.told.get(run.id);
     if (JSON.stringify(before) === JSON.stringify(progress)) return;
     this.told.set(run.id, progress);
@@ -144,9 +179,8 @@ class Collector {
   }
 
   /** Writes a finished run into its folder, as if it had been made here. */
-  private async take(id: string, { run }: RunJob, { result, timings, baseline }: JobResult): Promise<void> {
+  private async take(id: string, { run }: RunJob, { made: { result, timings, baseline }, files, log }: Found): Promise<void> {
     const { store } = this.request;
-    const [files, log] = [await readFiles(this.at.redis, id), await readLog(this.at.redis, id)];
     const output = await store.open(run);
     await output.begin(0);
     for (const line of log) await output.append(line);

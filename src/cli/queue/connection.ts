@@ -16,15 +16,38 @@ export async function loadBullmq(): Promise<Bullmq> {
 
 /** @returns the URL as given. @throws ConfigError unless it is `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS. */
 export function queueUrl(text: string): string {
-  if (!/^rediss?:$/.test(URL.canParse(text) ? new URL(text).protocol : '')) throw new ConfigError(`--queue ${text}: expected redis://host[:port][/database]`);
+  if (!/^rediss?:$/.test(URL.canParse(text) ? new URL(text).protocol : '')) throw new ConfigError(`--queue ${shownUrl(text)}: expected redis://host[:port][/database]`);
   return text;
 }
 
-/** The URL without its password. */
+/** The URL without its password, and without all that could be one where it is no URL. */
 export function shownUrl(url: string): string {
+  const scheme = /^[a-z]+:\/\//i.exec(url)?.[0] ?? '';
+  if (!URL.canParse(url) || scheme === '') return withoutSecrets(url.replace(/[?#][^]*$/, '?***').replace(/^[^]*@/, `${scheme}***@`), url);
   const shown = new URL(url);
   if (shown.password !== '') shown.password = '***';
-  return shown.href;
+  if (shown.search !== '') shown.search = '***';
+  return withoutSecrets(shown.href, url);
+}
+
+/** A text, such as an error of the server, without the password of a URL. */
+export function withoutSecrets(text: string, url: string): string {
+  const password = URL.canParse(url) ? new URL(url).password : '';
+  const forms = [password, decoded(password)].filter((form) => form.length > 3);
+  return forms.reduce((shown, form) => shown.replaceAll(form, '***'), text);
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** Other users of a machine see the arguments of its processes: those of this one are taken away. */
+export function hideArguments(title: string): void {
+  process.title = title;
 }
 
 /** How BullMQ and this project connect: what is on the way when the server goes away waits until it is back. */
@@ -51,7 +74,7 @@ export async function connect(url: string): Promise<Redis> {
     redis.disconnect();
     const message = error instanceof Error && !/closed/.test(error.message) ? error.message : reason;
     const hint = /certificate/.test(message) ? ' (NODE_EXTRA_CA_CERTS=FILE makes a certificate of your own known)' : '';
-    throw new LowrankError(`no Redis at ${shownUrl(url)}: ${message}${hint}`, { cause: error });
+    throw new LowrankError(`no Redis at ${shownUrl(url)}: ${withoutSecrets(message, url)}${hint}`);
   }
   reached = true;
   return redis;

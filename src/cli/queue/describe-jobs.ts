@@ -7,10 +7,8 @@ import { inputsKeyOf } from '../../run/options.js';
 import type { EvaluationFiles } from '../ablation-evaluation.js';
 import { formatBytes } from '../format.js';
 import { jobId, type RunJob } from './job.js';
+import { MOST_JOB_BYTES } from './messages.js';
 import type { FileSender } from './sent-files.js';
-
-/** A job without its files has a few thousand. */
-const MOST_JOB_BYTES = 2 ** 20;
 
 /** Each run with the hashes of what it is made of, by the name of its job. */
 export async function describeJobs(runs: readonly AblationRun[], { open, host, evaluation: measured }: AblationRequest, evaluation: EvaluationFiles, sender: FileSender): Promise<Map<string, RunJob>> {

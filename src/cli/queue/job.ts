@@ -38,12 +38,19 @@ export interface JobProgress {
   readonly evaluation?: EvalMetrics;
 }
 
+/** Files by name, with what they have to be. */
+export type Described = Readonly<Record<string, { readonly sha256: string; readonly bytes: number }>>;
+
 /** What a finished run left in Redis, beside its files and its log. */
 export interface JobResult {
   readonly result: RunResult;
   readonly timings: RunTimings;
   /** Metrics of the base model that it was compared with. */
   readonly baseline: readonly [key: string, baseline: Baseline] | undefined;
+  /** The files by name, as they have to be. */
+  readonly files: Described;
+  /** SHA-256 of the lines of the log, each with its line feed. */
+  readonly log: string;
 }
 
 /** Made of all that the run's numbers follow from: the same run is the same job, whoever queues it and however often. */

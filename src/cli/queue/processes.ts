@@ -18,17 +18,21 @@ export class Processes {
   /** @param main of the command line */
   constructor(private readonly main = process.argv[1] ?? '') {}
 
-  /** Makes a run in a process of its own for that time. @returns how it ended. */
+  /**
+   * Makes a run in a process of its own for that time. It is in a group of its own too: Ctrl-C in the terminal of the worker would end it
+   * while it is starting.
+   * @returns how it ended.
+   */
   run(order: RunOrder, { onStart, onEnd, onReport }: ChildEvents): Promise<ChildReport> {
-    const child = this.idle.pop() ?? fork(this.main, ['worker', '--child'], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+    const child = this.idle.pop() ?? fork(this.main, ['worker', '--child'], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], detached: true });
     forget(child);
     onStart(child);
     return new Promise((resolve) => {
       let last: ChildReport | undefined;
-      const end = (how: string): void => {
+      const end = (by: string): void => {
         forget(child);
         onEnd();
-        resolve(last ?? { type: 'failed', error: `the process of the run ended with ${how}` });
+        resolve(last ?? { type: 'killed', by });
       };
       child.on('message', (report: ChildReport) => {
         if (report.type === 'note' || report.type === 'progress') return onReport(report);
@@ -39,7 +43,8 @@ export class Processes {
       });
       child.on('error', (error) => end(error.message));
       child.on('exit', (status, signal) => end(signal ?? `status ${status}`));
-      child.send(order satisfies ChildOrder);
+      // A process that is gone already says so by its events.
+      if (child.connected) child.send(order satisfies ChildOrder, () => undefined);
     });
   }
 
@@ -67,6 +72,8 @@ export class Processes {
 /** Nobody listens any more. */
 function forget(child: ChildProcess): void {
   for (const event of ['message', 'exit', 'error']) child.removeAllListeners(event);
+  // An error without a listener would end this process.
+  child.on('error', () => undefined);
 }
 
 /** It ends by itself, and takes its files with it. */

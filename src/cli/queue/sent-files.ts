@@ -12,12 +12,9 @@ import { taskFiles } from '../actions/eval-tasks.js';
 import type { EvaluationFiles } from '../ablation-evaluation.js';
 import { entriesOf, type Locate } from '../../workspace/data-files.js';
 import { formatBytes } from '../format.js';
+import type { AllowedFolders } from './allowed-paths.js';
 import { fileKey, KEPT_SECONDS, type RunJob, type SentFile } from './job.js';
-
-/** Bytes of a file in one value. */
-const PIECE = 2 ** 22;
-/** Larger files stay where they are: all of Redis lies in its server's memory. */
-const MOST_BYTES = 2 ** 28;
+import { MOST_BYTES, PIECE, sha256Of } from './messages.js';
 
 /**
  * Puts the single files that runs read into Redis, each once under the hash of what it holds: one that is there already, for whatever
@@ -92,31 +89,35 @@ function ownFolder(): string {
  * Where the files of a job lie on this machine: where their paths say, if they hold the same there, else in a folder of this process.
  * @throws ConfigError for one that is neither here nor in Redis.
  */
-export async function locateFiles(redis: Redis, { sent }: RunJob, worker: string): Promise<Locate> {
+export async function locateFiles(redis: Redis, { sent }: RunJob, worker: string, allowed: AllowedFolders): Promise<Locate> {
   const places = new Map<string, string>();
   for (const file of sent) {
-    const here = (await isFile(file.path)) && (await hashFile(file.path)) === file.sha256;
+    const here = (await allowed.allows(file.path)) && (await isFile(file.path)) && (await hashFile(file.path)) === file.sha256;
     places.set(file.path, here ? file.path : await fetchFile(redis, file, worker));
   }
   return (path) => places.get(path) ?? path;
 }
 
-async function fetchFile(redis: Redis, { path, sha256 }: SentFile, worker: string): Promise<string> {
-  const place = join(ownFolder(), sha256, basename(path));
+/** Its content is checked before there is a file of it, and its name has nothing of the given path but the ending that tells its format. */
+async function fetchFile(redis: Redis, { path, sha256, bytes }: SentFile, worker: string): Promise<string> {
+  const ending = /(?:\.[A-Za-z0-9]{1,10}){1,2}$/.exec(basename(path))?.[0] ?? '';
+  const place = join(ownFolder(), sha256, `rows${ending}`);
   if (await isFile(place)) return place;
   const gone = (): ConfigError => new ConfigError(`${worker} has no ${path} as it was queued, and what was in Redis is gone: start lowrank ablate once more`);
   const key = fileKey(sha256);
-  const pieces = Number((await redis.hget(key, 'pieces')) ?? NaN);
-  if (!Number.isInteger(pieces)) throw gone();
+  const pieces = Math.ceil(bytes / PIECE);
+  if ((await redis.hget(key, 'pieces')) !== String(pieces)) throw gone();
   const found: Buffer[] = [];
   for (let i = 0; i < pieces; i++) {
-    const piece = await redis.hgetBuffer(key, String(i));
-    if (piece === null) throw gone();
+    const length = Math.min(PIECE, bytes - i * PIECE);
+    const piece = (await redis.hstrlen(key, String(i))) === length ? await redis.hgetBuffer(key, String(i)) : null;
+    if (piece?.length !== length) throw gone();
     found.push(piece);
   }
+  const content = Buffer.concat(found);
+  if (sha256Of(content) !== sha256) throw new ConfigError(`${worker}: what is in Redis for ${path} is not what was queued: start lowrank ablate once more`);
   await mkdir(dirname(place), { recursive: true });
-  await writeFileAtomic(place, Buffer.concat(found));
-  if ((await hashFile(place)) !== sha256) throw gone();
+  await writeFileAtomic(place, content);
   return place;
 }
 

@@ -1,20 +1,19 @@
 import type { ChainableCommander, Redis } from 'ioredis';
-import { parseBaseline, parseResult, type Baseline } from '../../ablation/result.js';
+import { parseBaseline, type Baseline } from '../../ablation/result.js';
 import type { AblationStore } from '../../ablation/store.js';
-import { LowrankError } from '../../errors.js';
+import { FormatError, LowrankError } from '../../errors.js';
 import { memoryDirectory, type Directory } from '../../io/directory.js';
 import { parseJson } from '../../io/json.js';
 import { checkpointName } from '../../resume/checkpoint.js';
 import { formatBytes } from '../format.js';
-import { baselineField, KEPT_SECONDS, runKeys, type JobResult, type RunJob } from './job.js';
+import { baselineField, KEPT_SECONDS, runKeys, type Described, type JobResult, type RunJob } from './job.js';
+import { MOST_BYTES, parseCheckpoint, parseJobResult, parseLogLine, sha256Of } from './messages.js';
+import { seal, unseal } from './signature.js';
 
 type Files = Readonly<Record<string, Uint8Array | string>>;
 
-/** Largest checkpoint that goes into Redis, in bytes: it lies in the server's memory. The same for the files of a result. */
-const MOST_BYTES = 2 ** 28;
-
-/** In a checkpoint's hash, beside its files: no file has such a name. */
-const STEP_FIELD = '/step';
+/** In a checkpoint's hash, beside its files: its step and what its files have to be. No file has such a name. */
+const SEAL_FIELD = '/seal';
 
 /** This worker was taken for dead, and another has gone on with its run. */
 export class LostRunError extends LowrankError {}
@@ -32,8 +31,9 @@ export interface JobStore extends AblationStore {
  * Keeps one run in Redis while it is made, so that any machine can go on with it. Every write is one transaction, and only the owner's
  * count: whoever claimed the run last.
  * @param owner a name that no other attempt has.
+ * @param secret signs what is written, and what is read has to be signed with it.
  */
-export async function claimRun(redis: Redis, id: string, owner: string, job: RunJob, note: (text: string) => void): Promise<JobStore> {
+export async function claimRun(redis: Redis, id: string, owner: string, job: RunJob, note: (text: string) => void, secret?: string): Promise<JobStore> {
   const keys = runKeys(id);
   let lost = false;
   let base: readonly [string, Baseline] | undefined;
@@ -53,9 +53,13 @@ export async function claimRun(redis: Redis, id: string, owner: string, job: Run
     for (const [error] of results) if (error !== null) throw error;
   };
   const checkpoint = async (): Promise<Directory | undefined> => {
-    const found = await redis.hgetallBuffer(keys.checkpoint);
-    const { [STEP_FIELD]: step, ...files } = found;
-    return step === undefined ? undefined : memoryDirectory(checkpointName(Number(step)), files);
+    try {
+      return await readCheckpoint(redis, id, secret);
+    } catch (error) {
+      if (!(error instanceof FormatError)) throw error;
+      note(`${error.message}: the run begins anew`);
+      return undefined;
+    }
   };
 
   return {
@@ -65,15 +69,21 @@ export async function claimRun(redis: Redis, id: string, owner: string, job: Run
     checkpoint,
     dropCheckpoint: () => write((transaction) => transaction.del(keys.checkpoint)),
     async state() {
-      const found = await readResult(redis, id);
-      return found === undefined ? {} : { finished: found };
+      try {
+        const found = await readResult(redis, id, job, secret);
+        return found === undefined ? {} : { finished: found };
+      } catch (error) {
+        if (!(error instanceof FormatError)) throw error;
+        note(`${error.message}: the run is made again`);
+        return {};
+      }
     },
     async open() {
       return {
         resume: await checkpoint(),
         async begin(step) {
           const lines = await redis.lrange(keys.log, 0, -1);
-          const kept = lines.filter((line) => (JSON.parse(line) as { step?: number }).step !== undefined && (JSON.parse(line) as { step: number }).step <= step);
+          const kept = lines.filter((line) => stepOf(line, id) <= step);
           await write((transaction) => {
             transaction.del(keys.log);
             if (step > 0 && kept.length > 0) transaction.rpush(keys.log, ...kept);
@@ -87,13 +97,14 @@ export async function claimRun(redis: Redis, id: string, owner: string, job: Run
             note(`the checkpoint of step ${step} has ${formatBytes(bytes)}, more than the ${formatBytes(MOST_BYTES)} that are kept in Redis: nobody could go on from it`);
             return;
           }
-          await write((transaction) => transaction.del(keys.checkpoint).hset(keys.checkpoint, { ...contents(files), [STEP_FIELD]: String(step) }));
+          await write((transaction) => transaction.del(keys.checkpoint).hset(keys.checkpoint, { ...contents(files), [SEAL_FIELD]: JSON.stringify(seal('checkpoint', id, JSON.stringify({ step, files: described(files) }), secret)) }));
         },
         async finish(files, result, timings) {
           const bytes = sizeOf(files);
           if (bytes > MOST_BYTES) throw new LowrankError(`the result has ${formatBytes(bytes)}, and at most ${formatBytes(MOST_BYTES)} go through Redis: make this run without a queue`);
-          const whole: JobResult = { result, timings, baseline: base };
-          await write((transaction) => transaction.del(keys.checkpoint, keys.files).hset(keys.files, contents(files)).set(keys.result, JSON.stringify(whole)));
+          const lines = await redis.lrange(keys.log, 0, -1);
+          const whole: JobResult = { result, timings, baseline: base, files: described(files), log: sha256Of(textOf(lines)) };
+          await write((transaction) => transaction.del(keys.checkpoint, keys.files).hset(keys.files, contents(files)).set(keys.result, JSON.stringify(seal('result', id, JSON.stringify(whole), secret))));
         },
         // The queue keeps the error.
         fail: () => Promise.resolve(),
@@ -102,36 +113,99 @@ export async function claimRun(redis: Redis, id: string, owner: string, job: Run
     // Adapters are compared where all of them are.
     adapter: ({ id: name }) => memoryDirectory(name, {}),
     async baseline(key) {
-      const text = await redis.get(baselineField(job, key));
-      const found = text === null ? undefined : parseBaseline(text, keys.result);
+      const field = baselineField(job, key);
+      const text = await redis.get(field);
+      const found = text === null ? undefined : readBaseline(text, field, secret, note);
       if (found !== undefined) base = [key, found];
       return found;
     },
     async saveBaseline(key, baseline) {
       base = [key, baseline];
-      await redis.set(baselineField(job, key), JSON.stringify(baseline), 'EX', KEPT_SECONDS);
+      const field = baselineField(job, key);
+      await redis.set(field, JSON.stringify(seal('baseline', field, JSON.stringify(baseline), secret)), 'EX', KEPT_SECONDS);
     },
     write: () => Promise.resolve(),
   };
 }
 
-/** Undefined while the run is not finished, and when it was so long ago that it is gone. */
-export async function readResult(redis: Redis, id: string): Promise<JobResult | undefined> {
-  const text = await redis.get(runKeys(id).result);
+/**
+ * Undefined while the run is not finished, and when it was so long ago that it is gone.
+ * @throws FormatError for what is no result of the job, or is not signed as it should be.
+ */
+export async function readResult(redis: Redis, id: string, job: RunJob, secret: string | undefined): Promise<JobResult | undefined> {
+  const key = runKeys(id).result;
+  if ((await redis.strlen(key)) > MOST_BYTES) throw new FormatError(`${id}: the result in the queue is larger than ${formatBytes(MOST_BYTES)}`);
+  const text = await redis.get(key);
+  return text === null ? undefined : parseJobResult(unseal('result', id, parseJson(text, id), secret), id, job);
+}
+
+/** The files of a finished run, by name. @throws FormatError where they are not those that the result names. */
+export async function readFiles(redis: Redis, id: string, { files }: Pick<JobResult, 'files'>): Promise<Record<string, Uint8Array>> {
+  return readFields(redis, runKeys(id).files, files, id);
+}
+
+/** The lines of metrics.jsonl. @throws FormatError where they are not those that the result was made with. */
+export async function readLog(redis: Redis, id: string, { log }: Partial<Pick<JobResult, 'log'>> = {}): Promise<object[]> {
+  const { log: key } = runKeys(id);
+  const lines: string[] = [];
+  let length = 0;
+  for (let more = await redis.lrange(key, 0, LINES_AT_ONCE - 1); more.length > 0; more = await redis.lrange(key, lines.length, lines.length + LINES_AT_ONCE - 1)) {
+    lines.push(...more);
+    length += textOf(more).length;
+    if (length > MOST_BYTES) throw new FormatError(`${id}: the log in the queue is larger than ${formatBytes(MOST_BYTES)}`);
+  }
+  if (log !== undefined && sha256Of(textOf(lines)) !== log) throw new FormatError(`${id}: the log in the queue is not that of the result`);
+  return lines.map((line) => parseLogLine(line, id));
+}
+
+const LINES_AT_ONCE = 1000;
+
+async function readCheckpoint(redis: Redis, id: string, secret: string | undefined): Promise<Directory | undefined> {
+  const { checkpoint: key } = runKeys(id);
+  const text = await redis.hget(key, SEAL_FIELD);
   if (text === null) return undefined;
-  const { result, timings, baseline } = parseJson(text, id) as JobResult;
-  return { result: parseResult(JSON.stringify(result), id), timings, baseline: baseline === undefined ? undefined : [baseline[0], parseBaseline(JSON.stringify(baseline[1]), id)] };
+  const { step, files } = parseCheckpoint(unseal('checkpoint', id, parseJson(text, id), secret), id);
+  return memoryDirectory(checkpointName(step), await readFields(redis, key, files, id));
 }
 
-/** The files of a finished run, by name. */
-export async function readFiles(redis: Redis, id: string): Promise<Record<string, Uint8Array>> {
-  return redis.hgetallBuffer(runKeys(id).files);
+/** Fields of a hash, each of the size and the content that it has to have. */
+async function readFields(redis: Redis, key: string, files: Described, id: string): Promise<Record<string, Uint8Array>> {
+  const found: Record<string, Uint8Array> = {};
+  for (const [name, { sha256, bytes }] of Object.entries(files)) {
+    const content = (await redis.hstrlen(key, name)) === bytes ? await redis.hgetBuffer(key, name) : null;
+    if (content === null || sha256Of(content) !== sha256) throw new FormatError(`${id}: ${name} in the queue is not what the run wrote`);
+    found[name] = content;
+  }
+  return found;
 }
 
-/** The lines of metrics.jsonl. */
-export async function readLog(redis: Redis, id: string): Promise<object[]> {
-  const lines = await redis.lrange(runKeys(id).log, 0, -1);
-  return lines.map((line) => parseJson(line, id) as object);
+/** Undefined for what is not to be trusted: it is measured again. */
+function readBaseline(text: string, field: string, secret: string | undefined, note: (text: string) => void): Baseline | undefined {
+  try {
+    return parseBaseline(unseal('baseline', field, parseJson(text, field), secret), field);
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    note(`${error.message}: the base model is measured again`);
+    return undefined;
+  }
+}
+
+/** Of a line of the log; infinite for what has none, and for what no run has written. */
+function stepOf(line: string, id: string): number {
+  try {
+    const { step } = parseLogLine(line, id) as { readonly step?: unknown };
+    return typeof step === 'number' ? step : Infinity;
+  } catch {
+    return Infinity;
+  }
+}
+
+function textOf(lines: readonly string[]): string {
+  return lines.map((line) => `${line}\n`).join('');
+}
+
+function described(files: Files): Described {
+  return Object.fromEntries(Object.entries(contents(files)).map(([name, content]) => [name, { sha256: sha256Of(content), bytes: Buffer.byteLength(content) }]));
 }
 
 function sizeOf(files: Files): number {

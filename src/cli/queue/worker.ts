@@ -2,10 +2,13 @@ import type { ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import type { Job, Worker } from 'bullmq';
 import { LowrankError } from '../../errors.js';
+import { visibleLine } from '../../text.js';
 import type { ChildOrder, ChildReport } from './child.js';
-import { connect, connectionOptions, loadBullmq } from './connection.js';
+import { connect, connectionOptions, loadBullmq, withoutSecrets } from './connection.js';
 import { KEPT_SECONDS, QUEUE, type RunJob } from './job.js';
+import { parseJob } from './messages.js';
 import { Processes } from './processes.js';
+import { queueSecret, unseal, type Sealed } from './signature.js';
 
 export interface WorkerRequest {
   readonly url: string;
@@ -19,6 +22,8 @@ export interface WorkerRequest {
   readonly drain: boolean;
   /** A worker that is silent for so long is taken for dead. */
   readonly lockSeconds: number;
+  /** Local folders that runs may read; any where undefined. */
+  readonly folders?: readonly string[] | undefined;
   readonly log: (line: string) => void;
 }
 
@@ -30,6 +35,12 @@ export interface RunningWorker {
   readonly ended: Promise<{ readonly done: number; readonly failed: number }>;
 }
 
+/** Times that the process of one run may be ended from outside here before it is reported: when memory was short it may be there again. */
+const MOST_KILLS = 3;
+
+/** What ends a process that nothing is wrong with. */
+const ENDED = new Set(['SIGINT', 'SIGTERM', 'SIGHUP']);
+
 /** Deaths of workers that one run may cause before it is taken for their reason. */
 const MOST_DEATHS = 20;
 const DRAIN_POLL_MS = 500;
@@ -40,6 +51,7 @@ const DRAIN_POLL_MS = 500;
  */
 export async function startWorker(request: WorkerRequest): Promise<RunningWorker> {
   const { url, name, concurrency, lockSeconds, log } = request;
+  const secret = queueSecret();
   const { Worker, Queue, WaitingError } = await loadBullmq();
   // Says at once what is wrong with the address; BullMQ would try for ever.
   (await connect(url)).disconnect();
@@ -47,38 +59,58 @@ export async function startWorker(request: WorkerRequest): Promise<RunningWorker
   const processes = new Processes();
   const counts = { done: 0, failed: 0 };
   let stopping = false;
-  const process = async (job: Job<RunJob>, token?: string): Promise<void> => {
-    const id = job.id ?? '';
-    // One that was fetched while this worker was told to stop.
-    const last = stopping ? ({ type: 'stopped' } as const) : await runInChild(job, id);
+  const process = async (job: Job<Sealed>, token?: string): Promise<void> => {
+    const last = await endOf(job);
+    const name = visibleLine(job.name);
     if (last.type === 'stopped') {
-      log(`${job.name}: back into the queue`);
+      log(`${name}: back into the queue`);
       await job.moveToWait(token);
       throw new WaitingError();
     }
-    if (last.type === 'lost') throw new LowrankError(`${job.name}: another worker has taken over`);
+    if (last.type === 'lost') throw new LowrankError(`${name}: another worker has taken over`);
     if (last.type === 'failed') {
       counts.failed++;
-      log(`${job.name}: failed: ${last.error}`);
+      log(`${name}: failed: ${last.error}`);
       throw new LowrankError(last.error);
     }
     counts.done++;
-    log(`${job.name}: done`);
+    log(`${name}: done`);
   };
-  const runInChild = (job: Job<RunJob>, id: string): Promise<ChildReport> => {
-    log(`${job.name}: begins`);
+  /** Makes the run, once more where its process was ended from outside. */
+  const endOf = async (job: Job<Sealed>): Promise<ChildReport> => {
+    const id = job.id ?? '';
+    let order: RunJob;
+    try {
+      order = parseJob(unseal('job', id, job.data, secret), id);
+    } catch (error) {
+      if (error instanceof LowrankError) return { type: 'failed', error: error.message };
+      throw error;
+    }
+    for (let kills = 1; ; kills++) {
+      // One that was fetched while this worker was told to stop.
+      if (stopping) return { type: 'stopped' };
+      const last = await runInChild(job, order, id);
+      if (last.type !== 'killed') return last;
+      // By who ends this worker too, perhaps before the word has come here.
+      if (stopping || ENDED.has(last.by)) return { type: 'stopped' };
+      if (kills === MOST_KILLS) return { type: 'failed', error: `the process of the run was ended ${kills} times on ${name}, at last with ${last.by}${last.by === 'SIGKILL' ? ': most often the system has too little memory' : ''}` };
+      log(`${order.run.id}: its process ended with ${last.by}; once more, from its last checkpoint (${kills + 1} of ${MOST_KILLS})`);
+    }
+  };
+  const runInChild = (job: Job<Sealed>, order: RunJob, id: string): Promise<ChildReport> => {
+    log(`${order.run.id}: begins`);
     if (request.once) void worker.close();
-    return processes.run({ type: 'run', url, id, owner: randomUUID(), worker: name, job: job.data }, {
+    return processes.run({ type: 'run', url, id, owner: randomUUID(), worker: name, job: order, folders: request.folders }, {
       onStart: (child) => children.set(id, child),
       onEnd: () => children.delete(id),
       onReport: (report) => {
         if (report.type === 'note') log(report.text);
-        else if (report.type === 'progress') job.updateProgress(report.progress).catch((error: unknown) => log(`${job.name}: ${String(error)}`));
+        else if (report.type === 'progress') job.updateProgress(report.progress).catch((error: unknown) => log(`${order.run.id}: ${withoutSecrets(String(error), url)}`));
       },
     });
   };
   const lock = Math.round(lockSeconds * 1000);
-  const worker: Worker<RunJob> = new Worker<RunJob>(QUEUE, process, {
+  const worker: Worker<Sealed> = new Worker<Sealed>(QUEUE, process, {
     connection: connectionOptions(url),
     name,
     concurrency,
@@ -90,7 +122,7 @@ export async function startWorker(request: WorkerRequest): Promise<RunningWorker
   });
   let lastError = '';
   worker.on('error', ({ message }) => {
-    if (message !== lastError) log(message);
+    if (message !== lastError) log(withoutSecrets(message, url));
     lastError = message;
   });
   // Another worker may have these runs by now.
@@ -122,7 +154,7 @@ export async function startWorker(request: WorkerRequest): Promise<RunningWorker
     stop() {
       stopping = true;
       void worker.close();
-      for (const child of children.values()) child.send({ type: 'stop' } satisfies ChildOrder);
+      for (const child of children.values()) if (child.connected) child.send({ type: 'stop' } satisfies ChildOrder, () => undefined);
     },
   };
 }

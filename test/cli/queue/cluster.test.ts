@@ -44,7 +44,7 @@ describe('configs/cluster', () => {
     expect(parallelism).toBe(completions);
     expect(template.spec.restartPolicy).toBe('OnFailure');
     const [container] = template.spec.containers;
-    expect(container.env.map(({ name }) => name)).toContain('LOWRANK_QUEUE');
+    expect(container.env.map(({ name }) => name)).toEqual(expect.arrayContaining(['LOWRANK_QUEUE', 'LOWRANK_QUEUE_SECRET']));
     expect(container.volumeMounts.map(({ name }) => name)).toEqual(template.spec.volumes.map(({ name }) => name));
     expectKnownFlags(container.command.at(-1) ?? '');
   });

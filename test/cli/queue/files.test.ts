@@ -111,7 +111,10 @@ describe.skipIf(noTls !== undefined)(`a queue over TLS${noTls === undefined ? ''
       const stranger = await start(['worker', '--queue', redis.url, '--drain'], { NODE_EXTRA_CA_CERTS: '' });
       expect([stranger.status, stranger.stderr]).toEqual([1, expect.stringMatching(/no Redis at rediss:\/\/127\.0\.0\.1:\d+: self.signed certificate.*NODE_EXTRA_CA_CERTS/)]);
       const known = { NODE_EXTRA_CA_CERTS: redis.certificate };
-      const [made, worker] = await Promise.all([start(ablate('tls', '--queue', redis.url), known), start(['worker', '--queue', redis.url], known, (stderr, child) => void (stderr.split(': done').length > 2 && child.kill('SIGTERM')))]);
+      let told = false;
+      // Once: a second signal would end it at once.
+      const end = (stderr: string, child: ChildProcess): void => void (!told && stderr.split(': done').length > 2 && (told = child.kill('SIGTERM')));
+      const [made, worker] = await Promise.all([start(ablate('tls', '--queue', redis.url), known), start(['worker', '--queue', redis.url], known, end)]);
       expect(made.status, made.stderr).toBe(0);
       expect(worker.status, worker.stderr).toBe(143);
       expect(await runs('tls')).toHaveLength(2);

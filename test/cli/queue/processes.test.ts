@@ -48,7 +48,7 @@ describe('the processes of a worker', () => {
     const after = await run('c');
     expect(after.pid).not.toBe(first.pid);
     const crashed = await run('crash');
-    expect([crashed.pid, crashed.last]).toEqual([after.pid, { type: 'failed', error: 'the process of the run ended with SIGKILL' }]);
+    expect([crashed.pid, crashed.last]).toEqual([after.pid, { type: 'killed', by: 'SIGKILL' }]);
     expect((await run('d')).last).toEqual({ type: 'done' });
   });
 

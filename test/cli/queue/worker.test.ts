@@ -69,7 +69,8 @@ describe.skipIf(noRedis !== undefined)(`an ablation over several machines${noRed
     try {
       for (;;) {
         for (const key of await client.keys('lowrank:*:checkpoint')) {
-          const step = Number(await client.hget(key, '/step'));
+          const { body } = JSON.parse((await client.hget(key, '/seal')) ?? '{"body":"{}"}') as { body: string };
+          const { step = 0 } = JSON.parse(body) as { step?: number };
           if (step >= least) return step;
         }
         await new Promise((resolve) => setTimeout(resolve, 10));
