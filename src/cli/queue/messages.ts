@@ -26,7 +26,6 @@ const path = z
   .string()
   .min(1)
   .max(4096)
-  // eslint-disable-next-line no-control-regex
   .regex(/^[^\0-\x1f]*$/, 'is no path');
 const size = z.int().min(0).max(MOST_BYTES);
 const number = z.number().nullish();
