@@ -41,7 +41,7 @@ export const ROOMS = {
 };
 
 /** Files that may use what only Node has; all else in src and kernels runs in a browser too. */
-const NODE_FILES = [/^src\/device\/node(?:-simd)?\.ts$/, /^src\/io\/(?:node|hub|open-directory)\.ts$/, /^src\/workspace\//, /^src\/node\.ts$/, /^src\/cli\//];
+const NODE_FILES = [/^src\/device\/node(?:-simd|-stderr)?\.ts$/, /^src\/io\/(?:node|hub|open-directory)\.ts$/, /^src\/workspace\//, /^src\/node\.ts$/, /^src\/cli\//];
 
 /** The only packages that kernels may import. */
 const KERNEL_PACKAGE = /^@tensorflow\/tfjs/;

@@ -1,8 +1,11 @@
+import cliTruncate from 'cli-truncate';
+import stringWidth from 'string-width';
 import { describeSettings, type AblationRun } from '../ablation/runs.js';
 import { visible } from '../text.js';
 import { formatCount, formatDuration, formatNumber } from './format.js';
 import type { ProgressStream } from './progress.js';
 import { formatTable } from './table.js';
+import { terminalWidth } from './terminal.js';
 
 /** What is known of a run while an ablation goes on. */
 interface Row {
@@ -96,7 +99,7 @@ class LiveTable implements AblationProgress {
   private draw(): void {
     const lines = this.lines();
     this.erase();
-    this.stream.write(lines.map((line) => `${line.slice(0, (this.stream.columns || 120) - 1)}\n`).join(''));
+    this.stream.write(lines.map((line) => `${cliTruncate(line, terminalWidth(this.stream) - 1)}\n`).join(''));
     this.drawn = lines.length;
     this.drawnAt = performance.now();
   }
@@ -118,7 +121,11 @@ class LiveTable implements AblationProgress {
       row.tokensPerSecond === undefined ? '' : formatCount(row.tokensPerSecond),
     ]);
     const right = (title: string): { title: string; align: 'right' } => ({ title, align: 'right' });
-    const table = formatTable(['run', right('seed'), 'state', right('step'), right('loss'), right('validation'), right('tokens/s')], cells);
+    const columns = ['run', right('seed'), 'state', right('step'), right('loss'), right('validation'), right('tokens/s')];
+    // Settings that are too long for the terminal are cut: a run has one line.
+    const others = stringWidth(formatTable(columns, cells.map(([, ...rest]) => ['', ...rest]), Infinity).split('\n', 1)[0] as string);
+    const longest = Math.max('run'.length, terminalWidth(this.stream) - 1 - (others - 'run'.length));
+    const table = formatTable(columns, cells.map(([run, ...rest]) => [cliTruncate(run as string, longest, { position: 'middle' }), ...rest]), Infinity);
     const total = this.estimated();
     const elapsed = (performance.now() - this.started) / 1000;
     const time = `${formatDuration(elapsed)}${total === undefined ? '' : ` of about ${formatDuration(Math.max(total, elapsed))}`}`;

@@ -29,8 +29,8 @@ export interface DeviceReport {
   readonly faster?: string;
   /** Why it is not available. */
   readonly missing?: string;
-  /** The command that would mend it. */
-  readonly mend?: string;
+  /** The command that would make it available. */
+  readonly fix?: string;
 }
 
 export interface DoctorReport {
@@ -58,9 +58,11 @@ async function examineDevice(device: DeviceName, host: Host): Promise<DeviceRepo
     const faster = host.faster?.(device);
     return { device, available: true, description, software, features, ...adapter, ...(faster === undefined ? {} : { faster }), handWritten };
   } catch (error) {
-    const missing = error instanceof Error ? error.message : String(error);
-    const mend = mendOf(device, missing);
-    return { device, available: false, handWritten, missing, ...(mend === undefined ? {} : { mend }) };
+    const message = error instanceof Error ? error.message : String(error);
+    const fix = fixOf(device, message);
+    // Its name is in front of this already, and the command behind it.
+    const missing = message.replace(`${device}: `, '').replace(` (${fix ?? ''})`, '');
+    return { device, available: false, handWritten, missing, ...(fix === undefined ? {} : { fix }) };
   }
 }
 
@@ -99,7 +101,7 @@ async function compute(): Promise<void> {
   if (values.join() !== '7,10,15,22') throw new DeviceError(`computes wrongly: a product of [1, 2, 3, 4] with itself came out as [${values.join(', ')}]`);
 }
 
-function mendOf(device: DeviceName, missing: string): string | undefined {
+function fixOf(device: DeviceName, missing: string): string | undefined {
   switch (device) {
     case 'webgpu':
       if (/Dawn does not load/.test(missing)) return 'npm install webgpu';

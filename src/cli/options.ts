@@ -65,9 +65,9 @@ export function namedAdapter(given: string): { name: string; path: string } {
   return { name: given.split(/[\\/]/).findLast((part) => part !== '') ?? given, path: given };
 }
 
-/** `device: wasm, WebAssembly SIMD on the CPU (asked for by name)`. */
-export function describeDevice({ name, description, software, reason }: Device): string {
-  return `device: ${name}, ${description}${software ? ', emulated in software' : ''} (${reason})`;
+/** `device: wasm, WebAssembly SIMD on the CPU, 2 threads`; `lowrank doctor` says why this one. */
+export function describeDevice({ name, description, label = description, software }: Device): string {
+  return `device: ${name}, ${label}${software ? ' (emulated in software)' : ''}`;
 }
 
 /** A line for people, beside the results on standard output. */

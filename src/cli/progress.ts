@@ -1,6 +1,7 @@
-import { MultiBar, Presets, type SingleBar } from 'cli-progress';
+import { MultiBar, type SingleBar } from 'cli-progress';
 import { visible } from '../text.js';
 import { formatCount, formatDuration, formatNumber } from './format.js';
+import { terminalWidth } from './terminal.js';
 
 /** What is known after an optimiser step. */
 export interface StepReport {
@@ -21,7 +22,7 @@ export interface ProgressReporter {
   stop(): void;
 }
 
-export type ProgressStream = NodeJS.WritableStream & { readonly isTTY?: boolean };
+export type ProgressStream = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
 
 export interface ProgressOptions {
   /** Standard error unless given, so that results can be piped. */
@@ -47,16 +48,13 @@ class BarProgress implements ProgressReporter {
     const bars = new MultiBar(
       {
         stream: this.stream,
-        format: '{bar} {value}/{total}  loss {loss}  lr {learningRate}  {tokensPerSecond} tokens/s  ETA {eta_formatted}',
-        formatTime: (seconds) => formatDuration(Number(seconds)),
-        barsize: 24,
+        format: (_options, { progress, value, total, eta }, shown: Shown) => barLine(terminalWidth(this.stream), progress, `${value}/${total}`, shown, formatDuration(Number(eta))),
         gracefulExit: false,
         linewrap: true,
         hideCursor: false,
       },
-      Presets.shades_classic,
     );
-    const bar = bars.create(total, done, { loss: '-', learningRate: '-', tokensPerSecond: '-' });
+    const bar = bars.create(total, done, { loss: '-', learningRate: '-', tokensPerSecond: '-' } satisfies Shown);
     this.running = { bars, bar };
     process.on('exit', this.leave);
   }
@@ -66,7 +64,7 @@ class BarProgress implements ProgressReporter {
       loss: formatNumber(report.loss),
       learningRate: formatNumber(report.learningRate),
       tokensPerSecond: formatCount(report.tokensPerSecond),
-    });
+    } satisfies Shown);
   }
 
   log(line: string): void {
@@ -85,6 +83,26 @@ class BarProgress implements ProgressReporter {
 
   /** The shell's prompt gets a line of its own when the process ends in the middle. */
   private readonly leave = (): void => void this.stream.write('\n');
+}
+
+interface Shown {
+  readonly loss: string;
+  readonly learningRate: string;
+  readonly tokensPerSecond: string;
+}
+
+const [MOST_BAR, LEAST_BAR] = [24, 8];
+
+/** A bar and what fits beside it into `width` columns; the learning rate is the first that is left out, then the speed. */
+function barLine(width: number, share: number, steps: string, { loss, learningRate, tokensPerSecond }: Shown, eta: string): string {
+  const parts = [[steps, 0], [`loss ${loss}`, 0], [`lr ${learningRate}`, 2], [`${tokensPerSecond} tokens/s`, 1], [`ETA ${eta}`, 0]] as const;
+  // The last column stays free: some terminals wrap what fills it.
+  const room = (text: string): number => width - 2 - text.length;
+  const texts = [2, 1, 0].map((most) => parts.filter(([, level]) => level <= most).map(([text]) => text).join('  '));
+  const text = texts.find((each) => room(each) >= LEAST_BAR) ?? (texts.at(-1) as string);
+  const size = Math.max(0, Math.min(MOST_BAR, room(text)));
+  const full = Math.round(share * size);
+  return `${'█'.repeat(full)}${'░'.repeat(size - full)} ${text}`.slice(0, width - 1);
 }
 
 class LineProgress implements ProgressReporter {

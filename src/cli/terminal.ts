@@ -22,3 +22,8 @@ export const GREEN_MARKS = { open: '\ufdd0', close: '\ufdd1' };
 export function printMarked(text: string): void {
   process.stdout.write(visible(text).replaceAll(GREEN_MARKS.open, '\x1b[32m').replaceAll(GREEN_MARKS.close, '\x1b[39m'));
 }
+
+/** Columns of the terminal that a stream writes to (standard output unless given); what is not a terminal takes lines of any length. */
+export function terminalWidth(stream: { readonly isTTY?: boolean; readonly columns?: number } = process.stdout): number {
+  return stream.isTTY === true ? stream.columns || 80 : Infinity;
+}

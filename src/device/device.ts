@@ -23,6 +23,8 @@ export interface Device {
   readonly backend: string;
   /** Adapter and driver, or what computes otherwise. */
   readonly description: string;
+  /** Its name alone, where the description says more. */
+  readonly label?: string;
   /** Why this one and not another. */
   readonly reason: string;
   /** True for a GPU that is emulated on the CPU. */

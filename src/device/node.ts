@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Host } from './device.js';
 import { fasterSimd, nodeSimd } from './node-simd.js';
+import { withQuietStderr } from './node-stderr.js';
 
 /**
  * Dawn toggles: subgroup matrices are experimental, and Dawn hides f16 on NVIDIA's Vulkan driver unless it is asked for.
@@ -35,9 +36,9 @@ const FORMER_UTIL: Readonly<Record<string, (value: unknown) => boolean>> = {
   isArray: Array.isArray,
 };
 
-/** Loads a TensorFlow package, which registers its backend, without the library's notes on how it was compiled. */
+/** Loads a TensorFlow package, which registers its backend, without the library's notes on how it was compiled and what it looked for. */
 export async function importTensorflow(specifier: string): Promise<void> {
-  process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '1';
+  process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '2';
   const util = createRequire(import.meta.url)('node:util') as Record<string, unknown>;
   for (const [name, former] of Object.entries(FORMER_UTIL)) util[name] ??= former;
   await import(/* @vite-ignore */ specifier);
@@ -46,7 +47,10 @@ export async function importTensorflow(specifier: string): Promise<void> {
 async function createGpu(): Promise<GPU> {
   const dawn = await import('webgpu');
   Object.assign(globalThis, dawn.globals);
-  return dawn.create(DAWN_OPTIONS) as GPU;
+  const created = dawn.create(DAWN_OPTIONS) as GPU;
+  // At the first request, before it returns, Dawn looks at all adapters and complains of those that are emulated in software.
+  if (nodeHost.noGpu?.() !== undefined) await withQuietStderr(() => created.requestAdapter());
+  return created;
 }
 
 /** Node: WebGPU through Dawn, TensorFlow through its optional packages. */

@@ -12,6 +12,7 @@ import { describeAdapter, openWebGpu, requestAdapter } from './webgpu.js';
  * @throws DeviceError saying why the device cannot be had.
  */
 export async function openDevice(choice: DeviceChoice, host: Host, options: DeviceOptions = {}): Promise<Device> {
+  withoutGreeting(tf.findBackend('cpu'));
   switch (choice) {
     case 'auto':
       return openBest(host, options);
@@ -54,6 +55,11 @@ async function openBest(host: Host, options: DeviceOptions): Promise<Device> {
     }
   }
   return openWasm(passedOver.join('; '), host, options);
+}
+
+/** tfjs advertises tfjs-node when its CPU backend is first used in Node. */
+function withoutGreeting(backend: unknown): void {
+  (backend as { firstUse?: boolean } | null ?? {}).firstUse = false;
 }
 
 /** The host's adapter, or why it has none. */

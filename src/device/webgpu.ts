@@ -10,12 +10,14 @@ const WANTED_FEATURES = ['shader-f16', 'subgroups', 'timestamp-query', 'subgroup
 /** Dispatches in one submit. tfjs's own 15 suits inference on a page that has to stay responsive. */
 const DISPATCHES_PER_SUBMIT = 64;
 
-/** An adapter's name as drivers give it, and whether it is emulated on the CPU. */
-export function describeAdapter(adapter: GPUAdapter): { description: string; software: boolean } {
+/** An adapter's name as drivers give it, the model alone, and whether it is emulated on the CPU. */
+export function describeAdapter(adapter: GPUAdapter): { description: string; label: string; software: boolean } {
   const { vendor, architecture, device, description } = adapter.info;
   const text = [...new Set([vendor, architecture, device, description].filter((part) => part !== ''))].join(', ');
   const fallback = (adapter.info as { isFallbackAdapter?: boolean }).isFallbackAdapter === true;
-  return { description: text || 'unnamed adapter', software: fallback || /llvmpipe|lavapipe|swiftshader|software|basic render/i.test(text) };
+  // Mesa adds the versions of its compiler to the name.
+  const label = device.replace(/-llvm-.*$/, '') || (description.split(/[:(]/, 1)[0] as string).trim() || [vendor, architecture].filter((part) => part !== '').join(' ');
+  return { description: text || 'unnamed adapter', label: label || 'unnamed adapter', software: fallback || /llvmpipe|lavapipe|swiftshader|software|basic render/i.test(text) };
 }
 
 /** The fastest adapter, or null. */

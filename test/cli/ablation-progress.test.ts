@@ -6,10 +6,10 @@ import type { ProgressStream } from '../../src/cli/progress.js';
 
 class Capture extends Writable {
   text = '';
-  readonly columns = 100;
   constructor(
     readonly isTTY: boolean,
     readonly rows = 24,
+    readonly columns = 100,
   ) {
     super();
   }
@@ -46,6 +46,17 @@ function play(stream: Capture): void {
 }
 
 describe('the progress of an ablation', () => {
+  it.each([60, 80])('cuts settings, and nothing else, to fit %i columns', (columns) => {
+    const stream = new Capture(true, 24, columns);
+    const run = { id: 'a', settings: { target_modules: ['q_proj', 'k_proj', 'v_proj', 'o_proj'], learning_rate: 1e-4 }, seed: 7 } as unknown as AblationRun;
+    const progress = createAblationProgress([run], () => 61, stream as unknown as ProgressStream);
+    progress.set(run, { state: 'done', totalSteps: 20, step: 20, loss: 3.5, validation: 2.25, tokensPerSecond: 1240 });
+    progress.stop();
+    const lines = screen(stream.text);
+    for (const line of lines) expect(line.length).toBeLessThan(columns);
+    expect(lines.find((line) => line.includes('…'))).toMatch(/^targ.*7 {2}done {3}20\/20 {2}3\.5000 +2\.2500 +1\.24k$/);
+  });
+
   it('is one table on a terminal, drawn over itself, with lines above it', () => {
     const stream = new Capture(true);
     play(stream);

@@ -4,9 +4,10 @@ import { createProgress, type ProgressStream } from '../../src/cli/progress.js';
 
 class Capture extends Writable {
   text = '';
-  // What cli-progress asks a terminal for.
-  readonly columns = 120;
-  constructor(readonly isTTY: boolean) {
+  constructor(
+    readonly isTTY: boolean,
+    readonly columns = 120,
+  ) {
     super();
   }
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
@@ -61,5 +62,22 @@ describe('createProgress', () => {
     expect(stream.text).toMatch(/^before\n/);
     expect(stream.text).toContain('eval_loss 2.4\n');
     expect(stream.text).toContain('4/4  loss 2.5000  lr 1.00e-4  1.24k tokens/s');
+  });
+
+  it.each([
+    [200, /^█{24} 4000\/4000  loss 2\.5000  lr 1\.00e-4  1\.24k tokens\/s  ETA \S+$/],
+    [80, /^█{8,24} 4000\/4000  loss 2\.5000  lr 1\.00e-4  1\.24k tokens\/s  ETA \S+$/],
+    [60, /^█{8,24} 4000\/4000  loss 2\.5000  1\.24k tokens\/s  ETA \S+$/],
+    [45, /^█{8,24} 4000\/4000  loss 2\.5000  ETA \S+$/],
+    [20, /^4000\/4000  loss/],
+  ])('fits %i columns', (columns, line) => {
+    const stream = new Capture(true, columns);
+    const progress = createProgress({ stream: stream as ProgressStream });
+    progress.start(4000);
+    progress.step({ ...report, step: 4000 });
+    progress.stop();
+    const lines = stream.text.replace(/\x1b\[\??\d*[A-Za-z]/g, '\n').split(/[\r\n]/).map((each) => each.trim()).filter((each) => each !== '');
+    expect(lines.at(-1)).toMatch(line);
+    for (const each of lines) expect(each.length).toBeLessThan(columns);
   });
 });

@@ -54,7 +54,7 @@ describeBackends('lowrank train', ['wasm', 'webgpu'], (backend) => {
   it('trains, logs and writes an adapter', async () => {
     const { status, stdout, stderr } = await lowrank('train', config, '--set', `device=${backend}`, '--set', `training.output_dir=${out}`);
     expect({ status, stdout }, stderr).toEqual({ status: 0, stdout: `${out}\n` });
-    expect(stderr).toMatch(new RegExp(`^device: ${backend}, .*\\(asked for by name\\)$`, 'm'));
+    expect(stderr).toMatch(new RegExp(`^device: ${backend}, \\S`, 'm'));
     expect(stderr).toContain('llama, 2 layers, hidden 32');
     expect(stderr).toContain("data.max_length 100 is more than the model's context: 64 is taken");
     expect(stderr).toMatch(/train: 64 rows \(tokens\), 768 tokens, 704 supervised, longest 12, 1 dropped\n {2}dropped .*train.jsonl, row 65: nothing to learn/);

@@ -4,10 +4,12 @@ import { VERSION } from '../../version.js';
 import { examine, type DeviceReport, type DoctorReport } from '../doctor.js';
 import { formatBytes } from '../format.js';
 import { formatFields } from '../table.js';
-import { print } from '../terminal.js';
+import { print, terminalWidth } from '../terminal.js';
 
 /** Limits that decide what fits; `--json` has them all. */
 const SHOWN_LIMITS = ['maxBufferSize', 'maxStorageBufferBindingSize', 'maxComputeWorkgroupStorageSize', 'maxComputeInvocationsPerWorkgroup', 'maxStorageBuffersPerShaderStage'];
+
+const INDENT = '  ';
 
 /** Prints what each device would give. */
 export async function runDoctor({ json }: { readonly json?: true }): Promise<void> {
@@ -46,8 +48,8 @@ function renderDevice(report: DeviceReport): string {
   }
   if (report.faster !== undefined) fields.push(['faster with', report.faster]);
   if (report.missing !== undefined) fields.push(['missing', report.missing]);
-  if (report.mend !== undefined) fields.push(['to mend it', report.mend]);
-  fields.push(['own kernels', report.handWritten.length === 0 ? 'none: TensorFlow.js ops throughout' : report.handWritten.join(', ')]);
-  const lines = formatFields(fields).replace(/^(?=.)/gm, '  ');
+  if (report.fix !== undefined) fields.push(['how to fix it', report.fix]);
+  if (report.available) fields.push(['own kernels', report.handWritten.length === 0 ? 'none: TensorFlow.js ops throughout' : `${report.handWritten.length} (--json lists them)`]);
+  const lines = formatFields(fields, terminalWidth() - INDENT.length).replace(/^(?=.)/gm, INDENT);
   return `${report.device}: ${report.available ? 'available' : 'not available'}\n${lines}`;
 }
