@@ -1,4 +1,5 @@
 import type { Scope } from './engine.js';
+import { MAX_ITEMS } from './template-limits.js';
 
 const MONTHS = ['January', 'February', 'March', 'April', 'May', 'June', 'July', 'August', 'September', 'October', 'November', 'December'];
 const DAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday'];
@@ -22,7 +23,9 @@ export const GLOBAL_NAMES = new Set(['true', 'false', 'none', 'True', 'False', '
 function range(first: number, second?: number, step = 1): number[] {
   const [start, stop] = second === undefined ? [0, first] : [first, second];
   if (step === 0) throw new Error('range: the step must not be 0');
-  return Array.from({ length: Math.max(0, Math.ceil((stop - start) / step)) }, (_, i) => start + i * step);
+  const length = Math.max(0, Math.ceil((stop - start) / step));
+  if (!(length <= MAX_ITEMS)) throw new Error(`range: ${length} numbers: templates may make at most ${MAX_ITEMS}`);
+  return Array.from({ length }, (_, i) => start + i * step);
 }
 
 /** Python's strftime in the C locale, for the codes that templates use. */

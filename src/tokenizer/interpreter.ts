@@ -1,6 +1,7 @@
-import { Environment, Interpreter, type Node, type Scope, type Value } from './engine.js';
+import { Environment, type Node, type Scope, type Value } from './engine.js';
 import { stripText } from './python-text.js';
 import { field, identifier, type GenerationNode, type IterationNode, type OutputNode } from './syntax.js';
+import { BoundedInterpreter } from './template-limits.js';
 import { jsonText, nothingValue, printed, textValue, type JsonOptions } from './values.js';
 
 /** Which places of a rendered text are marked, and how. */
@@ -18,7 +19,7 @@ const STRIPS: Readonly<Record<string, readonly [boolean, boolean]>> = { strip: [
  * The engine, with Python's answers where it has others of its own: characters to strip, JSON, how values are written out, and texts
  * added to what is no text. With a tracer it marks what stands within `generation` tags and what each message has written.
  */
-export class TemplateInterpreter extends Interpreter {
+export class TemplateInterpreter extends BoundedInterpreter {
   constructor(
     environment: Scope,
     private readonly tracer: Tracer | undefined,
@@ -26,7 +27,7 @@ export class TemplateInterpreter extends Interpreter {
     super(environment);
   }
 
-  override evaluate(node: Node | undefined, environment: Scope): Value {
+  protected override evaluateNode(node: Node | undefined, environment: Scope): Value {
     switch (node?.type) {
       case 'Output':
         return this.write((node as OutputNode).expression, environment);
@@ -38,13 +39,13 @@ export class TemplateInterpreter extends Interpreter {
       case 'Constant':
         return field(node, 'value') as Value;
       case 'CallExpression':
-        return this.strip(node, environment) ?? super.evaluate(node, environment);
+        return this.strip(node, environment) ?? super.evaluateNode(node, environment);
       case 'FilterExpression':
-        return this.filter(node, environment) ?? super.evaluate(node, environment);
+        return this.filter(node, environment) ?? super.evaluateNode(node, environment);
       case 'BinaryExpression':
-        return this.join(node, environment) ?? super.evaluate(node, environment);
+        return this.join(node, environment) ?? super.evaluateNode(node, environment);
       default:
-        return super.evaluate(node, environment);
+        return super.evaluateNode(node, environment);
     }
   }
 
@@ -106,7 +107,7 @@ export class TemplateInterpreter extends Interpreter {
     if (texts === 1 && ['ObjectValue', 'ArrayValue', 'TupleValue'].includes(other.type)) {
       throw new Error(`cannot add ${other.type === 'ObjectValue' ? 'an object' : 'a list'} to a text (the filter tojson makes a text of it)`);
     }
-    return super.evaluate({ ...node, left: constant(left), right: constant(right) } as Node, environment);
+    return super.evaluateNode({ ...node, left: constant(left), right: constant(right) } as Node, environment);
   }
 
   /** Arguments of a call by their names, in this order. */

@@ -35,13 +35,15 @@ const DEFAULTING_FILTERS = new Set(['default', 'd']);
  */
 export function compileTemplate(source: string, name: string): CompiledTemplate {
   let program: ReturnType<typeof parseTemplate>;
+  let requiredVariables: readonly string[];
+  let marksGeneration: boolean;
   try {
     program = parseTemplate(spellGenerationTags(source.replace(/\r\n?/g, '\n')));
+    requiredVariables = findRequired(program.body);
+    marksGeneration = rewriteProgram(program);
   } catch (error) {
     throw new ConfigError(`${name} does not parse: ${messageOf(error)}`);
   }
-  const requiredVariables = findRequired(program.body);
-  const marksGeneration = rewriteProgram(program);
   const run = (environment: Scope, tracer?: Tracer): string => {
     try {
       return new TemplateInterpreter(environment, tracer).run(program).value as string;
@@ -123,5 +125,7 @@ function nodeType(node: unknown): unknown {
 }
 
 function messageOf(error: unknown): string {
+  // Of the engine, which calls itself for what is nested and for macros.
+  if (error instanceof RangeError && error.message.includes('call stack')) return 'it is nested too deep, or a macro calls itself without end';
   return error instanceof Error ? error.message : String(error);
 }
