@@ -65,7 +65,7 @@ export async function tellChange({ text, base, adapter, merged, device }: Change
   try {
     const { decoder, tokenizer } = session;
     if (tokenizer === undefined) throw new ConfigError('--text needs a model with a tokenizer');
-    const ids = tokenizer.encode(await readFile(text, 'utf8'));
+    const ids = tokenizer.encodeText(await readFile(text, 'utf8'));
     const length = Math.min(ROW_TOKENS, decoder.maxLength);
     const rows = Array.from({ length: Math.min(MAX_ROWS, Math.ceil(ids.length / length)) }, (_, i) => ids.slice(i * length, (i + 1) * length));
     const after = await session.device.guard(loadModel(merged));

@@ -1,76 +1,62 @@
-import type { ChatMessage } from '../tokenizer/chat-template.js';
-
-/** A stretch of text, in UTF-16 code units: [start, end). */
-export interface TextSpan {
-  readonly start: number;
-  readonly end: number;
-}
+import { DataError } from '../errors.js';
+import type { ChatMessage, TracedChat } from '../tokenizer/chat-template.js';
+import type { TextSpan } from '../tokenizer/trace.js';
+import { TurnLocator, type TraceMessages } from './turns.js';
 
 export interface WrittenChat {
   readonly text: string;
-  /** The assistant's turns, their closing tokens included. */
-  readonly turns: readonly TextSpan[];
+  /** What is learnt: what the template marks with `generation` tags, else the assistant's turns behind their headers. */
+  readonly learnt: readonly TextSpan[];
+  /** `learnt` is what the template marks, and no closing token is searched in it. */
+  readonly marked: boolean;
+  /** Turns that are context only (`weight: 0`), whatever is learnt. */
+  readonly excluded: readonly TextSpan[];
+  /** Where the last answer begins, behind its header; undefined without one that is learnt. */
+  readonly answerStart: number | undefined;
 }
-
-/** Writes messages with a chat template, on demand with the header of an answer after them. */
-export type WriteMessages = (messages: readonly ChatMessage[], addGenerationPrompt?: boolean) => string;
 
 /**
- * Writes a conversation out with the chat template and finds the assistant's turns in it by writing out its prefixes: a
- * turn begins where the conversation before it, with the header of the answer (`add_generation_prompt`), ends, and ends
- * where the conversation up to it ends. Where a template writes a prefix differently than the whole, or knows no such
- * header, the turn is its content and what the template closes it with.
- * @throws what `write` throws for the whole conversation.
+ * Writes a conversation out with its chat template and finds what is learnt in it.
+ *
+ * Where the template has `{% generation %}` tags, that is exactly what they mark. Else it is each of the assistant's turns, from behind
+ * what the generation prompt renders (header, and think block where it has one) to the end of what the message has written.
+ * @throws DataError for a `weight` other than 0 and 1, and for marks that cannot be followed; what `trace` throws.
  */
-export function writeChat(messages: readonly ChatMessage[], write: WriteMessages): WrittenChat {
-  const text = write(messages);
-  const turns: TextSpan[] = [];
-  messages.forEach((message, index) => {
-    if (message.role !== 'assistant') return;
-    const before = attempt(() => write(messages.slice(0, index)));
-    const headed = attempt(() => write(messages.slice(0, index), true));
-    const through = index === messages.length - 1 ? text : attempt(() => write(messages.slice(0, index + 1)));
-    const plainStart = headed !== undefined && headed !== before && text.startsWith(headed) ? headed.length : undefined;
-    const plainEnd = through !== undefined && text.startsWith(through) ? through.length : undefined;
-    const found = plainStart === undefined || plainEnd === undefined ? locate(text, messages, index, write) : undefined;
-    const start = plainStart ?? found?.start ?? commonLength(text, before ?? '');
-    const end = plainEnd ?? found?.end ?? commonLength(text, through ?? '');
-    if (start < end) turns.push({ start, end });
-  });
-  return { text, turns };
-}
-
-/** Stands in for a content, so that its place is unmistakable. */
-const MARK = 'lowrank-content-mark';
-
-/** Where the content of a message and its closing stand, found by writing the conversation with the content exchanged. */
-function locate(text: string, messages: readonly ChatMessage[], index: number, write: WriteMessages): TextSpan | undefined {
-  const marked = messages.map((message, i) => (i === index ? { ...message, content: MARK } : message));
-  const [head, tail] = halves(attempt(() => write(marked)));
-  if (head === undefined || tail === undefined || head.length + tail.length > text.length) return undefined;
-  if (!text.startsWith(head) || !text.endsWith(tail)) return undefined;
-  const end = text.length - tail.length;
-  const closing = halves(attempt(() => write(marked.slice(0, index + 1))))[1] ?? '';
-  return { start: head.length, end: text.startsWith(closing, end) ? end + closing.length : end };
-}
-
-function halves(text = ''): [string?, string?] {
-  const at = text.indexOf(MARK);
-  return at < 0 ? [] : [text.slice(0, at), text.slice(at + MARK.length)];
-}
-
-/** A template may refuse a part of a conversation that it accepts as a whole. */
-function attempt(write: () => string): string | undefined {
-  try {
-    return write();
-  } catch {
-    return undefined;
+export function writeChat(messages: readonly ChatMessage[], trace: TraceMessages): WrittenChat {
+  const answers = messages.flatMap((message, index) => (message.role === 'assistant' ? [{ index, learnt: isLearnt(message, index) }] : []));
+  const whole = trace(messages);
+  const locator = new TurnLocator(messages, whole, trace);
+  const lastLearnt = answers.findLast((answer) => answer.learnt);
+  const excluded = answers.filter((answer) => !answer.learnt).map(({ index }) => locator.messageSpan(index)).filter((span) => span !== undefined);
+  const answerStart = lastLearnt === undefined ? undefined : locator.turn(lastLearnt.index)?.start;
+  if (whole.marksGeneration) {
+    const learnt = marksOf(whole).filter((span) => !excluded.some((turn) => turn.start <= span.start && span.end <= turn.end));
+    return { text: whole.text, learnt, marked: true, excluded, answerStart: answerStart ?? learnt.at(-1)?.start };
   }
+  const turns = answers.filter((answer) => answer.learnt).map(({ index }) => locator.turn(index)).filter((span) => span !== undefined);
+  return { text: whole.text, learnt: turns, marked: false, excluded, answerStart: turns.at(-1)?.start };
 }
 
-function commonLength(a: string, b: string): number {
-  const limit = Math.min(a.length, b.length);
-  let length = 0;
-  while (length < limit && a.charCodeAt(length) === b.charCodeAt(length)) length++;
-  return length;
+function marksOf({ generation }: TracedChat): readonly TextSpan[] {
+  if (generation === undefined) {
+    throw new DataError('the chat template changes what it has marked with {% generation %} (by a filter, say), so it cannot be told which tokens are marked');
+  }
+  return generation;
+}
+
+/** `weight`, `train` and `training` of a message: 0 and false make it context. */
+function isLearnt(message: ChatMessage, index: number): boolean {
+  let learnt: boolean | undefined;
+  for (const key of ['weight', 'train', 'training']) {
+    const given = message[key];
+    if (given === undefined || given === null) continue;
+    const value = typeof given === 'boolean' ? Number(given) : Number(typeof given === 'object' ? given.valueOf() : NaN);
+    const number = typeof given === 'number' ? given : value;
+    if (number !== 0 && number !== 1) {
+      throw new DataError(`messages[${index}]: "${key}" must be 0 or 1, false or true, found ${JSON.stringify(given)} (other weights are not applied)`);
+    }
+    if (learnt !== undefined && learnt !== (number === 1)) throw new DataError(`messages[${index}]: "weight", "train" and "training" contradict each other`);
+    learnt = number === 1;
+  }
+  return learnt ?? true;
 }

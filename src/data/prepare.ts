@@ -51,7 +51,7 @@ export function prepareRow(value: JsonRow, line: number, context: RowContext): {
   if ('tokens' in checked) {
     whole = checked.tokens;
   } else {
-    whole = encodeRow(checked.text, tokenizer as Tokenizer, trainOn);
+    whole = encodeRow(checked.text, tokenizer as Tokenizer, { trainOn, maxLength });
     const problem = vocabularyProblem(whole, vocabSize);
     if (problem !== undefined) return { problem };
   }

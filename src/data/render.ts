@@ -1,10 +1,13 @@
 import { ConfigError, DataError } from '../errors.js';
+import { isRecord } from '../io/json.js';
+import { parseJsonExactly } from '../io/json-numbers.js';
 import type { Random } from '../random.js';
 import type { ChatMessage } from '../tokenizer/chat-template.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import { writeChat, type TextSpan } from './chat.js';
+import type { TextSpan } from '../tokenizer/trace.js';
+import { writeChat } from './chat.js';
 import { checkRow, stringProblem } from './formats.js';
-import type { JsonRow } from './row.js';
+import { describeValue, type JsonRow } from './row.js';
 import type { DataOptions } from './options.js';
 import type { RowPlan, TextPart } from './plan.js';
 import { writeRow } from './row-template.js';
@@ -14,6 +17,10 @@ export interface RenderedRow {
   readonly text: string;
   /** What the loss is taken over, in ascending order: [start, end) of `text`. */
   readonly learnt: readonly TextSpan[];
+  /** The chat template marks what is learnt: closing tokens are not searched. */
+  readonly marked?: boolean;
+  /** What is not learnt even where all of a text is: turns of weight 0. */
+  readonly excluded?: readonly TextSpan[];
   /** A conversation: its template writes all special tokens itself. */
   readonly chat: boolean;
   /** The token an example of this row has to end with. */
@@ -89,17 +96,36 @@ function renderMessages(row: JsonRow, { options, tokenizer }: RenderContext): Re
   if (tokenizer === undefined) throw new ConfigError('data: conversations need a tokenizer, and this model has none');
   const messages = row['messages'] as readonly ChatMessage[]; // checkRow has seen to it
   const tools = row['tools'] ?? undefined;
-  const variables = { ...(tools === undefined ? {} : { tools }), ...options.chat_template_kwargs };
-  const { text, turns } = writeChat(messages, (part, addGenerationPrompt) =>
-    tokenizer.applyChatTemplate(part, { addGenerationPrompt, template: options.chat_template, variables }),
+  const variables = { ...(tools === undefined ? {} : { tools }), ...options.chat_template_kwargs, ...variablesOf(row) };
+  const { text, answerStart, ...found } = writeChat(messages, (part, addGenerationPrompt) =>
+    tokenizer.traceChatTemplate(part, { addGenerationPrompt, template: options.chat_template, variables }),
   );
-  const kind = { chat: true, closingId: tokenizer.endOfTurn(options.chat_template, variables) };
-  const last = turns.at(-1);
-  if (last === undefined) {
-    if (options.train_on !== 'all') return { empty: 'the conversation has no answer of the assistant' };
-    return { rendered: { text, learnt: [], ...kind, prompt: text, completion: undefined } };
-  }
+  const kind = { ...found, chat: true, closingId: tokenizer.endOfTurn(options.chat_template, variables) };
+  if (found.learnt.length === 0 && options.train_on !== 'all') return { empty: nothingLearnt(messages, found.marked) };
+  if (answerStart === undefined) return { rendered: { text, ...kind, prompt: text, completion: undefined } };
   const answer = messages.findLast((message) => message.role === 'assistant')?.content;
-  const completion = typeof answer === 'string' ? answer : text.slice(last.start, last.end);
-  return { rendered: { text, learnt: turns, ...kind, prompt: text.slice(0, last.start), completion } };
+  const completion = typeof answer === 'string' ? answer : text.slice(answerStart, found.learnt.at(-1)?.end);
+  return { rendered: { text, ...kind, prompt: text.slice(0, answerStart), completion } };
+}
+
+function nothingLearnt(messages: readonly ChatMessage[], marked: boolean): string {
+  if (!messages.some(({ role }) => role === 'assistant')) return 'the conversation has no answer of the assistant';
+  return marked ? 'the chat template marks nothing of the conversation with {% generation %}' : 'no answer of the assistant is learnt: each has the weight 0, or the chat template leaves it out';
+}
+
+/** Variables of the chat template that a row has for itself, as trl reads them. */
+function variablesOf(row: JsonRow): Readonly<Record<string, unknown>> {
+  const own = row['chat_template_kwargs'] ?? undefined;
+  if (own === undefined) return {};
+  const value: unknown = typeof own === 'string' ? parseText(own) : own;
+  if (!isRecord(value)) throw new DataError(`field "chat_template_kwargs" must be an object, found ${describeValue(own)}`);
+  return value;
+}
+
+function parseText(text: string): unknown {
+  try {
+    return parseJsonExactly(text);
+  } catch {
+    return undefined;
+  }
 }

@@ -16,7 +16,7 @@ export function encodePrompt(prompt: Prompt, tokenizer: Tokenizer | undefined): 
   if ('messages' in prompt) {
     return tokenizer.encode(tokenizer.applyChatTemplate(prompt.messages, { addGenerationPrompt: true }), { addSpecialTokens: false });
   }
-  const ids = tokenizer.encode(prompt.text);
+  const ids = tokenizer.encodeText(prompt.text);
   // Some tokenizers close every text; there would be nothing to continue.
   return ids.length > 1 && ids.at(-1) === tokenizer.eosTokenId ? ids.slice(0, -1) : ids;
 }

@@ -5,12 +5,18 @@ import { readJson, readText, type Directory } from '../io/directory.js';
 import { isRecord } from '../io/json.js';
 import { ChatTemplateRenderer, readChatTemplate, type ChatMessage, type ChatTemplateOptions, type TracedChat } from './chat-template.js';
 import { ExpressionLimit } from './expression-limit.js';
+import { TokenPlacer, type PlacedTokens } from './placed-tokens.js';
 import { configTokenId, libraryConfig, readSpecialTokens, type SpecialTokens } from './special-tokens.js';
 import { countVocabulary, normaliseTokenizerJson, type JsonObject, type TokenizerJson } from './tokenizer-json.js';
 
 export interface EncodeOptions {
   /** Let the post-processor add what it adds (a BOS token in most decoders). Default true. */
   readonly addSpecialTokens?: boolean | undefined;
+}
+
+export interface EncodePlacedOptions extends EncodeOptions {
+  /** Encode no further than needed to have more tokens than these. Default: all. */
+  readonly maxTokens?: number | undefined;
 }
 
 export interface DecodeOptions {
@@ -21,7 +27,15 @@ export interface DecodeOptions {
 /** What training and generation need of a tokenizer. */
 export interface Tokenizer {
   encode(text: string, options?: EncodeOptions): number[];
+  /** With special tokens, but a text that begins with the BOS token gets no second one. */
+  encodeText(text: string): number[];
+  /** The tokens of encodeText or, without special tokens, of encode, and where in the text they stand. */
+  encodePlaced(text: string, options?: EncodePlacedOptions): PlacedTokens;
   decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
+  /** Whether a text begins with the BOS token that would be put before it; it gets one. */
+  bringsBos(text: string): boolean;
+  /** Whether an id is that of a special token (end of turn, padding, …). */
+  isSpecial(id: number): boolean;
   /** Largest token id plus one. */
   readonly vocabSize: number;
   readonly bosTokenId?: number | undefined;
@@ -97,6 +111,9 @@ class HubTokenizer implements Tokenizer {
   private readonly chat: ChatTemplateRenderer;
   private readonly specialIds: ReadonlySet<number>;
   private readonly turnEnds = new Map<string, number>();
+  private readonly placer: TokenPlacer;
+  private readonly bosToken: string | undefined;
+  private addedAround: Frame | undefined;
 
   constructor(json: TokenizerJson, parts: Parts) {
     const { file, config, tokens, ids } = parts;
@@ -123,6 +140,8 @@ class HubTokenizer implements Tokenizer {
     // A directory without tokenizer_config.json still has its ids; templates speak of the tokens by name.
     if (named.eos_token === undefined && this.eosTokenId !== undefined) named.eos_token = this.idToToken(this.eosTokenId) ?? '';
     if (named.bos_token === undefined && this.bosTokenId !== undefined) named.bos_token = this.idToToken(this.bosTokenId) ?? '';
+    this.placer = new TokenPlacer(json, this.library, this.limit);
+    this.bosToken = this.bosTokenId === undefined ? undefined : this.idToToken(this.bosTokenId);
     this.chat = new ChatTemplateRenderer(named, parts.chatTemplate, file);
   }
 
@@ -130,6 +149,39 @@ class HubTokenizer implements Tokenizer {
     const { ids } = this.limit.run(text.length, () => this.library.encode(text, { add_special_tokens: options.addSpecialTokens ?? true }));
     // A vocabulary without an unknown token drops what it cannot spell; the library leaves holes there.
     return (ids as (number | undefined)[]).filter((id) => id !== undefined);
+  }
+
+  encodeText(text: string): number[] {
+    const ids = this.encode(text);
+    return this.bringsBos(text) && ids[0] === this.bosTokenId && ids[1] === this.bosTokenId ? ids.slice(1) : ids;
+  }
+
+  encodePlaced(text: string, { addSpecialTokens = true, maxTokens = Infinity }: EncodePlacedOptions = {}): PlacedTokens {
+    const { front, back } = addSpecialTokens ? this.frame : { front: [], back: [] };
+    const before = this.bringsBos(text) && front.at(-1) === this.bosTokenId ? front.slice(0, -1) : front;
+    const placed = this.placer.place(text, maxTokens - before.length);
+    const ids = [...before, ...placed.ids, ...(placed.characters === text.length ? back : [])];
+    return {
+      ids,
+      characters: placed.characters,
+      tokenAt: (character) => {
+        const token = placed.tokenAt(character);
+        return token === undefined ? undefined : token + before.length;
+      },
+    };
+  }
+
+  isSpecial(id: number): boolean {
+    return this.specialIds.has(id);
+  }
+
+  bringsBos(text: string): boolean {
+    return this.bosToken !== undefined && text.startsWith(this.bosToken) && this.frame.front.at(-1) === this.bosTokenId;
+  }
+
+  /** What the post-processor adds to a text. */
+  private get frame(): Frame {
+    return (this.addedAround ??= findFrame(this.library));
   }
 
   decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
@@ -185,6 +237,18 @@ class HubTokenizer implements Tokenizer {
     if (at < 0) return undefined;
     return this.encode(text.slice(at + answer.length), { addSpecialTokens: false }).find((id) => this.specialIds.has(id));
   }
+}
+
+interface Frame {
+  readonly front: readonly number[];
+  readonly back: readonly number[];
+}
+
+function findFrame(library: LibraryTokenizer): Frame {
+  const bare = library.encode('a', { add_special_tokens: false }).ids as number[];
+  const all = library.encode('a', { add_special_tokens: true }).ids as number[];
+  const start = all.findIndex((_, at) => bare.every((id, i) => all[at + i] === id));
+  return { front: all.slice(0, Math.max(0, start)), back: start < 0 ? [] : all.slice(start + bare.length) };
 }
 
 async function readObject(directory: Directory, path: string): Promise<JsonObject> {

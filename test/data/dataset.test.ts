@@ -64,7 +64,9 @@ describe('formats', () => {
     expect(await shown({ messages: messages.slice(0, 5) })).toBe(expected);
     const { examples } = await load([{ messages }], { train_on: 'all' });
     expect(examples.at(0)?.labels).toEqual(examples.at(0)?.inputIds);
-    expect(examples.at(0)?.inputIds.at(-1)).toBe(END_OF_TURN);
+    // All that the template writes, the line break behind the last turn too.
+    expect(tokenizer.decode(examples.at(0)?.inputIds ?? [])).toMatch(/unanswered<\|im_end\|>\n$/);
+    expect(examples.at(0)?.inputIds.at(-2)).toBe(END_OF_TURN);
   });
 
   it('finds turns under templates that write prefixes differently or know no header', async () => {
@@ -75,7 +77,7 @@ describe('formats', () => {
       { role: 'assistant', content: ' a2 ' },
     ];
     const inst = "{% for m in messages %}{% if m.role == 'user' %}{{ '[INST] ' + m.content + ' [/INST]' }}{% else %}{{ ' ' + m.content | trim + '<|endoftext|>' }}{% endif %}{% endfor %}";
-    expect(await shown({ messages }, { chat_template: inst })).toBe('[INST] q [/INST] ⟦a1<|endoftext|>⟧[INST] q2 [/INST] ⟦a2<|endoftext|>⟧');
+    expect(await shown({ messages }, { chat_template: inst })).toBe('[INST] q [/INST]⟦ a1<|endoftext|>⟧[INST] q2 [/INST]⟦ a2<|endoftext|>⟧');
     // The last turn is marked, so no prefix is written as in the whole; and nothing closes a turn.
     const marked = "{% for m in messages %}{{ '\\n' + m.role + ('!' if loop.last else ':') + m.content }}{% endfor %}";
     expect(await shown({ messages }, { chat_template: marked })).toBe(
@@ -143,27 +145,21 @@ describe('templates', () => {
 });
 
 describe('spans', () => {
-  it('a token that reaches over the start of a completion is learnt', async () => {
+  it('a token that reaches over the start of a completion belongs to the prompt', async () => {
     const { examples } = await load([{ prompt: 'to ', completion: 'the' }]);
-    expect(renderExample(examples.at(0) as Example, tokenizer)).toBe('<s>to⟦ the<|endoftext|>⟧');
+    expect(renderExample(examples.at(0) as Example, tokenizer)).toBe('<s>to the⟦<|endoftext|>⟧');
   });
 
-  it('what is learnt holds the completion, and no more than a token before it', () => {
+  it('a completion begins behind as many tokens as its prompt has by itself', () => {
     const words = fc.string({ unit: fc.constantFrom('t', 'h', 'e', 'l', 'a', 'n', 'b', 'r', ' ', 'é', '😀'), maxLength: 12 });
     return fc.assert(
       fc.asyncProperty(words, words.filter((text) => text.trim() !== ''), async (prompt, completion) => {
         const { examples } = await load([{ prompt, completion }]);
         const { inputIds, labels } = examples.at(0) as Example;
-        const start = labels.findIndex((label) => label !== IGNORED);
+        expect([...inputIds]).toEqual([...tokenizer.encode(prompt + completion), EOS]);
+        const start = Math.min(tokenizer.encode(prompt).length, inputIds.length - 1);
+        expect([...labels]).toEqual([...inputIds].map((id, i) => (i < start ? IGNORED : id)));
         expect(inputIds[0]).toBe(BOS);
-        expect(inputIds.at(-1)).toBe(EOS);
-        expect(labels.at(-1)).toBe(EOS);
-        expect(labels.subarray(start)).toEqual(inputIds.subarray(start));
-        expect(tokenizer.decode(inputIds, { skipSpecialTokens: true })).toBe(prompt + completion);
-        const learnt = tokenizer.decode(inputIds.subarray(start), { skipSpecialTokens: true });
-        expect(learnt.endsWith(completion)).toBe(true);
-        const afterFirst = tokenizer.decode(inputIds.subarray(start + 1), { skipSpecialTokens: true });
-        expect(afterFirst.length).toBeLessThanOrEqual(completion.length + 4); // a merge may take back up to a word's letters
       }),
     );
   });
