@@ -9,6 +9,7 @@ import { LoraAdapter } from './lora-part.js';
 import { loraParts, type PartValues } from './lora-parts.js';
 import { plainConfig } from './lora-saved.js';
 import type { AdapterOptions } from './options.js';
+import { checkPatterns } from './patterns.js';
 import { parsePeftConfig, serializePeftConfig, type PeftConfig } from './peft-config.js';
 import { moduleSuffixes } from './targets.js';
 import { requireFit, tensorValues } from './tensors.js';
@@ -40,6 +41,7 @@ export const lora = {
     const config = configOf(decoder, options);
     const values: PartValues = { kind: 'fresh', seed };
     const layout = loraLayout(decoder.config, config);
+    checkPatterns(layout.updates.map(({ module }) => module), { rank_pattern: config.rankPattern, alpha_pattern: config.alphaPattern });
     return new LoraAdapter(decoder, plainConfig(config, layout), loraParts(decoder, config, layout, values, { ratio: options.loraplus_lr_ratio ?? 1, embedding: options.loraplus_lr_embedding }));
   },
 

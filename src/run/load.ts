@@ -12,6 +12,7 @@ import type { Decoder } from '../model/decoder.js';
 import { loadModel, readModelConfig } from '../model/load.js';
 import { hashRunFiles, type RunInputs } from '../resume/inputs.js';
 import { besideAdapter, withAddedTokens } from '../tokenizer/added-tokens.js';
+import { takeBosNote } from '../tokenizer/doubled-bos.js';
 import { loadTokenizer } from '../tokenizer/tokenizer.js';
 import { baseKeyOf, dataOptionsOf, inputsKeyOf, quantizationOf } from './options.js';
 import type { FinetuneRequest } from './request.js';
@@ -60,7 +61,10 @@ export async function loadData(request: FinetuneRequest, model: ModelConfig, sha
   const tokenizer = await tokenizerOf(directory);
   const vocabSize = settings.method === 'lora' ? grownVocabulary(model, settings.trainable_token_indices) : model.vocabSize;
   const load = (): Promise<DataSplits> => loadSplits({ ...data, tokenizer, options, vocabSize });
-  return shared?.data(JSON.stringify([inputsKeyOf(config), options, vocabSize]), load) ?? load();
+  const splits = await (shared?.data(JSON.stringify([inputsKeyOf(config), options, vocabSize]), load) ?? load());
+  const note = takeBosNote(tokenizer);
+  if (note !== undefined) callbacks?.onNote?.(note);
+  return splits;
 }
 
 /** The adapter of a run, fresh or as it was saved, on its base model. */
@@ -73,7 +77,7 @@ export async function openAdapter(request: FinetuneRequest, decoder: Decoder): P
   if (initFrom === undefined) {
     const fresh = definition.create(decoder, settings, config.training.seed);
     const tokenizer = await tokenizerOf(model);
-    await fresh.initialize?.(tokenizer === undefined ? undefined : (text) => Promise.resolve(tokenizer.encode(text)));
+    await fresh.initialize?.(tokenizer === undefined ? undefined : (text) => Promise.resolve(tokenizer.encodeText(text)));
     return fresh;
   }
   const adapter = await loadAdapter(decoder, initFrom, { dropout: config.adapter.lora_dropout, learningRateRatio: config.adapter.loraplus_lr_ratio, embeddingLearningRate: config.adapter.loraplus_lr_embedding, ...(callbacks?.onNote === undefined ? {} : { onNote: callbacks.onNote }) });
