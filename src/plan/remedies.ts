@@ -1,5 +1,5 @@
 import type { DeviceLimits } from './limits.js';
-import { planMemory, type MemoryPlan, type PlanSettings } from './memory.js';
+import { memoryPlanner, type MemoryPlan, type PlanSettings } from './memory.js';
 
 /** Settings that differ from those asked for, under their names in a config, and the plan with them. */
 export interface Remedy {
@@ -52,37 +52,79 @@ const CHANGES: readonly Change[] = [checkpointing, microBatch, fourBits, paged];
  * Every one is planned. Empty when nothing helps.
  */
 export function remedies(asked: PlanSettings, limits: DeviceLimits): Remedy[] {
-  const single = [...CHANGES.flatMap((change) => firstFit(change, asked, {}, limits) ?? []), ...(shorter(asked, {}, limits) ?? [])];
+  const search = new Search(limits);
+  if (search.isHopeless(asked)) return [];
+  const single = [...CHANGES.flatMap((change) => search.firstFit(change, asked, {}) ?? []), ...(search.shorter(asked, {}) ?? [])];
   if (single.length > 0) return single;
   let [settings, changes] = [asked, {} as Remedy['changes']];
   for (const change of CHANGES) {
-    const found = firstFit(change, settings, changes, limits);
+    const found = search.firstFit(change, settings, changes);
     if (found !== undefined) return found;
-    // The strongest form of each change stays while the next is tried.
-    for (const candidate of change(settings)) [settings, changes] = [candidate.settings, { ...changes, ...candidate.changes }];
-    const cut = shorter(settings, changes, limits);
+    [settings, changes] = strongest(change, settings, changes);
+    const cut = search.shorter(settings, changes);
     if (cut !== undefined) return cut;
   }
   return [];
 }
 
-function firstFit(change: Change, from: PlanSettings, before: Remedy['changes'], limits: DeviceLimits): Remedy[] | undefined {
-  for (const { changes, settings } of change(from)) {
-    const plan = planMemory(settings);
-    if (fits(plan, limits)) return [{ changes: { ...before, ...changes }, plan }];
-  }
-  return undefined;
+/** The settings with the strongest form of a change, if it can be made. */
+function strongest(change: Change, from: PlanSettings, before: Remedy['changes']): [PlanSettings, Remedy['changes']] {
+  const last = [...change(from)].at(-1);
+  return last === undefined ? [from, before] : [last.settings, { ...before, ...last.changes }];
 }
 
-/** The longest rows, in steps of 8 tokens, that fit. */
-function shorter(from: PlanSettings, before: Remedy['changes'], limits: DeviceLimits): Remedy[] | undefined {
-  const planOf = (seq: number): MemoryPlan => planMemory({ ...from, seq });
-  let [low, high] = [Math.ceil(SHORTEST / 8), Math.ceil(from.seq / 8) - 1];
-  if (high < low || !fits(planOf(8 * low), limits)) return undefined;
-  while (low < high) {
-    const middle = Math.ceil((low + high) / 2);
-    if (fits(planOf(8 * middle), limits)) low = middle;
-    else high = middle - 1;
+class Search {
+  private readonly plan = memoryPlanner();
+
+  constructor(private readonly limits: DeviceLimits) {}
+
+  /** Whether all changes together are not enough; checkpointing does not always take less. */
+  isHopeless(asked: PlanSettings): boolean {
+    const [least] = CHANGES.reduce(([settings], change) => strongest(change, settings, {}), [asked, {}] as [PlanSettings, Remedy['changes']]);
+    const short = { ...least, seq: Math.min(least.seq, SHORTEST) };
+    return !this.fits(short) && !this.fits({ ...short, checkpointing: asked.checkpointing });
   }
-  return [{ changes: { ...before, 'data.max_length': 8 * low }, plan: planOf(8 * low) }];
+
+  /** The mildest form of a change that fits: each takes less than the one before. */
+  firstFit(change: Change, from: PlanSettings, before: Remedy['changes']): Remedy[] | undefined {
+    const candidates = [...change(from)];
+    let [low, high] = [0, candidates.length - 1];
+    const last = candidates[high];
+    if (last === undefined || !this.fits(last.settings)) return undefined;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.fits((candidates[middle] as typeof last).settings)) high = middle;
+      else low = middle + 1;
+    }
+    const { changes, settings } = candidates[high] as typeof last;
+    return [{ changes: { ...before, ...changes }, plan: this.plan(settings) }];
+  }
+
+  /** The longest rows, in steps of 8 tokens, that fit. */
+  shorter(from: PlanSettings, before: Remedy['changes']): Remedy[] | undefined {
+    const planOf = (steps: number): MemoryPlan => this.plan({ ...from, seq: 8 * steps });
+    // `low` fits, `high` does not.
+    let [low, high] = [Math.ceil(SHORTEST / 8), Math.ceil(from.seq / 8)];
+    if (high <= low || !this.fits({ ...from, seq: 8 * low })) return undefined;
+    for (let turn = 0; high - low > 1; turn++) {
+      // Memory grows nearly in proportion: a guess by the line between the two, and every third time the middle, where that is of no use.
+      const [least, most] = [planOf(low).total, planOf(high).total];
+      const guess = turn % 3 === 2 ? 0.5 : ((this.limits.memory?.bytes ?? NaN) - least) / (most - least);
+      const next = Math.round(low + (high - low) * (guess > 0 && guess < 1 ? guess : 0.5));
+      const between = Math.min(high - 1, Math.max(low + 1, next));
+      if (fits(planOf(between), this.limits)) low = between;
+      else high = between;
+      // The guess is next to the answer: one more step on its other side ends the search.
+      const beside = low === between ? low + 1 : high - 1;
+      if (beside > low && beside < high) {
+        if (fits(planOf(beside), this.limits)) low = beside;
+        else high = beside;
+      }
+    }
+    return [{ changes: { ...before, 'data.max_length': 8 * low }, plan: planOf(low) }];
+  }
+
+  private fits(settings: PlanSettings): boolean {
+    return fits(this.plan(settings), this.limits);
+  }
 }

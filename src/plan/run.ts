@@ -56,10 +56,13 @@ export function planRun(request: RunPlanRequest): RunMemory {
   return { plan, limits, obstacles: found, concerns: concerns(plan, limits), remedies: found.length === 0 ? [] : remedies(plan.settings, limits) };
 }
 
-/** @throws ConfigError with the settings that would make it fit, when a run does not fit. */
-export function requireFit({ obstacles: found, remedies: possible }: RunMemory): void {
+/**
+ * @param told the settings that would make it fit have been shown already
+ * @throws ConfigError with these settings, when a run does not fit.
+ */
+export function requireFit({ obstacles: found, remedies: possible }: RunMemory, told = false): void {
   if (found.length === 0) return;
-  throw new ConfigError(`this run does not fit: ${found.join('; ')}. ${describeRemedies(possible)}`);
+  throw new ConfigError(`this run does not fit: ${found.join('; ')}${told ? '' : `. ${describeRemedies(possible)}`}`);
 }
 
 export function describeRemedies(possible: readonly Remedy[]): string {

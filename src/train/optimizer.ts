@@ -137,7 +137,8 @@ function gradientOf(gradients: Gradients, i: number): tf.Tensor {
 }
 
 function zerosVariable(shape: readonly number[]): tf.Variable {
-  return variableFrom(tf.zeros([...shape]));
+  // Made on the device: `tf.zeros` makes an array on the host first.
+  return variableFrom(tf.fill([...shape], 0));
 }
 
 function variableOf(values: Float32Array, shape: readonly number[]): tf.Variable {

@@ -43,6 +43,29 @@ describe('remedies', () => {
     expect(describeRemedies([])).toContain('smaller model');
   });
 
+  it('answer for sizes that no machine has, with settings that fit, and their next ones do not', () => {
+    const large = { ...TINY_CONFIG, vocab_size: 32000, hidden_size: 4096, intermediate_size: 11008, num_hidden_layers: 4, num_attention_heads: 32, num_key_value_heads: 32, max_position_embeddings: 131072 };
+    const settings: PlanSettings = { ...ASKED, model: parseModelConfig(large), batch: 4096, seq: 131072, accumulation: 1 };
+    const plan = planMemory(settings);
+    expect(Object.values(plan.parts).reduce((sum, bytes) => sum + bytes, 0)).toBe(plan.total);
+    // Two hidden states a layer at the least.
+    expect(plan.total).toBeGreaterThan(4096 * 131072 * 4096 * 4 * 8);
+    const limits = memory(4 * 2 ** 30);
+    const [found, ...more] = remedies(settings, limits);
+    expect(more).toEqual([]);
+    expect(found?.changes).toMatchObject({ 'training.gradient_checkpointing': true, 'training.per_device_train_batch_size': 1, 'training.gradient_accumulation_steps': 4096 });
+    const mended = found?.plan.settings as PlanSettings;
+    expect(fits(planMemory(mended), limits)).toBe(true);
+    expect(fits(planMemory({ ...mended, seq: mended.seq + 8 }), limits)).toBe(false);
+  });
+
+  it.each([false, true])('large batches go on from small ones (checkpointing %s)', (checkpointing) => {
+    const totals = [30, 31, 32, 33, 34, 66].map((batch) => planMemory({ ...ASKED, accumulation: 1, checkpointing, batch, seq: 1024 }).total);
+    const [a, , c, d, e, last] = totals as [number, number, number, number, number, number];
+    // 32 · 1024 tokens is the largest batch that is run; what one row more takes stays the same behind it.
+    for (const step of [d - c, e - d, (last - c) / 34]) expect(Math.abs(step / ((c - a) / 2) - 1)).toBeLessThan(0.02);
+  });
+
   it('never hold in 4 bits what is trained whole', () => {
     const full: PlanSettings = { ...ASKED, batch: 1, seq: 16, adapter: { method: 'full', save_dtype: 'auto' } };
     const needed = planMemory(full).total;
