@@ -29,9 +29,13 @@ export function globalNorm(tensors: Gradients): tf.Scalar {
   return runOp(globalNormOp, Object.fromEntries(tensors.map((t, i) => [`t${i}`, t]))) as tf.Scalar;
 }
 
-/** min(1, maxNorm / (norm + 1e-6)): the factor with which torch's clip_grad_norm_ multiplies gradients. Stays on the device. */
+/**
+ * min(1, maxNorm / (norm + 1e-6)): the factor with which torch's clip_grad_norm_ multiplies gradients; NaN where the norm is not finite. Stays on
+ * the device.
+ */
 export function clipScale(norm: tf.Scalar, maxNorm: number): tf.Scalar {
-  return tf.tidy(() => tf.minimum(1, tf.div(maxNorm, tf.add(norm, 1e-6))));
+  // The minimum of 1 and NaN is 1 on some backends.
+  return tf.tidy(() => tf.add(tf.minimum(1, tf.div(maxNorm, tf.add(norm, 1e-6))), tf.mul(norm, 0)));
 }
 
 export const globalNormOp: Op = {

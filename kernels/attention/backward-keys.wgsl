@@ -53,7 +53,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
         let i = i0 + 4u * tx + c;
         let stat = stats_at(b, head, i);
         let seen = (key >= vec4u(lowest_key(b, i))) & (key <= vec4u(place(i)));
-        let p = select(vec4f(0.0), exp(min(s[c] * params.scale - stat.x, vec4f(0.0))), seen);
+        let p = select(vec4f(0.0), weight_of(s[c] * params.scale - stat.x, lane), seen);
         weights[(4u * tx + c) * 8u + ty] = p;
         d_weights[(4u * tx + c) * 8u + ty] = p * (ds[c] - stat.y) * params.scale;
       }

@@ -45,7 +45,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     }
     for (var c = 0u; c < 4u; c++) {
       let key = vec4u(j0 + 4u * tx + c);
-      let p = exp(min(s[c] * params.scale - lse, vec4f(0.0)));
+      let p = weight_of(s[c] * params.scale - lse, lane);
       d_weights[(4u * tx + c) * 8u + ty] = select(vec4f(0.0), p * (ds[c] - dot) * params.scale, (key >= low) & (key <= high));
     }
     for (var r0 = 0u; r0 < min(TILE, params.key_length - j0); r0 += ROWS) {

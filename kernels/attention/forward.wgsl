@@ -29,6 +29,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let high = vec4u(place(row)) + vec4u(0u, 1u, 2u, 3u);
   var peak = vec4f(NONE);
   var sum = vec4f(0.0);
+  // Queries with a score that is not finite: what becomes of them is NaN.
+  var spoilt = vec4<bool>();
   var out: array<vec4f, COLUMNS>;
   let last = place(min(i0 + TILE, params.query_length) - 1u);
   for (var j0 = lowest_key_of_tile(b, i0) / TILE * TILE; j0 <= last; j0 += TILE) {
@@ -45,7 +47,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     var highest = peak;
     for (var c = 0u; c < 4u; c++) {
       let key = vec4u(j0 + 4u * tx + c);
-      s[c] = select(vec4f(NONE), s[c] * params.scale, (key >= low) & (key <= high));
+      let sees = (key >= low) & (key <= high);
+      spoilt |= sees & not_finite(s[c]);
+      s[c] = select(vec4f(NONE), s[c] * params.scale, sees);
       highest = max(highest, s[c]);
     }
     partial[lane] = highest;
@@ -74,16 +78,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     }
   }
   workgroupBarrier();
-  partial[lane] = sum;
+  partial[lane] = select(sum, vec4f(nan(lane)), spoilt);
   workgroupBarrier();
   var total = vec4f(0.0);
   for (var c = 0u; c < 8u; c++) { total += partial[ty * 8u + c]; }
   // A query that sees no key: everything is 0.
+  let bad = not_finite(total);
   let seen = total > vec4f(0.0);
   let safe = select(vec4f(1.0), total, seen);
-  let value = select(vec4f(0.0), peak + log(safe), seen);
+  let value = select(select(vec4f(0.0), peak + log(safe), seen), vec4f(nan(lane)), bad);
   for (var c = 0u; c < columns_end(); c++) {
-    let y = out[c] / safe;
+    let y = select(out[c] / safe, vec4f(nan(lane)), bad);
     let d = c * 8u + tx;
     put(b, head, row, d, y.x);
     put(b, head, row + 1u, d, y.y);

@@ -15,7 +15,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let total = lse[row.index];
   var sum = 0.0;
   for (var j = 0u; j < row.end; j += 4u) {
-    let w = select(vec4f(), exp(min(scores[row.at + j / 4u] - total, vec4f())), seen(row, j));
+    let x = scores[row.at + j / 4u] - total;
+    let w = select(vec4f(), select(exp(min(x, vec4f())), vec4f(nan(lane)), not_finite(x)), seen(row, j));
     sum += dot(w, select(vec4f(), d_weights[row.at + j / 4u], seen(row, j)));
     scores[row.at + j / 4u] = w;
   }

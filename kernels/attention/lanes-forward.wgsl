@@ -12,12 +12,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   if (index >= params.rows) { return; }
   let row = row_of(index);
   var top = vec4f(NONE);
-  for (var j = row.low / 4u * 4u; j <= row.high; j += 4u) { top = max(top, select(vec4f(NONE), scores[row.at + j / 4u], seen(row, j))); }
+  var spoilt = vec4<bool>();
+  for (var j = row.low / 4u * 4u; j <= row.high; j += 4u) {
+    let s = scores[row.at + j / 4u];
+    top = max(top, select(vec4f(NONE), s, seen(row, j)));
+    spoilt |= seen(row, j) & not_finite(s);
+  }
   let peak = max(max(top.x, top.y), max(top.z, top.w));
   var sums = vec4f();
   for (var j = row.low / 4u * 4u; j <= row.high; j += 4u) { sums += select(vec4f(), exp(scores[row.at + j / 4u] - peak), seen(row, j)); }
-  // A query that sees no key: everything is 0.
-  let sum = sums.x + sums.y + sums.z + sums.w;
-  lse[row.index] = select(0.0, peak + log(sum), sum > 0.0);
+  // A query that sees no key: everything is 0; one with a score that is not finite: everything is NaN.
+  let sum = select(sums.x + sums.y + sums.z + sums.w, nan(lane), any(spoilt));
+  lse[row.index] = select(select(0.0, peak + log(sum), sum > 0.0), sum, any(spoilt));
   for (var j = 0u; j < row.end; j += 4u) { scores[row.at + j / 4u] = select(vec4f(), exp(scores[row.at + j / 4u] - peak) / sum, seen(row, j)); }
 }

@@ -9,7 +9,7 @@ export interface AttentionTables {
 }
 
 interface Placement {
-  /** `[batch, 1, groups·queryLength, keyLength]` bool. */
+  /** `[batch, 1, groups·queryLength, keyLength]` bool: broadcast by `where`. */
   readonly visible: tf.Tensor4D;
   /** Cosines and sines of each key's angle, `[batch, 1, keyLength, rotaryDim / 2]`. */
   readonly cos: tf.Tensor4D | undefined;
@@ -20,12 +20,12 @@ interface Placement {
 export function attentionReference(q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D, tables: AttentionTables, shape: AttentionShape): [tf.Tensor2D, tf.Tensor1D] {
   const place = placement(tables, shape);
   const { queries, keys } = rotated(q, k, place, shape);
-  const scores = tf.where(place.visible, tf.mul(tf.matMul(queries, keys, false, true), shape.scale), -1e30);
-  const peak = tf.max(scores, 3, true);
-  const weights = masked(tf.exp(tf.sub(scores, peak)), place.visible);
-  // A row that sees no key has sum 0: its output is 0, and so is its log-sum-exp.
+  const scores = tf.where(place.visible, tf.mul(tf.matMul(queries, keys, false, true), shape.scale), -Infinity);
+  // A row that sees no key has sum 0: its output is 0, and so is its log-sum-exp. One whose scores are all −∞ has no softmax: NaN.
+  const seen = tf.any(place.visible, 3, true);
+  const peak = tf.where(seen, tf.max(scores, 3, true), 0);
+  const weights = tf.where(place.visible, tf.exp(tf.sub(scores, peak)), 0);
   const sum = tf.sum(weights, 3, true);
-  const seen = tf.greater(sum, 0);
   const safe = tf.where(seen, sum, 1);
   const o = tf.div(tf.matMul(weights, splitHeads(v, shape.keyLength, shape.numKvHeads, shape)), safe) as tf.Tensor4D;
   const lse = tf.where(seen, tf.add(peak, tf.log(safe)), 0);
@@ -49,8 +49,8 @@ export function attentionGradReference(
   const { queries, keys } = rotated(q, k, place, shape);
   const values = splitHeads(v, keyLength, numKvHeads, shape);
   const dOut = splitGroups(dy, shape);
-  const scores = tf.where(place.visible, tf.mul(tf.matMul(queries, keys, false, true), scale), -1e30);
-  const weights = masked(tf.exp(tf.minimum(tf.sub(scores, tf.reshape(lse, [batch, numKvHeads, rows, 1])), 0)), place.visible);
+  const scores = tf.mul(tf.matMul(queries, keys, false, true), scale);
+  const weights = tf.where(place.visible, tf.exp(tf.sub(scores, tf.reshape(lse, [batch, numKvHeads, rows, 1]))), 0);
   const dot = tf.sum(tf.mul(dOut, splitGroups(o, shape)), 3, true);
   const dScores = tf.mul(tf.mul(weights, tf.sub(tf.matMul(dOut, values, false, true), dot)), scale);
   const turnBack = (x: tf.Tensor4D, from: number, length: number): tf.Tensor4D => rotate(x, place, shape, from, length, true);
@@ -59,15 +59,12 @@ export function attentionGradReference(
   return [dQueries, dKeys, joinHeads(tf.matMul(weights, dOut, true, false) as tf.Tensor4D, keyLength)];
 }
 
-function masked(x: tf.Tensor, visible: tf.Tensor): tf.Tensor {
-  return tf.mul(x, tf.cast(visible, 'float32'));
-}
-
 function rotated(q: tf.Tensor2D, k: tf.Tensor2D, place: Placement, shape: AttentionShape): { queries: tf.Tensor4D; keys: tf.Tensor4D } {
   const { queryLength, keyLength, numKvHeads } = shape;
   return {
     queries: rotate(splitGroups(q, shape), place, shape, keyLength - queryLength, queryLength, false),
-    keys: rotate(splitHeads(k, keyLength, numKvHeads, shape), place, shape, 0, keyLength, false),
+    // x + 0·x: an infinite key is NaN, as −∞ would only take its weight away.
+    keys: rotate(splitHeads(tf.add(k, tf.mul(k, 0)), keyLength, numKvHeads, shape), place, shape, 0, keyLength, false),
   };
 }
 

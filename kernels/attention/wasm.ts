@@ -76,8 +76,8 @@ export function forward(q: usize, k: usize, v: usize, o: usize, lse: usize, begi
   for (let pair = begin; pair < end; pair++) {
     const b = pair / numKvHeads;
     const kvHead = pair % numKvHeads;
-    packKeyHead(k, b, kvHead, half, keysAcross, 0);
-    packKeyHead(v, b, kvHead, 0, 0, valuesAlong);
+    packKeyHead(k, b, kvHead, half, true, keysAcross, 0);
+    packKeyHead(v, b, kvHead, 0, false, 0, valuesAlong);
     for (let head = kvHead * groups; head < (kvHead + 1) * groups; head++) {
       for (let i0 = 0; i0 < queryLength; i0 += QUERIES) {
         const count = min(QUERIES, queryLength - i0);
@@ -98,8 +98,8 @@ export function backward(
   for (let pair = begin; pair < end; pair++) {
     const b = pair / numKvHeads;
     const kvHead = pair % numKvHeads;
-    packKeyHead(k, b, kvHead, half, keysAcross, keysAlong);
-    packKeyHead(v, b, kvHead, 0, valuesAcross, 0);
+    packKeyHead(k, b, kvHead, half, true, keysAcross, keysAlong);
+    packKeyHead(v, b, kvHead, 0, false, valuesAcross, 0);
     memory.fill(dKeys, 0, <usize>((keyLength + PANEL - 1) & -PANEL) * rowBytes);
     memory.fill(dValues, 0, <usize>((keyLength + PANEL - 1) & -PANEL) * rowBytes);
     for (let head = kvHead * groups; head < (kvHead + 1) * groups; head++) {
@@ -215,8 +215,22 @@ function clearTail(row: usize): void {
   for (let i = dim; i < width; i++) store<f32>(row + (i << 2), 0);
 }
 
+/** Puts NaN in place of what is infinite in the first `count` rows: a score of −∞ would only take its key's weight away. */
+function spoilInfinite(count: i32): void {
+  const zero = f32x4.splat(0);
+  const end = rows + count * rowBytes;
+  for (let at = rows; at < end; at += 32) {
+    const x = v128.load(at);
+    const y = v128.load(at, 16);
+    const x1 = madd(x, zero, x);
+    const y1 = madd(y, zero, y);
+    v128.store(at, x1);
+    v128.store(at, y1, 16);
+  }
+}
+
 /** One key or value head, tile by tile, in the panels that are not 0. What lies past the last key is zero. */
-function packKeyHead(x: usize, b: i32, kvHead: i32, turned: i32, across: usize, along: usize): void {
+function packKeyHead(x: usize, b: i32, kvHead: i32, turned: i32, keys: bool, across: usize, along: usize): void {
   for (let j0 = 0; j0 < keyLength; j0 += KEYS) {
     const count = min(KEYS, keyLength - j0);
     touch(keyRow(x, b, kvHead, j0), numKvHeads, count);
@@ -225,6 +239,7 @@ function packKeyHead(x: usize, b: i32, kvHead: i32, turned: i32, across: usize, 
       turn(keyRow(x, b, kvHead, j0 + j), row, b, j0 + j, turned, 1, false);
       clearTail(row);
     }
+    if (keys) spoilInfinite(count);
     const padded = (count + PANEL - 1) & -PANEL;
     clearRows(count, padded);
     if (across != 0) packAcross(across + j0 * rowBytes, padded, PANEL);
@@ -336,10 +351,10 @@ function lastRow(c: i32, k0: i32): i32 {
   return (max(min(load<i32>(rangeHigh + c) + 1 - k0, KEYS), 0) + PANEL - 1) & -PANEL;
 }
 
-/** eˣ for x ≤ 88; 1e-38 instead of anything smaller. A NaN becomes that as well. */
+/** eˣ for x ≤ 88; 1e-38 instead of anything smaller. NaN stays NaN: `pmax` gives back a NaN that is its first operand. */
 @inline
 function exponential(x: v128): v128 {
-  return expWithin(f32x4.pmax(lowestExponent(expTable), x), expTable);
+  return expWithin(f32x4.pmax(x, lowestExponent(expTable)), expTable);
 }
 
 @inline
@@ -417,15 +432,15 @@ function hideRows(at: usize, k0: i32, from: i32, to: i32): void {
   }
 }
 
-/** Turns the scores of 8 queries into e^(score − peak), 0 where they are NONE. */
+/** Turns the scores of 8 queries into e^(score − peak), 0 where they are NONE; a NaN stays one. */
 @inline
 function weigh(row: usize, peak0: v128, peak1: v128): void {
   const s0 = v128.load(row);
   const s1 = v128.load(row, 16);
   const lowest = lowestExponent(expTable);
   const none = noScore();
-  const x0 = f32x4.pmax(lowest, f32x4.sub(s0, peak0));
-  const x1 = f32x4.pmax(lowest, f32x4.sub(s1, peak1));
+  const x0 = f32x4.pmax(f32x4.sub(s0, peak0), lowest);
+  const x1 = f32x4.pmax(f32x4.sub(s1, peak1), lowest);
   storeExpWithin(row, x0, x1, f32x4.ne(s0, none), f32x4.ne(s1, none), expTable);
 }
 
@@ -489,14 +504,16 @@ function storeTile(o: usize, lse: usize, b: i32, head: i32, i0: i32, count: i32)
   touch(queryRow(o, b, head, i0), numHeads, count);
   for (let i = 0; i < count; i++) {
     const sum = load<f32>(sums + (i << 2));
+    const peak = load<f32>(peaks + (i << 2));
     const to = queryRow(o, b, head, i0 + i);
-    turn(accumulator + i * rowBytes, to, b, 0, 0, sum > 0 ? 1 / sum : 0, false);
-    const seen = load<f32>(peaks + (i << 2)) + logarithm(sum);
-    store<f32>(lse + (((b * numHeads + head) * queryLength + i0 + i) << 2), sum > 0 ? seen : 0);
+    // A query that sees no key has sum 0. One that sees some, none of them above NONE, has scores that are not finite, as where the sum is a NaN.
+    const spoilt: f32 = sum == 0 || peak > NONE ? sum - sum : NaN;
+    turn(accumulator + i * rowBytes, to, b, 0, 0, sum == 0 ? 0 : 1 / sum + spoilt, false);
+    store<f32>(lse + (((b * numHeads + head) * queryLength + i0 + i) << 2), sum == 0 ? 0 : peak + logarithm(sum) + spoilt);
   }
 }
 
-/** ln x for x ≥ 1e-30, by atanh of (m − 1)/(m + 1) with m in [√½, √2). */
+/** ln x for a number x ≥ 1e-30, by atanh of (m − 1)/(m + 1) with m in [√½, √2). */
 function logarithm(x: f32): f32 {
   const bits = reinterpret<i32>(x) - 0x3f3504f3;
   const n = bits >> 23;

@@ -22,6 +22,14 @@ const TILE = 32u;
 const CHUNK = 8u;
 const NONE = -1e30;
 
+// NaN and infinities by their bits: \`max\`, \`min\`, \`clamp\` and some drivers' \`exp\` pass over a NaN, and compilers may take it that none is compared.
+fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
+
+fn not_finite(x: vec4f) -> vec4<bool> { return (bitcast<vec4u>(x) & vec4u(0x7f800000u)) == vec4u(0x7f800000u); }
+
+// A NaN. WGSL refuses one that is constant, and \`lane\` is below 2^22.
+fn nan(lane: u32) -> f32 { return bitcast<f32>(0x7fc00000u | lane); }
+
 fn chunk_end() -> u32 {
   if (UNROLLED) { return CHUNK; }
   return params.chunk;
@@ -92,6 +100,9 @@ fn stats_at(b: u32, head: u32, i: u32) -> vec2f {
   return stats[(b * params.heads + head) * params.query_length + min(i, params.query_length - 1u)];
 }
 
+// The weight of a score less the log-sum-exp of its query, which is no more than 0 but for rounding.
+fn weight_of(x: vec4f, lane: u32) -> vec4f { return select(exp(min(x, vec4f(0.0))), vec4f(nan(lane)), not_finite(x)); }
+
 fn stage_chunk(b: u32, head: u32, kv_head: u32, i0: u32, j0: u32, d0: u32, lane: u32) {
   let d = d0 + lane % 8u;
   let at = lane % 8u * 8u + lane / 8u;
@@ -143,7 +154,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
         let i = i0 + 4u * tx + c;
         let stat = stats_at(b, head, i);
         let seen = (key >= vec4u(lowest_key(b, i))) & (key <= vec4u(place(i)));
-        let p = select(vec4f(0.0), exp(min(s[c] * params.scale - stat.x, vec4f(0.0))), seen);
+        let p = select(vec4f(0.0), weight_of(s[c] * params.scale - stat.x, lane), seen);
         weights[(4u * tx + c) * 8u + ty] = p;
         d_weights[(4u * tx + c) * 8u + ty] = p * (ds[c] - stat.y) * params.scale;
       }
@@ -209,6 +220,14 @@ const TILE = 32u;
 const CHUNK = 8u;
 const NONE = -1e30;
 
+// NaN and infinities by their bits: \`max\`, \`min\`, \`clamp\` and some drivers' \`exp\` pass over a NaN, and compilers may take it that none is compared.
+fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
+
+fn not_finite(x: vec4f) -> vec4<bool> { return (bitcast<vec4u>(x) & vec4u(0x7f800000u)) == vec4u(0x7f800000u); }
+
+// A NaN. WGSL refuses one that is constant, and \`lane\` is below 2^22.
+fn nan(lane: u32) -> f32 { return bitcast<f32>(0x7fc00000u | lane); }
+
 fn chunk_end() -> u32 {
   if (UNROLLED) { return CHUNK; }
   return params.chunk;
@@ -279,6 +298,9 @@ fn stats_at(b: u32, head: u32, i: u32) -> vec2f {
   return stats[(b * params.heads + head) * params.query_length + min(i, params.query_length - 1u)];
 }
 
+// The weight of a score less the log-sum-exp of its query, which is no more than 0 but for rounding.
+fn weight_of(x: vec4f, lane: u32) -> vec4f { return select(exp(min(x, vec4f(0.0))), vec4f(nan(lane)), not_finite(x)); }
+
 fn stage_chunk(b: u32, head: u32, kv_head: u32, i0: u32, j0: u32, d0: u32, lane: u32) {
   let d = d0 + lane % 8u;
   let at = lane % 8u * 8u + lane / 8u;
@@ -323,7 +345,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     }
     for (var c = 0u; c < 4u; c++) {
       let key = vec4u(j0 + 4u * tx + c);
-      let p = exp(min(s[c] * params.scale - lse, vec4f(0.0)));
+      let p = weight_of(s[c] * params.scale - lse, lane);
       d_weights[(4u * tx + c) * 8u + ty] = select(vec4f(0.0), p * (ds[c] - dot) * params.scale, (key >= low) & (key <= high));
     }
     for (var r0 = 0u; r0 < min(TILE, params.key_length - j0); r0 += ROWS) {
@@ -418,6 +440,14 @@ const TILE = 32u;
 const CHUNK = 8u;
 const NONE = -1e30;
 
+// NaN and infinities by their bits: \`max\`, \`min\`, \`clamp\` and some drivers' \`exp\` pass over a NaN, and compilers may take it that none is compared.
+fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
+
+fn not_finite(x: vec4f) -> vec4<bool> { return (bitcast<vec4u>(x) & vec4u(0x7f800000u)) == vec4u(0x7f800000u); }
+
+// A NaN. WGSL refuses one that is constant, and \`lane\` is below 2^22.
+fn nan(lane: u32) -> f32 { return bitcast<f32>(0x7fc00000u | lane); }
+
 fn chunk_end() -> u32 {
   if (UNROLLED) { return CHUNK; }
   return params.chunk;
@@ -490,6 +520,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let high = vec4u(place(row)) + vec4u(0u, 1u, 2u, 3u);
   var peak = vec4f(NONE);
   var sum = vec4f(0.0);
+  // Queries with a score that is not finite: what becomes of them is NaN.
+  var spoilt = vec4<bool>();
   var out: array<vec4f, COLUMNS>;
   let last = place(min(i0 + TILE, params.query_length) - 1u);
   for (var j0 = lowest_key_of_tile(b, i0) / TILE * TILE; j0 <= last; j0 += TILE) {
@@ -506,7 +538,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     var highest = peak;
     for (var c = 0u; c < 4u; c++) {
       let key = vec4u(j0 + 4u * tx + c);
-      s[c] = select(vec4f(NONE), s[c] * params.scale, (key >= low) & (key <= high));
+      let sees = (key >= low) & (key <= high);
+      spoilt |= sees & not_finite(s[c]);
+      s[c] = select(vec4f(NONE), s[c] * params.scale, sees);
       highest = max(highest, s[c]);
     }
     partial[lane] = highest;
@@ -535,16 +569,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     }
   }
   workgroupBarrier();
-  partial[lane] = sum;
+  partial[lane] = select(sum, vec4f(nan(lane)), spoilt);
   workgroupBarrier();
   var total = vec4f(0.0);
   for (var c = 0u; c < 8u; c++) { total += partial[ty * 8u + c]; }
   // A query that sees no key: everything is 0.
+  let bad = not_finite(total);
   let seen = total > vec4f(0.0);
   let safe = select(vec4f(1.0), total, seen);
-  let value = select(vec4f(0.0), peak + log(safe), seen);
+  let value = select(select(vec4f(0.0), peak + log(safe), seen), vec4f(nan(lane)), bad);
   for (var c = 0u; c < columns_end(); c++) {
-    let y = out[c] / safe;
+    let y = select(out[c] / safe, vec4f(nan(lane)), bad);
     let d = c * 8u + tx;
     put(b, head, row, d, y.x);
     put(b, head, row + 1u, d, y.y);
@@ -585,6 +620,14 @@ struct Params {
 const NONE = -1e30;
 const KEYS = vec4u(0u, 1u, 2u, 3u);
 
+// NaN and infinities by their bits: \`max\`, \`min\`, \`clamp\` and some drivers' \`exp\` pass over a NaN, and compilers may take it that none is compared.
+fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
+
+fn not_finite(x: vec4f) -> vec4<bool> { return (bitcast<vec4u>(x) & vec4u(0x7f800000u)) == vec4u(0x7f800000u); }
+
+// A NaN. WGSL refuses one that is constant, and \`lane\` is below 2^22.
+fn nan(lane: u32) -> f32 { return bitcast<f32>(0x7fc00000u | lane); }
+
 struct Row {
   // Where it begins, in quads.
   at: u32,
@@ -620,7 +663,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let total = lse[row.index];
   var sum = 0.0;
   for (var j = 0u; j < row.end; j += 4u) {
-    let w = select(vec4f(), exp(min(scores[row.at + j / 4u] - total, vec4f())), seen(row, j));
+    let x = scores[row.at + j / 4u] - total;
+    let w = select(vec4f(), select(exp(min(x, vec4f())), vec4f(nan(lane)), not_finite(x)), seen(row, j));
     sum += dot(w, select(vec4f(), d_weights[row.at + j / 4u], seen(row, j)));
     scores[row.at + j / 4u] = w;
   }
@@ -651,6 +695,14 @@ struct Params {
 }
 const NONE = -1e30;
 const KEYS = vec4u(0u, 1u, 2u, 3u);
+
+// NaN and infinities by their bits: \`max\`, \`min\`, \`clamp\` and some drivers' \`exp\` pass over a NaN, and compilers may take it that none is compared.
+fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
+
+fn not_finite(x: vec4f) -> vec4<bool> { return (bitcast<vec4u>(x) & vec4u(0x7f800000u)) == vec4u(0x7f800000u); }
+
+// A NaN. WGSL refuses one that is constant, and \`lane\` is below 2^22.
+fn nan(lane: u32) -> f32 { return bitcast<f32>(0x7fc00000u | lane); }
 
 struct Row {
   // Where it begins, in quads.
@@ -685,13 +737,18 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   if (index >= params.rows) { return; }
   let row = row_of(index);
   var top = vec4f(NONE);
-  for (var j = row.low / 4u * 4u; j <= row.high; j += 4u) { top = max(top, select(vec4f(NONE), scores[row.at + j / 4u], seen(row, j))); }
+  var spoilt = vec4<bool>();
+  for (var j = row.low / 4u * 4u; j <= row.high; j += 4u) {
+    let s = scores[row.at + j / 4u];
+    top = max(top, select(vec4f(NONE), s, seen(row, j)));
+    spoilt |= seen(row, j) & not_finite(s);
+  }
   let peak = max(max(top.x, top.y), max(top.z, top.w));
   var sums = vec4f();
   for (var j = row.low / 4u * 4u; j <= row.high; j += 4u) { sums += select(vec4f(), exp(scores[row.at + j / 4u] - peak), seen(row, j)); }
-  // A query that sees no key: everything is 0.
-  let sum = sums.x + sums.y + sums.z + sums.w;
-  lse[row.index] = select(0.0, peak + log(sum), sum > 0.0);
+  // A query that sees no key: everything is 0; one with a score that is not finite: everything is NaN.
+  let sum = select(sums.x + sums.y + sums.z + sums.w, nan(lane), any(spoilt));
+  lse[row.index] = select(select(0.0, peak + log(sum), sum > 0.0), sum, any(spoilt));
   for (var j = 0u; j < row.end; j += 4u) { scores[row.at + j / 4u] = select(vec4f(), exp(scores[row.at + j / 4u] - peak) / sum, seen(row, j)); }
 }
 `;

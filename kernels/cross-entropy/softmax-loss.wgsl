@@ -12,6 +12,13 @@ const LOWEST = -3.4e38;
 // (top, Σ exp(x − top)) of what a lane has seen.
 var<workgroup> seen: array<vec2f, THREADS>;
 
+// #include "../runtime/finite.wgsl"
+
+// e^(x − top), where an x that is NaN or above all others is no number.
+fn exponential(x: f32, top: f32, lane: u32) -> f32 {
+  return select(exp(x - top), nan(lane), is_nan(x) || bitcast<u32>(x) == 0x7f800000u);
+}
+
 fn merge(a: vec2f, b: vec2f) -> vec2f {
   let top = max(a.x, b.x);
   return vec2f(top, a.y * exp(a.x - top) + b.y * exp(b.x - top));
@@ -29,7 +36,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   var top = LOWEST;
   for (var i = lane; i < params.vocab; i += THREADS) { top = max(top, logits[base + i]); }
   var sum = 0.0;
-  for (var i = lane; i < params.vocab; i += THREADS) { sum += exp(logits[base + i] - top); }
+  for (var i = lane; i < params.vocab; i += THREADS) { sum += exponential(logits[base + i], top, lane); }
   seen[lane] = vec2f(top, sum); // #memory
   workgroupBarrier(); // #memory
   for (var step = THREADS / 2u; step > 0u; step >>= 1u) { // #memory
@@ -46,7 +53,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   for (var i = 1u; i < THREADS / size; i++) { all = merge(all, seen[i]); } // #subgroups
   if (lane == 0u) {
     var loss = 0.0;
-    if (counted) { loss = log(all.y) + (all.x - logits[base + label]); }
+    if (counted) { loss = select(log(all.y), all.y, is_nan(all.y)) + (all.x - logits[base + label]); }
     losses[row] = loss;
   }
   if (GRADIENT) {

@@ -115,6 +115,6 @@ function logarithm(x: f32): f32 {
   q = q * s + 1.0 / 3;
   q = q * s + 1;
   const value = <f32>(<f64>exponent * 0.6931471805599453 + 2 * t * q);
-  // Not a number and infinity keep their meaning.
-  return exponent == 128 ? x : value;
+  // NaN, of either sign, and infinity stay what they are.
+  return x - x == 0 ? value : x;
 }

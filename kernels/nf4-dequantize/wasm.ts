@@ -40,7 +40,9 @@ function scaleOf(block: u32): f32 {
 function roundToDtype(v: v128): v128 {
   if (dtype == 2) {
     const odd = v128.and(i32x4.shr_u(v, 16), i32x4.splat(1));
-    return v128.and(i32x4.add(i32x4.add(v, i32x4.splat(0x7fff)), odd), i32x4.splat(0xffff0000));
+    const rounded = v128.and(i32x4.add(i32x4.add(v, i32x4.splat(0x7fff)), odd), i32x4.splat(0xffff0000));
+    // The bits of a NaN may run over.
+    return v128.bitselect(v, rounded, f32x4.ne(v, v));
   }
   if (dtype == 1) {
     // Adding and subtracting 1.5 · 2^13 times the value's power of two leaves the 11 bits that float16 keeps (fewer below 2^-14).

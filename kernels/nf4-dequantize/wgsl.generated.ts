@@ -29,9 +29,11 @@ fn absmax_of(block: u32) -> f32 {
 fn round_to_dtype(values: vec4f) -> vec4f {
   if (params.rounding == 0u) { return values; }
   let bits = bitcast<vec4u>(values);
-  if (params.rounding == 2u) { return bitcast<vec4f>((bits + 0x7fffu + ((bits >> vec4u(16u)) & vec4u(1u))) & vec4u(0xffff0000u)); }
   let sign = bits & vec4u(0x80000000u);
-  let rounded = ((bits & vec4u(0x7fffffffu)) + 0xfffu + ((bits >> vec4u(13u)) & vec4u(1u))) & vec4u(0xffffe000u);
+  // What is not finite stays so: the bits of a NaN may not run over.
+  let magnitude = min(bits & vec4u(0x7fffffffu), vec4u(0x7f800000u));
+  if (params.rounding == 2u) { return bitcast<vec4f>(((magnitude + 0x7fffu + ((bits >> vec4u(16u)) & vec4u(1u))) & vec4u(0xffff0000u)) | sign); }
+  let rounded = (magnitude + 0xfffu + ((bits >> vec4u(13u)) & vec4u(1u))) & vec4u(0xffffe000u);
   let normal = bitcast<vec4f>(select(rounded, vec4u(0x7f800000u), rounded >= vec4u(0x47800000u)) | sign);
   // Below 2^-14 float16 has a fixed step of 2^-24.
   let small = round(values * 16777216.0) * 5.9604644775390625e-8;
@@ -111,9 +113,11 @@ fn absmax_of(block: u32) -> f32 {
 fn round_to_dtype(values: vec4f) -> vec4f {
   if (params.rounding == 0u) { return values; }
   let bits = bitcast<vec4u>(values);
-  if (params.rounding == 2u) { return bitcast<vec4f>((bits + 0x7fffu + ((bits >> vec4u(16u)) & vec4u(1u))) & vec4u(0xffff0000u)); }
   let sign = bits & vec4u(0x80000000u);
-  let rounded = ((bits & vec4u(0x7fffffffu)) + 0xfffu + ((bits >> vec4u(13u)) & vec4u(1u))) & vec4u(0xffffe000u);
+  // What is not finite stays so: the bits of a NaN may not run over.
+  let magnitude = min(bits & vec4u(0x7fffffffu), vec4u(0x7f800000u));
+  if (params.rounding == 2u) { return bitcast<vec4f>(((magnitude + 0x7fffu + ((bits >> vec4u(16u)) & vec4u(1u))) & vec4u(0xffff0000u)) | sign); }
+  let rounded = (magnitude + 0xfffu + ((bits >> vec4u(13u)) & vec4u(1u))) & vec4u(0xffffe000u);
   let normal = bitcast<vec4f>(select(rounded, vec4u(0x7f800000u), rounded >= vec4u(0x47800000u)) | sign);
   // Below 2^-14 float16 has a fixed step of 2^-24.
   let small = round(values * 16777216.0) * 5.9604644775390625e-8;

@@ -28,7 +28,7 @@ export function fillExpTable(to: usize): void {
   store<f32>(to, -87);
   store<f32>(to, 88.02, 4);
   store<f32>(to, 1.44269504, 8);
-  store<f32>(to, 12582912, 12);
+  store<f32>(to, 12582912 + 127, 12);
   store<f32>(to, 0.693359375, 16);
   store<f32>(to, 2.12194440e-4, 20);
   store<f32>(to, 0.00138146132, 24);
@@ -53,7 +53,7 @@ export function lowestExponent(table: usize): v128 {
 
 /**
  * eˣ in each lane for −87 ≤ x ≤ 88.02, relative error below 1e-7 plus rounding: x = n·ln 2 + r with |r| ≤ ln 2 / 2, a degree-6 polynomial in r
- * fitted by least maximum error with the first two terms fixed, and n added to the exponent. `table`: what `fillExpTable` has written.
+ * fitted by least maximum error with the first two terms fixed, times 2ⁿ. NaN stays NaN. `table`: what `fillExpTable` has written.
  */
 @inline
 export function expWithin(x: v128, table: usize): v128 {
@@ -95,7 +95,7 @@ export function storeExpWithin(to: usize, x: v128, y: v128, maskX: v128, maskY: 
 function exponential(
   x: v128, log2e: v128, rounding: v128, coarse: v128, fine: v128, a6: v128, a5: v128, a4: v128, a3: v128, a2: v128, one: v128,
 ): v128 {
-  // Adding 1.5 · 2²³ rounds to an integer and leaves it in the low bits.
+  // Adding 1.5 · 2²³ rounds to an integer and leaves it in the low bits; 127 more make it the exponent of 2ⁿ.
   const shifted = madd(x, log2e, rounding);
   const n = f32x4.sub(shifted, rounding);
   // ln 2 in two parts: the first has few bits, so that n times it is exact.
@@ -105,7 +105,8 @@ function exponential(
   q = madd(r, q, a3);
   q = madd(r, q, a2);
   const e = f32x4.add(one, madd(f32x4.mul(r, r), q, r));
-  return i32x4.add(e, i32x4.shl(shifted, 23));
+  // A product, exact here: a sum of integers would turn a NaN with low bits into a number.
+  return f32x4.mul(e, i32x4.shl(shifted, 23));
 }
 
 /** eˣ in each lane as `expWithin`; 0 below −87, at most 1.7e38, NaN stays NaN. */

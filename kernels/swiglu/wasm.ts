@@ -53,7 +53,8 @@ function tanhCdf(x: v128, table: usize): v128 {
 function factor(x: v128, activation: i32, table: usize): v128 {
   if (activation == SILU) return sigmoid(x, table);
   if (activation == GELU) return normalCdf(x, bell(x, table));
-  if (activation == RELU) return v128.and(f32x4.gt(x, all(0)), all(1));
+  // A NaN is a factor of its own kind.
+  if (activation == RELU) return v128.bitselect(x, v128.and(f32x4.gt(x, all(0)), all(1)), f32x4.ne(x, x));
   return tanhCdf(x, table);
 }
 

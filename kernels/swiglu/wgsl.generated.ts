@@ -9,6 +9,14 @@ struct Params { count: u32 }
 // The factor s of act(x) = x · s, and act'(x). ACTIVATION: 0 silu, 1 gelu, 2 gelu with tanh, 3 relu.
 override ACTIVATION: u32 = 0u;
 
+// NaN and infinities by their bits: \`max\`, \`min\`, \`clamp\` and some drivers' \`exp\` pass over a NaN, and compilers may take it that none is compared.
+fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
+
+fn not_finite(x: vec4f) -> vec4<bool> { return (bitcast<vec4u>(x) & vec4u(0x7f800000u)) == vec4u(0x7f800000u); }
+
+// A NaN. WGSL refuses one that is constant, and \`lane\` is below 2^22.
+fn nan(lane: u32) -> f32 { return bitcast<f32>(0x7fc00000u | lane); }
+
 fn sigmoid(x: f32) -> f32 {
   // Past ±80 the result is 0 or 1 in float32, and exp might overflow.
   return 1.0 / (1.0 + exp(clamp(-x, -80.0, 80.0)));
@@ -25,7 +33,8 @@ fn normal_cdf(x: f32) -> f32 {
 fn factor(x: f32) -> f32 {
   if (ACTIVATION == 0u) { return sigmoid(x); }
   if (ACTIVATION == 1u) { return normal_cdf(x); }
-  if (ACTIVATION == 3u) { return select(0.0, 1.0, x > 0.0); }
+  // A NaN is a factor of its own kind.
+  if (ACTIVATION == 3u) { return select(select(0.0, 1.0, x > 0.0), x, is_nan(x)); }
   return sigmoid(1.5957691216 * x * (1.0 + 0.044715 * x * x));
 }
 
@@ -51,6 +60,14 @@ struct Params { count: u32 }
 // The factor s of act(x) = x · s, and act'(x). ACTIVATION: 0 silu, 1 gelu, 2 gelu with tanh, 3 relu.
 override ACTIVATION: u32 = 0u;
 
+// NaN and infinities by their bits: \`max\`, \`min\`, \`clamp\` and some drivers' \`exp\` pass over a NaN, and compilers may take it that none is compared.
+fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
+
+fn not_finite(x: vec4f) -> vec4<bool> { return (bitcast<vec4u>(x) & vec4u(0x7f800000u)) == vec4u(0x7f800000u); }
+
+// A NaN. WGSL refuses one that is constant, and \`lane\` is below 2^22.
+fn nan(lane: u32) -> f32 { return bitcast<f32>(0x7fc00000u | lane); }
+
 fn sigmoid(x: f32) -> f32 {
   // Past ±80 the result is 0 or 1 in float32, and exp might overflow.
   return 1.0 / (1.0 + exp(clamp(-x, -80.0, 80.0)));
@@ -67,7 +84,8 @@ fn normal_cdf(x: f32) -> f32 {
 fn factor(x: f32) -> f32 {
   if (ACTIVATION == 0u) { return sigmoid(x); }
   if (ACTIVATION == 1u) { return normal_cdf(x); }
-  if (ACTIVATION == 3u) { return select(0.0, 1.0, x > 0.0); }
+  // A NaN is a factor of its own kind.
+  if (ACTIVATION == 3u) { return select(select(0.0, 1.0, x > 0.0), x, is_nan(x)); }
   return sigmoid(1.5957691216 * x * (1.0 + 0.044715 * x * x));
 }
 
@@ -96,6 +114,14 @@ struct Params { count: u32 }
 // The factor s of act(x) = x · s, and act'(x). ACTIVATION: 0 silu, 1 gelu, 2 gelu with tanh, 3 relu.
 override ACTIVATION: u32 = 0u;
 
+// NaN and infinities by their bits: \`max\`, \`min\`, \`clamp\` and some drivers' \`exp\` pass over a NaN, and compilers may take it that none is compared.
+fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
+
+fn not_finite(x: vec4f) -> vec4<bool> { return (bitcast<vec4u>(x) & vec4u(0x7f800000u)) == vec4u(0x7f800000u); }
+
+// A NaN. WGSL refuses one that is constant, and \`lane\` is below 2^22.
+fn nan(lane: u32) -> f32 { return bitcast<f32>(0x7fc00000u | lane); }
+
 fn sigmoid(x: f32) -> f32 {
   // Past ±80 the result is 0 or 1 in float32, and exp might overflow.
   return 1.0 / (1.0 + exp(clamp(-x, -80.0, 80.0)));
@@ -112,7 +138,8 @@ fn normal_cdf(x: f32) -> f32 {
 fn factor(x: f32) -> f32 {
   if (ACTIVATION == 0u) { return sigmoid(x); }
   if (ACTIVATION == 1u) { return normal_cdf(x); }
-  if (ACTIVATION == 3u) { return select(0.0, 1.0, x > 0.0); }
+  // A NaN is a factor of its own kind.
+  if (ACTIVATION == 3u) { return select(select(0.0, 1.0, x > 0.0), x, is_nan(x)); }
   return sigmoid(1.5957691216 * x * (1.0 + 0.044715 * x * x));
 }
 
@@ -144,6 +171,14 @@ struct Params { count: u32 }
 // The factor s of act(x) = x · s, and act'(x). ACTIVATION: 0 silu, 1 gelu, 2 gelu with tanh, 3 relu.
 override ACTIVATION: u32 = 0u;
 
+// NaN and infinities by their bits: \`max\`, \`min\`, \`clamp\` and some drivers' \`exp\` pass over a NaN, and compilers may take it that none is compared.
+fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
+
+fn not_finite(x: vec4f) -> vec4<bool> { return (bitcast<vec4u>(x) & vec4u(0x7f800000u)) == vec4u(0x7f800000u); }
+
+// A NaN. WGSL refuses one that is constant, and \`lane\` is below 2^22.
+fn nan(lane: u32) -> f32 { return bitcast<f32>(0x7fc00000u | lane); }
+
 fn sigmoid(x: f32) -> f32 {
   // Past ±80 the result is 0 or 1 in float32, and exp might overflow.
   return 1.0 / (1.0 + exp(clamp(-x, -80.0, 80.0)));
@@ -160,7 +195,8 @@ fn normal_cdf(x: f32) -> f32 {
 fn factor(x: f32) -> f32 {
   if (ACTIVATION == 0u) { return sigmoid(x); }
   if (ACTIVATION == 1u) { return normal_cdf(x); }
-  if (ACTIVATION == 3u) { return select(0.0, 1.0, x > 0.0); }
+  // A NaN is a factor of its own kind.
+  if (ACTIVATION == 3u) { return select(select(0.0, 1.0, x > 0.0), x, is_nan(x)); }
   return sigmoid(1.5957691216 * x * (1.0 + 0.044715 * x * x));
 }
 

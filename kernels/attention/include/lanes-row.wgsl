@@ -15,6 +15,8 @@ struct Params {
 const NONE = -1e30;
 const KEYS = vec4u(0u, 1u, 2u, 3u);
 
+// #include "../../runtime/finite.wgsl"
+
 struct Row {
   // Where it begins, in quads.
   at: u32,

@@ -17,6 +17,9 @@ fn stats_at(b: u32, head: u32, i: u32) -> vec2f {
   return stats[(b * params.heads + head) * params.query_length + min(i, params.query_length - 1u)];
 }
 
+// The weight of a score less the log-sum-exp of its query, which is no more than 0 but for rounding.
+fn weight_of(x: vec4f, lane: u32) -> vec4f { return select(exp(min(x, vec4f(0.0))), vec4f(nan(lane)), not_finite(x)); }
+
 fn stage_chunk(b: u32, head: u32, kv_head: u32, i0: u32, j0: u32, d0: u32, lane: u32) {
   let d = d0 + lane % 8u;
   let at = lane % 8u * 8u + lane / 8u;

@@ -9,6 +9,8 @@ const TILE = 32u;
 const CHUNK = 8u;
 const NONE = -1e30;
 
+// #include "../../runtime/finite.wgsl"
+
 fn chunk_end() -> u32 {
   if (UNROLLED) { return CHUNK; }
   return params.chunk;

@@ -1,6 +1,8 @@
 // The factor s of act(x) = x · s, and act'(x). ACTIVATION: 0 silu, 1 gelu, 2 gelu with tanh, 3 relu.
 override ACTIVATION: u32 = 0u;
 
+// #include "../../runtime/finite.wgsl"
+
 fn sigmoid(x: f32) -> f32 {
   // Past ±80 the result is 0 or 1 in float32, and exp might overflow.
   return 1.0 / (1.0 + exp(clamp(-x, -80.0, 80.0)));
@@ -17,7 +19,8 @@ fn normal_cdf(x: f32) -> f32 {
 fn factor(x: f32) -> f32 {
   if (ACTIVATION == 0u) { return sigmoid(x); }
   if (ACTIVATION == 1u) { return normal_cdf(x); }
-  if (ACTIVATION == 3u) { return select(0.0, 1.0, x > 0.0); }
+  // A NaN is a factor of its own kind.
+  if (ACTIVATION == 3u) { return select(select(0.0, 1.0, x > 0.0), x, is_nan(x)); }
   return sigmoid(1.5957691216 * x * (1.0 + 0.044715 * x * x));
 }
 
