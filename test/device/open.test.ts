@@ -80,17 +80,30 @@ describe('auto', () => {
     expect(tf.getBackend()).toBe('wasm');
   });
 
-  it('tries TensorFlow with CUDA, then on the CPU', async () => {
+  it('tries TensorFlow with CUDA, but takes WASM before TensorFlow on the CPU', async () => {
     const asked: string[] = [];
-    const refusals = { 'node-gpu': 'libcuda.so.1: cannot open shared object file', node: 'x is not installed (npm install x)' };
+    const refusals = { 'node-gpu': 'libcuda.so.1: cannot open shared object file', node: 'must not be asked for' };
     const tensorflow: Host['tensorflow'] = (name) => {
       asked.push(name);
       return Promise.reject(new Error(`${refusals[name]}\nand more`));
     };
     const opened = await open('auto', { ...NO_GPU, tensorflow });
-    expect(asked).toEqual(['node-gpu', 'node']);
+    expect(asked).toEqual(['node-gpu']);
     expect(opened.name).toBe('wasm');
-    expect(opened.reason).toBe('no WebGPU (none in this test); node-gpu: libcuda.so.1: cannot open shared object file; node is not installed');
+    expect(opened.reason).toBe('no WebGPU (none in this test); node-gpu: libcuda.so.1: cannot open shared object file');
+  });
+
+  it('tries TensorFlow on the CPU where WASM does not open, and says why WASM did not', async () => {
+    const asked: string[] = [];
+    const tensorflow: Host['tensorflow'] = (name) => {
+      asked.push(name);
+      return Promise.reject(new Error(`${name} is not installed`));
+    };
+    const wasmSimd = (): never => {
+      throw new DeviceError('no WASM in this test');
+    };
+    expect((await failureOf(openDevice('auto', { ...NO_GPU, tensorflow, wasmSimd }))).message).toBe('no WASM in this test');
+    expect(asked).toEqual(['node-gpu', 'node']);
   });
 
   it('does not search where there is no GPU file, and gives that as the reason', async () => {

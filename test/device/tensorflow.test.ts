@@ -4,6 +4,7 @@ import { dequantize, disposeWeight, handWrittenOps, linear, quantizedMatmul, upl
 import { METHODS } from '../../src/adapters/registry.js';
 import type { Device, Host } from '../../src/device/device.js';
 import { openDevice } from '../../src/device/open.js';
+import { DeviceError } from '../../src/errors.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import { loadModel } from '../../src/model/load.js';
 import { quantize4bit } from '../../src/quant/quantize.js';
@@ -53,12 +54,15 @@ describeTensorflow('the device', () => {
     tf.dispose([x, product]);
   });
 
-  it('is what auto takes where there is no GPU', async () => {
+  it('is what auto takes where there is no GPU and WASM does not open', async () => {
     if (found.missing !== undefined) return;
-    const host = onlyNode({ ...found.host, noGpu: () => 'none in this test' });
+    const wasmSimd = (): never => {
+      throw new DeviceError('no WASM in this test');
+    };
+    const host = onlyNode({ ...found.host, noGpu: () => 'none in this test', wasmSimd });
     const device = await openDevice('auto', host);
     expect(device).toMatchObject({ name: 'node', backend: 'tensorflow' });
-    expect(device.reason).toBe('no WebGPU (none in this test); node-gpu is not installed');
+    expect(device.reason).toBe('no WebGPU (none in this test); node-gpu is not installed; no WASM in this test');
   });
 });
 
