@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { headChunkRows } from '../../kernels/index.js';
 import type { Decoder } from '../model/decoder.js';
+import { requireFinite } from '../model/finite.js';
 import { argmax } from './sample.js';
 
 /** How far the next-token distributions of two states of a model are apart. */
@@ -33,6 +34,7 @@ export async function divergence(decoder: Decoder, rows: readonly (readonly numb
         const p = reference.subarray(at, at + vocab);
         const q = after.subarray(at, at + vocab);
         const kl = klOf(p, q);
+        requireFinite(kl, 'the divergence of two states of the model');
         sum += kl;
         maxKl = Math.max(maxKl, kl);
         if (argmax(p) !== argmax(q)) tops++;

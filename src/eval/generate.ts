@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { DataError } from '../errors.js';
 import { KvCache } from '../model/cache.js';
 import type { Decoder } from '../model/decoder.js';
+import { requireFiniteLogits } from '../model/finite.js';
 import { Random } from '../random.js';
 import { sampleToken, type SamplingOptions } from './sample.js';
 
@@ -29,7 +30,8 @@ export interface Generated {
  * Continues prompts, all rows together, with a KV cache. Rows of different length are padded on the left, which no token sees,
  * and each row draws from its own random stream and ends at its own limit, the end of the context: what it becomes does not depend
  * on its neighbours.
- * @throws DataError for an empty prompt, an id out of the vocabulary, or a prompt with no room left in the model's context.
+ * @throws DataError for an empty prompt, an id out of the vocabulary, or a prompt with no room left in the model's context; DeviceError for logits that
+ * are not finite.
  */
 export async function generate(decoder: Decoder, prompts: readonly (readonly number[])[], options: GenerateOptions = {}): Promise<Generated[]> {
   const { maxNewTokens = 128, seed = 0, streams, onToken } = options;
@@ -52,7 +54,9 @@ export async function generate(decoder: Decoder, prompts: readonly (readonly num
       const vocab = decoder.vocabSize;
       ids = Int32Array.from(results, (result, row) => {
         if (result.done) return 0;
-        const token = sampleToken(logits.subarray(row * vocab, (row + 1) * vocab), sampling, randoms[row] as Random);
+        const scores = logits.subarray(row * vocab, (row + 1) * vocab);
+        requireFiniteLogits(scores, vocab);
+        const token = sampleToken(scores, sampling, randoms[row] as Random);
         if (stop.has(token)) {
           result.done = true;
           result.reason = 'stop';

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { embedding, headChunkRows } from '../../kernels/index.js';
 import { collate } from '../data/collate.js';
 import type { Decoder } from '../model/decoder.js';
+import { requireFinite } from '../model/finite.js';
 
 /** Tokens of which the first `promptLength` are given. */
 export interface RatedTokens {
@@ -18,7 +19,7 @@ export interface Likelihood {
   readonly tokens: number;
 }
 
-/** Rates rows in batches; rows of similar length share one. Results are in the order of the rows. */
+/** Rates rows in batches; rows of similar length share one. Results are in the order of the rows. @throws DeviceError when a probability is not finite */
 export async function likelihoods(decoder: Decoder, rows: readonly RatedTokens[], batchSize = 16): Promise<Likelihood[]> {
   const order = rows.map((_, i) => i).sort((a, b) => (rows[b] as RatedTokens).ids.length - (rows[a] as RatedTokens).ids.length || a - b);
   const results = new Array<Likelihood>(rows.length);
@@ -50,6 +51,7 @@ async function rateBatch(decoder: Decoder, rows: readonly RatedTokens[]): Promis
       tf.dispose([chosen, highest]);
       chunk.forEach(({ row }, k) => {
         const sum = sums[row] as { logLikelihood: number; greedy: boolean };
+        requireFinite(logs[k] as number, 'the log-probability of a token');
         sum.logLikelihood += logs[k] as number;
         if ((gaps[k] as number) < 0) sum.greedy = false;
       });

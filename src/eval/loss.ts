@@ -1,7 +1,7 @@
 import { collate } from '../data/collate.js';
 import { isExampleList, lengthsOf, longestFirst, takeExamples, type Examples } from '../data/examples.js';
-import { DeviceError } from '../errors.js';
 import type { Decoder } from '../model/decoder.js';
+import { requireFinite } from '../model/finite.js';
 import { batchLossSum } from '../model/loss.js';
 
 /** Loss over a data set. */
@@ -15,7 +15,10 @@ export interface LossResult {
   readonly rows: number;
 }
 
-/** Mean loss over all supervised tokens of the examples, each token with the same weight. Rows of similar length share a batch. */
+/**
+ * Mean loss over all supervised tokens of the examples, each token with the same weight. Rows of similar length share a batch.
+ * @throws DeviceError when it is not finite
+ */
 export async function evaluateLoss(decoder: Decoder, examples: Examples, batchSize: number): Promise<LossResult> {
   // What is read as it is drawn has no known length before.
   const order = isExampleList(examples) ? longestFirst(lengthsOf(examples)) : Int32Array.from({ length: examples.length }, (_, i) => i);
@@ -32,6 +35,6 @@ export async function evaluateLoss(decoder: Decoder, examples: Examples, batchSi
     await new Promise((resolve) => setTimeout(resolve, 0));
   }
   const loss = lossSum / tokens;
-  if (!Number.isFinite(loss)) throw new DeviceError(`the evaluation loss is ${loss}: the weights hold values that are not finite, or the device computes wrongly`);
+  requireFinite(loss, 'the evaluation loss');
   return { loss, perplexity: Math.exp(loss), tokens, rows: examples.length };
 }

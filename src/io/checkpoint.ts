@@ -1,5 +1,6 @@
 import { FormatError } from '../errors.js';
 import { readText, relativePath, type Directory } from './directory.js';
+import { finiteValues } from './finite.js';
 import { duplicateKeys, isRecord, parseJson } from './json.js';
 import { mismatches, type SafetensorsDtype } from './safetensors-header.js';
 import { SafetensorsFile, type TensorBytes } from './safetensors.js';
@@ -18,6 +19,7 @@ export interface Checkpoint {
   /** @throws FormatError when there is no such tensor. */
   info(name: string): { dtype: SafetensorsDtype; shape: readonly number[] };
   read(name: string): Promise<TensorBytes>;
+  /** @throws FormatError naming file and tensor where a value is NaN or infinite. */
   readFloat32(name: string): Promise<Float32Array>;
   close(): Promise<void>;
 }
@@ -102,7 +104,7 @@ function fromFiles(
       return { dtype: info.dtype, shape: info.shape };
     },
     read: async (tensor) => find(tensor).read(tensor),
-    readFloat32: async (tensor) => find(tensor).readFloat32(tensor),
+    readFloat32: async (tensor) => finiteValues(await find(tensor).readFloat32(tensor), `${find(tensor).name}: ${tensor}`),
     close: async () => {
       for (const file of files) await file.close();
     },

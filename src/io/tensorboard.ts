@@ -10,7 +10,7 @@ export interface TensorBoardEvent {
   readonly step?: number;
   /** First in every file: `brain.Event:2`. */
   readonly fileVersion?: string;
-  /** Values by tag. */
+  /** Values by tag; float32 in the file, where what lies beyond, such as the perplexity of a loss above 88, is infinite. */
   readonly scalars?: Readonly<Record<string, number>>;
   /** Markdown by tag. */
   readonly texts?: Readonly<Record<string, string>>;
@@ -40,7 +40,7 @@ export function encodeEvent({ wallTime, step = 0, fileVersion, scalars = {}, tex
   if (Object.keys(scalars).length + Object.keys(texts).length > 0) {
     message(writer, EVENT.summary, () => {
       for (const [tag, value] of Object.entries(scalars)) {
-        message(writer, SUMMARY.value, () => text(writer, VALUE.tag, tag).tag(VALUE.simpleValue, WireType.Bit32).float(value));
+        message(writer, SUMMARY.value, () => text(writer, VALUE.tag, tag).tag(VALUE.simpleValue, WireType.Bit32).float(Math.fround(value)));
       }
       for (const [tag, value] of Object.entries(texts)) message(writer, SUMMARY.value, () => textValue(writer, tag, value));
     });

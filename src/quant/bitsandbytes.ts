@@ -1,9 +1,12 @@
 import type { FloatDtype, Packed4bit, PackedAbsmax, QuantType } from '../../kernels/types.js';
 import { FormatError } from '../errors.js';
 import type { Checkpoint } from '../io/checkpoint.js';
+import { finiteValues } from '../io/finite.js';
+import { roundToFloat16 } from '../io/half.js';
 import { decodeUtf8, isRecord, parseJson } from '../io/json.js';
 import { mismatches } from '../io/safetensors-header.js';
 import { float32Tensor, toFloat32, type TensorBytes } from '../io/safetensors.js';
+import { dequantizeAbsmax } from './quantize.js';
 
 /** torch's names of the dtypes a weight may have been stored in. */
 const DTYPES: Readonly<Record<string, FloatDtype>> = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' };
@@ -83,6 +86,9 @@ export async function readQuantized(checkpoint: Checkpoint, weight: string): Pro
   }
   if (problems.length > 0) throw mismatches(where, problems);
   const { shape, blockSize, dtype } = state;
+  // The largest value that each block can hold.
+  const largest = dequantizeAbsmax(absmax).map((scale) => scale * Math.max(...code.map(Math.abs)));
+  finiteValues(dtype === 'F16' ? roundToFloat16(largest) : largest, `${where}: largest values of blocks`);
   return { quantType, shape, blockSize, dtype, packed, code, absmax };
 }
 
