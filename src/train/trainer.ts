@@ -11,6 +11,7 @@ import type { LossOptions } from '../model/loss.js';
 import { assignValues, valuesOf } from '../model/variable.js';
 import { Random } from '../random.js';
 import { Best } from './best.js';
+import { Learning } from './learning.js';
 import { decays } from './decay.js';
 import { round, Tally, type EvalMetrics, type StepMetrics, type StepReport } from './metrics.js';
 import { OPTIMIZERS, type Optimizer } from './optimizer.js';
@@ -51,6 +52,8 @@ export interface TrainResult {
   readonly seconds: number;
   readonly best: EvalMetrics | undefined;
   readonly stoppedEarly: boolean;
+  /** Why the run looks as if it had learnt nothing, and what to try; undefined where it does not. */
+  readonly warning: string | undefined;
 }
 
 export interface TrainRequest {
@@ -118,6 +121,7 @@ class Run {
   /** Reading a result back stalls a GPU: there the reports of several steps are read together. */
   private readonly readEvery: number;
   private readonly tally = new Tally();
+  private readonly learning = new Learning();
   private readonly best: Best;
   private pending: Pending[] = [];
   private step = 0;
@@ -194,6 +198,7 @@ class Run {
       seconds: this.tally.seconds,
       best: this.best.best?.metrics,
       stoppedEarly: this.stoppedEarly,
+      warning: this.learning.warning(this.request.decoder.vocabSize),
     };
   }
 
@@ -267,6 +272,7 @@ class Run {
       const kept = this.saved === undefined ? 'Nothing was saved' : `The checkpoint of step ${this.saved} remains`;
       throw new TrainingError(`step ${step}: ${what}; the batch holds the rows ${rows.join(', ')}. ${kept}. A lower learning_rate or max_grad_norm may help.`);
     }
+    this.learning.add(loss, gradNorm);
     const metrics = this.tally.add({ ...entry, loss, gradNorm }, tf.memory().numBytes);
     callbacks?.onStep?.(metrics);
     if (step % options.logging_steps === 0 || step === this.totalSteps) {

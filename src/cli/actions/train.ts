@@ -119,7 +119,7 @@ export async function runTraining(asked: RunConfig, { force = false, again }: Tr
 
 async function save({ training, files }: FinetuneResult, output: OutputFolder): Promise<void> {
   await output.finish(files);
-  const { steps, seconds, tokens, trainLoss, best, stoppedEarly } = training;
+  const { steps, seconds, tokens, trainLoss, best, stoppedEarly, warning } = training;
   const parts = [
     `${steps} steps in ${formatDuration(seconds)}`,
     `${formatCount(tokens / Math.max(seconds, 1e-6))} tokens/s`,
@@ -128,5 +128,6 @@ async function save({ training, files }: FinetuneResult, output: OutputFolder): 
   if (best !== undefined) parts.push(`best validation loss ${formatNumber(best.eval_loss)} at step ${best.step}`);
   if (stoppedEarly) parts.push('stopped early');
   tell(parts.join(', '));
+  if (warning !== undefined) tell(`warning: ${warning}`);
   printExact(`${output.path}\n`);
 }

@@ -1,0 +1,34 @@
+import { describe, expect, it } from 'vitest';
+import { Learning } from '../../src/train/learning.js';
+
+function warningOf(losses: readonly number[], norm = 1, vocab = 1000): string | undefined {
+  const learning = new Learning();
+  for (const loss of losses) learning.add(loss, norm);
+  return learning.warning(vocab);
+}
+
+const steps = (count: number, loss: (i: number) => number): number[] => Array.from({ length: count }, (_, i) => loss(i) + 0.02 * Math.sin(7 * i));
+
+describe('a run that does not learn', () => {
+  it('is told where its gradients are zero, however short it is', () => {
+    expect(warningOf([3, 3], 0)).toContain('gradients were zero at every step');
+    expect(warningOf([3, 3], 1e-9)).toBeUndefined();
+  });
+
+  it('is told where its loss rises', () => {
+    expect(warningOf(steps(40, (i) => 2 + 0.05 * i))).toMatch(/rose over the run, from 2\.\d+ in its first quarter to 3\.\d+ in its last: try a learning_rate/);
+  });
+
+  it('is told where it guesses, and not where it falls from there', () => {
+    expect(warningOf(steps(40, () => Math.log(1000)))).toMatch(/no better than guessing among 1000 tokens \(ln 1000 = 6\.908\)/);
+    expect(warningOf(steps(40, (i) => Math.log(1000) + 2 - 0.05 * i))).toBeUndefined();
+  });
+
+  it('is not seen in a run that learns, in a plateau, in noise or in a few steps', () => {
+    expect(warningOf(steps(40, (i) => 5 * Math.exp(-i / 10)))).toBeUndefined();
+    expect(warningOf(steps(40, () => 2))).toBeUndefined();
+    expect(warningOf(Array.from({ length: 40 }, (_, i) => 2 + ((i * 7919) % 13) / 13))).toBeUndefined();
+    expect(warningOf([2, 3, 4])).toBeUndefined();
+    expect(warningOf([])).toBeUndefined();
+  });
+});
