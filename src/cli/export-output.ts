@@ -2,9 +2,11 @@ import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { ConfigError } from '../errors.js';
 import type { OutputFile } from '../export/output.js';
-import { isDirectory, isFile, stageDirectory, writeFileAtomic } from '../node.js';
+import type { Directory } from '../io/directory.js';
+import { isDirectory, isFile, localDirectory, stageDirectory, writeFileAtomic } from '../node.js';
 import { formatBytes } from './format.js';
 import { tell } from './options.js';
+import { hashing, requireWritten } from './read-back.js';
 import { formatTable } from './table.js';
 import { print } from './terminal.js';
 
@@ -13,8 +15,12 @@ const SLOW_BYTES = 100e6;
 
 /** The folder or file that an export goes to; nothing is written before `write`. */
 export interface ExportOutput {
-  /** Puts all files in place at once. A folder that is there is replaced as a whole. */
-  write(files: readonly OutputFile[]): Promise<void>;
+  /**
+   * Puts all files in place at once. A folder that is there is replaced as a whole.
+   * @param check told of the files before they get their place: what it throws leaves everything as it was
+   * @throws LowrankError when what is on disk is not what was written
+   */
+  write(files: readonly OutputFile[], check?: (written: Directory) => Promise<void>): Promise<void>;
 }
 
 /**
@@ -32,17 +38,20 @@ export async function planExport(path: string, { overwrite, inputs }: { overwrit
   }
   if (present.length > 0 && !overwrite) throw new ConfigError(`--output ${path}: holds files already; --overwrite replaces the folder`);
   return {
-    async write(files) {
+    async write(files, check) {
       const staged = await stageDirectory(target);
       const rows: [string, string][] = [];
       try {
         for (const file of files) {
           const place = join(staged.path, file.path);
-          await writeFileAtomic(place, file.content);
+          const { content, digest } = hashing(file);
+          await writeFileAtomic(place, content);
+          await requireWritten(place, digest(), file.path);
           const { size } = await stat(place);
           if (size >= SLOW_BYTES) tell(`${file.path}: ${formatBytes(size)}`);
           rows.push([file.path, formatBytes(size)]);
         }
+        await check?.(localDirectory(staged.path));
         await staged.commit();
       } catch (error) {
         await staged.discard();

@@ -1,3 +1,4 @@
+import { canonicalKeys } from '../adapters/module-keys.js';
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from '../adapters/peft-files.js';
 import { definitionOf, methodOf, parseAdapterConfig } from '../adapters/registry.js';
 import { FormatError, LowrankError } from '../errors.js';
@@ -117,7 +118,7 @@ async function inspectAdapter(directory: Directory, model: Directory | undefined
     if (model !== undefined) {
       const mismatches = [...problems];
       const base = await readModelConfig(model);
-      if (config !== undefined) mismatches.push(...(collect(mismatches, () => definitionOf(methodOf(config)).mismatches(base, config, file.tensors)) ?? []));
+      if (config !== undefined) mismatches.push(...(collect(mismatches, () => definitionOf(methodOf(config)).mismatches(base, config, canonicalKeys(file.tensors, `${directory.name}/${ADAPTER_WEIGHTS}`))) ?? []));
       fit = { model: model.name, fits: mismatches.length === 0, mismatches };
     }
     return { kind: 'adapter', path: directory.name, config: json, problems, fit, ...summarize(file) };

@@ -15,6 +15,8 @@ export interface MergeBase {
   readonly isConv1D: boolean;
   /** Paths of embedding and output layer where they are one table in this model. */
   readonly tied: { readonly embedding: string; readonly head: string } | undefined;
+  /** What checkpoints call the output layer, where that is not the module's own name. */
+  readonly storedHead?: { readonly head: string; readonly stored: string } | undefined;
 }
 
 /** A tensor of the merged checkpoint and how it comes about. */
@@ -50,9 +52,14 @@ export async function planMerge(checkpoint: Checkpoint, fusion: Fusion, base: Me
   const problems: string[] = [];
   const changes = new Map<string, Change>();
   const head: Change = {};
+  const table = base.tied === undefined ? undefined : storedName(checkpoint, `${base.tied.embedding}.weight`, base);
+  // The only table may lie under the name of the output layer; it is the embedding then, and a change of the output layer parts the two.
+  const second = base.tied === undefined ? undefined : storedName(checkpoint, `${base.tied.head}.weight`, base);
+  const embedding = table ?? second;
   const changeOf = (tensor: string): Change => {
-    const stored = storedName(checkpoint, tensor);
-    if (stored === undefined && base.tied !== undefined && tensor === `${base.tied.head}.weight`) return head;
+    const isHead = base.tied !== undefined && storedHeadName(tensor, base) === storedHeadName(`${base.tied.head}.weight`, base);
+    if (isHead && (second === undefined || second === embedding)) return head;
+    const stored = base.tied !== undefined && tensor === `${base.tied.embedding}.weight` ? embedding : storedName(checkpoint, tensor, base);
     if (stored === undefined) problems.push(`${tensor.replace(/\.weight$/, '')}: the base stores no ${tensor}`);
     const change = changes.get(stored ?? '') ?? {};
     changes.set(stored ?? '', change);
@@ -71,14 +78,15 @@ export async function planMerge(checkpoint: Checkpoint, fusion: Fusion, base: Me
     if (planned.grown) vocabSize = planned.tensor.shape[0];
     tensors.push({ ...planned.tensor, name });
   };
-  for (const name of checkpoint.names()) if (!parts.has(name)) await plan(name, name, changes.get(name) ?? {});
-  const embedding = base.tied === undefined ? undefined : storedName(checkpoint, `${base.tied.embedding}.weight`);
   const { module, replacement } = changes.get(embedding ?? '') ?? {};
   const parted = fusion.embeddingAlone === true && (module !== undefined || replacement !== undefined);
   // Some files have the table twice.
-  const second = base.tied === undefined ? undefined : storedName(checkpoint, `${base.tied.head}.weight`);
-  const untied = parted || Object.keys(head).length > 0 || (second !== undefined && changes.has(second));
-  if (untied && embedding !== undefined && second === undefined) await plan(embedding, `${base.tied?.head}.weight`, head);
+  const untied = parted || Object.keys(head).length > 0 || (second !== undefined && second !== embedding && changes.has(second));
+  const named = (name: string): string => (table === undefined && name === embedding ? `${base.tied?.embedding}.weight` : name);
+  for (const name of checkpoint.names()) if (!parts.has(name)) await plan(name, named(name), changes.get(name) ?? {});
+  // Files may say in their metadata that a tensor is stored under another one's name; what is written says nothing there.
+  for (const [alias, source] of Object.entries(checkpoint.metadata)) if (base.tied === undefined && checkpoint.has(source) && !checkpoint.has(alias)) await plan(source, alias, changes.get(source) ?? {});
+  if (untied && embedding !== undefined && (second === undefined || second === embedding)) await plan(embedding, second ?? storedHeadName(`${base.tied?.head}.weight`, base), head);
   if (problems.length > 0) throw mismatches(`${checkpoint.name}: the adapter does not fit`, problems);
   return { tensors, untied, vocabSize };
 }
@@ -93,9 +101,9 @@ async function planTensor(
 ): Promise<{ tensor: Omit<MergedTensor, 'name'>; grown: boolean; problems: readonly string[] }> {
   const info = checkpoint.info(name);
   const packed = await quantizedShape(checkpoint, name);
-  const table = base.tied?.head === module || /(?:^|\.)w[tp]e\.weight$|(?:^|\.)lm_head\.weight$/.test(name);
+  const isTable = base.tied?.head === module || /(?:^|\.)w[tp]e\.weight$|(?:^|\.)lm_head\.weight$/.test(name);
   // bitsandbytes turns a Conv1D weight over before it packs it.
-  const turned = base.isConv1D && !table && (module !== undefined || packed !== undefined) && (packed?.shape ?? info.shape).length === 2;
+  const turned = base.isConv1D && !isTable && (module !== undefined || packed !== undefined) && (packed?.shape ?? info.shape).length === 2;
   const own = packed === undefined ? info.shape : turned ? [...packed.shape].reverse() : packed.shape;
   const natural = packed?.dtype ?? info.dtype;
   const dtype = forced !== undefined && isFloat(natural) ? forced : natural;
@@ -146,10 +154,20 @@ function withRows(table: Float32Array, rows: TableRows | undefined, shape: reado
   return out;
 }
 
-/** The name itself, or without the first part: checkpoints of a bare model leave out `transformer.` or `model.`. */
-function storedName(checkpoint: Checkpoint, name: string): string | undefined {
+/**
+ * The name itself, that under which checkpoints keep the output layer, or without the first part: checkpoints of a bare model leave out
+ * `transformer.` or `model.`.
+ */
+function storedName(checkpoint: Checkpoint, name: string, base: MergeBase): string | undefined {
   const bare = name.slice(name.indexOf('.') + 1);
-  return [name, bare].find((candidate) => checkpoint.has(candidate));
+  const { head, stored } = base.storedHead ?? {};
+  const module = head !== undefined && name.startsWith(`${stored}.`) ? `${head}${name.slice(name.indexOf('.'))}` : name;
+  return [storedHeadName(name, base), module, name, bare].find((candidate) => checkpoint.has(candidate));
+}
+
+/** A tensor of the output layer as checkpoints call it; any other under its own name. */
+function storedHeadName(name: string, { storedHead }: MergeBase): string {
+  return storedHead !== undefined && name.startsWith(`${storedHead.head}.`) ? `${storedHead.stored}${name.slice(storedHead.head.length)}` : name;
 }
 
 function isFloat(dtype: SafetensorsDtype): dtype is FloatDtype {

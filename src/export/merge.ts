@@ -36,7 +36,7 @@ export async function mergedFiles(base: Directory, checkpoint: Checkpoint, fusio
   const config = parseJson(configText, name);
   if (!isRecord(config)) throw new FormatError(`${name}: must be a JSON object`);
   const isConv1D = CONV1D_TYPES.has(String(config['model_type']));
-  const { tensors, untied, vocabSize } = await planMerge(checkpoint, fusion, { isConv1D, tied: tiedTables(config, name) }, options.dtype);
+  const { tensors, untied, vocabSize } = await planMerge(checkpoint, fusion, { isConv1D, ...tables(config, name) }, options.dtype);
   const groups = tensors.map(({ name: tensor, dtype, shape, read }): TensorGroup => ({
     names: [tensor],
     size: byteLength(dtype, shape) ?? 0,
@@ -54,9 +54,10 @@ export async function mergedFiles(base: Directory, checkpoint: Checkpoint, fusio
   ];
 }
 
-/** Where a model of a known family has its tied embedding and output layer. */
-function tiedTables(config: Readonly<Record<string, unknown>>, name: string): MergeBase['tied'] {
-  if (!isModelType(config['model_type'])) return undefined;
+/** Where a model of a supported family has its embedding and output layer. */
+function tables(config: Readonly<Record<string, unknown>>, name: string): Pick<MergeBase, 'tied' | 'storedHead'> {
+  if (!isModelType(config['model_type'])) return { tied: undefined };
   const { tiedHead, family } = parseModelConfig(config, name);
-  return tiedHead ? { embedding: family.modules.embedding, head: family.modules.head } : undefined;
+  const { embedding, head, storedHead: stored } = family.modules;
+  return { tied: tiedHead ? { embedding, head } : undefined, storedHead: stored === undefined ? undefined : { head, stored } };
 }

@@ -52,6 +52,8 @@ export async function quantizedFiles(base: Directory, checkpoint: Checkpoint, op
     const weight = weights.get(name);
     return weight === undefined ? copied(checkpoint, name) : quantized(checkpoint, weight, options);
   });
+  // Files may say in their metadata that a tensor is stored under another one's name; what is written says nothing there.
+  for (const [alias, source] of Object.entries(checkpoint.metadata)) if (checkpoint.has(source) && !checkpoint.has(alias)) groups.push(copied(checkpoint, source, alias));
   const name = `${base.name}/config.json`;
   const text = editJson((await readText(base, 'config.json')) as string, { quantization_config: quantizationConfig(options) }, name);
   return [
@@ -71,9 +73,9 @@ interface QuantizedTensor {
   readonly turned: boolean;
 }
 
-function copied(checkpoint: Checkpoint, name: string): TensorGroup {
-  const { dtype, shape } = checkpoint.info(name);
-  const bytes = async (): Promise<Uint8Array> => (await checkpoint.read(name)).bytes;
+function copied(checkpoint: Checkpoint, source: string, name = source): TensorGroup {
+  const { dtype, shape } = checkpoint.info(source);
+  const bytes = async (): Promise<Uint8Array> => (await checkpoint.read(source)).bytes;
   return { names: [name], size: byteLength(dtype, shape) ?? 0, prepare: () => Promise.resolve([{ name, dtype, shape, bytes }]) };
 }
 

@@ -98,7 +98,7 @@ describe('quantizedFiles', () => {
     for (const name of file.tensors.keys()) broken[name] = await file.read(name);
     new DataView((broken['model.layers.1.mlp.up_proj.weight']?.bytes as Uint8Array).buffer, broken['model.layers.1.mlp.up_proj.weight']?.bytes.byteOffset).setUint32(20, 0x7fc00000, true);
     await expect(quantized(memoryDirectory('broken', { ...rest, 'model.safetensors': encodeSafetensors(broken) }))).rejects.toThrow(
-      'model.layers.1.mlp.up_proj.weight: value 5: found NaN, allowed finite numbers',
+      'broken/model.safetensors: model.layers.1.mlp.up_proj.weight: element 5 is NaN, allowed finite numbers',
     );
   });
 });

@@ -8,7 +8,6 @@ import { loadSplits } from '../../data/split.js';
 import { dataOptionsOf } from '../../finetune.js';
 import { readModelConfig } from '../../model/load.js';
 import { openDirectory } from '../../node.js';
-import { takeBosNote } from '../../tokenizer/doubled-bos.js';
 import { loadTokenizer } from '../../tokenizer/tokenizer.js';
 import { openRunData } from '../../workspace/data-files.js';
 import { formatCount } from '../format.js';
@@ -40,8 +39,6 @@ export async function runData(config: RunConfig, { samples, json }: DataReportOp
       options: { ...asked, packing: false, streaming: false },
       vocabSize: model.vocabSize,
     });
-    const note = takeBosNote(tokenizer);
-    if (note !== undefined) tell(note);
     const marks = !json && process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '' ? GREEN_MARKS : BRACKETS;
     const reports = SPLITS.flatMap((split) => {
       const set = splits[split];

@@ -1,4 +1,3 @@
-import { takeBosNote } from '../../tokenizer/doubled-bos.js';
 import type { RunConfig } from '../../config/schema.js';
 import { loadDataset } from '../../data/dataset.js';
 import type { DataOptions } from '../../data/options.js';
@@ -33,7 +32,7 @@ export async function runEval(flags: EvalFlags): Promise<void> {
       const { decoder, tokenizer, device, adapters } = session;
       const options = dataOptions(flags, effectiveMaxLength(flags.maxLength, decoder.maxLength, tell));
       const data = await loadDataset({ source: files.sources['--data'], tokenizer, options, vocabSize: decoder.vocabSize });
-      tell([describeDataset('data', data), ...describeDropped(data.dropped), takeBosNote(tokenizer)].filter((line) => line !== undefined).join('\n'));
+      tell([describeDataset('data', data), ...describeDropped(data.dropped)].join('\n'));
       // One adapter, or the base, is what is asked for; of several each, beside the base.
       const names = adapters.names.length > 1 ? [undefined, ...adapters.names] : [adapters.active];
       for (const name of names) {

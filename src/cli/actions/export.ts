@@ -19,6 +19,7 @@ import { loadTokenizer } from '../../tokenizer/tokenizer.js';
 import { planExport, planExportFile } from '../export-output.js';
 import { requantized, tellChange } from '../merged-model.js';
 import { tell } from '../options.js';
+import { checkModel } from '../read-back.js';
 
 /** What commander gives the action. */
 export interface ExportFlags {
@@ -73,8 +74,10 @@ export async function runExport(path: string, flags: ExportFlags): Promise<void>
       return output.write(await ggufFolder(adapter, directory, base as Directory, flags));
     case 'merged': {
       const { requantize, text } = flags;
-      if (requantize === undefined) await merge(adapter, directory, base as Directory, flags, (files) => output.write(files));
-      else await requantized(flags.output, requantize, (write) => merge(adapter, directory, base as Directory, flags, write), (files) => output.write(files));
+      const check = (written: Directory): Promise<void> => checkModel({ base: base as Directory, adapter: directory, written, same: requantize === undefined, device: flags.device });
+      const write = (files: readonly OutputFile[]): Promise<void> => output.write(files, check);
+      if (requantize === undefined) await merge(adapter, directory, base as Directory, flags, write);
+      else await requantized(flags.output, requantize, (floats) => merge(adapter, directory, base as Directory, flags, floats), write);
       if (text !== undefined) await tellChange({ text, base: base as Directory, adapter: directory, merged: localDirectory(flags.output), device: flags.device });
       return;
     }

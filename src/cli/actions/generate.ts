@@ -3,12 +3,12 @@ import { ConfigError, FormatError } from '../../errors.js';
 import { generate, type Generated, type GenerateOptions } from '../../eval/generate.js';
 import { encodePrompt, stopTokensOf, type Prompt } from '../../eval/prompt.js';
 import { decodeContinuation, TextStream } from '../../eval/stream.js';
+import { isRecord, parseJson } from '../../io/json.js';
 import { isFile } from '../../node.js';
-import { takeBosNote } from '../../tokenizer/doubled-bos.js';
 import type { Session } from '../../session.js';
 import { formatCount } from '../format.js';
 import { openFlaggedSession, tell, type ModelFlags } from '../options.js';
-import { parseConversation, parseExactly, readRequests, type GenerateRequest } from '../requests.js';
+import { parseMessages, readRequests, type GenerateRequest } from '../requests.js';
 import { print, printExact } from '../terminal.js';
 
 /** What commander gives the action. */
@@ -50,7 +50,6 @@ export async function runGenerate(flags: GenerateFlags): Promise<void> {
 async function answer(session: Session, prompt: Prompt, flags: GenerateFlags, name?: string): Promise<void> {
   const { decoder, tokenizer, device } = session;
   const ids = encodePrompt(prompt, tokenizer);
-  tellBos(session);
   const stream = tokenizer === undefined ? undefined : new TextStream(tokenizer, ids);
   const write = (text: string): void => {
     if (flags.json !== true) printExact(text);
@@ -77,7 +76,6 @@ async function answerRequests(session: Session, requests: readonly GenerateReque
   const { adapters, decoder, tokenizer, device } = session;
   const standard = adapters.active ?? null;
   const prompts = requests.map(({ prompt }) => encodePrompt(prompt, tokenizer));
-  tellBos(session);
   const names = requests.map(({ adapter }) => (adapter === undefined ? standard : adapter));
   const unknown = names.filter((name) => name !== null && !adapters.names.includes(name));
   if (unknown.length > 0) throw new ConfigError(`${flags.requests}: no --adapter is called ${[...new Set(unknown)].join(', ')}`);
@@ -94,11 +92,6 @@ async function answerRequests(session: Session, requests: readonly GenerateReque
   results.forEach((result, row) => {
     writeJson(session, prompts[row] as number[], result, { adapter: names[row] ?? null });
   });
-}
-
-function tellBos({ tokenizer }: Session): void {
-  const note = takeBosNote(tokenizer);
-  if (note !== undefined) tell(note);
 }
 
 function settingsOf({ decoder, tokenizer }: Session, { maxNewTokens, temperature, topK, topP, seed }: GenerateFlags): GenerateOptions {
@@ -120,7 +113,8 @@ async function readPrompt({ prompt, messages, promptTokens }: GenerateFlags): Pr
   if (promptTokens !== undefined) return { tokens: promptTokens };
   const file = messages as string;
   if (!(await isFile(file))) throw new ConfigError(`--messages: ${file}: no such file`);
-  const conversation = parseConversation(parseExactly(await readFile(file, 'utf8'), file));
-  if (conversation === undefined) throw new FormatError(`${file}: messages: expected a list of objects with a role and a content, by itself or as "messages" of an object that may have "tools" and "chat_template_kwargs" besides`);
-  return conversation;
+  const json = parseJson(await readFile(file, 'utf8'), file);
+  const list = parseMessages(isRecord(json) ? json['messages'] : json);
+  if (list === undefined) throw new FormatError(`${file}: messages: expected a list of objects with a role and a content`);
+  return { messages: list };
 }

@@ -4,6 +4,7 @@ import { openCheckpoint } from '../../io/checkpoint.js';
 import { openDirectory } from '../../node.js';
 import { planExport } from '../export-output.js';
 import { tell } from '../options.js';
+import { checkModel } from '../read-back.js';
 
 /** What commander gives the action. */
 export interface QuantizeFlags {
@@ -28,7 +29,10 @@ export async function runQuantize(path: string, flags: QuantizeFlags): Promise<v
   const checkpoint = await openCheckpoint(base);
   try {
     const { quantType, doubleQuant, blocksize, computeDtype, skipModules, maxShardSize: maxShardBytes } = flags;
-    await output.write(await quantizedFiles(base, checkpoint, { quantType, doubleQuant, blockSize: Number(blocksize), computeDtype, skipModules, maxShardBytes }));
+    const blockSize = Number(blocksize);
+    const files = await quantizedFiles(base, checkpoint, { quantType, doubleQuant, blockSize, computeDtype, skipModules, maxShardBytes });
+    // Layers that stay floats cannot be loaded so from the base.
+    await output.write(files, (written) => checkModel({ base, quantization: { quantType, doubleQuant, blockSize }, written, same: skipModules.length === 0, device: 'auto' }));
   } finally {
     await checkpoint.close();
   }

@@ -15,6 +15,8 @@ export interface GgufArchitecture {
   readonly linears: Readonly<Record<string, string>>;
   readonly rows: Readonly<Record<string, RowOrder>>;
   readonly head: string;
+  /** What adapters called the head that were made before transformers 5. */
+  readonly storedHead?: string;
   /** Whether the output layer is the embedding where config.json does not say. */
   readonly tiedByDefault: boolean;
 }
@@ -72,6 +74,6 @@ export const ARCHITECTURES: Readonly<Record<string, GgufArchitecture>> = {
     layers: 'gpt_neox.layers.',
     linears: { 'attention.query_key_value': 'attn_qkv', 'attention.dense': 'attn_output', 'mlp.dense_h_to_4h': 'ffn_up', 'mlp.dense_4h_to_h': 'ffn_down' },
     rows: { 'attention.query_key_value': 'heads-to-qkv' },
-    head: 'embed_out',
+    storedHead: 'embed_out',
   }),
 };

@@ -89,7 +89,7 @@ function tensorName(
   architecture: GgufArchitecture,
   config: Readonly<Record<string, unknown>>,
 ): { readonly name: string; readonly rows?: RowOrder | undefined } | { readonly problem: string } {
-  if (module === architecture.head) {
+  if (module === architecture.head || module === architecture.storedHead) {
     const tied = config['tie_word_embeddings'] ?? architecture.tiedByDefault;
     return tied === false ? { name: 'output.weight' } : { problem: 'the output layer is the embedding, which llama.cpp cannot adapt' };
   }
