@@ -16,23 +16,23 @@ const ROUNDING: Readonly<Record<string, number>> = { F32: 0, F16: 2 ** -10, BF16
 export async function settleBaseCopies(decoder: Decoder, config: PeftConfig, tensors: ReadonlyMap<string, TensorBytes>, name: string): Promise<{ readonly config: PeftConfig; readonly notes: readonly string[] }> {
   const replaced: string[] = [];
   const notes: string[] = [];
-  for (const { key, module, adapted } of baseCopies(decoder.config, config, tensors)) {
+  for (const { key, module, tensor: part, adapted } of baseCopies(decoder.config, config, tensors)) {
     const tensor = tensors.get(key) as TensorBytes;
-    if (await equalsBase(decoder, module, tensor, key)) {
+    if (await equalsBase(decoder, `${module}.${part}`, tensor, key)) {
       notes.push(`${name}: ${key} is the base's own weight, as PEFT saves it too`);
       continue;
     }
     if (adapted) throw new FormatError(`${name}: ${key} is another weight than that of the base, and the adapter changes ${module} besides: this is not the base that it was trained on`);
-    replaced.push(module);
+    if (!replaced.includes(module)) replaced.push(module);
     notes.push(`${name}: ${key} is another weight than that of the base and takes its place, as if modules_to_save named ${module}`);
   }
   return { config: replaced.length === 0 ? config : { ...config, modulesToSave: [...(config.modulesToSave ?? []), ...replaced] }, notes };
 }
 
-async function equalsBase(decoder: Decoder, module: string, tensor: TensorBytes, key: string): Promise<boolean> {
+async function equalsBase(decoder: Decoder, name: string, tensor: TensorBytes, key: string): Promise<boolean> {
   const { embedding, floats } = decoder.weights;
   // A tied output layer is the embedding.
-  const own = await (floats.get(`${module}.weight`) ?? embedding).data();
+  const own = await (floats.get(name) ?? embedding).data();
   const copy = toFloat32(tensor, key);
   const rounding = ROUNDING[tensor.dtype] ?? 0;
   return copy.length === own.length && copy.every((value, i) => Math.abs(value - (own[i] as number)) <= rounding * Math.abs(own[i] as number));

@@ -63,9 +63,9 @@ export function loraTensors(model: ModelConfig, config: PeftConfig): Map<string,
 export function loraMismatches(model: ModelConfig, config: PeftConfig, tensors: TensorShapes): string[] {
   const copies = new Set(baseCopies(model, config, tensors).map(({ key }) => key));
   const own = new Map([...tensors].filter(([key]) => !copies.has(key)));
-  const wanted = [model.vocabSize, model.hiddenSize];
   const misshapen = [...copies].flatMap((key) => {
     const { shape = [] } = tensors.get(key) ?? {};
+    const wanted = key.endsWith('.bias') ? [model.vocabSize] : [model.vocabSize, model.hiddenSize];
     return shape.join() === wanted.join() ? [] : [`${key} is [${shape.join(', ')}], expected [${wanted.join(', ')}]: the embedding of its base has other rows`];
   });
   return [...shapeMismatches(loraTensors(model, config), own), ...misshapen];
@@ -75,12 +75,13 @@ export function loraMismatches(model: ModelConfig, config: PeftConfig, tensors: 
 export interface BaseCopy {
   readonly key: string;
   readonly module: string;
+  readonly tensor: 'weight' | 'bias';
   /** Whether it is what an adapter of its own lies on. */
   readonly adapted: boolean;
 }
 
 /**
- * The whole weights of embedding and output layer that PEFT puts beside an adapter (save_embedding_layers) although modules_to_save does
+ * The whole weights (and the bias) of embedding and output layer that PEFT puts beside an adapter (save_embedding_layers) although modules_to_save does
  * not name them.
  */
 export function baseCopies(model: ModelConfig, config: PeftConfig, tensors: TensorShapes): BaseCopy[] {
@@ -89,6 +90,9 @@ export function baseCopies(model: ModelConfig, config: PeftConfig, tensors: Tens
   return [embedding, head].flatMap((module) => {
     if (copies.some((copy) => copy.module === module)) return [];
     const adapted = [...updates, ...rows].some((part) => part.module === module);
-    return [copyKey(module, 'weight'), `${PREFIX}${module}.base_layer.weight`].filter((key) => tensors.has(key)).map((key) => ({ key, module, adapted: adapted || key.includes('.base_layer.') }));
+    const names = module === head && model.family.headBias ? (['weight', 'bias'] as const) : (['weight'] as const);
+    return names.flatMap((tensor) =>
+      [copyKey(module, tensor), `${PREFIX}${module}.base_layer.${tensor}`].filter((key) => tensors.has(key)).map((key) => ({ key, module, tensor, adapted: adapted || key.includes('.base_layer.') })),
+    );
   });
 }

@@ -7,6 +7,7 @@ import { storedForms, storedTensor, type StoredForm } from '../model/stored.js';
 import { trainedTensors } from '../model/trained.js';
 import type { Adapter, AdapterParameter, TensorShapes } from './adapter.js';
 import type { FullConfig, LayersConfig } from './layers-config.js';
+import { renamedKeys } from './module-keys.js';
 import { MODULE_PREFIX, requireFit, shapeMismatches, tensorValues } from './tensors.js';
 
 type Trained = (tensor: string) => boolean;
@@ -89,16 +90,17 @@ export function variablesOf(decoder: Decoder, trained: Trained): Map<string, tf.
 /** What keeps saved tensors from taking the place of those that are trained. */
 export function layersMismatches(model: ModelConfig, trained: Trained, tensors: TensorShapes): string[] {
   const forms = [...storedForms(model)].filter(([name]) => trained(name));
-  return shapeMismatches(new Map(forms.map(([name, { shape }]) => [`${MODULE_PREFIX}${name}`, shape])), tensors);
+  return shapeMismatches(new Map(forms.map(([name, { shape }]) => [`${MODULE_PREFIX}${name}`, shape])), renamedKeys(model, tensors));
 }
 
 export function loadLayers(
   decoder: Decoder,
   config: LayersConfig | FullConfig,
   trained: Trained,
-  tensors: ReadonlyMap<string, TensorBytes>,
+  stored: ReadonlyMap<string, TensorBytes>,
   name: string,
 ): LayersAdapter {
+  const tensors = renamedKeys(decoder.config, stored);
   requireFit(layersMismatches(decoder.config, trained, tensors), name);
   const variables = variablesOf(decoder, trained);
   const forms = storedForms(decoder.config);

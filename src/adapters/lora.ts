@@ -8,8 +8,9 @@ import { loraLayout } from './lora-layout.js';
 import { LoraAdapter } from './lora-part.js';
 import { loraParts, type PartValues } from './lora-parts.js';
 import { plainConfig } from './lora-saved.js';
+import { renamedConfig, renamedKeys } from './module-keys.js';
 import type { AdapterOptions } from './options.js';
-import { checkPatterns } from './patterns.js';
+import { requireMatches } from './patterns.js';
 import { parsePeftConfig, serializePeftConfig, type PeftConfig } from './peft-config.js';
 import { moduleSuffixes } from './targets.js';
 import { requireFit, tensorValues } from './tensors.js';
@@ -35,17 +36,18 @@ export const lora = {
     init_lora_weights: decomposes(config.initLoraWeights) ? (config.initLoraWeights as 'pissa' | 'loftq') : true,
   }),
   describe: (options) => `${options.use_dora === true ? 'DoRA, ' : ''}rank ${options.r}`,
-  mismatches: loraMismatches,
+  mismatches: (model, config, tensors) => loraMismatches(model, renamedConfig(model, config), renamedKeys(model, tensors)),
 
   create(decoder, options, seed) {
-    const config = configOf(decoder, options);
+    const config = renamedConfig(decoder.config, configOf(decoder, options));
     const values: PartValues = { kind: 'fresh', seed };
     const layout = loraLayout(decoder.config, config);
-    checkPatterns(layout.updates.map(({ module }) => module), { rank_pattern: config.rankPattern, alpha_pattern: config.alphaPattern });
+    requireMatches(config, layout.updates.map(({ module }) => module));
     return new LoraAdapter(decoder, plainConfig(config, layout), loraParts(decoder, config, layout, values, { ratio: options.loraplus_lr_ratio ?? 1, embedding: options.loraplus_lr_embedding }));
   },
 
-  async load(decoder, config, tensors, name, options = {}) {
+  async load(decoder, saved, stored, name, options = {}) {
+    const [config, tensors] = [renamedConfig(decoder.config, saved), renamedKeys(decoder.config, stored)];
     requireFit(loraMismatches(decoder.config, config, tensors), name);
     const settled = await settleBaseCopies(decoder, config, tensors, name);
     for (const note of settled.notes) options.onNote?.(note);

@@ -9,16 +9,17 @@ const PEFT_VERSION = '0.21.0';
 const pattern = z.record(z.string(), z.number().positive()).nullish();
 const textOrList = z.union([z.string(), z.array(z.string())]).nullish();
 const layerIndex = z.number().int().min(0);
+const rank = z.number().int().min(1).max(65536);
 
 /** What is read of adapter_config.json. Everything else must be a setting that changes nothing (see `CHANGES_MEANING`). */
 const schema = z.object({
   peft_type: z.literal('LORA'),
-  r: z.number().int().min(1).max(65536),
+  r: rank,
   lora_alpha: z.number().positive(),
   lora_dropout: z.number().min(0).max(1).nullish(),
   target_modules: z.union([z.string(), z.array(z.string()).min(1)]),
   use_rslora: z.boolean().nullish(),
-  rank_pattern: pattern,
+  rank_pattern: z.record(z.string(), rank).nullish(),
   alpha_pattern: pattern,
   use_dora: z.boolean().nullish(),
   init_lora_weights: z.union([z.boolean(), z.string()]).nullish(),
@@ -75,7 +76,7 @@ export interface PeftConfig {
  */
 const CHANGES_MEANING: Readonly<Record<string, (value: unknown) => boolean>> = {
   // These change the base's weights by numbers that the files do not hold.
-  init_lora_weights: (value) => typeof value !== 'string' || !/^(?:olora|corda|lora_ga|pissa_niter_)/.test(value),
+  init_lora_weights: (value) => typeof value !== 'string' || !/^(?:olora|corda|lora_ga|pissa_niter_)/i.test(value),
   loftq_config: (value) => !isRecord(value) || (value['loftq_bits'] ?? 4) === 4,
   bias: (value) => isOff(value) || value === 'none',
   lora_bias: isOff,
@@ -178,10 +179,11 @@ export function serializePeftConfig(config: PeftConfig): string {
     exclude_modules: config.excludeModules ?? null,
     fan_in_fan_out: config.fanInFanOut ?? false,
     inference_mode: true,
-    init_lora_weights: config.initLoraWeights,
+    // See provenance.ts.
+    init_lora_weights: config.initLoraWeights === 'loftq' ? true : config.initLoraWeights,
     layers_pattern: config.layersPattern ?? null,
     layers_to_transform: config.layersToTransform ?? null,
-    loftq_config: config.loftqConfig ?? {},
+    loftq_config: {},
     lora_alpha: config.loraAlpha,
     lora_dropout: config.loraDropout,
     modules_to_save: config.modulesToSave ?? null,

@@ -3,14 +3,16 @@ import { readText, type Directory } from '../io/directory.js';
 import { editJson } from '../io/json-edit.js';
 import { isRecord, parseJson } from '../io/json.js';
 import { encodeSafetensors, SafetensorsFile, type TensorBytes } from '../io/safetensors.js';
+import { canonicalKeys } from './module-keys.js';
 import { parseLoraFields, type PeftConfig } from './peft-config.js';
+import { withProvenance } from './provenance.js';
 
 export const ADAPTER_CONFIG = 'adapter_config.json';
 export const ADAPTER_WEIGHTS = 'adapter_model.safetensors';
 
 /**
- * A PEFT adapter directory as it is, of any method and for any base model: nothing is converted, unknown settings are kept, and
- * tensors keep their dtype. Written back unchanged, both files are byte for byte what was read.
+ * A PEFT adapter directory as it is, of any method and for any base model: nothing is converted but keys that a wrapper has changed (see
+ * module-keys.ts), unknown settings are kept, and tensors keep their dtype. Written back unchanged, both files are byte for byte what was read.
  */
 export interface PeftAdapter {
   /** Of the directory, for messages. */
@@ -38,8 +40,8 @@ export async function readPeftAdapter(directory: Directory): Promise<PeftAdapter
     const file = await SafetensorsFile.open(source);
     const tensors = new Map<string, TensorBytes>();
     for (const key of file.tensors.keys()) tensors.set(key, await file.read(key));
-    const config = json['peft_type'] === 'LORA' ? parseLoraFields(json, name) : undefined;
-    return { name: directory.name, configText, json, config, tensors, metadata: Object.keys(file.metadata).length === 0 ? undefined : file.metadata };
+    const config = json['peft_type'] === 'LORA' ? parseLoraFields(withProvenance(json, file.metadata, `${directory.name}/${ADAPTER_WEIGHTS}`), name) : undefined;
+    return { name: directory.name, configText, json, config, tensors: canonicalKeys(tensors, `${directory.name}/${ADAPTER_WEIGHTS}`), metadata: Object.keys(file.metadata).length === 0 ? undefined : file.metadata };
   } finally {
     await source.close();
   }
@@ -54,7 +56,7 @@ export function changePeftAdapter(
   const name = `${adapter.name}/${ADAPTER_CONFIG}`;
   const configText = editJson(adapter.configText, settings, name);
   const json = parseJson(configText, name) as Record<string, unknown>;
-  const config = json['peft_type'] === 'LORA' ? parseLoraFields(json, name) : undefined;
+  const config = json['peft_type'] === 'LORA' ? parseLoraFields(withProvenance(json, adapter.metadata, `${adapter.name}/${ADAPTER_WEIGHTS}`), name) : undefined;
   return { ...adapter, configText, json, config, tensors };
 }
 

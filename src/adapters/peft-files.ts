@@ -1,10 +1,12 @@
 import { FormatError } from '../errors.js';
 import { readJson, type Directory } from '../io/directory.js';
-import { encodeSafetensors, type TensorBytes } from '../io/safetensors.js';
+import { isRecord } from '../io/json.js';
+import { encodeSafetensors, SafetensorsFile, type TensorBytes } from '../io/safetensors.js';
 import type { Decoder } from '../model/decoder.js';
 import type { Adapter, AdapterLoadOptions } from './adapter.js';
 import type { AdapterConfig } from './config.js';
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, readPeftAdapter } from './peft-document.js';
+import { provenanceOf, withProvenance } from './provenance.js';
 import { definitionOf, methodOf, parseAdapterConfig } from './registry.js';
 import { trainedValues } from './tensors.js';
 
@@ -20,14 +22,21 @@ export interface AdapterFiles {
 /** @throws FormatError when a file is missing, broken, or asks for what this package does not do. */
 export async function readAdapter(directory: Directory): Promise<AdapterFiles> {
   const { json, tensors, metadata } = await readPeftAdapter(directory);
-  return { config: parseAdapterConfig(json, `${directory.name}/${ADAPTER_CONFIG}`), tensors, metadata: metadata ?? {} };
+  const meant = withProvenance(json, metadata, `${directory.name}/${ADAPTER_WEIGHTS}`);
+  return { config: parseAdapterConfig(meant, `${directory.name}/${ADAPTER_CONFIG}`), tensors, metadata: metadata ?? {} };
 }
 
 /** What a saved adapter is, without its tensors. @throws FormatError as reading all of it does. */
 export async function readAdapterConfig(directory: Directory): Promise<AdapterConfig> {
   const json = await readJson(directory, ADAPTER_CONFIG);
   if (json === undefined) throw new FormatError(`${directory.name}: no ${ADAPTER_CONFIG}: not a PEFT adapter directory`);
-  return parseAdapterConfig(json, `${directory.name}/${ADAPTER_CONFIG}`);
+  const source = isRecord(json) ? await directory.open(ADAPTER_WEIGHTS) : undefined;
+  try {
+    const metadata = source === undefined ? undefined : (await SafetensorsFile.open(source)).metadata;
+    return parseAdapterConfig(isRecord(json) ? withProvenance(json, metadata, `${directory.name}/${ADAPTER_WEIGHTS}`) : json, `${directory.name}/${ADAPTER_CONFIG}`);
+  } finally {
+    await source?.close();
+  }
 }
 
 /** Puts an adapter that was read on a decoder. @throws FormatError listing everything that does not fit. */
@@ -47,5 +56,5 @@ export async function loadAdapter(decoder: Decoder, directory: Directory, option
 export async function adapterFiles(adapter: Adapter, base: { model?: string; revision?: string } = {}): Promise<Record<string, Uint8Array | string>> {
   const tensors = await trainedValues(adapter);
   const config: AdapterConfig = { ...adapter.config, baseModel: base.model ?? adapter.config.baseModel, revision: base.revision ?? adapter.config.revision };
-  return { [ADAPTER_CONFIG]: definitionOf(methodOf(config)).serializeConfig(config), [ADAPTER_WEIGHTS]: encodeSafetensors(tensors, { format: 'pt' }) };
+  return { [ADAPTER_CONFIG]: definitionOf(methodOf(config)).serializeConfig(config), [ADAPTER_WEIGHTS]: encodeSafetensors(tensors, { format: 'pt', ...provenanceOf(config) }) };
 }

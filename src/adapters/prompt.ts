@@ -58,7 +58,7 @@ class PromptAdapter implements Adapter, Prefix {
     const { vocabSize } = this.decoder.config;
     const tokens = init === 'TEXT' ? await this.textTokens(encode) : Array.from({ length: this.length }, () => random.below(vocabSize));
     const ids = Int32Array.from({ length: this.length }, (_, i) => tokens[i % tokens.length] as number);
-    tf.tidy(() => this.vectors.assign(this.decoder.embedding.forward(tf.tensor1d(ids, 'int32'), {})));
+    tf.tidy(() => this.vectors.assign(this.decoder.embedTokens(tf.tensor1d(ids, 'int32'))));
   }
 
   private async textTokens(encode: EncodeText | undefined): Promise<readonly number[]> {

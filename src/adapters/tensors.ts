@@ -1,20 +1,29 @@
 import { FormatError } from '../errors.js';
+import { finiteValues, firstNotFinite } from '../io/finite.js';
 import { float32Tensor, toFloat32, type TensorBytes } from '../io/safetensors.js';
 import type { Adapter, TensorShapes } from './adapter.js';
 
 /** What PEFT puts before the path of a module of the base model. */
 export const MODULE_PREFIX = 'base_model.model.';
 
-/** What tells saved tensors from the expected ones: missing, misshapen and unexpected, one sentence each; empty when they are these. */
+/** What tells saved tensors from the expected ones: missing, misshapen and unexpected, one sentence each, of each kind the first ones and a count; empty when they are these. */
 export function shapeMismatches(expected: ReadonlyMap<string, readonly number[]>, tensors: TensorShapes): string[] {
-  const problems: string[] = [];
+  const missing: string[] = [];
+  const misshapen: string[] = [];
   for (const [key, shape] of expected) {
     const found = tensors.get(key)?.shape;
-    if (found === undefined) problems.push(`${key}: missing, expected [${shape.join(', ')}]`);
-    else if (found.join() !== shape.join()) problems.push(`${key}: found [${found.join(', ')}], expected [${shape.join(', ')}]`);
+    if (found === undefined) missing.push(`${key}: missing, expected [${shape.join(', ')}]`);
+    else if (found.join() !== shape.join()) misshapen.push(`${key}: found [${found.join(', ')}], expected [${shape.join(', ')}]`);
   }
-  for (const key of tensors.keys()) if (!expected.has(key)) problems.push(`${key}: unexpected: nothing of this model takes it`);
-  return problems;
+  const unexpected = [...tensors.keys()].filter((key) => !expected.has(key)).map((key) => `${key}: unexpected: nothing of this model takes it`);
+  return [...shortened(missing, 'missing'), ...shortened(misshapen, 'of another shape'), ...shortened(unexpected, 'unexpected')];
+}
+
+/** A model has hundreds of tensors, and a wrong base makes all of them wrong. */
+const MOST_LISTED = 8;
+
+function shortened(problems: readonly string[], what: string): string[] {
+  return problems.length <= MOST_LISTED ? [...problems] : [...problems.slice(0, MOST_LISTED), `and ${problems.length - MOST_LISTED} more ${what}`];
 }
 
 /** @throws FormatError with all mismatches, if there are any. */
@@ -24,14 +33,11 @@ export function requireFit(mismatches: readonly string[], name: string): void {
 
 /**
  * A saved tensor's values.
- * @throws FormatError at a NaN or an infinity: kernels may let one pass unseen, so it is refused where it comes in.
+ * @throws FormatError at a NaN or an infinity: a file that has one is refused where it comes in.
  */
 export function tensorValues(tensors: ReadonlyMap<string, TensorBytes>, key: string, name: string): Float32Array {
   const where = `${name}: ${key}`;
-  const values = toFloat32(tensors.get(key) as TensorBytes, where);
-  const at = values.findIndex((value) => !Number.isFinite(value));
-  if (at >= 0) throw new FormatError(`${where}: element ${at} is ${values[at]}, allowed finite numbers`);
-  return values;
+  return finiteValues(toFloat32(tensors.get(key) as TensorBytes, where), where);
 }
 
 /**
@@ -42,7 +48,7 @@ export async function trainedValues(adapter: Pick<Adapter, 'parameters'>): Promi
   const tensors = new Map<string, TensorBytes>();
   for (const { key, variable, stored } of adapter.parameters) {
     const values = await variable.data<'float32'>();
-    if (!values.every(Number.isFinite)) throw new FormatError(`${key} holds a value that is not finite; the adapter is not saved`);
+    if (firstNotFinite(values) >= 0) throw new FormatError(`${key} holds a value that is not finite; the adapter is not saved`);
     tensors.set(key, stored?.(values) ?? float32Tensor(variable.shape, values));
   }
   return tensors;

@@ -90,18 +90,23 @@ export class Decoder {
     return this.head.logits(hidden);
   }
 
+  /** Tokens `[tokens]` as the first layer reads them, but for learned positions; a prefix stands among them as it is. */
+  embedTokens(ids: tf.Tensor1D, context: ForwardContext = {}): tf.Tensor2D {
+    const { hiddenSize, family } = this.config;
+    const rows = this.embedding.forward(ids, context);
+    return family.scaledEmbedding ? tf.mul<tf.Tensor2D>(rows, Math.sqrt(hiddenSize)) : rows;
+  }
+
   /** What the first layer reads, with the prefix in the rows where there is one that no earlier pass has seen. */
   private embedded({ ids, batch, length, cache, starts }: DecoderInput, context: ForwardContext): { x: tf.Tensor2D } & Partial<PrefixedRows> {
-    const { hiddenSize, family } = this.config;
     const { positions } = this.weights;
     const past = cache?.length ?? 0;
     return tf.tidy(() => {
-      const tokens = this.embedding.forward(ids, context);
+      const tokens = this.embedTokens(ids, context);
       const rows = this.prefix === undefined || past > 0 ? { x: tokens } : placePrefix(tokens, this.prefix.forward(context), { batch, length, starts });
-      const scaled = family.scaledEmbedding ? tf.mul<tf.Tensor2D>(rows.x, Math.sqrt(hiddenSize)) : rows.x;
-      if (positions === undefined) return { ...rows, x: scaled };
-      const place = { batch, length: scaled.shape[0] / batch, past, starts: 'starts' in rows ? rows.starts : starts };
-      return { ...rows, x: tf.add<tf.Tensor2D>(scaled, learnedPositions(positions, place)) };
+      if (positions === undefined) return rows;
+      const place = { batch, length: rows.x.shape[0] / batch, past, starts: 'starts' in rows ? rows.starts : starts };
+      return { ...rows, x: tf.add<tf.Tensor2D>(rows.x, learnedPositions(positions, place)) };
     });
   }
 

@@ -83,6 +83,12 @@ export function expectedTensors(config: ModelConfig): Map<string, readonly numbe
   return new Map([...floatTensors(config).map(({ name, shape }): [string, readonly number[]] => [name, shape]), ...linears]);
 }
 
+/** What checkpoints call a tensor of the head, where that differs. */
+function storedHead({ family: { modules } }: ModelConfig, name: string): string | undefined {
+  const { head, storedHead: stored } = modules;
+  return stored !== undefined && name.startsWith(`${head}.`) ? `${stored}${name.slice(head.length)}` : undefined;
+}
+
 /**
  * Where each expected tensor lies in the checkpoint. One of a model without its head leaves out the common start of all names; a tied
  * model may store only one of embedding and head, and some files say so in their metadata.
@@ -93,9 +99,9 @@ export function resolveNames(config: ModelConfig, checkpoint: Checkpoint): Map<s
   const found = new Map<string, string>();
   const problems: string[] = [];
   for (const [name, shape] of expectedTensors(config)) {
-    const tied = config.tiedHead && name === `${modules.embedding}.weight` ? `${modules.head}.weight` : undefined;
+    const tied = config.tiedHead && name === `${modules.embedding}.weight` ? [`${modules.head}.weight`, storedHead(config, `${modules.head}.weight`)] : [];
     const bare = name.startsWith(modules.base) ? name.slice(modules.base.length) : undefined;
-    const stored = [name, bare, checkpoint.metadata[name], tied].find((candidate) => candidate !== undefined && checkpoint.has(candidate));
+    const stored = [storedHead(config, name), name, bare, checkpoint.metadata[name], ...tied].find((candidate) => candidate !== undefined && checkpoint.has(candidate));
     if (stored === undefined) {
       problems.push(`${name}: missing, expected [${shape.join(', ')}]`);
       continue;

@@ -12,7 +12,6 @@ import type { Decoder } from '../model/decoder.js';
 import { loadModel, readModelConfig } from '../model/load.js';
 import { hashRunFiles, type RunInputs } from '../resume/inputs.js';
 import { besideAdapter, withAddedTokens } from '../tokenizer/added-tokens.js';
-import { takeBosNote } from '../tokenizer/doubled-bos.js';
 import { loadTokenizer } from '../tokenizer/tokenizer.js';
 import { baseKeyOf, dataOptionsOf, inputsKeyOf, quantizationOf } from './options.js';
 import type { FinetuneRequest } from './request.js';
@@ -61,10 +60,7 @@ export async function loadData(request: FinetuneRequest, model: ModelConfig, sha
   const tokenizer = await tokenizerOf(directory);
   const vocabSize = settings.method === 'lora' ? grownVocabulary(model, settings.trainable_token_indices) : model.vocabSize;
   const load = (): Promise<DataSplits> => loadSplits({ ...data, tokenizer, options, vocabSize });
-  const splits = await (shared?.data(JSON.stringify([inputsKeyOf(config), options, vocabSize]), load) ?? load());
-  const note = takeBosNote(tokenizer);
-  if (note !== undefined) callbacks?.onNote?.(note);
-  return splits;
+  return shared?.data(JSON.stringify([inputsKeyOf(config), options, vocabSize]), load) ?? load();
 }
 
 /** The adapter of a run, fresh or as it was saved, on its base model. */
@@ -77,12 +73,20 @@ export async function openAdapter(request: FinetuneRequest, decoder: Decoder): P
   if (initFrom === undefined) {
     const fresh = definition.create(decoder, settings, config.training.seed);
     const tokenizer = await tokenizerOf(model);
-    await fresh.initialize?.(tokenizer === undefined ? undefined : (text) => Promise.resolve(tokenizer.encodeText(text)));
+    await fresh.initialize?.(tokenizer === undefined ? undefined : (text) => Promise.resolve(tokenizer.encode(text)));
+    const loftq = settings.method === 'lora' && settings.init_lora_weights === 'loftq';
+    if (loftq) callbacks?.onNote?.(`LoftQ: the adapter belongs on a base in 4 bits, which is made again here whenever it is loaded. ${inPython(settings.loftq_config?.loftq_iter ?? 1)}`);
     return fresh;
   }
   const adapter = await loadAdapter(decoder, initFrom, { dropout: config.adapter.lora_dropout, learningRateRatio: config.adapter.loraplus_lr_ratio, embeddingLearningRate: config.adapter.loraplus_lr_embedding, ...(callbacks?.onNote === undefined ? {} : { onNote: callbacks.onNote }) });
   callbacks?.onNote?.(`going on from ${initFrom.name}: ${definition.describe(settings)}, as that adapter has it`);
   return adapter;
+}
+
+/** Where PEFT finds the base of a LoftQ adapter. */
+function inPython(iterations: number): string {
+  if (iterations > 1) return 'Python has no such base for loftq_iter above 1: use what `lowrank export --format merged` writes';
+  return "In Python load the base with BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=False)";
 }
 
 /** SHA-256 of the files that a run reads. */

@@ -5,7 +5,6 @@ import { readJson, readText, type Directory } from '../io/directory.js';
 import { isRecord } from '../io/json.js';
 import { ChatTemplateRenderer, readChatTemplate, type ChatMessage, type ChatTemplateOptions, type TracedChat } from './chat-template.js';
 import { ExpressionLimit } from './expression-limit.js';
-import { withBosFlags } from './post-processor.js';
 import { TokenPlacer, type PlacedTokens } from './placed-tokens.js';
 import { configTokenId, libraryConfig, readSpecialTokens, type SpecialTokens } from './special-tokens.js';
 import { countVocabulary, normaliseTokenizerJson, type JsonObject, type TokenizerJson } from './tokenizer-json.js';
@@ -90,8 +89,7 @@ export async function loadTokenizer(directory: Directory): Promise<Tokenizer | u
     readChatTemplate(config['chat_template'], `${directory.name}/tokenizer_config.json`) ??
     readChatTemplate((await readObject(directory, 'chat_template.json'))['chat_template'], `${directory.name}/chat_template.json`);
   const json = normaliseTokenizerJson(raw, file, config);
-  const tokens = readSpecialTokens(config, map);
-  return new HubTokenizer(withBosFlags(json, config, tokens), { file, config, tokens, ids, chatTemplate });
+  return new HubTokenizer(json, { file, config, tokens: readSpecialTokens(config, map), ids, chatTemplate });
 }
 
 interface Parts {

@@ -14,7 +14,7 @@ export type ActivationName = keyof typeof ACTIVATIONS;
  */
 export type LinearRole = 'q' | 'k' | 'v' | 'qkv' | 'o' | 'gate' | 'up' | 'gateUp' | 'down';
 
-/** Module paths as in the checkpoint; a layer's parts are relative to `layer(i)`. */
+/** Module paths as transformers has them, and PEFT matches them, which are those of the checkpoint but for the head's; a layer's parts are relative to `layer(i)`. */
 export interface ModulePaths {
   /** In front of all but the head; a checkpoint of the model without its head may leave it out. */
   readonly base: string;
@@ -23,6 +23,8 @@ export interface ModulePaths {
   readonly positions?: string;
   readonly finalNorm: string;
   readonly head: string;
+  /** What checkpoints call the head, where that is not the module's own name; both are read. */
+  readonly storedHead?: string;
   readonly layer: (index: number) => string;
   readonly attentionNorm: string;
   /** Without one, the MLP reads what attention's norm gives. */
