@@ -2,12 +2,12 @@ import type { ParameterCounts } from '../adapters/counts.js';
 import type { Dataset } from '../data/dataset.js';
 import { sharesOf, mixOf } from '../data/mix.js';
 import type { DatasetPart, DroppedRow } from '../data/parts.js';
+import { describeLeftOut } from '../data/problems.js';
 import type { DataSplits } from '../data/split.js';
 import type { ModelConfig } from '../model/config.js';
 import type { RunMemory } from '../plan/run.js';
 import { formatBytes, formatCount } from './format.js';
 
-const MAX_DROPPED = 10;
 
 /** `llama, 2 layers, hidden 128, 8 heads (4 for keys and values), vocabulary 2048, context 512`. */
 export function describeModel(model: ModelConfig): string {
@@ -67,9 +67,7 @@ function describeRows(name: string, { stats, dropped, format }: Pick<DatasetPart
   return `${name}: ${parts.join(', ')}`;
 }
 
-/** The first rows that were left out, and how many more there are. */
+/** The rows that were left out, the same reason once. */
 export function describeDropped(dropped: readonly DroppedRow[]): string[] {
-  const lines = dropped.slice(0, MAX_DROPPED).map(({ source, row, reason }) => `  dropped ${source}, row ${row}: ${reason}`);
-  if (dropped.length > MAX_DROPPED) lines.push(`  … and ${dropped.length - MAX_DROPPED} more`);
-  return lines;
+  return describeLeftOut(dropped).map((line) => `  dropped ${line}`);
 }

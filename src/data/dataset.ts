@@ -2,6 +2,7 @@ import { ConfigError, DataError } from '../errors.js';
 import { countTargets, isExampleList, type Example, type ExampleList, type Examples } from './examples.js';
 import type { RowFormat } from './options.js';
 import type { DatasetPart, DatasetStats, DroppedRow } from './parts.js';
+import { describeLeftOut } from './problems.js';
 import { checkRowOf, drawOf, prepareRow } from './prepare.js';
 import { renderRow, type RenderedRow } from './render.js';
 import { ExampleStore } from './store.js';
@@ -145,7 +146,5 @@ function sumStats(all: readonly DatasetStats[]): DatasetStats {
 }
 
 function nothingLeft(dropped: readonly DroppedRow[]): string {
-  const listed = dropped.slice(0, 10).map(({ source, row, reason }) => `  ${source}, row ${row}: ${reason}`);
-  if (dropped.length > 10) listed.push(`  … and ${dropped.length - 10} more`);
-  return `no row is left to learn from; ${dropped.length} left out:\n${listed.join('\n')}`;
+  return `no row is left to learn from; ${dropped.length} left out:\n${describeLeftOut(dropped).map((line) => `  ${line}`).join('\n')}`;
 }

@@ -5,7 +5,7 @@ import { detectFormat } from './formats.js';
 import { checkDataOptions, type DataOptions, type RowFormat } from './options.js';
 import { partName, partOptions, partsOf, type DataPart, type DroppedRow } from './parts.js';
 import { formatOf, planRows } from './plan.js';
-import { RowProblems } from './problems.js';
+import { RowNotes } from './problems.js';
 import type { RowContext } from './prepare.js';
 import type { DataSource, JsonRow, RowFile, RowPlace } from './row.js';
 import { openRows } from './rows.js';
@@ -49,7 +49,7 @@ export async function walkRows(request: LoadRequest, visit: Visit, onPart: () =>
   const vocabSize = request.vocabSize ?? tokenizer?.vocabSize ?? Infinity;
   const parts = partsOf(request.source).map((part) => ({ part, own: partOptions(options, part.options) }));
   for (const { own } of parts) checkDataOptions(own);
-  const problems = new RowProblems();
+  const problems = new RowNotes();
   const walked: WalkedPart[] = [];
   let files = 0;
   for (const { part, own } of parts) {
@@ -71,39 +71,39 @@ export async function walkRows(request: LoadRequest, visit: Visit, onPart: () =>
 
 interface Outcomes {
   readonly visit: Visit;
-  readonly problems: RowProblems;
+  readonly problems: RowNotes;
   readonly dropped: DroppedRow[];
 }
 
 async function walkFile(file: RowFile, settings: Omit<RowContext, 'plan'>, { visit, problems, dropped }: Outcomes): Promise<RowFormat | undefined> {
   const { options } = settings;
   let first: { context: RowContext; line: number; mixable: boolean } | undefined;
+  const refuse = (row: number, message: string): void => problems.add({ source: file.name, unit: file.unit, row, message });
   for await (const row of file.rows) {
     const { line } = row;
-    const place = `${file.unit} ${line}`;
     if ('problem' in row) {
-      problems.add(file.name, place, row.problem);
+      refuse(line, row.problem);
       continue;
     }
     if (first === undefined) {
-      const plan = planRows(options, row.value, `${file.name}, ${place}`);
+      const plan = planRows(options, row.value, `${file.name}, ${file.unit} ${line}`);
       first = { context: { ...settings, plan }, line, mixable: plan.format === 'template' || (options.format ?? 'auto') !== 'auto' };
     }
     const { context } = first;
     const format = formatOf(context.plan);
     const found = first.mixable ? format : detectFormat(row.value);
     if (found !== undefined && found !== format && !(found === 'alpaca' && format === 'alpaca_chat')) {
-      problems.add(file.name, place, `mixed formats: this row is ${found}, ${file.unit} ${first.line} is ${format}`);
+      refuse(line, `mixed formats: this row is ${found}, ${file.unit} ${first.line} is ${format}`);
       continue;
     }
     const read = readRow(row.value, context);
     if ('problem' in read) {
-      problems.add(file.name, place, read.problem);
+      refuse(line, read.problem);
       continue;
     }
     const refused = visit({ value: read.value, line, at: row.at, file, context });
     if (refused === undefined) continue;
-    if ('problem' in refused) problems.add(file.name, place, refused.problem);
+    if ('problem' in refused) refuse(line, refused.problem);
     else dropped.push({ source: file.name, row: line, reason: refused.empty });
   }
   return first === undefined ? undefined : formatOf(first.context.plan);

@@ -80,10 +80,12 @@ describe('JSONL', () => {
     }
   });
 
-  it('lists ten of many', async () => {
-    const loading = loadDataset({ source: textSource('x.jsonl', '1\n'.repeat(25)) });
-    await expect(loading).rejects.toThrow(/25 bad rows[^]*line 10:[^]*and 15 more/);
-    await expect(loading).rejects.not.toThrow('line 11:');
+  it('says the same of many lines once, and ten different things', async () => {
+    const same = loadDataset({ source: textSource('x.jsonl', `${'1\n'.repeat(25)}{"a\n{"ab\n`) });
+    await expect(same).rejects.toThrow('27 bad rows:\n  x.jsonl, 25 rows (lines 1, 2, 3, …): expected a JSON object, found a number\n  x.jsonl, 2 rows (lines 26, 27): invalid JSON: ');
+    const keys = [...'abcdefghijklm'];
+    const different = loadDataset({ source: textSource('x.jsonl', keys.map((key) => `{"text": "a", "format": "${key}"}\n`).join('')), options: { template: "{{ raise_exception('no ' + format) }}{{ text }}" }, tokenizer: await smallTokenizer() });
+    await expect(different).rejects.toThrow(/^13 bad rows:\n {2}x\.jsonl, line 1: [^]*line 10: [^\n]*no j\n {2}… and 3 more$/);
   });
 
   it('refuses a row without an end', async () => {
