@@ -33,8 +33,6 @@ export interface PartReport {
   /** Rows drawn in an epoch. */
   readonly drawn: number;
   readonly dropped: readonly DroppedRow[];
-  /** How many rows were dropped for which reason, the most frequent first. */
-  readonly reasons: readonly (readonly [reason: string, rows: number])[];
   readonly lengths: readonly LengthBin[];
   readonly samples: readonly Sample[];
 }
@@ -82,11 +80,8 @@ function reportPart(part: DatasetPart & { readonly stats: Required<DatasetStats>
   const { name, format, stats, weight, dropped, count } = part;
   const lengths = Int32Array.from({ length: count }, (_, i) => at(i).inputIds.length);
   const shown = Math.min(samples, count);
-  const reasons = new Map<string, number>();
-  for (const { reason } of dropped) reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
   return {
     ...{ name, format, stats, weight, drawn, dropped },
-    reasons: [...reasons].sort((a, b) => b[1] - a[1]),
     lengths: histogram(lengths),
     samples: Array.from({ length: shown }, (_, i) => sampleOf(at(Math.floor((i * count) / shown)), tokenizer, marks)),
   };

@@ -30,7 +30,7 @@ describe('lowrank data', () => {
     expect(stdout).toMatch(/^train +format +rows +tokens +supervised +longest +truncated +dropped +drawn an epoch\n/);
     expect(stdout).toMatch(/\ntable +template +2 +\d+ +\d+ +64 +1 +0 +1\n/);
     expect(stdout).toMatch(/\ntogether +4 +\d+ +\d+ +64 +1 +1 +4\n/);
-    expect(stdout).toContain(`dropped 1: the completion is empty (${join(folder, 'pairs.jsonl')}, row 2)`);
+    expect(stdout).toContain(`dropped ${join(folder, 'pairs.jsonl')}, row 2: the completion is empty`);
     expect(stdout).toMatch(/row 1: \d+ tokens, \d+ supervised\n.*Q: one\nA:⟦ two.*⟧/);
     expect(stdout).toMatch(/rows\.csv, row 3: 64 tokens, \d+ supervised, truncated\n/);
     expect(stdout).toMatch(/\nvalidation +format/);
@@ -49,6 +49,23 @@ describe('lowrank data', () => {
     const streamed = await lowrank('data', config, '--json', '--set', 'data.streaming=true');
     const plain = await lowrank('data', config, '--json');
     expect(streamed.stdout).toBe(plain.stdout);
+  });
+
+  it('says what looks wrong', async () => {
+    const rows = Array.from({ length: 9 }, (_, i) => ({ messages: [{ role: 'user', content: `Q ${i % 4}` }, { role: 'assistant', content: 'A' }] }));
+    await writeFile(join(folder, 'chat.jsonl'), toJsonl(rows));
+    await writeFile(join(folder, 'held.jsonl'), toJsonl(rows.slice(3, 6)));
+    await writeFile(config, 'model: ./model\ndata: {train: chat.jsonl, validation: held.jsonl, chat_template: phi3}\ntraining: {output_dir: out}\n');
+    const { status, stdout } = await lowrank('data', config);
+    expect(status).toBe(0);
+    const at = join(folder, 'chat.jsonl');
+    expect(stdout).toContain(`! ${at}, 9 rows (rows 1, 2, 3, …): markers of the chat template are no tokens of this tokenizer and fall into pieces: <|user|> into `);
+    expect(stdout).toContain('Add them: adapter.added_tokens: ["<|user|>", "<|end|>", "<|assistant|>"]');
+    expect(stdout).toContain(`! ${at}, 5 rows (rows 5, 6, 7, …): repeat an earlier row token by token (4 different ones)`);
+    expect(stdout).toMatch(/! [^\n]*held\.jsonl, 3 rows \(rows 1, 2, 3\): are among the training rows too/);
+    const added = await lowrank('data', config, '--json', '--set', 'adapter.added_tokens=["<|user|>", "<|assistant|>", "<|end|>"]');
+    const kinds = (JSON.parse(added.stdout) as { train: { findings: { kind: string; count: number }[] } }).train.findings.map(({ kind, count }) => [kind, count]);
+    expect(kinds).toEqual([['end not stopped at', 9], ['duplicates', 5]]);
   });
 
   it('tells what is wrong with rows and settings', async () => {

@@ -34,7 +34,6 @@ describe('reportDataset', () => {
     expect(packed?.rows).toBeLessThan(10);
     expect((packed?.filled ?? 2) * (packed?.rows ?? 0) * stats.longest).toBeCloseTo(stats.tokens, 9);
     const [pairs, ids] = parts;
-    expect(pairs?.reasons).toEqual([['the completion is empty', 2]]);
     expect(pairs?.dropped.map((each) => each.row)).toEqual([5, 10]);
     expect(pairs?.samples.map(({ row, text }) => [row, text])).toEqual([[1, '<s>the 0⟦ end 0<|endoftext|>⟧'], [6, '<s>the 5⟦ end 5<|endoftext|>⟧']]);
     expect((pairs?.drawn ?? 0) + (ids?.drawn ?? 0)).toBe(packed?.rows);

@@ -2,13 +2,20 @@ import { readAdapterConfig } from '../../adapters/peft-files.js';
 import { adapterSettings } from '../../adapters/settings.js';
 import type { RunConfig } from '../../config/schema.js';
 import type { LoadedDataset } from '../../data/dataset.js';
+import { describeFinding, findProblems, findShared, type Finding, type FindingOptions } from '../../data/findings.js';
+import type { DataOptions } from '../../data/options.js';
+import { describeLeftOut } from '../../data/problems.js';
 import { reportDataset, type DatasetReport, type LengthBin, type PartReport } from '../../data/report.js';
 import type { Marks } from '../../data/show.js';
 import { loadSplits } from '../../data/split.js';
+import { stopTokensOf } from '../../eval/prompt.js';
 import { dataOptionsOf } from '../../finetune.js';
+import { readJson, type Directory } from '../../io/directory.js';
+import type { ModelConfig } from '../../model/config.js';
 import { readModelConfig } from '../../model/load.js';
 import { openDirectory } from '../../node.js';
-import { loadTokenizer } from '../../tokenizer/tokenizer.js';
+import { besideAdapter, withAddedTokens } from '../../tokenizer/added-tokens.js';
+import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.js';
 import { openRunData } from '../../workspace/data-files.js';
 import { formatCount } from '../format.js';
 import { tell } from '../options.js';
@@ -25,10 +32,12 @@ const BRACKETS: Marks = { open: '⟦', close: '⟧' };
 
 /** Prints what a run with this config would be trained and evaluated on. Rows are read into memory, also where the run streams them. */
 export async function runData(config: RunConfig, { samples, json }: DataReportOptions): Promise<void> {
-  const directory = await openDirectory(config.model, { revision: config.model_revision, weights: false, onMessage: tell });
-  const { init_from: initFrom } = config.adapter;
-  const saved = initFrom === undefined ? undefined : await readAdapterConfig(await openDirectory(initFrom));
-  const [model, tokenizer] = [await readModelConfig(directory), await loadTokenizer(directory)];
+  const base = await openDirectory(config.model, { revision: config.model_revision, weights: false, onMessage: tell });
+  const { init_from: initFrom, added_tokens: added } = config.adapter;
+  const adapter = initFrom === undefined ? undefined : await openDirectory(initFrom);
+  const saved = adapter === undefined ? undefined : await readAdapterConfig(adapter);
+  const directory = adapter !== undefined ? await besideAdapter(base, adapter) : added === undefined ? base : (await withAddedTokens(base, added)).directory;
+  const [model, tokenizer] = [await readModelConfig(base), await loadTokenizer(directory)];
   const files = await openRunData(config, { onMessage: tell });
   try {
     const asked = dataOptionsOf(config, model, adapterSettings(config.adapter, saved), tell);
@@ -40,20 +49,50 @@ export async function runData(config: RunConfig, { samples, json }: DataReportOp
       vocabSize: model.vocabSize,
     });
     const marks = !json && process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '' ? GREEN_MARKS : BRACKETS;
+    const findings = await findingOptions(directory, model, tokenizer, asked);
     const reports = SPLITS.flatMap((split) => {
       const set = splits[split];
       if (set === undefined) return [];
       const packTo = split === 'train' && asked.packing === true ? asked.max_length : undefined;
-      return [{ split, report: reportDataset(set as LoadedDataset, { tokenizer, samples, marks, packTo }) }];
+      const found = [...findProblems((set as LoadedDataset).examples, findings), ...(split === 'train' ? [] : findShared((set as LoadedDataset).examples, (splits.train as LoadedDataset).examples))];
+      return [{ split, found, report: reportDataset(set as LoadedDataset, { tokenizer, samples, marks, packTo }) }];
     });
-    const text = json ? `${JSON.stringify(Object.fromEntries(reports.map(({ split, report }) => [split, toJson(report)])))}\n` : reports.map(({ split, report }) => render(split, report)).join('\n');
+    const text = json ? `${JSON.stringify(Object.fromEntries(reports.map(({ split, report, found }) => [split, { ...toJson(report), findings: found }])))}\n` : reports.map(({ split, report, found }) => render(split, report, found)).join('\n');
     printMarked(text);
   } finally {
     await files.close();
   }
 }
 
-function render(split: string, { parts, packed, stats }: DatasetReport): string {
+/** What the ends of rows are compared with: where generation stops with the tokenizer and template of the run, and what the model's files say. */
+async function findingOptions(directory: Directory, model: ModelConfig, tokenizer: Tokenizer | undefined, options: DataOptions): Promise<FindingOptions> {
+  const settings = (await readJson(directory, 'generation_config.json')) as { eos_token_id?: unknown } | undefined;
+  const generation = [settings?.eos_token_id].flat().filter((id): id is number => typeof id === 'number');
+  const { chat_template: template, chat_template_kwargs: variables } = options;
+  const closing = template === undefined ? undefined : tokenizer?.endOfTurn(template, variables);
+  return {
+    tokenizer,
+    stopTokens: [...new Set([...stopTokensOf([...model.eosTokenIds, ...generation], tokenizer), ...(closing === undefined ? [] : [closing])])],
+    // transformers goes by generation_config.json where it is there.
+    modelStopTokens: generation.length > 0 ? generation : model.eosTokenIds,
+    written: sampleChat(tokenizer, options),
+  };
+}
+
+/** An exchange as the chat template writes it; empty without a template, and where it refuses this exchange. */
+function sampleChat(tokenizer: Tokenizer | undefined, { chat_template: template, chat_template_kwargs: variables }: DataOptions): string {
+  const exchange = [
+    { role: 'user', content: 'question' },
+    { role: 'assistant', content: 'answer' },
+  ];
+  try {
+    return tokenizer?.applyChatTemplate(exchange, { template, variables }) ?? '';
+  } catch {
+    return '';
+  }
+}
+
+function render(split: string, { parts, packed, stats }: DatasetReport, findings: readonly Finding[]): string {
   const right = (title: string): { title: string; align: 'right' } => ({ title, align: 'right' });
   const weighted = parts.some((part) => part.weight !== undefined);
   const columns = [split, 'format', ...['rows', 'tokens', 'supervised', 'longest', 'truncated', 'dropped', ...(weighted ? ['drawn an epoch'] : [])].map(right)];
@@ -66,22 +105,17 @@ function render(split: string, { parts, packed, stats }: DatasetReport): string 
   if (parts.length > 1) rows.push(row('together', '', stats, sum((part) => part.dropped.length), sum((part) => part.drawn)));
   const table = formatTable(columns, rows);
   const packing = packed === undefined ? '' : `packed into ${packed.rows} rows, ${(100 * packed.filled).toFixed(1)}% of them filled\n`;
-  return table + packing + parts.map(renderPart).join('');
+  const noted = findings.map((finding) => `! ${describeFinding(finding)}\n`).join('');
+  return table + packing + noted + parts.map(renderPart).join('');
 }
 
 function renderPart(part: PartReport): string {
-  const reasons = part.reasons.map(([reason, rows]) => `  dropped ${rows}: ${reason} (${placesOf(part, reason)})`);
+  const reasons = describeLeftOut(part.dropped).map((line) => `  dropped ${line}`);
   const samples = part.samples.map((sample) => {
     const cut = sample.truncated ? ', truncated' : '';
     return `\n${sample.source}, row ${sample.row}: ${sample.tokens} tokens, ${sample.supervisedTokens} supervised${cut}\n${sample.text}`;
   });
   return ['', part.name, ...renderLengths(part.lengths), ...reasons, ...samples, ''].join('\n');
-}
-
-function placesOf({ dropped }: PartReport, reason: string): string {
-  const rows = dropped.filter((each) => each.reason === reason);
-  const [first] = rows;
-  return `${first?.source ?? ''}, row${rows.length === 1 ? '' : 's'} ${rows.slice(0, 5).map((each) => each.row).join(', ')}${rows.length > 5 ? ', …' : ''}`;
 }
 
 /** Bars of at most 40 characters. */
