@@ -26,7 +26,7 @@ export const ROOMS = {
   adapters: ['model', 'kernels', 'quant', 'io'],
   train: ['kernels', 'model', 'adapters', 'data', 'io'],
   plan: ['kernels', 'model', 'adapters', 'train'],
-  eval: ['kernels', 'model', 'data', 'tokenizer'],
+  eval: ['config', 'kernels', 'model', 'data', 'tokenizer'],
   export: ['kernels', 'model', 'adapters', 'quant', 'tokenizer', 'io'],
   record: ['model', 'adapters', 'data', 'eval', 'tokenizer', 'io'],
   resume: ['train', 'record', 'adapters', 'data', 'io'],

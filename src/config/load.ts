@@ -5,7 +5,7 @@ import { parseConfigDocument } from './document.js';
 import { ownOptions } from './methods.js';
 import { parseOverride, withoutNulls, withValue, type Override } from './overrides.js';
 import { folderOf, resolvePaths } from './paths.js';
-import { schemaProblems, type Problem } from './problems.js';
+import { describeProblems, schemaProblems, type Problem } from './problems.js';
 import { runConfigSchema, type RunConfig } from './schema.js';
 
 /** The folders that relative paths start from. Absolute ones make the resulting config independent of where it is read. */
@@ -43,7 +43,7 @@ export function loadConfig(
   const problems = contradictions(values);
   if (!result.success) problems.unshift(...schemaProblems(result.error.issues, values));
   if (result.success && problems.length === 0) return result.data;
-  throw new ConfigError(describe(problems, fileName, (path) => sourceOf(path, parsed) ?? document.locate(path)));
+  throw new ConfigError(describeProblems(problems, `config ${fileName}`, (path) => sourceOf(path, parsed) ?? document.locate(path)));
 }
 
 /** The whole config as YAML: what a run writes beside its results, and what reads back as the same config. */
@@ -60,16 +60,4 @@ function step(value: unknown, key: string): unknown {
 function sourceOf(path: Problem['path'], overrides: readonly Override[]): string | undefined {
   const override = overrides.findLast((candidate) => candidate.path.every((key, i) => key === path[i]));
   return override === undefined ? undefined : `--set ${override.source}`;
-}
-
-function describe(problems: readonly Problem[], fileName: string, locate: (path: Problem['path']) => string): string {
-  const lines = problems.map(({ path, message }) => {
-    const key = path.reduce<string>((name, part) => {
-      if (typeof part === 'number') return `${name}[${part}]`;
-      return name === '' ? part : `${name}.${part}`;
-    }, '');
-    return key === '' ? `${locate(path)}: the config ${message}` : `${locate(path)}: ${key} ${message}`;
-  });
-  const only = lines.length === 1 ? lines[0] : undefined;
-  return only ?? `${lines.length} problems in the config ${fileName}\n  ${lines.join('\n  ')}`;
 }

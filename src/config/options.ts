@@ -7,6 +7,8 @@ export interface TypeNode {
   readonly enum?: readonly unknown[];
   readonly const?: string | number | boolean;
   readonly anyOf?: readonly TypeNode[];
+  /** Sections of which the value of `type` chooses one. */
+  readonly oneOf?: readonly TypeNode[];
   readonly items?: TypeNode;
   readonly properties?: Readonly<Record<string, TypeNode>>;
   readonly required?: readonly string[];
@@ -85,7 +87,7 @@ function optionOf(path: string, node: TypeNode, required: boolean): Option {
 
 /** The form of a node that is a section with keys of its own, or a list. */
 export function alternative(node: TypeNode, form: 'section' | 'list'): TypeNode | undefined {
-  return [node, ...(node.anyOf ?? [])].find((each) => (form === 'section' ? each.properties : each.items) !== undefined);
+  return [node, ...(node.anyOf ?? []), ...(node.oneOf ?? [])].find((each) => (form === 'section' ? each.properties : each.items) !== undefined);
 }
 
 /** What a value must be, in words that fit after "must be". */
@@ -93,6 +95,7 @@ export function describeType(node: TypeNode): string {
   if (node.title !== undefined) return node.title;
   if (node.enum !== undefined) return alternatives(node.enum.map(String));
   if (node.const !== undefined) return String(node.const);
+  if (node.oneOf !== undefined) return 'an entry';
   if (node.anyOf !== undefined) return alternatives(node.anyOf.map((each) => (each.properties === undefined ? describeType(each) : 'an entry')));
   switch (node.type) {
     case 'boolean':

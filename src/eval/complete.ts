@@ -9,6 +9,8 @@ export interface CompleteOptions extends Omit<GenerateOptions, 'onToken' | 'stre
   readonly batchSize?: number;
   /** The text is cut before the first of these. */
   readonly stopStrings?: readonly string[];
+  /** Called behind each batch. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 /**
@@ -16,7 +18,7 @@ export interface CompleteOptions extends Omit<GenerateOptions, 'onToken' | 'stre
  * draws from a random stream of its own, whatever batch it falls into.
  */
 export async function completePrompts(decoder: Decoder, tokenizer: Tokenizer, prompts: readonly (string | Prompt)[], options: CompleteOptions = {}): Promise<string[]> {
-  const { batchSize = 16, stopStrings = [], ...generation } = options;
+  const { batchSize = 16, stopStrings = [], onProgress, ...generation } = options;
   const encoded = prompts.map((prompt, index) => ({ index, ids: encodePrompt(typeof prompt === 'string' ? { text: prompt } : prompt, tokenizer) }));
   encoded.sort((a, b) => b.ids.length - a.ids.length || a.index - b.index);
   const texts = new Array<string>(prompts.length);
@@ -28,6 +30,7 @@ export async function completePrompts(decoder: Decoder, tokenizer: Tokenizer, pr
       const { index, ids } = batch[row] as (typeof encoded)[number];
       texts[index] = cut(decodeContinuation(tokenizer, ids, tokens), stopStrings).trim();
     });
+    onProgress?.(i + batch.length, encoded.length);
   }
   return texts;
 }

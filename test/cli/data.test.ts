@@ -65,7 +65,8 @@ describe('lowrank data', () => {
     expect(stdout).toMatch(/! [^\n]*held\.jsonl, 3 rows \(rows 1, 2, 3\): are among the training rows too/);
     const added = await lowrank('data', config, '--json', '--set', 'adapter.added_tokens=["<|user|>", "<|assistant|>", "<|end|>"]');
     const kinds = (JSON.parse(added.stdout) as { train: { findings: { kind: string; count: number }[] } }).train.findings.map(({ kind, count }) => [kind, count]);
-    expect(kinds).toEqual([['end not stopped at', 9], ['duplicates', 5]]);
+    expect(kinds).toContainEqual(['duplicates', 5]);
+    expect(kinds.map(([kind]) => kind)).not.toContain('marker in pieces');
   });
 
   it('tells what is wrong with rows and settings', async () => {

@@ -46,7 +46,8 @@ export async function runData(config: RunConfig, { samples, json }: DataReportOp
       tokenizer,
       // Rows are looked at one by one, whatever the run will do with them.
       options: { ...asked, packing: false, streaming: false },
-      vocabSize: model.vocabSize,
+      // Added tokens get rows of their own in training.
+      vocabSize: added === undefined ? model.vocabSize : Math.max(model.vocabSize, tokenizer?.vocabSize ?? 0),
     });
     const marks = !json && process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '' ? GREEN_MARKS : BRACKETS;
     const findings = await findingOptions(directory, model, tokenizer, asked);

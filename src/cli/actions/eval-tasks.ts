@@ -1,5 +1,6 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
+import { nearest } from '../../config/problems.js';
 import { ConfigError } from '../../errors.js';
 import { compare, comparisonTable, forgetting, markdownTable, retainedTable, type ComparedMetric, type Evaluated } from '../../eval/tasks/compare.js';
 import { runTask } from '../../eval/tasks/run.js';
@@ -8,6 +9,8 @@ import { parseTasks, type EvalTask } from '../../eval/tasks/schema.js';
 import type { ByteSource } from '../../io/source.js';
 import { fileSource, isFile, writeFileAtomic } from '../../node.js';
 import { VERSION } from '../../version.js';
+import { configsFolder } from '../configs-folder.js';
+import { formatDuration } from '../format.js';
 import { openFlaggedSession, tell, type ModelFlags } from '../options.js';
 import { asNamed, type Locate } from '../../workspace/data-files.js';
 import { formatTable } from '../table.js';
@@ -26,8 +29,9 @@ export interface EvalTasksFlags extends ModelFlags {
 
 /** Evaluates the base and every adapter on all tasks of a file, and prints them side by side. */
 export async function runEvalTasks(flags: EvalTasksFlags): Promise<void> {
-  const tasks = await readTasks(flags);
-  const sources = await openTaskSources(tasks, flags.tasksData ?? dirname(flags.tasks));
+  const file = await taskFile(flags.tasks);
+  const tasks = await readTasks(file, flags);
+  const sources = await openTaskSources(tasks, flags.tasksData ?? dirname(file));
   try {
     const session = await openFlaggedSession(flags);
     try {
@@ -38,8 +42,11 @@ export async function runEvalTasks(flags: EvalTasksFlags): Promise<void> {
         adapters.use(name);
         const results = [];
         for (const task of tasks) {
-          tell(`${name ?? 'base'}: ${task.name}`);
-          results.push(await device.guard(runTask(task, sources.of(task), { decoder, tokenizer, batchSize: flags.batchSize, resamples: flags.resamples })));
+          const started = performance.now();
+          const onItems = taskProgress(`${name ?? 'base'}: ${task.name}`);
+          const result = await device.guard(runTask(task, sources.of(task), { decoder, tokenizer, batchSize: flags.batchSize, resamples: flags.resamples, onItems }));
+          tell(`${name ?? 'base'}: ${task.name}: ${result.items} items in ${formatDuration((performance.now() - started) / 1000)}`);
+          results.push(result);
         }
         evaluated.push({ name: name ?? 'base', results });
       }
@@ -62,9 +69,39 @@ async function printComparison(tasks: readonly EvalTask[], evaluated: readonly E
     await writeFileAtomic(join(flags.output, 'eval.md'), [...tables, ...cutNotes(tasks, evaluated).map((line) => `${line}\n`)].join('\n'));
   }
   if (flags.json === true) return void print(`${JSON.stringify(report)}\n`);
-  print(formatTable(table.header.map((title, i) => ({ title, align: i < 2 ? 'left' : 'right' })), table.rows));
+  print(formatTable(table.header.map((title, i) => ({ title, align: i === 0 || i === 2 ? 'left' : 'right' })), table.rows));
+  for (const line of answersBeside(evaluated)) print(`${line}\n`);
   if (retained.rows.length > 0) print(`\n${formatTable(retained.header.map((title, i) => ({ title, align: i < 3 ? 'left' : 'right' })), retained.rows)}`);
   for (const line of cutNotes(tasks, evaluated)) print(`${line}\n`);
+}
+
+/** Seconds between two lines about how far a task is. */
+const PROGRESS_SECONDS = 10;
+
+/** Tells from time to time how many items of a task are done. */
+function taskProgress(name: string): (done: number, total: number) => void {
+  let last = performance.now();
+  return (done, total) => {
+    if (done >= total || performance.now() - last < PROGRESS_SECONDS * 1000) return;
+    last = performance.now();
+    tell(`${name}: ${done} of ${total} items`);
+  };
+}
+
+/** Answers that are shown of each task, and characters of a line of them. */
+const [ANSWERS, SHOWN] = [3, 100];
+
+/** Some answers of every model beside the references, with the end of their prompts. */
+function answersBeside(evaluated: readonly Evaluated[]): string[] {
+  const [first] = evaluated;
+  const width = Math.max('reference'.length, ...evaluated.map(({ name }) => name.length));
+  const line = (name: string, text: string): string => `  ${name.padEnd(width)}  ${JSON.stringify(text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text)}`;
+  return (first?.results ?? []).flatMap(({ task, samples }, t) =>
+    samples.slice(0, ANSWERS).flatMap(({ prompt, reference }, i) => [
+      ...['', `${task}, item ${i + 1}`, line('prompt', prompt.length > SHOWN ? `…${prompt.slice(1 - SHOWN)}` : prompt), line('reference', reference)],
+      ...evaluated.map(({ name, results }) => line(name, results[t]?.samples[i]?.answer ?? '')),
+    ]),
+  );
 }
 
 /**
@@ -92,8 +129,20 @@ function cutNotes(tasks: readonly EvalTask[], evaluated: readonly Evaluated[]): 
   });
 }
 
-async function readTasks({ tasks: path, limit }: EvalTasksFlags): Promise<EvalTask[]> {
-  if (!(await isFile(path))) throw new ConfigError(`--tasks: ${path}: no such file`);
+/**
+ * The task file of a path, or of the name of one that is included.
+ * @throws ConfigError that lists the names.
+ */
+async function taskFile(given: string): Promise<string> {
+  if (await isFile(given)) return given;
+  const folder = join(configsFolder(), 'tasks');
+  const names = (await readdir(folder)).filter((file) => file.endsWith('.yaml')).map((file) => file.slice(0, -'.yaml'.length)).sort();
+  if (names.includes(given)) return join(folder, `${given}.yaml`);
+  const meant = nearest(given, names);
+  throw new ConfigError(`--tasks: ${given}: no such file${meant === undefined ? '' : `; did you mean ${meant}?`} The included task files are ${names.join(', ')}`);
+}
+
+async function readTasks(path: string, { limit }: EvalTasksFlags): Promise<EvalTask[]> {
   const tasks = parseTasks(await readFile(path, 'utf8'), path);
   return limit === undefined ? tasks : tasks.map((task) => ({ ...task, limit: Math.min(limit, task.limit ?? limit) }));
 }

@@ -1,13 +1,12 @@
-import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { dirname, join, relative, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join, relative, resolve } from 'node:path';
 import { ADAPTER_WEIGHTS } from '../../adapters/peft-files.js';
 import type { DeviceChoice } from '../../device/device.js';
 import { quantizationOf } from '../../finetune.js';
 import { localDirectory, nodeHost } from '../../node.js';
 import { openSession } from '../../session.js';
 import { readConfig } from '../config-file.js';
+import { configsFolder } from '../configs-folder.js';
 import { describeDevice, tell } from '../options.js';
 import { measure, type Measured } from '../quickstart/measure.js';
 import { formatQuickstart } from '../quickstart/report.js';
@@ -61,11 +60,4 @@ export async function measureQuickstart(flags: QuickstartFlags): Promise<Paramet
   const { size } = await stat(join(output, ADAPTER_WEIGHTS));
   const shown = relative(process.cwd(), output);
   return { before, after, adapter: shown.startsWith('..') ? output : shown, adapterBytes: size, seconds: (performance.now() - started) / 1000 };
-}
-
-/** `configs/` beside package.json, from the sources and from the build alike. */
-function configsFolder(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
-  return join(folder, 'configs');
 }

@@ -8,7 +8,7 @@ import { configDefault, numberOption, takesModel } from '../options.js';
 export function registerEval(program: Command): void {
   const atLeast = (name: string, min: number): ((value: string) => number) => numberOption(name, { min, integer: true });
   takesModel(program.command('eval').description('a model and its adapters side by side: mean loss on the rows of a file, or the tasks of a task file with their metrics'))
-    .option('--data <file...>', 'JSONL file or files whose loss is taken')
+    .option('--data <file...>', 'data files or patterns of them whose loss is taken')
     .addOption(
       new Option('--format <name>', 'what a row holds').choices(DATA_FORMATS).default('auto'),
     )
@@ -19,7 +19,7 @@ export function registerEval(program: Command): void {
     .option('--max-length <tokens>', 'longer rows are cut', atLeast('max-length', 2), configDefault<number>('data.max_length'))
     .addOption(new Option('--train-on <part>', 'tokens that the loss counts').choices(['completion', 'all']).default(configDefault<string>('data.train_on')))
     .option('--batch-size <rows>', 'rows of a batch', atLeast('batch-size', 1), configDefault<number>('training.per_device_eval_batch_size'))
-    .option('--tasks <file>', 'YAML file of tasks: generated answers, multiple choice, loss, each with its metrics')
+    .option('--tasks <file>', 'YAML file of tasks, or the name of an included one (dialogsum, gsm8k, …): generated answers, multiple choice, loss, each with its metrics')
     .option('--tasks-data <folder>', 'folder that the data files of the tasks lie in, instead of that of the task file')
     .option('--limit <rows>', 'rows of each task at most', atLeast('limit', 1))
     .option('--resamples <count>', 'draws for the confidence intervals; 0 for none', atLeast('resamples', 0), 1000)

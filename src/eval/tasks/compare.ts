@@ -80,9 +80,10 @@ export function retainedTable(metrics: readonly ComparedMetric[]): { header: str
 export function comparisonTable(metrics: readonly ComparedMetric[]): { header: string[]; rows: string[][] } {
   const models = metrics[0]?.values.map(({ model }) => model) ?? [];
   return {
-    header: ['task', 'metric', ...models],
-    rows: metrics.map(({ task, metric, retain, lowerIsBetter: lower, values }) => [
+    header: ['task', 'n', 'metric', ...models],
+    rows: metrics.map(({ task, metric, items, retain, lowerIsBetter: lower, values }) => [
       `${task}${retain ? ' (retain)' : ''}`,
+      String(items),
       `${metric}${lower ? ' ↓' : ''}`,
       ...values.map(({ value, low, high, gain }) => `${number(value)} [${number(low)}, ${number(high)}]${gain === undefined ? '' : ` ${signed(gain)}`}`),
     ]),

@@ -1,11 +1,11 @@
 import type { JsonRow } from '../../data/row.js';
 import { DataError } from '../../errors.js';
-import { compileTemplate } from '../../tokenizer/template.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import type { Decoder } from '../../model/decoder.js';
 import { likelihoods } from '../likelihood.js';
 import { encodePrompt, textStart } from '../prompt.js';
 import type { Scorer } from './metrics.js';
+import { rowWriter } from './rows.js';
 import type { LossTask } from './schema.js';
 
 /**
@@ -19,11 +19,11 @@ export async function lossScorers(
   { decoder, tokenizer, batchSize }: { readonly decoder: Decoder; readonly tokenizer: Tokenizer; readonly batchSize?: number },
 ): Promise<{ items: number; truncated: number; metrics: Record<LossTask['metrics'][number], Scorer> }> {
   const room = Math.min(task.max_length, decoder.maxLength);
-  const prompt = task.prompt === undefined ? undefined : compileTemplate(task.prompt, `${task.name}: prompt`);
-  const completion = task.completion === undefined ? undefined : compileTemplate(task.completion, `${task.name}: completion`);
+  const prompt = task.prompt === undefined ? undefined : rowWriter(task.prompt, `${task.name}: prompt`);
+  const completion = task.completion === undefined ? undefined : rowWriter(task.completion, `${task.name}: completion`);
   const texts = rows.map((row) => {
-    const first = prompt === undefined ? fieldText(row, task.name) : prompt.render({ ...row, row });
-    const [given, learnt] = completion === undefined ? ['', first] : [first, completion.render({ ...row, row })];
+    const first = prompt === undefined ? fieldText(row, task.name) : prompt(row);
+    const [given, learnt] = completion === undefined ? ['', first] : [first, completion(row)];
     const before = encodePrompt({ text: given }, tokenizer);
     const front = completion !== undefined && before.length === 0 ? textStart(tokenizer) : [];
     const whole = [...front, ...encodePrompt({ text: given + learnt }, tokenizer)];

@@ -1,7 +1,8 @@
 import type { JsonRow, DataSource } from '../../data/row.js';
+import { compileRowTemplate, writeRow } from '../../data/row-template.js';
 import { openRows } from '../../data/rows.js';
 import { ConfigError, DataError } from '../../errors.js';
-import { compileTemplate } from '../../tokenizer/template.js';
+import type { CompiledTemplate } from '../../tokenizer/template.js';
 import type { ChoiceTask, EvalTask, GenerateTask, LossTask, PromptedTask } from './schema.js';
 
 /** The files of a task. */
@@ -66,9 +67,9 @@ export async function generateItems(task: GenerateTask, sources: TaskSources): P
 
 /** @throws DataError for a row whose choices or answer cannot be read, and where there are none. */
 export async function choiceItems(task: ChoiceTask, sources: TaskSources): Promise<ChoiceItem[]> {
-  const template = compileTemplate(task.choice_template, `${task.name}: choice_template`);
+  const write = rowWriter(task.choice_template, `${task.name}: choice_template`);
   const choicesOf = (row: JsonRow): ChoiceItem['choices'] =>
-    readChoices(task, row).map(({ text, correct }, index) => ({ text: template.render({ ...row, row, choice: text, index, letter: String.fromCharCode(65 + index) }), correct }));
+    readChoices(task, row).map(({ text, correct }, index) => ({ text: write({ ...row, choice: text, index, letter: String.fromCharCode(65 + index) }), correct }));
   const promptOf = await prompter(task, sources, (row) => choicesOf(row).find(({ correct }) => correct)?.text ?? '');
   return (await taskRows(task, sources, task.limit)).map((row) => ({ prompt: promptOf(row), choices: choicesOf(row) }));
 }
@@ -86,10 +87,23 @@ function readChoices(task: ChoiceTask, row: JsonRow): { text: string; correct: b
   throw new DataError(`${task.name}: field ${JSON.stringify(task.choices)} holds no choices`);
 }
 
+/**
+ * Writes rows with a template, which is parsed at the first of them.
+ * @throws ConfigError for a template that does not parse; DataError for a field that it writes and a row lacks.
+ */
+export function rowWriter(source: string, name: string): (row: JsonRow) => string {
+  let template: CompiledTemplate | undefined;
+  return (row) => {
+    template ??= compileRowTemplate(source, name, row);
+    const text = writeRow(template, row);
+    if (typeof text !== 'string') throw new DataError(text.problem);
+    return text;
+  };
+}
+
 /** Writes prompts, with solved rows in front where the task has them. */
 async function prompter(task: PromptedTask, { fewShot: source }: TaskSources, answerOf: (row: JsonRow) => string): Promise<(row: JsonRow) => string> {
-  const template = compileTemplate(task.prompt, `${task.name}: prompt`);
-  const write = (row: JsonRow): string => template.render({ ...row, row });
+  const write = rowWriter(task.prompt, `${task.name}: prompt`);
   const { few_shot: fewShot } = task;
   if (fewShot === undefined) return write;
   if (source === undefined) throw new ConfigError(`${task.name}: few_shot.data was not handed over`);

@@ -33,6 +33,8 @@ export interface TaskContext {
   readonly batchSize?: number;
   /** Draws of the bootstrap. Default 1000; 0 leaves intervals out (they are the value). */
   readonly resamples?: number;
+  /** Called while answers are generated. */
+  readonly onItems?: ((done: number, total: number) => void) | undefined;
 }
 
 const SAMPLES = 5;
@@ -69,7 +71,7 @@ async function runGenerate(task: GenerateTask, sources: TaskSources, context: Ta
   await checkTextMetrics(task, references);
   const { max_new_tokens: maxNewTokens, top_k: topK, top_p: topP, stop, temperature, seed } = task.generation;
   const { prompts, truncated } = generatePrompts(task, items, context);
-  const answers = await completePrompts(context.decoder, context.tokenizer, prompts, { maxNewTokens, topK, topP, temperature, seed, stopStrings: stop, batchSize: context.batchSize ?? 16 });
+  const answers = await completePrompts(context.decoder, context.tokenizer, prompts, { maxNewTokens, topK, topP, temperature, seed, stopStrings: stop, batchSize: context.batchSize ?? 16, onProgress: context.onItems });
   const scorers = await textScorers(task, answers, references);
   const samples = items.slice(0, SAMPLES).map(({ prompt, references: [reference = ''] }, i) => ({ prompt, answer: answers[i] as string, reference }));
   return { task: task.name, items: items.length, truncated, metrics: measure(items.length, scorers, context), samples };

@@ -1,6 +1,10 @@
-import { parse } from 'yaml';
 import * as z from 'zod';
+import { parseConfigDocument } from '../../config/document.js';
+import type { TypeNode } from '../../config/options.js';
+import { folderOf, joinPath } from '../../config/paths.js';
+import { describeProblems, schemaProblems, type Problem, type SchemaWords } from '../../config/problems.js';
 import { ConfigError } from '../../errors.js';
+import { compileTemplate } from '../../tokenizer/template.js';
 import { BERTSCORE_PARTS } from '../metrics/bertscore.js';
 import { TEXT_METRICS, type TextMetricName } from './metrics.js';
 
@@ -108,29 +112,41 @@ export type ChoiceTask = Extract<EvalTask, { type: 'multiple_choice' }>;
 export type LossTask = Extract<EvalTask, { type: 'loss' }>;
 export type PromptedTask = GenerateTask | ChoiceTask;
 
+const WORDS: SchemaWords = { tree: z.toJSONSchema(schema, { io: 'input' }) as TypeNode, options: [] };
+
 /**
  * A task file: `tasks:` with a list of tasks, in YAML or JSON.
- * @throws ConfigError listing every problem with its place.
+ * @throws ConfigError listing every problem with its place, what was found and what is allowed.
  */
 export function parseTasks(source: string, name: string): EvalTask[] {
-  let json: unknown;
-  try {
-    json = parse(source);
-  } catch (error) {
-    throw new ConfigError(`${name}: ${(error as Error).message}`);
-  }
-  const parsed = schema.safeParse(json);
-  if (!parsed.success) throw new ConfigError(`${name}: ${parsed.error.issues.map((issue) => `${issue.path.join('.') || 'file'}: ${issue.message}`).join('; ')}`);
-  const { tasks } = parsed.data;
-  const names = tasks.map((task) => task.name);
-  const twice = names.filter((one, i) => names.indexOf(one) !== i);
-  if (twice.length > 0) throw new ConfigError(`${name}: two tasks are called ${[...new Set(twice)].join(', ')}`);
-  const folder = name.slice(0, Math.max(name.lastIndexOf('/'), name.lastIndexOf('\\')) + 1);
-  return tasks.map((task) => (task.type === 'generate' ? { ...task, metrics: task.metrics.map((metric) => (typeof metric === 'object' && metric.name === 'bertscore' ? { ...metric, model: below(folder, metric.model) } : metric)) } : task));
+  const document = parseConfigDocument(source, name);
+  const parsed = schema.safeParse(document.values);
+  const problems = parsed.success ? contentProblems(parsed.data.tasks) : schemaProblems(parsed.error.issues, document.values, WORDS);
+  if (!parsed.success || problems.length > 0) throw new ConfigError(describeProblems(problems, `task file ${name}`, (path) => document.locate(path)));
+  return parsed.data.tasks.map((task) => (task.type === 'generate' ? { ...task, metrics: task.metrics.map((metric) => (typeof metric === 'object' && metric.name === 'bertscore' ? { ...metric, model: joinPath(folderOf(name), metric.model) } : metric)) } : task));
 }
 
-function below(folder: string, path: string): string {
-  return /^(?:[\\/]|[A-Za-z]:[\\/])/.test(path) ? path : folder + path;
+/** Names that stand twice, and templates that do not parse. */
+function contentProblems(tasks: readonly EvalTask[]): Problem[] {
+  return tasks.flatMap((task, i) => {
+    const twice = tasks.findIndex(({ name }) => name === task.name) < i ? [{ path: ['tasks', i, 'name'], message: `is ${JSON.stringify(task.name)} again: two tasks are called ${task.name}` }] : [];
+    const templates = (['prompt', 'completion', 'choice_template'] as const).flatMap((key) => {
+      const template = (task as Partial<Record<typeof key, string>>)[key];
+      const problem = template === undefined ? undefined : templateProblem(template);
+      return problem === undefined ? [] : [{ path: ['tasks', i, key], message: problem }];
+    });
+    return [...twice, ...templates];
+  });
+}
+
+function templateProblem(source: string): string | undefined {
+  try {
+    compileTemplate(source, 'template');
+    return undefined;
+  } catch (error) {
+    const message = error instanceof Error ? error.message.replace(/^template /, '') : String(error);
+    return `${message} (fields whose names have blanks are written {{ row['…'] }})`;
+  }
 }
 
 /** The names of what a task measures. */
