@@ -1,11 +1,11 @@
 import { openDevice } from './device/open.js';
-import { withTokenizer } from './run/load.js';
+import { checkedRequest, withTokenizer } from './run/load.js';
 import type { FinetuneRequest, FinetuneResult } from './run/request.js';
 import type { SharedParts } from './run/shared.js';
 import { FinetuneRun } from './run/training.js';
 
-export { CONFIG_FILE, dataOptionsOf, effectiveMaxLength, planFor, quantizationOf } from './run/options.js';
-export type { FinetuneCallbacks, FinetuneRequest, FinetuneResult, RunData, RunPlan, TrainedModel } from './run/request.js';
+export { CONFIG_FILE, dataOptionsOf, effectiveMaxLength, planFor, quantizationOf, rowOptionsOf } from './run/options.js';
+export type { CheckedRequest, FinetuneCallbacks, FinetuneRequest, FinetuneResult, RunData, RunPlan, TrainedModel } from './run/request.js';
 export { SharedParts } from './run/shared.js';
 
 /**
@@ -15,11 +15,12 @@ export { SharedParts } from './run/shared.js';
  * DeviceError; TrainingError at a loss that is not finite.
  */
 export async function finetune(request: FinetuneRequest): Promise<FinetuneResult> {
-  const { config, host, callbacks = {} } = request;
+  const checked = checkedRequest(request);
+  const { config, host, callbacks = {} } = checked;
   const device = await openDevice(config.device, host);
   try {
     callbacks.onDevice?.(device);
-    return await new FinetuneRun(await withTokenizer(request), device).guarded();
+    return await new FinetuneRun(await withTokenizer(checked), device).guarded();
   } finally {
     await device.close();
   }
@@ -31,5 +32,5 @@ export async function finetune(request: FinetuneRequest): Promise<FinetuneResult
  * @throws as finetune.
  */
 export async function finetuneOn(shared: SharedParts, request: FinetuneRequest): Promise<FinetuneResult> {
-  return new FinetuneRun(await withTokenizer(request), shared.device, shared).guarded();
+  return new FinetuneRun(await withTokenizer(checkedRequest(request)), shared.device, shared).guarded();
 }

@@ -7,6 +7,7 @@ import type { Directory } from './io/directory.js';
 import type { Decoder } from './model/decoder.js';
 import { loadModel, readModelConfig, type LoadQuantization } from './model/load.js';
 import { besideAdapters } from './tokenizer/added-tokens.js';
+import { withChatTemplate } from './tokenizer/model-chat-template.js';
 import { loadTokenizer, type Tokenizer } from './tokenizer/tokenizer.js';
 
 export interface SessionRequest {
@@ -20,6 +21,10 @@ export interface SessionRequest {
   readonly host: Host;
   /** Undefined keeps the weights as the checkpoint has them. */
   readonly quantization?: LoadQuantization | undefined;
+  /** Chat template in place of that of the model or adapter: Jinja, or the name of one (`chatml`). */
+  readonly chatTemplate?: string | undefined;
+  /** Variables that every conversation is written with, unless it brings its own. */
+  readonly chatTemplateKwargs?: Readonly<Record<string, unknown>> | undefined;
   /** Called once the device is open, before the weights are loaded. */
   readonly onDevice?: ((device: Device) => void) | undefined;
   /** Told what is worth knowing of an adapter's files that is no error. */
@@ -50,7 +55,9 @@ export interface Session {
  */
 export async function openSession(request: SessionRequest): Promise<Session> {
   const named = { ...(request.adapter === undefined ? {} : { [ONLY]: request.adapter }), ...request.adapters };
-  const tokenizer = await loadTokenizer(await besideAdapters(request.model, Object.values(named)));
+  const directory = await besideAdapters(request.model, Object.values(named));
+  const { chatTemplate, chatTemplateKwargs } = request;
+  const tokenizer = await loadTokenizer(chatTemplate === undefined ? directory : await withChatTemplate(directory, chatTemplate), { chatTemplateKwargs });
   const device = await openDevice(request.device, request.host);
   let decoder: Decoder | undefined;
   let adapters: AdapterSet | undefined;

@@ -108,3 +108,27 @@ describeBackends('finetune', ['webgpu'], () => {
     await expect(run(configOf({ max_steps: 20, logging_steps: 1 }, { device: 'webgpu' }), { onReady: lose })).rejects.toThrow(/the GPU device was lost|WebGPU/);
   });
 });
+
+describe('finetune with a plain object', () => {
+  const plain = { model: 'org/tiny', device: 'wasm', adapter: { r: 4 }, training: { output_dir: 'out', max_steps: 4, eval_steps: 2, learning_rate: 0.01 } } as const;
+
+  it('fills in the defaults, and names the rows that are handed over', async () => {
+    const { config, stopped, training } = await finetune({ config: plain, model, data: { train: rows(8, 1), validation: rows(4, 2) }, host: nodeHost });
+    expect(config).toMatchObject({ data: { train: ['rows'], validation: ['rows'], max_length: 512 }, training: { seed: 42 } });
+    expect([stopped, training.steps]).toEqual([false, 4]);
+  });
+
+  it('says what is wrong with it as with a file', async () => {
+    const wrong = { ...plain, training: { ...plain.training, learning_rte: 1, seed: -1 } } as RunConfigInput;
+    await expect(finetune({ config: wrong, model, data: { train: rows(8, 1) }, host: nodeHost })).rejects.toThrow(/problems in the config\n.*training.seed must be an integer ≥ 0, not -1[^]*learning_rte unknown key: did you mean/);
+  });
+
+  it('ends after a micro-batch when its signal is aborted, and hands out a checkpoint', async () => {
+    const stop = new AbortController();
+    const checkpoints: number[] = [];
+    const callbacks: FinetuneCallbacks = { onStep: ({ step }) => void (step === 2 && stop.abort()), onCheckpoint: (_files, { step }) => void checkpoints.push(step) };
+    const { stopped, training, files } = await finetune({ config: { ...plain, training: { ...plain.training, max_steps: 50 } }, model, data: { train: rows(8, 1), validation: rows(4, 2) }, host: nodeHost, callbacks, signal: stop.signal });
+    expect([stopped, training.steps, checkpoints.at(-1)]).toEqual([true, 2, 2]);
+    expect(files['training_record.json']).toBeUndefined();
+  });
+});

@@ -1,7 +1,7 @@
 import { readModelConfig } from '../model/load.js';
 import { loadBase, tokenizerOf } from '../run/load.js';
 import { baseKeyOf } from '../run/options.js';
-import type { FinetuneRequest } from '../run/request.js';
+import type { CheckedRequest } from '../run/request.js';
 import type { SharedParts } from '../run/shared.js';
 import type { AblationRequest } from './request.js';
 import type { Baseline } from './result.js';
@@ -33,7 +33,7 @@ export class Baselines {
   }
 
   /** Of a run's base; measured now unless it is known. Undefined without an evaluation, and when a stop was asked for meanwhile. */
-  async of(run: AblationRun, request: FinetuneRequest, shared: SharedParts): Promise<Baseline | undefined> {
+  async of(run: AblationRun, request: CheckedRequest, shared: SharedParts): Promise<Baseline | undefined> {
     const { evaluation, store, callbacks } = this.request;
     if (evaluation === undefined) return undefined;
     const key = baselineKey(run);

@@ -4,7 +4,7 @@ import type { ModelConfig } from '../model/config.js';
 import { readModelConfig } from '../model/load.js';
 import { loadBase, loadData, openAdapter, withTokenizer } from '../run/load.js';
 import { planFor } from '../run/options.js';
-import type { FinetuneRequest } from '../run/request.js';
+import type { CheckedRequest } from '../run/request.js';
 import type { SharedParts } from '../run/shared.js';
 import { stepsPerEpoch, totalStepsOf, train } from '../train/trainer.js';
 import { rankOf, withoutRank } from './families.js';
@@ -21,7 +21,7 @@ export interface RunEstimate {
 
 interface Context {
   readonly shared: SharedParts;
-  readonly requestOf: (run: AblationRun) => Promise<FinetuneRequest>;
+  readonly requestOf: (run: AblationRun) => Promise<CheckedRequest>;
   /** What the evaluation of the base took. */
   readonly evaluationSeconds: (run: AblationRun) => number;
   readonly stopped: () => boolean;
@@ -115,7 +115,7 @@ async function estimateOf(run: AblationRun, perToken: number, { shared, requestO
  * Bytes on the device at the fullest moment of a step, with the scratch memory of one thread: so that a table does not tell how many
  * there were. Undefined where the plan cannot follow, or the run itself will say what is wrong.
  */
-export async function plannedBytes({ config, initFrom, host }: FinetuneRequest, model: ModelConfig, { device }: SharedParts): Promise<number | undefined> {
+export async function plannedBytes({ config, initFrom, host }: CheckedRequest, model: ModelConfig, { device }: SharedParts): Promise<number | undefined> {
   try {
     const { total } = (await planFor({ config, model, initFrom, device, host, threads: 1 })).plan;
     return Number.isFinite(total) ? total : undefined;

@@ -1,12 +1,12 @@
 import { inputDifferences, inputsOf, type RunInputs } from '../resume/inputs.js';
 import { hashRequest, withTokenizer } from '../run/load.js';
 import { inputsKeyOf } from '../run/options.js';
-import type { FinetuneRequest } from '../run/request.js';
+import type { CheckedRequest } from '../run/request.js';
 import type { RunResult } from './result.js';
 import type { AblationRun } from './runs.js';
 
 interface Now {
-  readonly requestOf: (run: AblationRun) => Promise<FinetuneRequest>;
+  readonly requestOf: (run: AblationRun) => Promise<CheckedRequest>;
   readonly evaluationHash: string;
 }
 

@@ -4,7 +4,7 @@ import { finetuneOn } from '../finetune.js';
 import { readModelConfig } from '../model/load.js';
 import { RECORD_FILE } from '../record/record.js';
 import { hashRequest, withTokenizer } from '../run/load.js';
-import type { FinetuneCallbacks, FinetuneRequest, FinetuneResult, TrainedModel } from '../run/request.js';
+import type { FinetuneCallbacks, CheckedRequest, FinetuneResult, TrainedModel } from '../run/request.js';
 import type { SharedParts } from '../run/shared.js';
 import type { EvalMetrics, StepMetrics } from '../train/trainer.js';
 import { plannedBytes } from './estimate.js';
@@ -16,7 +16,7 @@ import type { RunStore } from './store.js';
 
 export interface MakeRequest {
   readonly run: AblationRun;
-  readonly request: FinetuneRequest;
+  readonly request: CheckedRequest;
   readonly output: RunStore;
   readonly shared: SharedParts;
   readonly baseline: Baseline | undefined;

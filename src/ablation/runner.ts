@@ -1,5 +1,5 @@
 import { ConfigError, DeviceError } from '../errors.js';
-import type { FinetuneRequest } from '../run/request.js';
+import type { CheckedRequest } from '../run/request.js';
 import { Baselines } from './baselines.js';
 import { DeviceHolder } from './device.js';
 import { estimateRuns, type RunEstimate } from './estimate.js';
@@ -107,7 +107,7 @@ class Sitting {
     this.told.add(note);
   }
 
-  private async requestOf(run: AblationRun): Promise<FinetuneRequest> {
+  private async requestOf(run: AblationRun): Promise<CheckedRequest> {
     return { config: run.config, host: this.request.host, ...(await this.request.open(run)) };
   }
 

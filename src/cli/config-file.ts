@@ -2,10 +2,10 @@ import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { loadConfig } from '../config/load.js';
-import { isAbsolute } from '../config/paths.js';
 import { renderConfigHelp } from '../config/reference.js';
 import type { RunConfig } from '../config/schema.js';
 import { ConfigError } from '../errors.js';
+import { withTemplates } from '../workspace/chat-template-files.js';
 
 /** What commander gives the action of a command made by `takesConfig`, after the config's file name. */
 export interface ConfigFlags {
@@ -33,28 +33,6 @@ export async function readConfig(file: string, overrides: readonly string[] = []
     throw new ConfigError(`cannot read the config ${file}: ${reason}`, { cause: error });
   }
   return withTemplates(loadConfig(text, file, overrides, { file: dirname(resolve(file)), overrides: process.cwd() }));
-}
-
-/** Puts the text of chat templates in the place of their files, so that the config says all. */
-export async function withTemplates(config: RunConfig): Promise<RunConfig> {
-  const read = async <T>(value: T): Promise<T> => {
-    if (typeof value !== 'object' || value === null) return value;
-    const { chat_template: template } = value as { chat_template?: string };
-    if (template === undefined || !isAbsolute(template)) return value;
-    try {
-      return { ...value, chat_template: await readFile(template, 'utf8') };
-    } catch (error) {
-      throw new ConfigError(`chat_template: cannot read ${template}`, { cause: error });
-    }
-  };
-  const data = await read(config.data);
-  const own = await Promise.all(
-    (['train', 'validation', 'test'] as const).map(async (part) => {
-      const value = data[part];
-      return value === undefined ? [] : [[part, Array.isArray(value) ? await Promise.all(value.map(read)) : await read(value)] as const];
-    }),
-  );
-  return { ...config, data: { ...data, ...(Object.fromEntries(own.flat()) as Pick<RunConfig['data'], 'train' | 'validation' | 'test'>) } };
 }
 
 function collect(value: string, previous: readonly string[]): string[] {

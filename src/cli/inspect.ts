@@ -1,6 +1,7 @@
 import { canonicalKeys } from '../adapters/module-keys.js';
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from '../adapters/peft-files.js';
 import { definitionOf, methodOf, parseAdapterConfig } from '../adapters/registry.js';
+import type { RowOptions } from '../data/parts.js';
 import { FormatError, LowrankError } from '../errors.js';
 import { CHECKPOINT_FILE, CHECKPOINT_INDEX, openCheckpoint } from '../io/checkpoint.js';
 import { readJson, type Directory } from '../io/directory.js';
@@ -11,6 +12,8 @@ import { parseModelConfig, type ModelConfig } from '../model/config.js';
 import { isModelType } from '../model/families/registry.js';
 import { readModelConfig } from '../model/load.js';
 import { resolveNames } from '../model/tensors.js';
+import { readRunFolder } from '../run/folder.js';
+import { modelChatTemplate } from '../tokenizer/model-chat-template.js';
 import { loadTokenizer } from '../tokenizer/tokenizer.js';
 
 /** A tensor as its file lists it. */
@@ -54,8 +57,22 @@ export interface AdapterReport extends Tensors {
   readonly config: Readonly<Record<string, unknown>>;
   /** Why this package cannot run the adapter, whatever the model; empty when it can. */
   readonly problems: readonly string[];
+  /** What the training says of itself; undefined for an adapter made elsewhere. */
+  readonly training: TrainingReport | undefined;
   /** Whether it fits the model that was named. */
   readonly fit: { readonly model: string; readonly fits: boolean; readonly mismatches: readonly string[] } | undefined;
+}
+
+/** How an adapter was trained, and so how it is used. */
+export interface TrainingReport {
+  /** Folder or Hub id. */
+  readonly base: string | undefined;
+  /** How the base was held: `floats`, or the type of its 4 bits. */
+  readonly quantization: string;
+  /** Options of how the rows were read, as in a config; the chat template is left out. */
+  readonly rows: RowOptions;
+  /** Where the chat template comes from: `none`, `saved` with the adapter. */
+  readonly chat_template: 'none' | 'saved';
 }
 
 /** @throws FormatError when the header is broken. */
@@ -121,10 +138,21 @@ async function inspectAdapter(directory: Directory, model: Directory | undefined
       if (config !== undefined) mismatches.push(...(collect(mismatches, () => definitionOf(methodOf(config)).mismatches(base, config, canonicalKeys(file.tensors, `${directory.name}/${ADAPTER_WEIGHTS}`))) ?? []));
       fit = { model: model.name, fits: mismatches.length === 0, mismatches };
     }
-    return { kind: 'adapter', path: directory.name, config: json, problems, fit, ...summarize(file) };
+    return { kind: 'adapter', path: directory.name, config: json, problems, training: await trainingOf(directory), fit, ...summarize(file) };
   } finally {
     await source.close();
   }
+}
+
+async function trainingOf(directory: Directory): Promise<TrainingReport | undefined> {
+  const run = await readRunFolder(directory).catch((error: unknown) => {
+    if (error instanceof LowrankError) return undefined;
+    throw error;
+  });
+  if (run === undefined || (run.config === undefined && run.record === undefined)) return undefined;
+  const { chat_template: _template, ...rows } = run.rows;
+  const saved = (await modelChatTemplate(directory)) !== undefined || run.chatTemplate !== undefined;
+  return { base: run.bases[0]?.model, quantization: run.quantization?.quantType ?? 'floats', rows, chat_template: saved ? 'saved' : 'none' };
 }
 
 /** The outcome, or undefined with what was wrong among the problems. */

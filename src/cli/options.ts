@@ -1,61 +1,11 @@
-import { Option, type Command } from 'commander';
+import { Option } from 'commander';
 import { allOptions } from '../config/options.js';
-import { DEVICE_NAMES, type Device, type DeviceChoice } from '../device/device.js';
+import { DEVICE_NAMES, type Device } from '../device/device.js';
 import { ConfigError } from '../errors.js';
-import type { Directory } from '../io/directory.js';
-import type { LoadQuantization } from '../model/load.js';
-import type { Session } from '../session.js';
 import { printError } from './terminal.js';
-
-/** What commander gives the action of a command made by `takesModel`. */
-export interface ModelFlags {
-  readonly model: string;
-  readonly revision?: string;
-  readonly adapter?: readonly string[];
-  readonly quantize: 'nf4' | 'fp4' | 'none';
-  readonly device: DeviceChoice;
-}
-
-/** Lets a command take a model with an adapter, and say where and how it runs. */
-export function takesModel(command: Command): Command {
-  return command
-    .requiredOption('--model <folder or id>', 'Hugging Face model directory, or org/name[@revision] of the Hub')
-    .option('--revision <name>', 'branch, tag or commit of a Hub model')
-    .option('--adapter <[name=]folder or id...>', 'PEFT adapter or adapters to put on the model')
-    .addOption(new Option('--quantize <type>', 'hold the linear layers in 4 bits').choices(['nf4', 'fp4', 'none']).default('none'))
-    .addOption(deviceOption());
-}
 
 export function deviceOption(): Option {
   return new Option('--device <name>', 'what computes').choices(['auto', ...DEVICE_NAMES]).default('auto');
-}
-
-/** Opens what the flags of `takesModel` name. The device that is taken, and why, goes to standard error. */
-export async function openFlaggedSession(flags: ModelFlags): Promise<Session> {
-  // Loaded here, so that the help does not wait for TensorFlow.js.
-  const [{ nodeHost, openDirectory }, { openSession }] = await Promise.all([import('../node.js'), import('../session.js')]);
-  const onMessage = tell;
-  const model = await openDirectory(flags.model, { revision: flags.revision, onMessage });
-  const adapters: Record<string, Directory> = {};
-  for (const given of flags.adapter ?? []) {
-    const { name, path } = namedAdapter(given);
-    if (Object.hasOwn(adapters, name)) throw new ConfigError(`--adapter: two are called ${name}; name them apart with name=folder`);
-    adapters[name] = await openDirectory(path, { onMessage });
-  }
-  const session = await openSession({
-    model,
-    adapters,
-    device: flags.device,
-    host: nodeHost,
-    quantization: quantizationFlag(flags.quantize),
-    onDevice: (device) => {
-      tell(describeDevice(device));
-    },
-    onNote: tell,
-  });
-  // A single one is meant to be used.
-  if (session.adapters.names.length === 1) session.adapters.use(session.adapters.names[0]);
-  return session;
 }
 
 /** `name=folder`; without a name the folder's own. */
@@ -101,8 +51,4 @@ export function shardSizeOption(): Option {
 /** The default of an option of the config, for a flag that means the same. */
 export function configDefault<T extends string | number>(path: string): T {
   return allOptions.find((option) => option.path === path)?.default as T;
-}
-
-function quantizationFlag(type: ModelFlags['quantize']): LoadQuantization | undefined {
-  return type === 'none' ? undefined : { quantType: type };
 }

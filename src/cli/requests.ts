@@ -1,17 +1,19 @@
 import { readFile } from 'node:fs/promises';
 import { FormatError } from '../errors.js';
+import type { JsonRow } from '../data/row.js';
 import type { Prompt } from '../eval/prompt.js';
 import { isRecord, parseJson } from '../io/json.js';
 import type { ChatMessage } from '../tokenizer/chat-template.js';
 
 /** One line of a file of requests. */
 export interface GenerateRequest {
-  readonly prompt: Prompt;
+  /** A row's prompt is written as in training. */
+  readonly prompt: Prompt | { readonly row: JsonRow };
   /** The adapter to answer with: undefined is the one in force, null the base alone. */
   readonly adapter: string | null | undefined;
 }
 
-const FORM = 'expected one of prompt (a text), messages (a list of {role, content}) and prompt_tokens (a list of ids), and optionally adapter (a name or null)';
+const FORM = 'expected one of prompt (a text), messages (a list of {role, content}), row (the fields of a training row) and prompt_tokens (a list of ids), and optionally adapter (a name or null)';
 
 /** JSONL file of prompts, each with the adapter that shall answer it. @throws FormatError listing every bad line. */
 export async function readRequests(file: string): Promise<GenerateRequest[]> {
@@ -33,12 +35,13 @@ function parseRequest(json: unknown): GenerateRequest | undefined {
   if (!isRecord(json)) return undefined;
   const { adapter } = json;
   if (adapter !== undefined && adapter !== null && typeof adapter !== 'string') return undefined;
-  const prompts: Prompt[] = [];
-  const { prompt, messages, prompt_tokens: tokens } = json;
+  const prompts: GenerateRequest['prompt'][] = [];
+  const { prompt, messages, prompt_tokens: tokens, row } = json;
   if (typeof prompt === 'string') prompts.push({ text: prompt });
   const conversation = parseMessages(messages);
   if (conversation !== undefined) prompts.push({ messages: conversation });
   if (Array.isArray(tokens) && tokens.every(Number.isInteger)) prompts.push({ tokens: tokens as number[] });
+  if (isRecord(row)) prompts.push({ row });
   const [only] = prompts;
   return prompts.length === 1 && only !== undefined ? { prompt: only, adapter } : undefined;
 }

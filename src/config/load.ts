@@ -3,10 +3,10 @@ import { ConfigError } from '../errors.js';
 import { contradictions } from './contradictions.js';
 import { parseConfigDocument } from './document.js';
 import { ownOptions } from './methods.js';
-import { parseOverride, withoutNulls, withValue, type Override } from './overrides.js';
-import { folderOf, resolvePaths } from './paths.js';
+import { isSection, parseOverride, withoutNulls, withValue, type Override } from './overrides.js';
+import { folderOf, relativePaths, resolvePaths } from './paths.js';
 import { describeProblems, schemaProblems, type Problem } from './problems.js';
-import { runConfigSchema, type RunConfig } from './schema.js';
+import { runConfigSchema, type RunConfig, type RunConfigInput } from './schema.js';
 
 /** The folders that relative paths start from. Absolute ones make the resulting config independent of where it is read. */
 export interface PathBases {
@@ -26,30 +26,67 @@ export interface PathBases {
 export function loadConfig(
   text: string,
   fileName: string,
-  overrides: readonly string[] = [],
+  overrides: readonly (string | Override)[] = [],
   bases: PathBases = {},
 ): RunConfig {
   const document = parseConfigDocument(text, fileName);
-  const parsed = overrides.map(parseOverride);
+  const parsed = overrides.map((override) => (typeof override === 'string' ? parseOverride(override) : override));
   let values = resolvePaths(document.values ?? {}, bases.file ?? folderOf(fileName));
   for (const override of parsed) {
     const folder = bases.overrides ?? '';
     const single = resolvePaths(withValue({}, override.path, override.value), folder);
     values = withValue(values, override.path, override.path.reduce(step, single));
   }
-  values = withoutNulls(values);
+  return checkedConfig(withoutNulls(values), fileName, (path) => sourceOf(path, parsed) ?? document.locate(path));
+}
 
+/**
+ * A complete config from an object of the same form as a config file: defaults filled in, everything checked. A config that is complete
+ * already comes back as it is.
+ * @param folder that relative paths start from; they stay as they are unless given.
+ * @throws ConfigError as loadConfig does.
+ */
+export function completeConfig(config: RunConfigInput | RunConfig, folder?: string): RunConfig {
+  if (isComplete(config)) return folder === undefined ? config : (resolvePaths(config, folder) as RunConfig);
+  const values = withoutNulls(withoutUndefined(config));
+  return checkedConfig(folder === undefined ? values : resolvePaths(values, folder), 'config', () => 'config');
+}
+
+/** Whether it is what the schema makes of a config, with every default in it. */
+export function isComplete(config: RunConfigInput | RunConfig): config is RunConfig {
+  const result = runConfigSchema.safeParse(config);
+  return result.success && canonical(result.data) === canonical(config);
+}
+
+/** As JSON, with keys in order. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, item: unknown) => (isSection(item) ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1))) : item));
+}
+
+/** @throws ConfigError listing all problems. */
+function checkedConfig(values: unknown, name: string, locate: (path: Problem['path']) => string): RunConfig {
   const result = runConfigSchema.safeParse(values);
   const problems = contradictions(values);
   if (!result.success) problems.unshift(...schemaProblems(result.error.issues, values));
   if (result.success && problems.length === 0) return result.data;
-  throw new ConfigError(describeProblems(problems, `config ${fileName}`, (path) => sourceOf(path, parsed) ?? document.locate(path)));
+  throw new ConfigError(describeProblems(problems, name === 'config' ? name : `config ${name}`, locate));
 }
 
-/** The whole config as YAML: what a run writes beside its results, and what reads back as the same config. */
-export function serializeConfig(config: RunConfig): string {
+/** A key that holds undefined counts as absent, as in any object of JavaScript. */
+function withoutUndefined(values: unknown): unknown {
+  if (Array.isArray(values)) return values.map(withoutUndefined);
+  if (!isSection(values) || Object.getPrototypeOf(values) !== Object.prototype) return values;
+  return Object.fromEntries(Object.entries(values).flatMap(([key, value]) => (value === undefined ? [] : [[key, withoutUndefined(value)]])));
+}
+
+/**
+ * The whole config as YAML: what a run writes beside its results, and what reads back as the same config.
+ * @param folder that it is written to: paths are relative to it then.
+ */
+export function serializeConfig(config: RunConfig, folder?: string): string {
   // Options of other methods have only their defaults, and would be refused when it is read back.
-  return stringify({ ...config, adapter: ownOptions(config.adapter) }, { lineWidth: 0 });
+  const own = { ...config, adapter: ownOptions(config.adapter) };
+  return stringify(folder === undefined ? own : relativePaths(own, folder), { lineWidth: 0 });
 }
 
 function step(value: unknown, key: string): unknown {
@@ -59,5 +96,5 @@ function step(value: unknown, key: string): unknown {
 /** The last override that wrote the key, or a section around it. */
 function sourceOf(path: Problem['path'], overrides: readonly Override[]): string | undefined {
   const override = overrides.findLast((candidate) => candidate.path.every((key, i) => key === path[i]));
-  return override === undefined ? undefined : `--set ${override.source}`;
+  return override?.source;
 }

@@ -1,11 +1,11 @@
 import { parseDocument } from 'yaml';
 import { ConfigError } from '../errors.js';
 
-/** One `--set a.b=c` of the command line. */
+/** One option of the command line that replaces one of the config. */
 export interface Override {
   readonly path: readonly string[];
   readonly value: unknown;
-  /** As it was written, for messages. */
+  /** As it was written, for messages: `--set a.b=c`. */
   readonly source: string;
 }
 
@@ -24,7 +24,7 @@ export function parseOverride(source: string): Override {
   if (syntaxError !== undefined) {
     throw new ConfigError(`--set ${source}: the value is not valid YAML: ${syntaxError.message}`);
   }
-  return { path, value: document.toJS() as unknown, source };
+  return { path, value: document.toJS() as unknown, source: `--set ${source}` };
 }
 
 /** A copy of `values` in which `path` holds `value`; what stands in the way of the path is replaced by a section. */

@@ -31,21 +31,29 @@ export function hubDataset(path: string): string | undefined {
 
 /** Resolves every path option of raw values against `folder`. Values of a wrong type are left for the schema to refuse. */
 export function resolvePaths(values: unknown, folder: string): unknown {
-  return resolveNode(values, schemaTree, folder);
+  return mapPaths(values, schemaTree, (path, kind) => resolvePath(path, kind, folder));
 }
 
-function resolveNode(value: unknown, node: TypeNode, folder: string, kind = node.path): unknown {
-  if (typeof value === 'string') return kind === undefined ? value : resolvePath(value, kind, folder);
+/**
+ * The inverse of {@link resolvePaths}: every path option as it is written in a config that lies in `folder`. A folder that is moved along
+ * with what it names still finds it. What cannot be said so, on another drive or beside an unknown folder, stays as it is.
+ */
+export function relativePaths<T>(values: T, folder: string): T {
+  return mapPaths(values, schemaTree, (path, kind) => writtenPath(path, kind, folder)) as T;
+}
+
+function mapPaths(value: unknown, node: TypeNode, map: (path: string, kind: PathKind) => string, kind = node.path): unknown {
+  if (typeof value === 'string') return kind === undefined ? value : map(value, kind);
   if (Array.isArray(value)) {
     const items = alternative(node, 'list')?.items;
-    return items === undefined ? value : value.map((item) => resolveNode(item, items, folder, items.path ?? kind));
+    return items === undefined ? value : value.map((item) => mapPaths(item, items, map, items.path ?? kind));
   }
   const { properties } = alternative(node, 'section') ?? {};
   if (properties === undefined || typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(
     Object.entries(value).map(([key, item]) => {
       const child = Object.hasOwn(properties, key) ? properties[key] : undefined;
-      return [key, child === undefined ? (item as unknown) : resolveNode(item, child, folder)];
+      return [key, child === undefined ? (item as unknown) : mapPaths(item, child, map)];
     }),
   );
 }
@@ -53,7 +61,31 @@ function resolveNode(value: unknown, node: TypeNode, folder: string, kind = node
 function resolvePath(path: string, kind: PathKind, folder: string): string {
   const written = /^\.{1,2}(?:[\\/]|$)/.test(path);
   if (path === '' || (kind === 'reference' && !written) || (kind === 'data' && hubDataset(path) !== undefined)) return path;
-  return joinPath(folder, path);
+  const joined = joinPath(folder, path);
+  // Without its dots a path would read like an id of the Hub.
+  return kind === 'reference' && !isAbsolute(joined) && !joined.startsWith('..') ? `./${joined}` : joined;
+}
+
+function writtenPath(path: string, kind: PathKind, folder: string): string {
+  // Ids of the Hub, and texts in the place of a file.
+  const names = isAbsolute(path) || kind === 'file' || (kind === 'data' && hubDataset(path) === undefined) || /^\.{1,2}(?:[\\/]|$)/.test(path);
+  return names ? (relativePath(folder, path) ?? path) : path;
+}
+
+/** `../base` from a folder to a path, beginning with `./` or `../`; undefined where only one of the two is absolute, or the way leads through a folder without a name. */
+export function relativePath(folder: string, path: string): string | undefined {
+  const [from, to] = [folder, path].map((each) => joinPath('', each === '' ? '.' : each)) as [string, string];
+  const rootOf = (each: string): string => /^(?:[A-Za-z]:)?[\\/]/.exec(each)?.[0] ?? '';
+  if (rootOf(from).toLowerCase() !== rootOf(to).toLowerCase()) return undefined;
+  const parts = (each: string): string[] => each.slice(rootOf(each).length).split('/').filter((part) => part !== '' && part !== '.');
+  const [up, down] = [parts(from), parts(to)];
+  while (up.length > 0 && up[0] === down[0]) {
+    up.shift();
+    down.shift();
+  }
+  if (up.includes('..')) return undefined;
+  const way = [...up.map(() => '..'), ...down].join('/');
+  return up.length > 0 ? way : `./${way}`;
 }
 
 export function isAbsolute(path: string): boolean {

@@ -81,7 +81,7 @@ function renderParts(row: JsonRow, promptPart: TextPart, completionPart: TextPar
   return { rendered: { text, learnt: [{ start: prompt.length, end: text.length }], ...kind, prompt, completion } };
 }
 
-function writePart(row: JsonRow, part: TextPart, draw: Random): string | { readonly problem: string } {
+export function writePart(row: JsonRow, part: TextPart, draw: Random): string | { readonly problem: string } {
   if ('field' in part) {
     const problem = stringProblem(row, part.field);
     return problem === undefined ? String(row[part.field]) : { problem };

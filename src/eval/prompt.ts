@@ -3,7 +3,7 @@ import type { ChatMessage } from '../tokenizer/chat-template.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 
 /** What a model is asked to continue. */
-export type Prompt = { readonly text: string } | { readonly messages: readonly ChatMessage[] } | { readonly tokens: readonly number[] };
+export type Prompt = { readonly text: string } | { readonly messages: readonly ChatMessage[]; readonly tools?: unknown } | { readonly tokens: readonly number[] };
 
 /**
  * A prompt as token ids: text with the special tokens that the tokenizer puts in front of it, messages written out by the chat
@@ -14,7 +14,8 @@ export function encodePrompt(prompt: Prompt, tokenizer: Tokenizer | undefined): 
   if ('tokens' in prompt) return [...prompt.tokens];
   if (tokenizer === undefined) throw new ConfigError('this model has no tokenizer.json: the prompt must be given as token ids');
   if ('messages' in prompt) {
-    return tokenizer.encode(tokenizer.applyChatTemplate(prompt.messages, { addGenerationPrompt: true }), { addSpecialTokens: false });
+    const variables = prompt.tools === undefined ? {} : { tools: prompt.tools };
+    return tokenizer.encode(tokenizer.applyChatTemplate(prompt.messages, { addGenerationPrompt: true, variables }), { addSpecialTokens: false });
   }
   const ids = tokenizer.encodeText(prompt.text);
   // Some tokenizers close every text; there would be nothing to continue.

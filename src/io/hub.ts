@@ -53,6 +53,9 @@ const MODEL_FILES = new Set([
   'tokenizer.model',
   'chat_template.json',
   'chat_template.jinja',
+  // What lowrank saves of a run beside its adapter.
+  'config.yaml',
+  'training_record.json',
 ]);
 const DATASET_FILES = /\.(?:jsonl|json|txt|csv|tsv|parquet)$/;
 const ADAPTER_FILE = 'adapter_model.safetensors';

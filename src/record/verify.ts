@@ -4,6 +4,7 @@ import type { Directory } from '../io/directory.js';
 import { toFloat32 } from '../io/safetensors.js';
 import type { Decoder } from '../model/decoder.js';
 import { withTokensOf } from '../tokenizer/added-tokens.js';
+import { withChatTemplate } from '../tokenizer/model-chat-template.js';
 import { hashTokenizer, hashWeights } from './hashes.js';
 import { readRecord, type TrainingRecord } from './record.js';
 
@@ -26,14 +27,18 @@ export async function checkFinite(adapter: Directory): Promise<Check> {
   return details.length > 0 ? { name: 'finite values', outcome: 'failed', details } : { name: 'finite values', outcome: 'passed', details: [`${tensors.size} tensors`] };
 }
 
-/** That the base model and the tokenizer are those of the training, by their hashes. */
-export async function checkHashes(record: TrainingRecord, adapter: Directory, model: Directory): Promise<Check[]> {
+/**
+ * That the base model and the tokenizer are those of the training, by their hashes.
+ * @param chatTemplate of the training, where it was not the model's own.
+ */
+export async function checkHashes(record: TrainingRecord, adapter: Directory, model: Directory, chatTemplate?: string): Promise<Check[]> {
   const { files } = record.base;
-  // Tokens that were added for the training are in none of the model's files.
-  const grown = await withTokensOf(model, adapter);
+  // Tokens and a template that were chosen for the training are in none of the model's files.
+  const tokens = await withTokensOf(model, adapter);
+  const grown = chatTemplate === undefined ? tokens : await withChatTemplate(tokens, chatTemplate);
   return [
     compareHashes('base weights', files, await hashWeights(model), `trained on ${record.base.name}`),
-    compareHashes('tokenizer and chat template of the model', record.tokenizer, await hashTokenizer(grown), grown === model ? 'as in training' : 'as in training, with the tokens that were added for it'),
+    compareHashes('tokenizer and chat template of the model', record.tokenizer, await hashTokenizer(grown), grown === model ? 'as in training' : `as in training, with the ${grown === tokens ? 'tokens that were added' : 'chat template that was given'} for it`),
     compareHashes('tokenizer and chat template beside the adapter', record.tokenizer, await hashTokenizer(adapter), 'as in training'),
   ];
 }

@@ -3,6 +3,8 @@ import { grownVocabulary, withTokenRows } from '../adapters/lora-tokens.js';
 import { loadAdapter, readAdapterConfig } from '../adapters/peft-files.js';
 import { definitionOf, type AdapterSettings } from '../adapters/registry.js';
 import { adapterSettings, trainedBase } from '../adapters/settings.js';
+import { completeConfig, isComplete } from '../config/load.js';
+import type { RunConfigInput } from '../config/schema.js';
 import { sourcesOf } from '../data/parts.js';
 import { loadSplits, type DataSplits } from '../data/split.js';
 import { ConfigError } from '../errors.js';
@@ -12,13 +14,33 @@ import type { Decoder } from '../model/decoder.js';
 import { loadModel, readModelConfig } from '../model/load.js';
 import { hashRunFiles, type RunInputs } from '../resume/inputs.js';
 import { besideAdapter, withAddedTokens } from '../tokenizer/added-tokens.js';
+import { withChatTemplate } from '../tokenizer/model-chat-template.js';
 import { loadTokenizer } from '../tokenizer/tokenizer.js';
-import { baseKeyOf, dataOptionsOf, inputsKeyOf, quantizationOf } from './options.js';
-import type { FinetuneRequest } from './request.js';
+import { baseKeyOf, dataOptionsOf, inputsKeyOf, quantizationOf, rowOptionsOf } from './options.js';
+import type { CheckedRequest, FinetuneRequest } from './request.js';
 import type { SharedParts } from './shared.js';
 
-/** The run with the tokenizer that it will have: that of the adapter that it goes on from, or the model's with the added tokens, whose rows are trained. */
-export async function withTokenizer(request: FinetuneRequest): Promise<FinetuneRequest> {
+/** A request with a complete config, in which rows that are handed over have a name. @throws ConfigError */
+export function checkedRequest(request: FinetuneRequest): CheckedRequest {
+  const { config, data } = request;
+  if (isComplete(config)) return { ...request, config };
+  const names = (['train', 'validation', 'test'] as const).flatMap((part) => {
+    const sources = config.data?.[part] === undefined ? data[part] : undefined;
+    return sources === undefined || sources.length === 0 ? [] : [[part, sources.map((source, i) => source.name ?? `${part} ${i + 1}`)] as const];
+  });
+  const named = names.length === 0 ? config : { ...config, data: { ...config.data, ...Object.fromEntries(names) } };
+  return { ...request, config: completeConfig(named as RunConfigInput) };
+}
+
+/** The run with the tokenizer that it will have: its chat template in place of the model's, and its tokens besides. */
+export async function withTokenizer(request: CheckedRequest): Promise<CheckedRequest> {
+  const grown = await withTokens(request);
+  const { chat_template: template } = rowOptionsOf(request.config, request.callbacks?.onNote);
+  return template === undefined ? grown : { ...grown, model: await withChatTemplate(grown.model, template) };
+}
+
+/** That of the adapter that it goes on from, or the model's with the added tokens, whose rows are trained. */
+async function withTokens(request: CheckedRequest): Promise<CheckedRequest> {
   const { config, model, initFrom } = request;
   if (initFrom !== undefined) return { ...request, model: await besideAdapter(model, initFrom) };
   const { added_tokens: tokens } = config.adapter;
@@ -38,12 +60,12 @@ export function tokenizerOf(directory: Directory): ReturnType<typeof loadTokeniz
 }
 
 /** What is trained. @throws ConfigError when it does not go with the adapter to go on from. */
-export async function settingsOf({ config, initFrom }: Pick<FinetuneRequest, 'config' | 'initFrom'>): Promise<AdapterSettings> {
+export async function settingsOf({ config, initFrom }: Pick<CheckedRequest, 'config' | 'initFrom'>): Promise<AdapterSettings> {
   return adapterSettings(config.adapter, initFrom === undefined ? undefined : await readAdapterConfig(initFrom));
 }
 
 /** The base model of a run; with `shared` it is that one's, and not to be disposed of. */
-export async function loadBase(request: FinetuneRequest, model: ModelConfig, shared?: SharedParts): Promise<Decoder> {
+export async function loadBase(request: CheckedRequest, model: ModelConfig, shared?: SharedParts): Promise<Decoder> {
   const { config, model: directory, callbacks } = request;
   const quantization = quantizationOf(config);
   const trainable = trainedBase(model, await settingsOf(request));
@@ -53,7 +75,7 @@ export async function loadBase(request: FinetuneRequest, model: ModelConfig, sha
 }
 
 /** The rows of a run as tokens. @throws DataError listing what cannot be used. */
-export async function loadData(request: FinetuneRequest, model: ModelConfig, shared?: SharedParts): Promise<DataSplits> {
+export async function loadData(request: CheckedRequest, model: ModelConfig, shared?: SharedParts): Promise<DataSplits> {
   const { config, data, model: directory, callbacks } = request;
   const settings = await settingsOf(request);
   const options = dataOptionsOf(config, model, settings, callbacks?.onNote);
@@ -64,7 +86,7 @@ export async function loadData(request: FinetuneRequest, model: ModelConfig, sha
 }
 
 /** The adapter of a run, fresh or as it was saved, on its base model. */
-export async function openAdapter(request: FinetuneRequest, decoder: Decoder): Promise<Adapter> {
+export async function openAdapter(request: CheckedRequest, decoder: Decoder): Promise<Adapter> {
   const { config, initFrom, model, callbacks } = request;
   const { init_from: named } = config.adapter;
   const settings = await settingsOf(request);
@@ -90,7 +112,7 @@ function inPython(iterations: number): string {
 }
 
 /** SHA-256 of the files that a run reads. */
-export async function hashRequest(request: Pick<FinetuneRequest, 'config' | 'model' | 'data' | 'initFrom'>, shared?: SharedParts): Promise<RunInputs['files']> {
+export async function hashRequest(request: Pick<CheckedRequest, 'config' | 'model' | 'data' | 'initFrom'>, shared?: SharedParts): Promise<RunInputs['files']> {
   const { config, model, data, initFrom } = request;
   const sources = (part: 'validation' | 'test') => (data[part] === undefined ? undefined : sourcesOf(data[part]));
   const files = { train: sourcesOf(data.train), validation: sources('validation'), test: sources('test') };

@@ -3,6 +3,7 @@ import type { AdapterSettings } from '../adapters/registry.js';
 import { adapterSettings, contextOf } from '../adapters/settings.js';
 import type { RunConfig } from '../config/schema.js';
 import type { DataOptions } from '../data/options.js';
+import { partOptions, ROW_OPTIONS, type RowOptions } from '../data/parts.js';
 import type { Device, Host } from '../device/device.js';
 import { ConfigError } from '../errors.js';
 import type { Directory } from '../io/directory.js';
@@ -41,6 +42,26 @@ export function effectiveMaxLength(maxLength: number, context: number, note?: (t
   if (maxLength <= context) return maxLength;
   note?.(`data.max_length ${maxLength} is more than the model's context: ${context} is taken`);
   return context;
+}
+
+/** The entries of `data.train`, a path alone as one without options. */
+function trainEntries({ data: { train } }: Pick<RunConfig, 'data'>): RowOptions[] {
+  return [train].flat().map((entry) => {
+    if (typeof entry === 'string') return {};
+    return Object.fromEntries(ROW_OPTIONS.flatMap((key) => (entry[key] === undefined ? [] : [[key, entry[key]]])));
+  });
+}
+
+/**
+ * How rows are read that are like the training rows: the options of `data`, or of the first entry of `data.train` where it has its own.
+ * @param note is told where the entries differ.
+ */
+export function rowOptionsOf(config: Pick<RunConfig, 'data'>, note?: (text: string) => void): RowOptions {
+  const whole: RowOptions = Object.fromEntries(ROW_OPTIONS.flatMap((key) => (config.data[key] === undefined ? [] : [[key, config.data[key]]])));
+  const entries = trainEntries(config).map((own) => partOptions(whole, own));
+  const [first = whole] = entries;
+  if (new Set(entries.map(({ chat_template: template }) => template)).size > 1) note?.('data.train: the entries have different chat templates: that of the first is saved with the adapter');
+  return first;
 }
 
 /**

@@ -10,6 +10,7 @@ import type { DataSplits } from '../data/split.js';
 import type { Device } from '../device/device.js';
 import { FLOAT_NAMES } from '../export/floats.js';
 import { trainedModelFiles } from '../export/trained-model.js';
+import type { Directory } from '../io/directory.js';
 import type { Decoder } from '../model/decoder.js';
 import { CARD_FILE, modelCard } from '../record/card.js';
 import { hashRowFiles } from '../record/hashes.js';
@@ -17,13 +18,13 @@ import { makeRecord } from '../record/make.js';
 import { RECORD_FILE, serializeRecord } from '../record/record.js';
 import { TOKENIZER_FILES } from '../tokenizer/tokenizer.js';
 import { baseOf, CONFIG_FILE } from './options.js';
-import type { FinetuneRequest, FinetuneResult } from './request.js';
+import type { CheckedRequest, FinetuneResult } from './request.js';
 
 /** The record of this run and its model card. */
 export async function describeRun(
-  request: FinetuneRequest,
+  request: CheckedRequest,
   { decoder, data, device }: { readonly decoder: Decoder; readonly data: DataSplits; readonly device: Device },
-  { training, counts, test }: Omit<FinetuneResult, 'files'>,
+  { training, counts, test }: Pick<FinetuneResult, 'training' | 'counts' | 'test'>,
 ): Promise<Record<string, string>> {
   const { config, model, data: sources } = request;
   const parts = (['train', 'validation', 'test'] as const).flatMap((part) => {
@@ -52,10 +53,15 @@ function hubDatasets({ data: { train } }: RunConfig): string[] {
 }
 
 /** The trained adapter or model, with the tokenizer's files as they were found and the config. */
-export async function resultFiles({ config, model }: FinetuneRequest, adapter: Adapter): Promise<Record<string, Uint8Array | string>> {
+export async function resultFiles({ config, model }: CheckedRequest, adapter: Adapter): Promise<Record<string, Uint8Array | string>> {
   const { method, save_dtype: dtype } = config.adapter;
   const trained = method === 'full' ? await trainedModelFiles(model, adapter, dtype === 'auto' ? undefined : FLOAT_NAMES[dtype]) : await adapterFiles(adapter, baseOf(config));
-  const files: Record<string, Uint8Array | string> = { ...trained, [CONFIG_FILE]: serializeConfig(config) };
+  return { ...trained, [CONFIG_FILE]: serializeConfig(config, config.training.output_dir), ...(await tokenizerFiles(model)) };
+}
+
+/** Those of a model directory, so that what is saved encodes as it was trained. */
+export async function tokenizerFiles(model: Directory): Promise<Record<string, Uint8Array>> {
+  const files: Record<string, Uint8Array> = {};
   for (const name of TOKENIZER_FILES) {
     const source = await model.open(name);
     if (source === undefined) continue;

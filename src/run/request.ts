@@ -1,5 +1,5 @@
 import type { ParameterCounts } from '../adapters/counts.js';
-import type { RunConfig } from '../config/schema.js';
+import type { RunConfig, RunConfigInput } from '../config/schema.js';
 import type { DataPart } from '../data/parts.js';
 import type { DataSource } from '../data/row.js';
 import type { DataSplits } from '../data/split.js';
@@ -71,7 +71,8 @@ export interface FinetuneCallbacks {
 }
 
 export interface FinetuneRequest {
-  readonly config: RunConfig;
+  /** As a config file has it, or as `loadConfig` gives it. Rows that `data` hands over need not be named in it. */
+  readonly config: RunConfig | RunConfigInput;
   /** The model that `config.model` names. */
   readonly model: Directory;
   /** What `config.data` names. */
@@ -83,12 +84,23 @@ export interface FinetuneRequest {
   /** Goes on from `resume` even where something else has changed. */
   readonly force?: boolean | undefined;
   readonly host: Host;
-  readonly callbacks?: FinetuneCallbacks;
+  readonly callbacks?: FinetuneCallbacks | undefined;
+  /** Aborting it ends the run after the current micro-batch, with the steps so far and a checkpoint of them where `onCheckpoint` is given. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The same with a config that is complete and checked. */
+export interface CheckedRequest extends FinetuneRequest {
+  readonly config: RunConfig;
 }
 
 /** A finished run. Nothing of it is left on the device. */
 export interface FinetuneResult {
   readonly training: TrainResult;
+  /** Whether `signal` or `shouldStop` ended the run before its last step: there are no record and no model card then. */
+  readonly stopped: boolean;
+  /** With every default filled in. */
+  readonly config: RunConfig;
   readonly counts: ParameterCounts;
   /** Loss on the test rows of the adapter in `files`. */
   readonly test: LossResult | undefined;

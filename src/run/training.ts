@@ -2,6 +2,7 @@ import type { Adapter } from '../adapters/adapter.js';
 import { countParameters } from '../adapters/counts.js';
 import { adapterFiles, readAdapterConfig } from '../adapters/peft-files.js';
 import { serializeConfig } from '../config/load.js';
+import { joinPath } from '../config/paths.js';
 import { mixOf } from '../data/mix.js';
 import type { DataSplits } from '../data/split.js';
 import type { Device } from '../device/device.js';
@@ -20,8 +21,8 @@ import { totalStepsOf, train, type TrainResult } from '../train/trainer.js';
 import { requireContinued } from './continued.js';
 import { hashRequest, loadBase, loadData, openAdapter } from './load.js';
 import { baseOf, CONFIG_FILE, planFor } from './options.js';
-import { describeRun, resultFiles } from './outcome.js';
-import type { FinetuneCallbacks, FinetuneRequest, FinetuneResult } from './request.js';
+import { describeRun, resultFiles, tokenizerFiles } from './outcome.js';
+import type { FinetuneCallbacks, CheckedRequest, FinetuneResult } from './request.js';
 import type { SharedParts } from './shared.js';
 
 /** A run on an open device. With `shared` the base model is that one's and stays. */
@@ -31,11 +32,12 @@ export class FinetuneRun {
   private over = false;
 
   constructor(
-    private readonly request: FinetuneRequest,
+    private readonly request: CheckedRequest,
     private readonly device: Device,
     private readonly shared?: SharedParts,
   ) {
-    this.callbacks = request.callbacks ?? {};
+    const { callbacks = {}, signal } = request;
+    this.callbacks = signal === undefined ? callbacks : { ...callbacks, shouldStop: () => signal.aborted || callbacks.shouldStop?.() === true };
   }
 
   /** The run, or what befalls the device meanwhile. */
@@ -66,7 +68,7 @@ export class FinetuneRun {
       const totalSteps = totalStepsOf(data.train.examples.length, config.training);
       await this.callbacks.onReady?.({ device: this.device, model, counts, data, totalSteps, doneSteps });
       let test: LossResult | undefined;
-      let described: Record<string, string> = {};
+      let described: Record<string, string> | undefined;
       // Somebody who stops a run wants it to end.
       const stopped = (): boolean => this.callbacks.shouldStop?.() === true;
       const training = await this.train(decoder, adapter, data, inputs, async (result) => {
@@ -76,7 +78,7 @@ export class FinetuneRun {
         }
         if (!stopped()) described = await describeRun(this.request, { decoder, data, device: this.device }, { training: result, counts, test });
       });
-      return { training, counts, test, files: { ...(await resultFiles(this.request, adapter)), ...described } };
+      return { training, stopped: described === undefined, config, counts, test, files: { ...(await resultFiles(this.request, adapter)), ...described } };
     } finally {
       adapter?.dispose();
       if (this.shared === undefined) decoder.dispose();
@@ -114,11 +116,12 @@ export class FinetuneRun {
   }
 
   private async save(state: TrainState, adapter: Adapter, inputs: RunInputs): Promise<void> {
-    const { config } = this.request;
+    const { config, model: directory } = this.request;
     const files = await withManifest({
       ...(await adapterFiles(adapter, baseOf(config))),
       ...trainStateFiles(state, adapter.parameters),
-      [CONFIG_FILE]: serializeConfig(config),
+      [CONFIG_FILE]: serializeConfig(config, joinPath(config.training.output_dir, checkpointName(state.step))),
+      ...(await tokenizerFiles(directory)),
       [INPUTS_FILE]: serializeInputs(inputs),
     });
     const { step, totalSteps, best } = state;

@@ -1,6 +1,7 @@
 import { ConfigError, FormatError } from '../errors.js';
 import { memoryDirectory, overlaid, readJson, type Directory } from '../io/directory.js';
 import { isRecord } from '../io/json.js';
+import { CHAT_TEMPLATE_FILE } from './model-chat-template.js';
 import { TOKENIZER_FILES } from './tokenizer.js';
 import { countVocabulary, normaliseTokenizerJson, type TokenizerJson } from './tokenizer-json.js';
 
@@ -8,7 +9,8 @@ const FILE = 'tokenizer.json';
 
 /** The model directory with the tokenizer that lies beside an adapter, where there is one: it is the one that this was trained with. */
 export async function besideAdapter(model: Directory, adapter: Directory): Promise<Directory> {
-  return (await adapter.list()).includes(FILE) ? overlaid(model, adapter, (path) => TOKENIZER_FILES.includes(path)) : model;
+  const files = await adapter.list();
+  return files.includes(FILE) || files.includes(CHAT_TEMPLATE_FILE) ? overlaid(model, adapter, (path) => TOKENIZER_FILES.includes(path)) : model;
 }
 
 /**

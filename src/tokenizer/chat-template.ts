@@ -2,7 +2,6 @@ import { ConfigError, DataError, FormatError } from '../errors.js';
 import { isRecord } from '../io/json.js';
 import type { ChatMessage } from './chat-message.js';
 import { CHAT_TEMPLATE_NAMES, chatTemplateSource } from './chat-templates.js';
-import type { SpecialTokens } from './special-tokens.js';
 import { compileTemplate, type CompiledTemplate, type TemplateVariables } from './template.js';
 import { hasCalls, parseTools, withParsedArguments, withWrittenArguments } from './tool-texts.js';
 import type { TracedText } from './trace.js';
@@ -52,7 +51,8 @@ export class ChatTemplateRenderer {
   private readonly compiled = new Map<string, CompiledTemplate>();
 
   constructor(
-    private readonly tokens: SpecialTokens,
+    /** Of every conversation: the special tokens by name, and what the caller adds. */
+    private readonly variables: Readonly<Record<string, unknown>>,
     private readonly own: string | undefined,
     private readonly name: string,
   ) {}
@@ -72,7 +72,7 @@ export class ChatTemplateRenderer {
     const { tools, ...variables } = options.variables ?? {};
     // Without tools and documents transformers hands over None.
     const addGenerationPrompt = options.addGenerationPrompt ?? false;
-    const all = { documents: null, ...this.tokens, ...variables, tools: parseTools(tools) ?? null, add_generation_prompt: addGenerationPrompt };
+    const all = { documents: null, ...this.variables, ...variables, tools: parseTools(tools) ?? null, add_generation_prompt: addGenerationPrompt };
     try {
       return write(template, { ...all, messages: withParsedArguments(messages) });
     } catch (error) {

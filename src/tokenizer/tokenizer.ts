@@ -1,10 +1,11 @@
 import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 
 import { FormatError } from '../errors.js';
-import { readJson, readText, type Directory } from '../io/directory.js';
+import { readJson, type Directory } from '../io/directory.js';
 import { isRecord } from '../io/json.js';
-import { ChatTemplateRenderer, readChatTemplate, type ChatMessage, type ChatTemplateOptions, type TracedChat } from './chat-template.js';
+import { ChatTemplateRenderer, type ChatMessage, type ChatTemplateOptions, type TracedChat } from './chat-template.js';
 import { ExpressionLimit } from './expression-limit.js';
+import { modelChatTemplate } from './model-chat-template.js';
 import { TokenPlacer, type PlacedTokens } from './placed-tokens.js';
 import { configTokenId, libraryConfig, readSpecialTokens, type SpecialTokens } from './special-tokens.js';
 import { countVocabulary, normaliseTokenizerJson, type JsonObject, type TokenizerJson } from './tokenizer-json.js';
@@ -57,6 +58,11 @@ export interface Tokenizer {
   endOfTurn(template?: string, variables?: Readonly<Record<string, unknown>>): number | undefined;
 }
 
+export interface TokenizerOptions {
+  /** Variables that every conversation is written with, unless it brings its own. */
+  readonly chatTemplateKwargs?: Readonly<Record<string, unknown>> | undefined;
+}
+
 /** Files that make up a tokenizer: copy those that exist beside an exported model or adapter. */
 export const TOKENIZER_FILES: readonly string[] = [
   'tokenizer.json',
@@ -77,19 +83,16 @@ export const TOKENIZER_FILES: readonly string[] = [
  * @returns undefined when there is no tokenizer.json.
  * @throws FormatError naming the file and field of a malformed file.
  */
-export async function loadTokenizer(directory: Directory): Promise<Tokenizer | undefined> {
+export async function loadTokenizer(directory: Directory, { chatTemplateKwargs = {} }: TokenizerOptions = {}): Promise<Tokenizer | undefined> {
   const file = `${directory.name}/tokenizer.json`;
   const raw = await readJson(directory, 'tokenizer.json');
   if (raw === undefined) return undefined;
   const config = await readObject(directory, 'tokenizer_config.json');
   const map = await readObject(directory, 'special_tokens_map.json');
   const ids = { ...(await readObject(directory, 'config.json')), ...(await readObject(directory, 'generation_config.json')) };
-  const chatTemplate =
-    (await readText(directory, 'chat_template.jinja')) ??
-    readChatTemplate(config['chat_template'], `${directory.name}/tokenizer_config.json`) ??
-    readChatTemplate((await readObject(directory, 'chat_template.json'))['chat_template'], `${directory.name}/chat_template.json`);
+  const chatTemplate = await modelChatTemplate(directory);
   const json = normaliseTokenizerJson(raw, file, config);
-  return new HubTokenizer(json, { file, config, tokens: readSpecialTokens(config, map), ids, chatTemplate });
+  return new HubTokenizer(json, { file, config, tokens: readSpecialTokens(config, map), ids, chatTemplate, chatTemplateKwargs });
 }
 
 interface Parts {
@@ -98,6 +101,7 @@ interface Parts {
   readonly tokens: SpecialTokens;
   readonly ids: JsonObject;
   readonly chatTemplate: string | undefined;
+  readonly chatTemplateKwargs: Readonly<Record<string, unknown>>;
 }
 
 class HubTokenizer implements Tokenizer {
@@ -142,7 +146,7 @@ class HubTokenizer implements Tokenizer {
     if (named.bos_token === undefined && this.bosTokenId !== undefined) named.bos_token = this.idToToken(this.bosTokenId) ?? '';
     this.placer = new TokenPlacer(json, this.library, this.limit);
     this.bosToken = this.bosTokenId === undefined ? undefined : this.idToToken(this.bosTokenId);
-    this.chat = new ChatTemplateRenderer(named, parts.chatTemplate, file);
+    this.chat = new ChatTemplateRenderer({ ...named, ...parts.chatTemplateKwargs }, parts.chatTemplate, file);
   }
 
   encode(text: string, options: EncodeOptions = {}): number[] {

@@ -152,7 +152,7 @@ function stepOf(line: string): number | undefined {
  * A crash leaves either the earlier adapter, or a folder without adapter_config.json, which nothing takes for an adapter: never
  * the weights of one run beside the settings of another.
  */
-async function placeTogether(folder: string, files: Files): Promise<void> {
+export async function placeTogether(folder: string, files: Files): Promise<void> {
   const stage = join(folder, `.${randomBytes(6).toString('hex')}.new`);
   try {
     for (const [name, content] of Object.entries(files)) await writeFileAtomic(join(stage, name), content);

@@ -208,7 +208,7 @@ describe('other commands refuse', () => {
 
   it('prompts that cannot be continued', async () => {
     const outcome = (...args: string[]): Promise<{ status: number | null; stderr: string }> => lowrank('generate', ...model(), ...args);
-    expect((await outcome()).stderr).toContain('give one of --prompt, --messages, --prompt-tokens and --requests');
+    expect((await outcome()).stderr).toContain('give one of --prompt, --messages, --row, --prompt-tokens and --requests');
     expect(await outcome('--prompt', 'a')).toMatchObject({ status: 2, stderr: expect.stringContaining('has no tokenizer.json') });
     expect(await outcome('--prompt-tokens', '1,99')).toMatchObject({ status: 3, stderr: expect.stringContaining('the prompt holds token 99; the model has 32') });
     expect(await outcome('--prompt-tokens', '1,x')).toMatchObject({ status: 2, stderr: expect.stringContaining('--prompt-tokens x: expected an integer') });

@@ -73,7 +73,7 @@ describeBackends('lowrank train', ['wasm', 'webgpu'], (backend) => {
 
     const saved = JSON.parse(await readFile(join(out, 'adapter_config.json'), 'utf8')) as Record<string, unknown>;
     expect(saved).toMatchObject({ peft_type: 'LORA', r: 8, lora_dropout: 0.05, base_model_name_or_path: join(folder, 'model') });
-    const resolved = loadConfig(await readFile(join(out, 'config.yaml'), 'utf8'), 'config.yaml');
+    const resolved = loadConfig(await readFile(join(out, 'config.yaml'), 'utf8'), 'config.yaml', [], { file: out });
     expect(resolved).toMatchObject({ device: backend, training: { output_dir: out, seed: 42 } });
   });
 

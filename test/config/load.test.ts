@@ -151,7 +151,7 @@ describe('paths', () => {
   it('are relative to the folder of the file they are written in', () => {
     const text = 'model: ../models/tiny\ndata: {train: [a.jsonl, /b.jsonl]}\ntraining: {output_dir: ../out/a}\n';
     const config = loadConfig(text, 'configs/quickstart/run.yaml');
-    expect(config.model).toBe('configs/models/tiny');
+    expect(config.model).toBe('./configs/models/tiny');
     expect(config.data.train).toEqual(['configs/quickstart/a.jsonl', '/b.jsonl']);
     expect(config.training.output_dir).toBe('configs/out/a');
   });
@@ -178,7 +178,7 @@ describe('paths', () => {
     const overrides = ['training.output_dir=out/b', 'model=./tiny'];
     const config = loadConfig(minimal, 'configs/run.yaml', overrides);
     expect(config.training.output_dir).toBe('out/b');
-    expect(config.model).toBe('tiny');
+    expect(config.model).toBe('./tiny');
     const absolute = loadConfig(minimal, 'run.yaml', overrides, { file: '/home/configs', overrides: '/home' });
     expect(absolute.training.output_dir).toBe('/home/out/b');
     expect(absolute.model).toBe('/home/tiny');

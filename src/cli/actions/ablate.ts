@@ -15,7 +15,7 @@ import { createAblationProgress } from '../ablation-progress.js';
 import { openEvaluation } from '../ablation-evaluation.js';
 import { openSources } from '../ablation-sources.js';
 import { folderStore } from '../ablation-store.js';
-import { withTemplates } from '../config-file.js';
+import { withTemplates } from '../../workspace/chat-template-files.js';
 import { formatBytes, formatDuration } from '../format.js';
 import { InterruptedError, watchInterrupts } from '../interrupt.js';
 import { describeDevice, tell } from '../options.js';

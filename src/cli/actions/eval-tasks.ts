@@ -11,13 +11,14 @@ import { fileSource, isFile, writeFileAtomic } from '../../node.js';
 import { VERSION } from '../../version.js';
 import { configsFolder } from '../configs-folder.js';
 import { formatDuration } from '../format.js';
-import { openFlaggedSession, tell, type ModelFlags } from '../options.js';
+import { tell } from '../options.js';
+import { openRunSession, type RunFlags, type RunSession } from '../run-session.js';
 import { asNamed, type Locate } from '../../workspace/data-files.js';
 import { formatTable } from '../table.js';
 import { print } from '../terminal.js';
 
 /** What commander gives the action. */
-export interface EvalTasksFlags extends ModelFlags {
+export interface EvalTasksFlags extends RunFlags {
   readonly tasks: string;
   readonly tasksData?: string;
   readonly batchSize: number;
@@ -33,7 +34,8 @@ export async function runEvalTasks(flags: EvalTasksFlags): Promise<void> {
   const tasks = await readTasks(file, flags);
   const sources = await openTaskSources(tasks, flags.tasksData ?? dirname(file));
   try {
-    const session = await openFlaggedSession(flags);
+    const opened = await openRunSession(flags);
+    const { session } = opened;
     try {
       const { decoder, tokenizer, device, adapters } = session;
       if (tokenizer === undefined) throw new ConfigError('tasks are made of text, and this model has no tokenizer.json');
@@ -50,7 +52,7 @@ export async function runEvalTasks(flags: EvalTasksFlags): Promise<void> {
         }
         evaluated.push({ name: name ?? 'base', results });
       }
-      await printComparison(tasks, evaluated, flags);
+      await printComparison(tasks, evaluated, flags, opened);
     } finally {
       await session.dispose();
     }
@@ -59,10 +61,10 @@ export async function runEvalTasks(flags: EvalTasksFlags): Promise<void> {
   }
 }
 
-async function printComparison(tasks: readonly EvalTask[], evaluated: readonly Evaluated[], flags: EvalTasksFlags): Promise<void> {
+async function printComparison(tasks: readonly EvalTask[], evaluated: readonly Evaluated[], flags: EvalTasksFlags, opened: RunSession): Promise<void> {
   const metrics = compare(evaluated, new Set(tasks.filter(({ retain }) => retain).map(({ name }) => name)));
   const [table, retained] = [comparisonTable(metrics), retainedTable(metrics)];
-  const report = evalReport(tasks, evaluated, metrics, flags);
+  const report = evalReport(tasks, evaluated, metrics, { ...opened, adapters: flags.adapter ?? (flags.run === undefined ? [] : [flags.run]) });
   if (flags.output !== undefined) {
     await writeFileAtomic(join(flags.output, 'eval.json'), `${JSON.stringify(report, null, 1)}\n`);
     const tables = [table, ...(retained.rows.length > 0 ? [retained] : [])].map(markdownTable);
@@ -108,9 +110,9 @@ function answersBeside(evaluated: readonly Evaluated[]): string[] {
  * What eval.json holds. `forgetting` is how much worse each metric of a task to be retained is than the base's, by adapter and then by
  * `task/metric`, positive being forgetting; null without such tasks. `truncated` counts the rows that were cut, by model and task.
  */
-function evalReport(tasks: readonly EvalTask[], evaluated: readonly Evaluated[], metrics: readonly ComparedMetric[], { model, adapter, quantize }: EvalTasksFlags): object {
+function evalReport(tasks: readonly EvalTask[], evaluated: readonly Evaluated[], metrics: readonly ComparedMetric[], { model, adapters, quantize }: Pick<RunSession, 'model' | 'quantize'> & { readonly adapters: readonly string[] }): object {
   return {
-    ...{ version: VERSION, model, adapters: adapter ?? [], quantize, tasks, metrics },
+    ...{ version: VERSION, model, adapters, quantize, tasks, metrics },
     forgetting: forgetting(metrics) ?? null,
     truncated: Object.fromEntries(evaluated.map(({ name, results }) => [name, Object.fromEntries(results.map(({ task, truncated }) => [task, truncated]))])),
     samples: evaluated.map(({ name, results }) => ({ name, tasks: results.map(({ task, samples }) => ({ task, samples })) })),

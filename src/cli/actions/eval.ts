@@ -1,24 +1,26 @@
 import type { RunConfig } from '../../config/schema.js';
 import { loadDataset } from '../../data/dataset.js';
-import type { DataOptions } from '../../data/options.js';
+import type { RowOptions } from '../../data/parts.js';
 import { evaluateLoss } from '../../eval/loss.js';
 import { effectiveMaxLength } from '../../finetune.js';
 import { openDataFiles } from '../../workspace/data-files.js';
 import { formatNumber } from '../format.js';
-import { openFlaggedSession, tell, type ModelFlags } from '../options.js';
+import { configDefault, tell } from '../options.js';
+import { openRunSession, type RunFlags } from '../run-session.js';
 import { describeDataset, describeDropped } from '../summary.js';
 import { print } from '../terminal.js';
 
-/** What commander gives the action. */
-export interface EvalFlags extends ModelFlags {
+/** What commander gives the action. Of the options of rows those of the run hold where none is given. */
+export interface EvalFlags extends RunFlags {
   readonly data: readonly string[];
-  readonly format: RunConfig['data']['format'];
+  readonly format?: RunConfig['data']['format'];
   readonly template?: string;
   readonly promptField?: string;
   readonly completionField?: string;
   readonly completionTemplate?: string;
-  readonly maxLength: number;
-  readonly trainOn: RunConfig['data']['train_on'];
+  readonly textField?: string;
+  readonly maxLength?: number;
+  readonly trainOn?: RunConfig['data']['train_on'];
   readonly batchSize: number;
   readonly json?: true;
 }
@@ -27,10 +29,11 @@ export interface EvalFlags extends ModelFlags {
 export async function runEval(flags: EvalFlags): Promise<void> {
   const files = await openDataFiles({ '--data': flags.data }, { onMessage: tell });
   try {
-    const session = await openFlaggedSession(flags);
+    const { session, rows: trained, config } = await openRunSession(flags);
     try {
       const { decoder, tokenizer, device, adapters } = session;
-      const options = dataOptions(flags, effectiveMaxLength(flags.maxLength, decoder.maxLength, tell));
+      const maxLength = flags.maxLength ?? config?.data.max_length ?? configDefault<number>('data.max_length');
+      const options = { ...rowOptions(flags, trained), max_length: effectiveMaxLength(maxLength, decoder.maxLength, tell), seed: config?.training.seed };
       const data = await loadDataset({ source: files.sources['--data'], tokenizer, options, vocabSize: decoder.vocabSize });
       tell([describeDataset('data', data), ...describeDropped(data.dropped)].join('\n'));
       // One adapter, or the base, is what is asked for; of several each, beside the base.
@@ -50,14 +53,21 @@ export async function runEval(flags: EvalFlags): Promise<void> {
   }
 }
 
-function dataOptions(flags: EvalFlags, maxLength: number): DataOptions {
+/**
+ * Options of the command line over those of the training. One that says where the prompt comes from replaces what the training has for
+ * the prompt, one of the completion likewise; another format replaces all of both. The chat template is the tokenizer's by now.
+ */
+export function rowOptions(flags: Omit<EvalFlags, 'data' | 'device' | 'batchSize'>, { chat_template: _template, ...trained }: RowOptions): RowOptions {
+  const prompt = { template: flags.template, prompt_field: flags.promptField, text_field: flags.textField };
+  const completion = { completion_field: flags.completionField, completion_template: flags.completionTemplate };
+  const given = (values: object): boolean => Object.values(values).some((value) => value !== undefined);
+  const reformatted = flags.format !== undefined && flags.format !== trained.format;
+  const { template, prompt_field: promptField, text_field: textField, completion_field: completionField, completion_template: completionTemplate, ...rest } = trained;
   return {
-    format: flags.format,
-    template: flags.template,
-    prompt_field: flags.promptField,
-    completion_field: flags.completionField,
-    completion_template: flags.completionTemplate,
-    max_length: maxLength,
-    train_on: flags.trainOn,
+    ...rest,
+    format: flags.format ?? trained.format ?? 'auto',
+    train_on: flags.trainOn ?? trained.train_on ?? configDefault<'completion' | 'all'>('data.train_on'),
+    ...(given(prompt) || reformatted ? prompt : { template, prompt_field: promptField, text_field: textField }),
+    ...(given(completion) || reformatted || flags.textField !== undefined ? completion : { completion_field: completionField, completion_template: completionTemplate }),
   };
 }

@@ -15,7 +15,12 @@ import { openCheckpoint } from '../../io/checkpoint.js';
 import { readJson, readText, type Directory } from '../../io/directory.js';
 import { isRecord } from '../../io/json.js';
 import { localDirectory, openDirectory } from '../../node.js';
+import { readRunFolder, type RunFolder } from '../../run/folder.js';
+import { besideAdapter } from '../../tokenizer/added-tokens.js';
+import { withChatTemplate } from '../../tokenizer/model-chat-template.js';
 import { loadTokenizer } from '../../tokenizer/tokenizer.js';
+import { baseDifference, findBase } from '../../workspace/open-run.js';
+import { chatTemplateText } from '../chat-template-flag.js';
 import { planExport, planExportFile } from '../export-output.js';
 import { requantized, tellChange } from '../merged-model.js';
 import { tell } from '../options.js';
@@ -27,6 +32,7 @@ export interface ExportFlags {
   readonly output: string;
   readonly model?: string;
   readonly revision?: string;
+  readonly chatTemplate?: string;
   readonly portable?: true;
   readonly dtype?: FloatName;
   readonly maxShardSize?: number;
@@ -39,9 +45,9 @@ export interface ExportFlags {
 
 /** The flags that mean something to a format, besides --output and --overwrite. */
 const FLAGS_OF: Readonly<Record<ExportFlags['format'], readonly (keyof ExportFlags)[]>> = {
-  peft: ['portable'],
-  merged: ['model', 'revision', 'dtype', 'maxShardSize', 'requantize', 'text'],
-  gguf: ['model', 'revision', 'dtype', 'from'],
+  peft: ['portable', 'chatTemplate'],
+  merged: ['model', 'revision', 'chatTemplate', 'dtype', 'maxShardSize', 'requantize', 'text'],
+  gguf: ['model', 'revision', 'chatTemplate', 'dtype', 'from'],
   mlx: ['model', 'revision'],
 };
 
@@ -53,17 +59,21 @@ const GGUF_FILE = 'adapter.gguf';
  */
 export async function runExport(path: string, flags: ExportFlags): Promise<void> {
   checkFlags(flags);
-  const directory = await openDirectory(path, { onMessage: tell });
+  const run = await readRunFolder(await openDirectory(path, { onMessage: tell }));
+  const { adapter: found, chatTemplate } = run;
+  if (found === undefined) throw new ConfigError(`${path}: is a model, not an adapter: there is nothing to merge or convert`);
+  const template = flags.chatTemplate === undefined ? chatTemplate : await chatTemplateText(flags.chatTemplate);
+  const directory = template === undefined ? found : await withChatTemplate(found, template);
   const adapter = await readPeftAdapter(directory);
   if (flags.format === 'peft') requirePeft(adapter);
   if (flags.format !== 'peft' || flags.portable === true) requireMethod(adapter, flags.format === 'merged' ? 'merge' : 'export');
   const overwrite = flags.overwrite === true;
   if (flags.format === 'gguf' && flags.output.endsWith('.gguf')) {
     const output = await planExportFile(flags.output, overwrite);
-    const { bytes } = await ggufOf(adapter, await baseOf(adapter, flags), flags);
+    const { bytes } = await ggufOf(adapter, await baseOf(run, flags), flags);
     return output.write(bytes);
   }
-  const base = flags.format === 'peft' || (flags.format === 'mlx' && flags.model === undefined) ? undefined : await baseOf(adapter, flags);
+  const base = flags.format === 'peft' || (flags.format === 'mlx' && flags.model === undefined) ? undefined : await baseOf(run, flags);
   const output = await planExport(flags.output, { overwrite, inputs: [directory.name, ...(base === undefined ? [] : [base.name])] });
   switch (flags.format) {
     case 'peft':
@@ -90,9 +100,8 @@ async function merge(adapter: PeftAdapter, directory: Directory, base: Directory
   try {
     const files = await mergedFiles(base, checkpoint, fusion, { dtype: flags.dtype === undefined ? undefined : FLOAT_NAMES[flags.dtype], maxShardBytes: flags.maxShardSize });
     // The tokenizer that lies beside the adapter is the one it was trained with.
-    const own = await copiedFiles(directory);
-    const replaced = own.some(({ path }) => path === 'tokenizer.json') ? own : [];
-    await write([...files.filter(({ path }) => !replaced.some((file) => file.path === path)), ...replaced]);
+    const own = await copiedFiles(await besideAdapter(base, directory));
+    await write([...files.filter(({ path }) => !own.some((file) => file.path === path)), ...own]);
   } finally {
     await checkpoint.close();
   }
@@ -107,7 +116,7 @@ async function ggufOf(adapter: PeftAdapter, base: Directory, flags: ExportFlags)
 async function ggufFolder(adapter: PeftAdapter, directory: Directory, base: Directory, flags: ExportFlags): Promise<OutputFile[]> {
   const { bytes } = await ggufOf(adapter, base, flags);
   // The tokenizer that lies beside the adapter is the one it was trained with.
-  const tokenizer = (await loadTokenizer(directory)) ?? (await loadTokenizer(base));
+  const tokenizer = await loadTokenizer(await besideAdapter(base, directory));
   const chat = tokenizer && {
     chatTemplate: tokenizer.chatTemplate,
     bosToken: tokenizer.bosTokenId === undefined ? undefined : tokenizer.idToToken(tokenizer.bosTokenId),
@@ -130,20 +139,25 @@ async function layersOf(base: Directory): Promise<number> {
   return count;
 }
 
-/** The model that is named, or that the adapter names. */
-async function baseOf(adapter: PeftAdapter, flags: ExportFlags): Promise<Directory> {
-  const { base_model_name_or_path: base, revision } = adapter.json;
-  const named = flags.model ?? (typeof base === 'string' ? base : undefined);
-  if (named === undefined || named === '') throw new ConfigError(`${adapter.name}: names no base model: give it with --model`);
-  if (flags.model === undefined) tell(`base model: ${named}, from adapter_config.json`);
-  return openDirectory(named, { revision: flags.revision ?? (flags.model === undefined && typeof revision === 'string' ? revision : undefined), onMessage: tell });
+/** The model that is named, or that of the run. */
+async function baseOf(run: RunFolder, flags: ExportFlags): Promise<Directory> {
+  if (flags.model !== undefined) {
+    const model = await openDirectory(flags.model, { revision: flags.revision, onMessage: tell });
+    const difference = await baseDifference(run, model);
+    if (difference !== undefined) tell(`warning: ${difference}`);
+    return model;
+  }
+  const base = await findBase(run);
+  if (base === undefined) throw new ConfigError(`${run.directory.name}: names no base model: give it with --model`);
+  tell(`base model: ${base.model}, from ${run.directory.name}`);
+  return openDirectory(base.model, { revision: flags.revision ?? base.revision, onMessage: tell });
 }
 
 function checkFlags(flags: ExportFlags): void {
-  const all: readonly (keyof ExportFlags)[] = ['model', 'revision', 'portable', 'dtype', 'maxShardSize', 'from', 'requantize', 'text'];
+  const all: readonly (keyof ExportFlags)[] = ['model', 'revision', 'chatTemplate', 'portable', 'dtype', 'maxShardSize', 'from', 'requantize', 'text'];
   const problems = all
     .filter((flag) => flags[flag] !== undefined && !FLAGS_OF[flags.format].includes(flag))
-    .map((flag) => `--${flag === 'maxShardSize' ? 'max-shard-size' : flag} means nothing to --format ${flags.format}`);
+    .map((flag) => `--${flag.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} means nothing to --format ${flags.format}`);
   if (flags.format === 'gguf' && flags.dtype === 'bfloat16') problems.push('--dtype bfloat16: a GGUF adapter is float32 or float16');
   if (flags.from !== undefined && flags.output.endsWith('.gguf')) problems.push('--from is for a Modelfile, which needs a folder as --output');
   if (problems.length > 0) throw new ConfigError(problems.join('; '));

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { promptOfRow } from '../../data/prompt.js';
 import { ConfigError, FormatError } from '../../errors.js';
 import { generate, type Generated, type GenerateOptions } from '../../eval/generate.js';
 import { encodePrompt, stopTokensOf, type Prompt } from '../../eval/prompt.js';
@@ -7,14 +8,16 @@ import { isRecord, parseJson } from '../../io/json.js';
 import { isFile } from '../../node.js';
 import type { Session } from '../../session.js';
 import { formatCount } from '../format.js';
-import { openFlaggedSession, tell, type ModelFlags } from '../options.js';
+import { tell } from '../options.js';
 import { parseMessages, readRequests, type GenerateRequest } from '../requests.js';
+import { openRunSession, type RunFlags, type RunSession } from '../run-session.js';
 import { print, printExact } from '../terminal.js';
 
 /** What commander gives the action. */
-export interface GenerateFlags extends ModelFlags {
+export interface GenerateFlags extends RunFlags {
   readonly prompt?: string;
   readonly messages?: string;
+  readonly row?: string;
   readonly promptTokens?: readonly number[];
   readonly requests?: string;
   readonly batchSize: number;
@@ -28,22 +31,37 @@ export interface GenerateFlags extends ModelFlags {
 
 /** Prints what the model writes, as it comes; of several adapters one after the other; of a file of requests a line each. */
 export async function runGenerate(flags: GenerateFlags): Promise<void> {
-  const given = [flags.prompt, flags.messages, flags.promptTokens, flags.requests].filter((value) => value !== undefined);
-  if (given.length !== 1) throw new ConfigError('give one of --prompt, --messages, --prompt-tokens and --requests');
+  const given = [flags.prompt, flags.messages, flags.row, flags.promptTokens, flags.requests].filter((value) => value !== undefined);
+  if (given.length !== 1) throw new ConfigError('give one of --prompt, --messages, --row, --prompt-tokens and --requests');
   const requests = flags.requests === undefined ? undefined : await readRequestFile(flags.requests);
   const prompt = requests === undefined ? await readPrompt(flags) : undefined;
-  const session = await openFlaggedSession(flags);
+  const opened = await openRunSession(flags);
+  const { session } = opened;
   try {
-    if (requests !== undefined) return await answerRequests(session, requests, flags);
+    if (requests !== undefined) return await answerRequests(opened, requests, flags);
+    const written = promptFor(opened, prompt as GenerateRequest['prompt'], '--row');
+    if ('text' in written && flags.prompt !== undefined) noteRawPrompt(opened);
     const { names } = session.adapters;
-    if (names.length < 2) return await answer(session, prompt as Prompt, flags);
+    if (names.length < 2) return await answer(session, written, flags);
     for (const name of names) {
       session.adapters.use(name);
-      await answer(session, prompt as Prompt, flags, name);
+      await answer(session, written, flags, name);
     }
   } finally {
     await session.dispose();
   }
+}
+
+/** A row as the prompt that it has in training. */
+function promptFor({ session, rows: { chat_template: _template, ...rows } }: RunSession, prompt: GenerateRequest['prompt'], place: string): Prompt {
+  return 'row' in prompt ? promptOfRow(prompt.row, rows, session.tokenizer, place) : prompt;
+}
+
+/** A text is continued as it is, which is not how such a model was asked in training. */
+function noteRawPrompt({ session, config, rows }: RunSession): void {
+  if (config === undefined) return;
+  if (rows.template !== undefined) tell('note: --prompt is continued as it is; --row \'{"field": "…"}\' writes a prompt with the template of the training');
+  else if (rows.chat_template !== undefined && session.tokenizer?.chatTemplate !== undefined) tell('note: --prompt is continued as it is; --messages FILE writes a conversation with the chat template of the training');
 }
 
 /** @param name of the adapter, where there are several to tell apart */
@@ -72,10 +90,11 @@ async function answer(session: Session, prompt: Prompt, flags: GenerateFlags, na
 }
 
 /** Answers in the order of the file; requests to the same adapter share batches, and no weight is loaded between. */
-async function answerRequests(session: Session, requests: readonly GenerateRequest[], flags: GenerateFlags): Promise<void> {
+async function answerRequests(opened: RunSession, requests: readonly GenerateRequest[], flags: GenerateFlags): Promise<void> {
+  const { session } = opened;
   const { adapters, decoder, tokenizer, device } = session;
   const standard = adapters.active ?? null;
-  const prompts = requests.map(({ prompt }) => encodePrompt(prompt, tokenizer));
+  const prompts = requests.map(({ prompt }, i) => encodePrompt(promptFor(opened, prompt, `${flags.requests}, request ${i + 1}`), tokenizer));
   const names = requests.map(({ adapter }) => (adapter === undefined ? standard : adapter));
   const unknown = names.filter((name) => name !== null && !adapters.names.includes(name));
   if (unknown.length > 0) throw new ConfigError(`${flags.requests}: no --adapter is called ${[...new Set(unknown)].join(', ')}`);
@@ -108,9 +127,15 @@ async function readRequestFile(file: string): Promise<GenerateRequest[]> {
   return readRequests(file);
 }
 
-async function readPrompt({ prompt, messages, promptTokens }: GenerateFlags): Promise<Prompt> {
+async function readPrompt({ prompt, messages, promptTokens, row }: GenerateFlags): Promise<GenerateRequest['prompt']> {
   if (prompt !== undefined) return { text: prompt };
   if (promptTokens !== undefined) return { tokens: promptTokens };
+  if (row !== undefined) {
+    const [text, name] = row.trimStart().startsWith('{') || !(await isFile(row)) ? [row, '--row'] : [await readFile(row, 'utf8'), row];
+    const fields = parseJson(text, name);
+    if (!isRecord(fields)) throw new FormatError(`${name}: expected a JSON object with the fields of a row`);
+    return { row: fields };
+  }
   const file = messages as string;
   if (!(await isFile(file))) throw new ConfigError(`--messages: ${file}: no such file`);
   const json = parseJson(await readFile(file, 'utf8'), file);

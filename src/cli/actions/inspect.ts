@@ -72,12 +72,16 @@ function modelFields({ model_type: type, config, tokenizer }: ModelReport): [str
 
 const ADAPTER_FIELDS = ['peft_type', 'base_model_name_or_path', 'revision', 'r', 'lora_alpha', 'lora_dropout', 'target_modules', 'use_rslora', 'use_dora', 'num_virtual_tokens', 'prompt_tuning_init', 'bottleneck_size', 'placement', 'non_linearity', 'num_trainable_layers', 'train_norms', 'train_head'];
 
-function adapterFields({ config }: AdapterReport): [string, string][] {
-  return ADAPTER_FIELDS.flatMap((key) => {
+function adapterFields({ config, training }: AdapterReport): [string, string][] {
+  const own = ADAPTER_FIELDS.flatMap((key): [string, string][] => {
     const value = config[key];
     if (value === undefined || value === null) return [];
     return [[key, typeof value === 'string' ? value : Array.isArray(value) ? value.join(', ') : JSON.stringify(value)]];
   });
+  if (training === undefined) return own;
+  const { base, quantization, rows, chat_template: chat } = training;
+  const options = Object.entries(rows).map(([key, value]): [string, string] => [`data.${key}`, typeof value === 'string' ? value.replaceAll('\n', '\\n') : JSON.stringify(value)]);
+  return [...own, ['trained over', `${base ?? 'a model without a name'}, in ${quantization}`], ...options, ['chat template', chat]];
 }
 
 function renderFit({ fit }: AdapterReport): string {

@@ -1,13 +1,8 @@
 import type { RunConfig } from '../../config/schema.js';
-import { finetune, type FinetuneResult } from '../../finetune.js';
-import { localDirectory, nodeHost, openDirectory } from '../../node.js';
-import { RECORD_FILE } from '../../record/record.js';
-import { openRunData } from '../../workspace/data-files.js';
-import { eventsOf } from '../../workspace/event-log.js';
+import { trainToFolder, type FolderTrainingResult } from '../../workspace/train-to-folder.js';
 import { formatCount, formatDuration, formatNumber } from '../format.js';
 import { InterruptedError, watchInterrupts } from '../interrupt.js';
 import { describeDevice, tell } from '../options.js';
-import { planOutput, type OutputFolder } from '../../workspace/output.js';
 import { createProgress } from '../progress.js';
 import { wantsDebug } from '../run.js';
 import { describeCounts, describeData, describeMemory, describeModel } from '../summary.js';
@@ -27,34 +22,27 @@ export interface TrainingRequest {
  * An error that ends the training names the last checkpoint.
  * @throws InterruptedError after a signal, when a checkpoint of the steps so far is written.
  */
-export async function runTraining(asked: RunConfig, { force = false, again }: TrainingRequest = {}): Promise<FinetuneResult> {
-  const { output_dir: outputDir, overwrite_output_dir: overwrite, resume_from_checkpoint: resume, save_total_limit: limit } = asked.training;
-  const output = await planOutput(outputDir, { overwrite, resume, events: eventsOf(asked), note: tell });
-  // How a run was begun is no setting of it.
-  const config: RunConfig = { ...asked, training: { ...asked.training, resume_from_checkpoint: false } };
-  const model = await openDirectory(config.model, { revision: config.model_revision, onMessage: tell });
-  const { init_from: initFrom } = config.adapter;
-  const initial = initFrom === undefined ? undefined : await openDirectory(initFrom);
-  const files = await openRunData(config, { onMessage: tell });
+export async function runTraining(config: RunConfig, { force = false, again }: TrainingRequest = {}): Promise<FolderTrainingResult> {
   const progress = createProgress({ every: config.training.logging_steps });
-  const interrupts = watchInterrupts(() => {
-    progress.log('stopping after this micro-batch; once more to stop at once');
-  });
-  let checkpoint = output.resume;
-  let saving: Promise<string> | undefined;
+  const stop = new AbortController();
+  let interrupts: ReturnType<typeof watchInterrupts> | undefined;
+  let checkpoint: string | undefined;
   let begun = false;
   const remains = (): string => (checkpoint === undefined ? 'nothing was written' : `${checkpoint} is whole${again === undefined ? '' : `; go on with: ${again}`}`);
   try {
-    const result = await finetune({
-      config,
-      model,
-      data: files.data,
-      initFrom: initial,
-      resume: output.resume === undefined ? undefined : localDirectory(output.resume),
+    const result = await trainToFolder(config, {
       force,
-      host: nodeHost,
+      signal: stop.signal,
       callbacks: {
+        onOutput: ({ resume }) => {
+          checkpoint = resume;
+        },
         onDevice: (device) => {
+          // Before there is nothing to end in order.
+          interrupts = watchInterrupts(() => {
+            progress.log('stopping after this micro-batch; once more to stop at once');
+            stop.abort();
+          });
           tell(describeDevice(device));
         },
         onNote: tell,
@@ -68,9 +56,8 @@ export async function runTraining(asked: RunConfig, { force = false, again }: Tr
         onData: (data) => {
           tell(describeData(data));
         },
-        onReady: async ({ counts, totalSteps, doneSteps }) => {
+        onReady: ({ counts, totalSteps, doneSteps }) => {
           tell(describeCounts(counts));
-          await output.begin(doneSteps);
           begun = true;
           if (checkpoint !== undefined) tell(`going on from ${checkpoint}`);
           progress.start(totalSteps, doneSteps);
@@ -78,47 +65,37 @@ export async function runTraining(asked: RunConfig, { force = false, again }: Tr
         onStep: ({ step, loss, learning_rate: learningRate, tokens_per_second: tokensPerSecond }) => {
           progress.step({ step, loss, learningRate, tokensPerSecond });
         },
-        onLog: (metrics) => output.append(metrics),
-        onEvaluate: async (metrics) => {
+        onEvaluate: (metrics) => {
           progress.log(`step ${metrics.step}  validation loss ${formatNumber(metrics.eval_loss)}  perplexity ${formatNumber(metrics.perplexity)}`);
-          await output.append(metrics);
         },
-        onTest: async ({ loss, perplexity, tokens, rows }) => {
+        onTest: ({ loss, perplexity, tokens, rows }) => {
           progress.log(`test loss ${formatNumber(loss)}  perplexity ${formatNumber(perplexity)}  (${rows} rows, ${tokens} tokens)`);
-          await output.append({ test_loss: loss, test_perplexity: perplexity, test_tokens: tokens, test_rows: rows });
         },
-        onCheckpoint: async (saved, info) => {
-          saving = output.save(saved, info, limit);
-          checkpoint = await saving;
-          progress.log(`step ${info.step}  checkpoint ${checkpoint}`);
+        onCheckpoint: (path, { step }) => {
+          checkpoint = path;
+          progress.log(`step ${step}  checkpoint ${path}`);
         },
-        shouldStop: () => interrupts.signal !== undefined,
       },
     });
     progress.stop();
-    const { signal } = interrupts;
-    // All is done where the signal came while the last files were made.
-    if (signal !== undefined && result.files[RECORD_FILE] === undefined) {
+    // All is done where a signal came while the last files were made.
+    const signal = interrupts?.signal;
+    if (result.stopped && signal !== undefined) {
       const { steps, totalSteps } = result.training;
       throw new InterruptedError(signal, `stopped at step ${steps} of ${totalSteps}; ${remains()}`);
     }
-    await save(result, output);
+    describeResult(result);
     return result;
   } catch (error) {
-    // A device that is lost does not wait for what is being written.
-    checkpoint = (await saving?.catch(() => undefined)) ?? checkpoint;
     if (error instanceof Error && !(error instanceof InterruptedError) && begun && checkpoint !== undefined) error.message += `\n${remains()}`;
     throw error;
   } finally {
     progress.stop();
-    interrupts.stop();
-    output.close();
-    await files.close();
+    interrupts?.stop();
   }
 }
 
-async function save({ training, files }: FinetuneResult, output: OutputFolder): Promise<void> {
-  await output.finish(files);
+function describeResult({ training, folder }: FolderTrainingResult): void {
   const { steps, seconds, tokens, trainLoss, best, stoppedEarly, warning } = training;
   const parts = [
     `${steps} steps in ${formatDuration(seconds)}`,
@@ -129,5 +106,5 @@ async function save({ training, files }: FinetuneResult, output: OutputFolder): 
   if (stoppedEarly) parts.push('stopped early');
   tell(parts.join(', '));
   if (warning !== undefined) tell(`warning: ${warning}`);
-  printExact(`${output.path}\n`);
+  printExact(`${folder}\n`);
 }
