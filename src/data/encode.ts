@@ -22,8 +22,8 @@ export interface EncodeRowOptions {
  * Tokens and labels of a rendered row.
  *
  * A completion begins behind as many tokens as its prompt has by itself, as trl counts them: a token that reaches over the end of the
- * prompt belongs to the prompt. Marks of a chat template cover the tokens of their first to their last character, as in transformers.
- * A turn of the assistant without marks begins with the first token that lies behind its header.
+ * prompt belongs to the prompt. Marks of a chat template, and turns without marks, cover the tokens of their first to their last
+ * character, as transformers' masks do.
  *
  * The example ends with the EOS token, or in a conversation with the token that closes the turn, inside the loss; it is
  * added where the text does not bring it, and what follows the last learnt token (a line break, a question without answer) is left off.
@@ -54,6 +54,8 @@ export function encodeRow(row: RenderedRow, tokenizer: Tokenizer, { trainOn, max
   const labels = kept.map((id, i) => (learnt[i] === 1 ? id : IGNORED));
   const goesOn = length < ids.length ? textOf(tokenizer, ids.slice(length)).trim() !== '' : cut;
   if (closingId !== undefined && !(row.marked === true && goesOn) && !endsWithStop(kept, tokenizer, stops)) {
+    // Marks leave the text as it is; of a turn without them the closing token follows at once.
+    if (row.marked === true) for (const id of ids.slice(length)) labels[kept.push(id) - 1] = IGNORED;
     kept.push(closingId);
     labels.push(closingId);
   }
@@ -70,8 +72,7 @@ function markedTokens({ ids, tokenAt }: PlacedTokens, span: TextSpan): [number, 
 /** The tokens of a turn behind its header, to the token that closes it. */
 function turnTokens(placed: PlacedTokens, span: TextSpan, tokenizer: Tokenizer, stops: ReadonlySet<number>): [number, number] {
   const { ids } = placed;
-  let start = placed.tokenAt(span.start) ?? ids.length;
-  if (start > 0 && placed.tokenAt(span.start - 1) === start) start++; // reaches over the end of the header
+  const start = placed.tokenAt(span.start) ?? ids.length;
   const last = span.end > span.start ? placed.tokenAt(span.end - 1) : undefined;
   const end = Math.max(start, last === undefined ? (span.end > placed.characters ? ids.length : start) : last + 1);
   for (let i = end - 1; i >= start; i--) {

@@ -39,7 +39,7 @@ export class TurnLocator {
 
   /** What stands in front of the content where a template knows no generation prompt; blanks at its end are part of the answer. */
   private leadLength(index: number, turn: string): number {
-    this.exchanged ??= attempt(() => this.trace(this.messages.map((message) => (message.role === 'assistant' ? { ...message, content: MARK } : message)))) ?? this.whole;
+    this.exchanged ??= attempt(() => this.trace(this.messages.map((message) => (message.role === 'assistant' ? { role: message.role, content: MARK } : message)))) ?? this.whole;
     const span = this.exchanged.messages.get(index);
     const [lead = ''] = halves(this.exchanged.text.slice(span?.start, span?.end));
     return turn.startsWith(lead) ? withoutBlanks(lead).length : 0;

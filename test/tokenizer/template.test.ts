@@ -24,4 +24,23 @@ describe('compileTemplate', () => {
     expect(() => renderTemplate("{{ raise_exception('bad') }}", {}, 'mine')).toThrow(DataError);
     expect(() => renderTemplate("{{ raise_exception('bad') }}", {}, 'mine')).toThrow('mine: bad');
   });
+
+  it('strips characters as Python does', () => {
+    const text = '\n\n    total\n ';
+    expect(renderTemplate("{{ x.lstrip('\\n') }}|{{ x.rstrip(' \\n') }}|{{ x.strip() }}|{{ 'xxaxbxx'.strip('x') }}|{{ x | trim }}", { x: text })).toBe('    total\n |\n\n    total|total|axb|total');
+  });
+
+  it('reads CRLF and CR as line breaks', () => {
+    const source = '{% for m in messages %}\n<{{ m }}>\n{% endfor %}\nend\n';
+    const expected = renderTemplate(source, { messages: [1, 2] });
+    expect(renderTemplate(source.replaceAll('\n', '\r\n'), { messages: [1, 2] })).toBe(expected);
+    expect(renderTemplate(source.replaceAll('\n', '\r'), { messages: [1, 2] })).toBe(expected);
+  });
+
+  it('writes values as Python does', () => {
+    const values = { f: 0.00001, t: true, n: null, l: [1, "it's", { a: 1e300 }] };
+    expect(renderTemplate('{{ f }} {{ t }} {{ n }} {{ l }} {{ l | tojson }} {{ 1.0 ~ 2 }}', values)).toBe('1e-05 True None [1, "it\'s", {\'a\': 1e+300}] [1, "it\'s", {"a": 1e+300}] 1.02');
+    expect(renderTemplate('{{ x | tojson(indent=1, sort_keys=true, ensure_ascii=true) }}', { x: { b: 'é', a: [] } })).toBe('{\n "a": [],\n "b": "\\u00e9"\n}');
+    expect(() => renderTemplate("{{ 'a' + x }}", { x: { a: 1 } })).toThrow('cannot add an object to a text');
+  });
 });
