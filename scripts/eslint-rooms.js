@@ -5,13 +5,14 @@ import { dirname, relative, resolve, sep } from 'node:path';
 import ts from 'typescript';
 
 /**
- * Room → the rooms that it may import. Besides, every room of src may import `errors`, `random`, `text`, `version` and the types of `config`.
+ * Room → the rooms that it may import. Besides, every room of src may import `errors`, `random`, `settings`, `text`, `version` and the types of `config`.
  * A file lies in the room of its folder: src/io/half.ts in `io`, kernels/swiglu/kernel.ts in `kernels`, src/errors.ts in
  * `errors`; src/index.ts and src/node.ts, which the package exports, and what joins the rooms for them are the room `entry`.
  */
 export const ROOMS = {
   errors: [],
   random: [],
+  settings: [],
   text: [],
   version: [],
   config: [],
@@ -49,7 +50,7 @@ const KERNEL_PACKAGE = /^@tensorflow\/tfjs/;
 /** Files of src that join all rooms. */
 const ENTRIES = new Set(['index', 'node', 'session', 'finetune']);
 
-const SHARED_BY_ALL = new Set(['errors', 'random', 'text', 'version']);
+const SHARED_BY_ALL = new Set(['errors', 'random', 'settings', 'text', 'version']);
 
 /** @returns the room of a path relative to the root; undefined outside src and kernels, where everything is allowed. */
 export function roomOf(path) {

@@ -1,5 +1,6 @@
 import { stringify } from 'yaml';
 import type { RunConfig } from '../config/schema.js';
+import { settingsInForce, withoutFolders } from '../settings.js';
 import { markdownCell, markdownFence, markdownText } from '../text.js';
 import type { TrainingRecord } from './record.js';
 
@@ -35,9 +36,9 @@ export function modelCard(record: TrainingRecord, config: RunConfig, method: Car
     `# ${markdownText(method.loads === 'model' ? `${name}, fine-tuned` : `${method.name} adapter for ${name}`)}`,
     `Trained with lowrank ${markdownText(record.versions['lowrank'] ?? '')} on ${markdownText(record.device)}; ${record.parameters.trainable.toLocaleString('en')} of ${record.parameters.total.toLocaleString('en')} parameters.`,
     '## Data',
-    table(['part', 'files', 'rows', 'tokens', 'supervised tokens'], record.data.map((d) => [d.part, Object.keys(d.files).join(', '), d.rows, d.tokens ?? '', d.supervised_tokens ?? ''])),
+    table(['part', 'files', 'rows', 'tokens', 'supervised tokens'], record.data.map((d) => [d.part, Object.keys(d.files).map(withoutFolders).join(', '), d.rows, d.tokens ?? '', d.supervised_tokens ?? ''])),
     '## Settings',
-    markdownFence(stringify({ quantization: config.quantization, adapter: withoutPaths(config.adapter), data: withoutPaths(config.data), training: withoutPaths(config.training) }).trimEnd(), 'yaml'),
+    markdownFence(stringify(settingsInForce(config)).trimEnd(), 'yaml'),
     '## Results',
     table(['', ''], Object.entries(record.results).map(([name, value]) => [name.replaceAll('_', ' '), Number(value.toPrecision(5))])),
     '## Use',
@@ -67,12 +68,6 @@ function usage(base: string, quantization: TrainingRecord['base']['quantization'
     `const session = await openSession({ ${loaded}${quantized}, device: 'auto', host: nodeHost });`,
   ];
   return [python === undefined ? 'PEFT has no such method; lowrank loads it:' : markdownFence(python.join('\n'), 'python'), markdownFence(typescript.join('\n'), 'ts')];
-}
-
-/** Paths of the machine that trained say nothing to a reader. */
-function withoutPaths(section: object): object {
-  const paths = new Set(['train', 'validation', 'test', 'output_dir', 'init_from']);
-  return Object.fromEntries(Object.entries(section).filter(([key]) => !paths.has(key)));
 }
 
 function table(header: readonly string[], rows: readonly (readonly (string | number)[])[]): string {

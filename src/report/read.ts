@@ -11,7 +11,7 @@ export interface TrainInputs {
   readonly metrics: readonly MetricsLine[];
   readonly record: RecordInput | undefined;
   /** As text, and as what it says. */
-  readonly config: { readonly text: string; readonly values: Readonly<Record<string, unknown>> } | undefined;
+  readonly config: { readonly values: Readonly<Record<string, unknown>> } | undefined;
   readonly card: string | undefined;
 }
 
@@ -60,7 +60,7 @@ async function readTraining(directory: Directory): Promise<TrainInputs> {
     kind: 'train',
     metrics: await readMetrics(directory, 'metrics.jsonl'),
     record: await readIfThere(directory, 'training_record.json', recordSchema),
-    config: text === undefined ? undefined : { text, values: asRecord(parse(text)) },
+    config: text === undefined ? undefined : { values: asRecord(parse(text)) },
     card: await readText(directory, 'README.md'),
   };
 }

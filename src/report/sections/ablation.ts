@@ -1,4 +1,5 @@
 import { stringify } from 'yaml';
+import { withoutFolders } from '../../settings.js';
 import { section, type Cell, type Report, type Row, type TableBlock, type TextBlock } from '../document.js';
 import type { AblationInput, RecordInput } from '../inputs.js';
 import type { Canvas } from '../plots/canvas.js';
@@ -39,10 +40,10 @@ export function ablationReport({ ablation, subspace, records }: AblationInputs, 
         ...answers.map(({ task, samples }) => samplesTable(`Answers to the first items of ${task}; the first seed of each setting`, samples)),
         answers.length > 0 ? undefined : samplesTable('Answers to prompts of the data, as recorded after training; the first seed of each setting', recorded),
       ),
-      ...aboutSections({ config: stringify({ shared, runs: runs.map(({ id, settings, seed }) => ({ id, seed, settings })) }), versions }),
+      ...aboutSections({ config: stringify(withoutFolders({ shared, runs: runs.map(({ id, settings, seed }) => ({ id, seed, settings })) })), versions }),
     ],
     rows: runs.map(rowOf),
-    data: { kind: 'ablation', ...ablation, subspace: subspace ?? null, config: shared, versions, samples: answers.length > 0 ? answers.flatMap(({ task, samples }) => samples.map((sample) => ({ task, ...sample }))) : recorded },
+    data: { kind: 'ablation', ...ablation, runs: ablation.runs.map((run) => ({ ...run, config: withoutFolders(run.config) })), subspace: subspace ?? null, config: withoutFolders(shared), versions, samples: answers.length > 0 ? answers.flatMap(({ task, samples }) => samples.map((sample) => ({ task, ...sample }))) : recorded },
   };
 }
 

@@ -4,6 +4,7 @@ import type { Canvas } from '../plots/canvas.js';
 import { intervalChart } from '../plots/intervals.js';
 import { scatterChart } from '../plots/scatter.js';
 import type { EvalInputs } from '../read.js';
+import { withoutFolders } from '../../settings.js';
 import { section, shown, type Block, type Report, type Row, type Section, type TableBlock } from '../document.js';
 import { aboutSections } from './about.js';
 import { answersByTask, samplesTable } from './samples.js';
@@ -21,10 +22,10 @@ export function evaluationReport({ eval: input }: EvalInputs, canvas: Canvas): R
       ...section('Scores', scoreTable(input), ...scoreCharts(input, canvas)),
       ...section('Forgetting against gain', forgettingTable(input), ...tradeCharts(input, canvas)),
       ...samples.flatMap(({ task, samples: rows }): Section[] => section(`Sample outputs: ${task}`, samplesTable(`Answers to the first items of ${task}, model beside model`, rows))),
-      ...aboutSections({ config: stringify({ model, adapters, quantize: quantize ?? 'none', tasks }), versions }),
+      ...aboutSections({ config: stringify(withoutFolders({ model, adapters, quantize: quantize ?? 'none', tasks })), versions }),
     ],
     rows: rowsOf(input),
-    data: { kind: 'eval', metrics, forgetting: forgettingOf(input), config: { model, adapters, quantize: quantize ?? null, tasks }, versions, samples },
+    data: { kind: 'eval', metrics, forgetting: forgettingOf(input), config: withoutFolders({ model, adapters, quantize: quantize ?? null, tasks }), versions, samples },
   };
 }
 

@@ -1,3 +1,5 @@
+import { stringify } from 'yaml';
+import { settingsInForce, withoutFolders } from '../../settings.js';
 import type { MetricsLine } from '../inputs.js';
 import type { Canvas } from '../plots/canvas.js';
 import { lineChart, type Point } from '../plots/lines.js';
@@ -10,6 +12,7 @@ import { samplesTable, type AnswerSample } from './samples.js';
 export function trainingReport(inputs: TrainInputs, canvas: Canvas, samples: readonly AnswerSample[]): Report {
   const { metrics, record, config } = inputs;
   const versions = record?.versions ?? {};
+  const settings = config === undefined ? undefined : { model: withoutFolders(config.values['model']), ...settingsInForce(config.values) };
   const base = nameOf(config?.values['model'] ?? record?.base?.name);
   const steps = columnOf(metrics, 'loss').at(-1)?.[0];
   return {
@@ -29,10 +32,10 @@ export function trainingReport(inputs: TrainInputs, canvas: Canvas, samples: rea
       ),
       ...section('Sample outputs', samplesTable('Answers of the trained model to prompts of its data, as recorded after training', samples)),
       ...section('Log', logTable(metrics)),
-      ...aboutSections({ config: config?.text, versions, card: inputs.card }),
+      ...aboutSections({ config: settings === undefined ? undefined : stringify(settings), versions, card: inputs.card }),
     ],
     rows: metrics as readonly Row[],
-    data: { kind: 'train', metrics, results: record?.results ?? {}, config: config?.values ?? {}, versions, samples },
+    data: { kind: 'train', metrics, results: record?.results ?? {}, config: settings ?? {}, versions, samples },
   };
 }
 
