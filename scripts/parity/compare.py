@@ -38,11 +38,6 @@ SFT = dict(max_steps=12, per_device_train_batch_size=2, gradient_accumulation_st
 SFT_SETTINGS = {"LoRA": dict(r=4, lora_alpha=8, target_modules="all-linear"), "DoRA": dict(r=4, lora_alpha=8, target_modules="all-linear", use_dora=True)}
 
 
-def sft_settings(model):
-    """GPT-2's forward takes no `num_items_in_batch`: the Trainer averages its micro-batches whatever their tokens, so that one makes a step there."""
-    return dict(SFT, per_device_train_batch_size=4, gradient_accumulation_steps=1) if model == "gpt2" else SFT
-
-
 def run_driver(jobs, folder, arguments):
     """Has lowrank do the jobs, in one process."""
     asked, answered = folder / "jobs.json", folder / "results.json"
@@ -142,7 +137,7 @@ def compare(folder, models, arguments):
             start = folder / "sft" / model / method
             torch.manual_seed(seed)
             peft.get_peft_model(load_model(path), lora_config(settings, model)).save_pretrained(start)
-            jobs.append(dict(name=f"sft|{model}|{method}", model=str(path), adapter=str(start), training=sft_settings(model), rows=learnt))
+            jobs.append(dict(name=f"sft|{model}|{method}", model=str(path), adapter=str(start), training=SFT, rows=learnt))
     answer = run_driver(jobs, folder, arguments)
     results, lines, failures = answer["results"], [], []
 
@@ -193,7 +188,7 @@ def compare(folder, models, arguments):
 
             def trained(method=method):
                 mine = ours(f"sft|{model}|{method}")["losses"]
-                theirs = trl_losses(path, folder / "sft" / model / method, learnt, sft_settings(model), folder)
+                theirs = trl_losses(path, folder / "sft" / model / method, learnt, SFT, folder)
                 apart = max(abs(a["loss"] - b["loss"]) for a, b in zip(mine, theirs))
                 norms = max(abs(a["norm"] - b["grad_norm"]) / b["grad_norm"] for a, b in zip(mine, theirs))
                 text = f"loss {apart:.1e}, gradient norm {norms:.1e} (relative) over {len(theirs)} steps, {theirs[0]['loss']:.3f} to {theirs[-1]['loss']:.3f}"
