@@ -1,6 +1,7 @@
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { IGNORED } from './encode.js';
 import type { Example, ExampleList } from './examples.js';
+import type { DataOptions } from './options.js';
 import { describeGroup } from './problems.js';
 
 /** Something about rows that is probably a mistake. */
@@ -102,7 +103,21 @@ export function findShared(examples: ExampleList, others: ExampleList): Finding[
   return rows.finding('in train too', 'are among the training rows too, token by token: what is measured on them is not what the model does with new rows');
 }
 
-function markersInPieces(examples: ExampleList, { tokenizer, written }: FindingOptions): Finding[] {
+/** An exchange as the chat template writes it; empty without a template, and where it refuses this exchange. */
+export function sampleChat(tokenizer: Tokenizer | undefined, { chat_template: template, chat_template_kwargs: variables }: DataOptions): string {
+  const exchange = [
+    { role: 'user', content: 'question' },
+    { role: 'assistant', content: 'answer' },
+  ];
+  try {
+    return tokenizer?.applyChatTemplate(exchange, { template, variables }) ?? '';
+  } catch {
+    return '';
+  }
+}
+
+/** Markers of the chat template that stand in the text of examples and are several tokens each. */
+export function markersInPieces(examples: ExampleList, { tokenizer, written }: Pick<FindingOptions, 'tokenizer' | 'written'>): Finding[] {
   if (tokenizer === undefined || written === '') return [];
   const markers = [...new Set(written.match(MARKER))].flatMap((marker) => {
     const pieces = tokenizer.encode(marker, { addSpecialTokens: false }).length;

@@ -1,4 +1,6 @@
 import type { Adapter } from '../adapters/adapter.js';
+import { describeFinding, markersInPieces, sampleChat } from '../data/findings.js';
+import { isExampleList } from '../data/examples.js';
 import { grownVocabulary, withTokenRows } from '../adapters/lora-tokens.js';
 import { loadAdapter, readAdapterConfig } from '../adapters/peft-files.js';
 import { definitionOf, type AdapterSettings } from '../adapters/registry.js';
@@ -81,7 +83,12 @@ export async function loadData(request: CheckedRequest, model: ModelConfig, shar
   const options = dataOptionsOf(config, model, settings, callbacks?.onNote);
   const tokenizer = await tokenizerOf(directory);
   const vocabSize = settings.method === 'lora' ? grownVocabulary(model, settings.trainable_token_indices) : model.vocabSize;
-  const load = (): Promise<DataSplits> => loadSplits({ ...data, tokenizer, options, vocabSize });
+  const load = async (): Promise<DataSplits> => {
+    const splits = await loadSplits({ ...data, tokenizer, options, vocabSize });
+    const { examples } = splits.train;
+    if (isExampleList(examples)) for (const finding of markersInPieces(examples, { tokenizer, written: sampleChat(tokenizer, options) })) callbacks?.onNote?.(`data: ${describeFinding(finding)}`);
+    return splits;
+  };
   return shared?.data(JSON.stringify([inputsKeyOf(config), options, vocabSize]), load) ?? load();
 }
 

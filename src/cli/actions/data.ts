@@ -2,7 +2,7 @@ import { readAdapterConfig } from '../../adapters/peft-files.js';
 import { adapterSettings } from '../../adapters/settings.js';
 import type { RunConfig } from '../../config/schema.js';
 import type { LoadedDataset } from '../../data/dataset.js';
-import { describeFinding, findProblems, findShared, type Finding, type FindingOptions } from '../../data/findings.js';
+import { describeFinding, findProblems, findShared, sampleChat, type Finding, type FindingOptions } from '../../data/findings.js';
 import type { DataOptions } from '../../data/options.js';
 import { describeLeftOut } from '../../data/problems.js';
 import { reportDataset, type DatasetReport, type LengthBin, type PartReport } from '../../data/report.js';
@@ -78,19 +78,6 @@ async function findingOptions(directory: Directory, model: ModelConfig, tokenize
     modelStopTokens: generation.length > 0 ? generation : model.eosTokenIds,
     written: sampleChat(tokenizer, options),
   };
-}
-
-/** An exchange as the chat template writes it; empty without a template, and where it refuses this exchange. */
-function sampleChat(tokenizer: Tokenizer | undefined, { chat_template: template, chat_template_kwargs: variables }: DataOptions): string {
-  const exchange = [
-    { role: 'user', content: 'question' },
-    { role: 'assistant', content: 'answer' },
-  ];
-  try {
-    return tokenizer?.applyChatTemplate(exchange, { template, variables }) ?? '';
-  } catch {
-    return '';
-  }
 }
 
 function render(split: string, { parts, packed, stats }: DatasetReport, findings: readonly Finding[]): string {
