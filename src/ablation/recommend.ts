@@ -55,7 +55,8 @@ export function recommendRank(ranks: readonly RankLosses[]): Recommendation | un
       : rank === best.rank
         ? `Rank ${rank}: ${lowest}, and no smaller rank comes within one standard error of the difference (pooled deviation between seeds ${shown(sd)}, ${degreesOfFreedom} degrees of freedom).`
         : `Rank ${rank}: the smallest whose mean validation loss, ${shown(means[chosen] as number)}, is within one standard error of the difference (${shown(margin)}: pooled deviation between seeds ${shown(sd)}, ${degreesOfFreedom} degrees of freedom) of the best; ${lowest}.`;
-  return { rank, best: best.rank, margin, pooledSd: sd, degreesOfFreedom, text };
+  const larger = at === groups.length - 1 ? ' The best rank is the largest that was tried: try larger ones.' : '';
+  return { rank, best: best.rank, margin, pooledSd: sd, degreesOfFreedom, text: text + larger };
 }
 
 function shown(value: number): string {

@@ -81,15 +81,15 @@ function baseRows(baselines: Readonly<Record<string, Baseline>>): BaseRow[] {
 
 /** The recommendations in words, one line each. */
 export function describeRecommendations({ rows, recommendations }: Summary): string[] {
-  if (recommendations.length > 0) {
-    return recommendations.map(({ settings, text }) => {
-      const where = describeSettings(settings);
-      return where === '' ? text : `With ${where}: ${text}`;
-    });
-  }
+  const lines = recommendations.map(({ settings, text }) => {
+    const where = describeSettings(settings);
+    return where === '' ? text : `With ${where}: ${text}`;
+  });
+  // One family of ranks names its best itself.
+  if (lines.length === 1) return lines;
   const known = rows.filter((row) => Number.isFinite(row.validation_loss.mean));
   const best = known.reduce<SummaryRow | undefined>((least, row) => (least === undefined || row.validation_loss.mean < least.validation_loss.mean ? row : least), undefined);
-  return best === undefined ? [] : [`The lowest mean validation loss, ${best.validation_loss.mean.toFixed(4)}, has ${describeSettings(best.settings) || 'the base'}.`];
+  return best === undefined ? lines : [...lines, `${lines.length === 0 ? 'The' : 'Of all settings, the'} lowest mean validation loss, ${best.validation_loss.mean.toFixed(4)}, has ${describeSettings(best.settings) || 'the base'}.`];
 }
 
 function summaryRow(runs: readonly FinishedRun[]): SummaryRow {

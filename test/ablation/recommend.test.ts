@@ -14,7 +14,7 @@ describe('the recommended rank', () => {
     expect(found?.pooledSd).toBeCloseTo(Math.sqrt(0.0002), 12);
     expect(found?.margin).toBeCloseTo(Math.sqrt(0.0002), 12);
     expect(found?.text).toBe(
-      'Rank 2: the smallest whose mean validation loss, 1.0230, is within one standard error of the difference (0.0141: pooled deviation between seeds 0.0141, 3 degrees of freedom) of the best; rank 8 has the lowest mean validation loss, 1.0100.',
+      'Rank 2: the smallest whose mean validation loss, 1.0230, is within one standard error of the difference (0.0141: pooled deviation between seeds 0.0141, 3 degrees of freedom) of the best; rank 8 has the lowest mean validation loss, 1.0100. The best rank is the largest that was tried: try larger ones.',
     );
   });
 
