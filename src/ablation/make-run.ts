@@ -39,6 +39,7 @@ export async function makeRun({ run, request, output, shared, baseline, evaluati
   let measured: Measured | undefined;
   const runCallbacks: FinetuneCallbacks = {
     onData: ({ train }) => (rows = train.stats.rows),
+    onDisk: (needs) => output.requireSpace?.(needs),
     onReady: async ({ totalSteps, doneSteps }) => {
       await output.begin(doneSteps);
       onRun?.(run, { totalSteps, doneSteps });

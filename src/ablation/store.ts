@@ -1,5 +1,6 @@
 import type { Directory } from '../io/directory.js';
 import type { CheckpointInfo } from '../resume/checkpoint.js';
+import type { DiskNeeds } from '../run/disk.js';
 import type { Baseline, FinishedRun, RunResult, RunTimings } from './result.js';
 import type { AblationRun } from './runs.js';
 
@@ -28,6 +29,8 @@ export interface RunState {
 export interface RunStore {
   /** The newest whole checkpoint; undefined starts from the beginning. */
   readonly resume: Directory | undefined;
+  /** @throws ConfigError where there is less room than a run needs. */
+  requireSpace?(needs: DiskNeeds): Promise<void>;
   begin(step: number): Promise<void>;
   append(metrics: object): Promise<void>;
   /** Every line that was appended up to now, in all sittings. */

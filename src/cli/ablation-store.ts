@@ -34,6 +34,7 @@ export function folderStore(folder: string, note: (text: string) => void): Ablat
       const output = await planOutput(path, { overwrite: true, resume, events: eventsOf(run.config), note });
       return {
         resume: output.resume === undefined ? undefined : localDirectory(output.resume),
+        requireSpace: (needs) => output.requireSpace(needs),
         begin: (step) => output.begin(step),
         append: (metrics) => output.append(metrics),
         async log() {

@@ -4,6 +4,7 @@ import { ConfigError } from '../errors.js';
 import type { OutputFile } from '../export/output.js';
 import type { Directory } from '../io/directory.js';
 import { isDirectory, isFile, localDirectory, stageDirectory, writeFileAtomic } from '../node.js';
+import { requireSpace, requireWritable } from '../workspace/writable.js';
 import { formatBytes } from './format.js';
 import { tell } from './options.js';
 import { hashing, requireWritten } from './read-back.js';
@@ -37,8 +38,13 @@ export async function planExport(path: string, { overwrite, inputs }: { overwrit
     if (place === real || place.startsWith(`${real}${sep}`)) throw new ConfigError(`--output ${path}: holds ${input}, which is read for this export`);
   }
   if (present.length > 0 && !overwrite) throw new ConfigError(`--output ${path}: holds files already; --overwrite replaces the folder`);
+  const wanted = { path: target, option: '--output', given: path };
+  // It is written beside the target and takes its place by its name, which that of another disk cannot.
+  if ((await isDirectory(target)) && (await stat(target)).dev !== (await stat(dirname(target))).dev) throw new ConfigError(`--output ${path}: is where a disk is mounted: name a folder in it, such as ${join(path, 'model')}`);
+  await requireWritable({ ...wanted, path: (await isDirectory(target)) ? dirname(target) : target });
   return {
     async write(files, check) {
+      await requireSpace(wanted, bytesOf(files), 'its files');
       const staged = await stageDirectory(target);
       const rows: [string, string][] = [];
       try {
@@ -66,12 +72,19 @@ export async function planExport(path: string, { overwrite, inputs }: { overwrit
 export async function planExportFile(path: string, overwrite: boolean): Promise<{ write(content: Uint8Array): Promise<void> }> {
   if (await isDirectory(path)) throw new ConfigError(`--output ${path}: is a folder`);
   if ((await isFile(path)) && !overwrite) throw new ConfigError(`--output ${path}: is there already; --overwrite replaces it`);
+  await requireWritable({ path: (await isFile(path)) ? dirname(resolve(path)) : path, option: '--output', given: path });
   return {
     async write(content) {
+      await requireSpace({ path, option: '--output', given: path }, content.byteLength, 'its bytes');
       await writeFileAtomic(path, content);
       print(`${path}: ${formatBytes(content.byteLength)}\n`);
     },
   };
+}
+
+/** Large files tell how much is to come. */
+function bytesOf(files: readonly OutputFile[]): number {
+  return files.reduce((sum, { content, bytes }) => sum + (bytes ?? (typeof content === 'string' || content instanceof Uint8Array ? content.length : 0)), 0);
 }
 
 /** The path without links, as far up as it exists. */

@@ -2,4 +2,6 @@
 export interface OutputFile {
   readonly path: string;
   readonly content: string | Uint8Array | AsyncIterable<Uint8Array>;
+  /** Of content that comes in parts, near enough to know whether there is room. */
+  readonly bytes?: number;
 }

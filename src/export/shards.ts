@@ -44,7 +44,7 @@ export function checkpointFiles(groups: readonly TensorGroup[], maxBytes: number
   const count = (bytes: number): void => {
     written += bytes;
   };
-  const files: OutputFile[] = shards.map((shard, i) => ({ path: nameOf(i), content: writeShard(shard, count) }));
+  const files: OutputFile[] = shards.map((shard, i) => ({ path: nameOf(i), content: writeShard(shard, count), bytes: shard.reduce((sum, group) => sum + group.size, 0) }));
   if (shards.length === 1) return files;
   const weightMap = shards.flatMap((shard, i) => shard.flatMap((group) => group.names.map((name) => [name, nameOf(i)] as const)));
   weightMap.sort(([a], [b]) => (a < b ? -1 : 1));

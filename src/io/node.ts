@@ -147,12 +147,13 @@ export async function stageDirectory(path: string): Promise<StagedDirectory> {
   };
 }
 
-/** A full disk, or a file larger than the system lets it be, as one sentence; everything else unchanged. */
+/** A full disk, a file larger than the system lets it be, a place that cannot be written to, as one sentence; everything else unchanged. */
 export function writeError(error: unknown, path: string): unknown {
   const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     return new LowrankError(`${path}: no space left on the disk; nothing was changed`, { cause: error });
   }
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || code === 'ENAMETOOLONG') return new LowrankError(`${path}: cannot be written: ${(error as Error).message}`, { cause: error });
   if (code === 'EFBIG') {
     return new LowrankError(`${path}: larger than the system lets a file be (ulimit -f); nothing was changed`, { cause: error });
   }
@@ -202,7 +203,7 @@ async function statOrNothing(path: string): Promise<Awaited<ReturnType<typeof st
     return await stat(path);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ENAMETOOLONG') return undefined;
     throw error;
   }
 }

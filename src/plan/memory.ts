@@ -60,6 +60,8 @@ export interface MemoryPlan {
   readonly largestTransient: number;
   /** The largest base weight. */
   readonly largestWeight: { readonly name: string; readonly bytes: number };
+  /** The trained parameters as float32. */
+  readonly trainedBytes: number;
   /** Moments in host memory (`paged_adamw`). */
   readonly hostBytes: number;
 }
@@ -167,6 +169,7 @@ function runDry(settings: PlanSettings): MemoryPlan {
         headChunk: 4 * model.vocabSize * Math.min(batch * (seq - 1), headChunkRows(model.vocabSize)),
         largestTransient: step.largest,
         largestWeight,
+        trainedBytes: moments.reduce((sum, bytes) => sum + bytes / 2, 0),
         hostBytes: settings.optim === 'adamw' ? 0 : moments.reduce((sum, bytes) => sum + bytes, 0),
       };
     } finally {

@@ -12,6 +12,7 @@ import type { RunMemory } from '../plan/run.js';
 import type { CheckpointInfo } from '../resume/checkpoint.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { EvalMetrics, StepMetrics, TrainResult } from '../train/trainer.js';
+import type { DiskNeeds } from './disk.js';
 
 /** The rows of a run, by the part they play. */
 export interface RunData {
@@ -50,6 +51,8 @@ export interface FinetuneCallbacks {
   /** The memory that the run will need; it fits. */
   readonly onMemory?: (memory: RunMemory) => void;
   readonly onData?: (data: DataSplits) => void;
+  /** What the run will write, before any weight is loaded; an error ends the run. Not called where its memory could not be planned. */
+  readonly onDisk?: (needs: DiskNeeds) => void | Promise<void>;
   /** After each tensor of the model that was loaded. */
   readonly onLoad?: (done: number, total: number) => void;
   /** Nothing but the device can fail from here on. */

@@ -19,6 +19,7 @@ import { loadTokenizer } from '../tokenizer/tokenizer.js';
 import { readTrainState, trainStateFiles, type TrainState } from '../train/state.js';
 import { totalStepsOf, train, type TrainResult } from '../train/trainer.js';
 import { requireContinued } from './continued.js';
+import { diskNeeds, type DiskNeeds } from './disk.js';
 import { hashRequest, loadBase, loadData, openAdapter } from './load.js';
 import { baseOf, CONFIG_FILE, planFor } from './options.js';
 import { describeRun, resultFiles, tokenizerFiles } from './outcome.js';
@@ -54,12 +55,13 @@ export class FinetuneRun {
     const model = await readModelConfig(directory);
     this.callbacks.onModel?.(model);
     if (this.request.initFrom !== undefined) requireContinued(config.adapter, await readAdapterConfig(this.request.initFrom));
-    await this.planMemory(model);
+    const memory = await this.planMemory(model);
     const inputs = await this.hashInputs();
     const doneSteps = inputs === undefined ? 0 : await this.admit(inputs);
     // Data before weights: what is wrong with it shows before the slow part.
     const data = await loadData(this.request, model, this.shared);
     this.callbacks.onData?.(data);
+    if (memory !== undefined) await this.callbacks.onDisk?.(this.diskNeeds(memory, data, doneSteps));
     const decoder = await loadBase(this.request, model, this.shared);
     let adapter: Adapter | undefined;
     try {
@@ -86,7 +88,7 @@ export class FinetuneRun {
   }
 
   /** @throws ConfigError when the run does not fit the device. */
-  private async planMemory(model: ModelConfig): Promise<void> {
+  private async planMemory(model: ModelConfig): Promise<RunMemory | undefined> {
     const { config, host, initFrom } = this.request;
     let memory: RunMemory;
     try {
@@ -96,11 +98,18 @@ export class FinetuneRun {
       if (error instanceof LowrankError) throw error;
       // A plan is a help: what it cannot follow shall not keep a run from starting.
       this.callbacks.onNote?.(`memory was not planned: ${(error as Error).message}`);
-      return;
+      return undefined;
     }
     requireFit(memory);
     for (const concern of memory.concerns) this.callbacks.onNote?.(concern);
     this.callbacks.onMemory?.(memory);
+    return memory;
+  }
+
+  private diskNeeds({ plan }: RunMemory, { train: { examples }, validation }: DataSplits, doneSteps: number): DiskNeeds {
+    const { training } = this.request.config;
+    const epochSteps = totalStepsOf(examples.length, { ...training, max_steps: 0, num_train_epochs: 1 });
+    return diskNeeds({ training, trainedBytes: plan.trainedBytes, totalSteps: totalStepsOf(examples.length, training), doneSteps, epochSteps, validated: validation !== undefined });
   }
 
   /** Undefined where nobody asks for checkpoints. */

@@ -72,7 +72,7 @@ export interface TrainRequest {
 }
 
 /** As in Hugging Face's TrainingArguments. */
-const DEFAULT_SAVE_STEPS = 500;
+export const DEFAULT_SAVE_STEPS = 500;
 
 /** Optimiser steps of one epoch: micro-batches are grouped within the epoch, and its last group may be smaller. */
 export function stepsPerEpoch(exampleCount: number, batchSize: number, accumulation: number): number {

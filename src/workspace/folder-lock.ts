@@ -159,7 +159,11 @@ async function removeStale(path: string, stale: string | undefined): Promise<voi
 function keep(path: string, text: string): void {
   clearInterval(held.get(path)?.timer);
   const timer = setInterval(() => {
-    if (isOwn(path)) utimesSync(path, new Date(), new Date());
+    try {
+      if (isOwn(path)) utimesSync(path, new Date(), new Date());
+    } catch {
+      // The folder is gone, or its disk for now.
+    }
   }, HEARTBEAT_MS);
   timer.unref();
   held.set(path, { text, timer });

@@ -1,15 +1,17 @@
 import { randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
-import { access, appendFile, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { appendFile, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { ADAPTER_CONFIG } from '../adapters/peft-files.js';
 import { ConfigError } from '../errors.js';
 import { isDirectory, isFile, syncFile, writeError, writeFileAtomic } from '../io/node.js';
-import type { CheckpointInfo } from '../resume/checkpoint.js';
+import { sizeText } from '../plan/limits.js';
+import { checkpointName, type CheckpointInfo } from '../resume/checkpoint.js';
 import { MANIFEST_FILE } from '../resume/manifest.js';
+import type { DiskNeeds } from '../run/disk.js';
 import { listCheckpoints, newestCheckpoint, pruneCheckpoints, removeLater, removeLeftovers, writeCheckpoint } from './checkpoints.js';
 import { LOCK_FILE, lockFolder, requireUnlocked, type FolderLock } from './folder-lock.js';
 import { eventLog, EVENTS_FOLDER, type EventsRequest } from './event-log.js';
+import { bytesBelow, PROBE, requireSpace, requireWritable } from './writable.js';
 
 export const METRICS_FILE = 'metrics.jsonl';
 
@@ -26,6 +28,8 @@ export interface OutputFolder {
    * @throws ConfigError when another process has taken it meanwhile.
    */
   begin(step: number): Promise<void>;
+  /** @throws ConfigError where the disk has less room than a run needs. */
+  requireSpace(needs: DiskNeeds): Promise<void>;
   /** Adds one line to metrics.jsonl, and its numbers to the events where they are asked for. */
   append(metrics: object): Promise<void>;
   /** Writes a checkpoint, with the log so far flushed to disk before it. @returns its path. */
@@ -51,14 +55,15 @@ export interface OutputRequest {
  */
 export async function planOutput(path: string, { overwrite, resume: wanted, events: asked, note }: OutputRequest): Promise<OutputFolder> {
   const folder = resolve(path);
-  if (await isFile(folder)) throw new ConfigError(`training.output_dir: ${path} is a file`);
+  const wantedFolder = { path: folder, option: 'training.output_dir', given: path };
   await requireUnlocked(folder);
+  await requireWritable(wantedFolder);
   const resume = wanted === false ? undefined : await findCheckpoint(folder, wanted, note);
   const own = wanted === true || (resume !== undefined && dirname(resume) === folder);
   const present = await namesIn(folder);
   const foreign = own ? resume === undefined && present.some(isForeign) : present.length > 0;
   if (foreign && !overwrite) throw new ConfigError(`training.output_dir: ${path} holds ${await describePresent(folder, present, own)}`);
-  await checkWritable(folder, path);
+  if (asked !== undefined) await requireWritable({ path: asked.folder, option: 'training.logging_dir', given: asked.folder });
   const events = asked === undefined ? undefined : eventLog(asked);
   if (resume === undefined && wanted !== true && !overwrite) await events?.requireEmpty();
   const log = join(folder, METRICS_FILE);
@@ -67,15 +72,25 @@ export async function planOutput(path: string, { overwrite, resume: wanted, even
     path: folder,
     resume,
     async begin(step) {
-      await mkdir(folder, { recursive: true });
-      lock = await lockFolder(folder);
-      if ((await namesIn(folder)).join('/') !== present.join('/')) throw new ConfigError(`training.output_dir: ${path}: another process has written to it while this one was starting`);
-      await removeLeftovers(folder);
-      // Those of another run are none of this one's past.
-      await removeLater(folder, resume !== undefined && dirname(resume) === folder ? step : 0);
-      const lines = resume === undefined ? [] : await logUntil(join(dirname(resume), METRICS_FILE), step);
-      await writeFileAtomic(log, lines.map((line) => `${line}\n`).join(''));
-      await events?.begin(resume === undefined ? undefined : { step, folder: dirname(resume), lines });
+      try {
+        await mkdir(folder, { recursive: true });
+        lock = await lockFolder(folder);
+        if ((await namesIn(folder)).join('/') !== present.join('/')) throw new ConfigError(`training.output_dir: ${path}: another process has written to it while this one was starting`);
+        await removeLeftovers(folder);
+        // Those of another run are none of this one's past.
+        await removeLater(folder, resume !== undefined && dirname(resume) === folder ? step : 0);
+        const lines = resume === undefined ? [] : await logUntil(join(dirname(resume), METRICS_FILE), step);
+        await writeFileAtomic(log, lines.map((line) => `${line}\n`).join(''));
+        await events?.begin(resume === undefined ? undefined : { step, folder: dirname(resume), lines });
+      } catch (error) {
+        throw writeError(error, folder);
+      }
+    },
+    async requireSpace({ total, checkpoints, checkpointBytes }) {
+      // Those of an earlier run are removed when this one begins.
+      const removed = resume === undefined ? (await Promise.all((await listCheckpoints(folder)).map((step) => bytesBelow(join(folder, checkpointName(step)))))).reduce((sum, bytes) => sum + bytes, 0) : 0;
+      const what = checkpoints === 0 ? 'the files of the run' : `${checkpoints} checkpoint${checkpoints === 1 ? '' : 's'} of about ${sizeText(checkpointBytes)} (training.save_total_limit keeps fewer) and the result`;
+      await requireSpace(wantedFolder, total, what, removed);
     },
     async append(metrics) {
       try {
@@ -102,7 +117,7 @@ export async function planOutput(path: string, { overwrite, resume: wanted, even
 
 /** What lies in a folder, in order. A lock that is left there belongs to nobody. */
 async function namesIn(folder: string): Promise<string[]> {
-  return (await isDirectory(folder)) ? (await readdir(folder)).filter((name) => !name.startsWith(LOCK_FILE)).sort() : [];
+  return (await isDirectory(folder)) ? (await readdir(folder)).filter((name) => !name.startsWith(LOCK_FILE) && !PROBE.test(name)).sort() : [];
 }
 
 /** A run that was stopped before its first checkpoint leaves its logs, and may leave something half-written. */
@@ -162,15 +177,5 @@ export async function placeTogether(folder: string, files: Files): Promise<void>
     for (const name of names) await rename(join(stage, name), join(folder, name));
   } finally {
     await rm(stage, { recursive: true, force: true });
-  }
-}
-
-async function checkWritable(folder: string, name: string): Promise<void> {
-  let nearest = folder;
-  while (!(await isDirectory(nearest)) && dirname(nearest) !== nearest) nearest = dirname(nearest);
-  try {
-    await access(nearest, constants.W_OK);
-  } catch {
-    throw new ConfigError(`training.output_dir: ${name}: no permission to write in ${nearest}`);
   }
 }

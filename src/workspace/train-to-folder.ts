@@ -60,6 +60,10 @@ export async function trainToFolder(given: RunConfig | RunConfigInput, { force =
       resume: output.resume === undefined ? undefined : localDirectory(output.resume),
       callbacks: {
         ...told,
+        onDisk: async (needs) => {
+          await output.requireSpace(needs);
+          await callbacks.onDisk?.(needs);
+        },
         onReady: async (plan) => {
           await output.begin(plan.doneSteps);
           await callbacks.onReady?.(plan);

@@ -19,6 +19,7 @@ import { withTemplates } from '../../workspace/chat-template-files.js';
 import { formatBytes, formatDuration } from '../format.js';
 import { InterruptedError, watchInterrupts } from '../interrupt.js';
 import { describeDevice, tell } from '../options.js';
+import { requireWritable } from '../../workspace/writable.js';
 import { formatTable } from '../table.js';
 import { print, printExact } from '../terminal.js';
 
@@ -47,6 +48,7 @@ export async function runAblate(file: string, flags: AblateFlags): Promise<void>
   const own = flags.only?.split(',');
   const runs = own === undefined ? all : all.filter(({ id }) => own.includes(id));
   if (flags.dryRun === true) return listRuns(runs);
+  await requireWritable({ path: ablation.outputDir, option: flags.output === undefined ? 'output_dir' : '--output', given: ablation.outputDir });
   const [first] = runs as [AblationRun];
   const store = folderStore(ablation.outputDir, tell);
   const sources = openSources();

@@ -13,6 +13,7 @@ import { configsFolder } from '../configs-folder.js';
 import { formatDuration } from '../format.js';
 import { tell } from '../options.js';
 import { openRunSession, type RunFlags, type RunSession } from '../run-session.js';
+import { requireWritable } from '../../workspace/writable.js';
 import { asNamed, type Locate } from '../../workspace/data-files.js';
 import { formatTable } from '../table.js';
 import { print } from '../terminal.js';
@@ -32,6 +33,7 @@ export interface EvalTasksFlags extends RunFlags {
 export async function runEvalTasks(flags: EvalTasksFlags): Promise<void> {
   const file = await taskFile(flags.tasks);
   const tasks = await readTasks(file, flags);
+  if (flags.output !== undefined) await requireWritable({ path: flags.output, option: '--output', given: flags.output });
   const sources = await openTaskSources(tasks, flags.tasksData ?? dirname(file));
   try {
     const opened = await openRunSession(flags);

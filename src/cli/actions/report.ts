@@ -3,6 +3,7 @@ import { ConfigError } from '../../errors.js';
 import { isDirectory, localDirectory, writeFileAtomic } from '../../node.js';
 import { makeReport } from '../../report/report.js';
 import { loadTokenizer } from '../../tokenizer/tokenizer.js';
+import { requireWritable } from '../../workspace/writable.js';
 import { printExact } from '../terminal.js';
 
 /** What commander gives the action. */
@@ -13,6 +14,7 @@ export interface ReportFlags {
 /** Writes report.html, .md, .csv, .json and plots/, and prints the path of the first. */
 export async function runReport(folder: string, { output = folder }: ReportFlags): Promise<void> {
   if (!(await isDirectory(folder))) throw new ConfigError(`${folder}: no such folder`);
+  await requireWritable({ path: output, option: '--output', given: output });
   const directory = localDirectory(folder);
   // An ablation has one in the folder of each run.
   const [path] = (await directory.list()).filter((file) => basename(file) === 'tokenizer.json');
