@@ -1,4 +1,5 @@
 import { chatTemplateSource } from '../tokenizer/chat-templates.js';
+import { parseJsonExactly } from '../io/json-numbers.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { ConversationFormat, DataOptions } from './options.js';
 import type { RowPlan } from './plan.js';
@@ -157,7 +158,7 @@ function listOf(row: JsonRow, field: string): readonly unknown[] {
 
 function parsed(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJsonExactly(text);
   } catch {
     return undefined;
   }

@@ -1,5 +1,6 @@
 import { ConfigError } from '../errors.js';
 import { Random } from '../random.js';
+import { noticeBos } from '../tokenizer/doubled-bos.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { encodeRow, type EncodedRow } from './encode.js';
 import { countTargets } from './examples.js';
@@ -38,7 +39,9 @@ export function checkRowOf(value: JsonRow, line: number, context: RowContext): {
   }
   if (tokenizer === undefined) throw new ConfigError(`data: rows of format ${plan.format} need a tokenizer, and this model has none`);
   const outcome = renderRow(value, { plan, options, tokenizer, draw: drawOf(context, line) });
-  return 'rendered' in outcome ? { text: outcome.rendered } : outcome;
+  if (!('rendered' in outcome)) return outcome;
+  if (!outcome.rendered.chat) noticeBos(outcome.rendered.text, tokenizer);
+  return { text: outcome.rendered };
 }
 
 /** A row as token ids, cut at max_length. */

@@ -1,9 +1,17 @@
 import { ConfigError } from '../errors.js';
+import { noticeBos } from '../tokenizer/doubled-bos.js';
 import type { ChatMessage } from '../tokenizer/chat-template.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 
 /** What a model is asked to continue. */
-export type Prompt = { readonly text: string } | { readonly messages: readonly ChatMessage[]; readonly tools?: unknown } | { readonly tokens: readonly number[] };
+export type Prompt = { readonly text: string } | ChatPrompt | { readonly tokens: readonly number[] };
+
+/** A conversation, and what its chat template is given besides: tools, also as a JSON text, and variables of its own. */
+export interface ChatPrompt {
+  readonly messages: readonly ChatMessage[];
+  readonly tools?: unknown;
+  readonly chat_template_kwargs?: Readonly<Record<string, unknown>>;
+}
 
 /**
  * A prompt as token ids: text with the special tokens that the tokenizer puts in front of it, messages written out by the chat
@@ -14,9 +22,11 @@ export function encodePrompt(prompt: Prompt, tokenizer: Tokenizer | undefined): 
   if ('tokens' in prompt) return [...prompt.tokens];
   if (tokenizer === undefined) throw new ConfigError('this model has no tokenizer.json: the prompt must be given as token ids');
   if ('messages' in prompt) {
-    const variables = prompt.tools === undefined ? {} : { tools: prompt.tools };
-    return tokenizer.encode(tokenizer.applyChatTemplate(prompt.messages, { addGenerationPrompt: true, variables }), { addSpecialTokens: false });
+    const { messages, tools, chat_template_kwargs: kwargs } = prompt;
+    const variables = { ...kwargs, ...(tools === undefined ? {} : { tools }) };
+    return tokenizer.encode(tokenizer.applyChatTemplate(messages, { addGenerationPrompt: true, variables }), { addSpecialTokens: false });
   }
+  noticeBos(prompt.text, tokenizer);
   const ids = tokenizer.encodeText(prompt.text);
   // Some tokenizers close every text; there would be nothing to continue.
   return ids.length > 1 && ids.at(-1) === tokenizer.eosTokenId ? ids.slice(0, -1) : ids;

@@ -16,6 +16,7 @@ import type { Decoder } from '../model/decoder.js';
 import { loadModel, readModelConfig } from '../model/load.js';
 import { hashRunFiles, type RunInputs } from '../resume/inputs.js';
 import { besideAdapter, withAddedTokens } from '../tokenizer/added-tokens.js';
+import { takeBosNote } from '../tokenizer/doubled-bos.js';
 import { withChatTemplate } from '../tokenizer/model-chat-template.js';
 import { loadTokenizer } from '../tokenizer/tokenizer.js';
 import { baseKeyOf, dataOptionsOf, inputsKeyOf, quantizationOf, rowOptionsOf } from './options.js';
@@ -85,6 +86,8 @@ export async function loadData(request: CheckedRequest, model: ModelConfig, shar
   const vocabSize = settings.method === 'lora' ? grownVocabulary(model, settings.trainable_token_indices) : model.vocabSize;
   const load = async (): Promise<DataSplits> => {
     const splits = await loadSplits({ ...data, tokenizer, options, vocabSize });
+    const note = takeBosNote(tokenizer);
+    if (note !== undefined) callbacks?.onNote?.(note);
     const { examples } = splits.train;
     if (isExampleList(examples)) for (const finding of markersInPieces(examples, { tokenizer, written: sampleChat(tokenizer, options) })) callbacks?.onNote?.(`data: ${describeFinding(finding)}`);
     return splits;
@@ -102,7 +105,7 @@ export async function openAdapter(request: CheckedRequest, decoder: Decoder): Pr
   if (initFrom === undefined) {
     const fresh = definition.create(decoder, settings, config.training.seed);
     const tokenizer = await tokenizerOf(model);
-    await fresh.initialize?.(tokenizer === undefined ? undefined : (text) => Promise.resolve(tokenizer.encode(text)));
+    await fresh.initialize?.(tokenizer === undefined ? undefined : (text) => Promise.resolve(tokenizer.encodeText(text)));
     const loftq = settings.method === 'lora' && settings.init_lora_weights === 'loftq';
     if (loftq) callbacks?.onNote?.(`LoftQ: the adapter belongs on a base in 4 bits, which is made again here whenever it is loaded. ${inPython(settings.loftq_config?.loftq_iter ?? 1)}`);
     return fresh;

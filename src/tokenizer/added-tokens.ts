@@ -52,7 +52,8 @@ async function normalised(directory: Directory, raw: unknown): Promise<Tokenizer
 
 /**
  * A model directory whose tokenizer has further tokens, each found in a text before anything else is, and the ids of these. One that is
- * there already keeps its id; new ones follow the vocabulary, as transformers' `add_tokens` has them.
+ * there already keeps its id; new ones follow the vocabulary, as transformers' `add_tokens` has them. They are compared with the text as
+ * it is written (`normalized: false`): a SentencePiece normalizer would have them begin with its space mark, and so hide them within words.
  * @throws ConfigError without a tokenizer.json; FormatError for a broken one.
  */
 export async function withAddedTokens(directory: Directory, tokens: readonly string[]): Promise<{ directory: Directory; ids: readonly number[] }> {
@@ -67,7 +68,7 @@ export async function withAddedTokens(directory: Directory, tokens: readonly str
   const added: Record<string, unknown>[] = [];
   const ids = [...new Set(tokens)].map((content) => {
     const id = known.get(content) ?? next++;
-    if (!known.has(content)) added.push({ id, content, single_word: false, lstrip: false, rstrip: false, normalized: true, special: false });
+    if (!known.has(content)) added.push({ id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: false });
     return id;
   });
   const before = (raw as Record<string, unknown>)['added_tokens'] ?? [];

@@ -6,6 +6,7 @@ import { isRecord } from '../io/json.js';
 import { ChatTemplateRenderer, type ChatMessage, type ChatTemplateOptions, type TracedChat } from './chat-template.js';
 import { ExpressionLimit } from './expression-limit.js';
 import { modelChatTemplate } from './model-chat-template.js';
+import { withBosFlags } from './post-processor.js';
 import { TokenPlacer, type PlacedTokens } from './placed-tokens.js';
 import { configTokenId, libraryConfig, readSpecialTokens, type SpecialTokens } from './special-tokens.js';
 import { countVocabulary, normaliseTokenizerJson, type JsonObject, type TokenizerJson } from './tokenizer-json.js';
@@ -92,7 +93,8 @@ export async function loadTokenizer(directory: Directory, { chatTemplateKwargs =
   const ids = { ...(await readObject(directory, 'config.json')), ...(await readObject(directory, 'generation_config.json')) };
   const chatTemplate = await modelChatTemplate(directory);
   const json = normaliseTokenizerJson(raw, file, config);
-  return new HubTokenizer(json, { file, config, tokens: readSpecialTokens(config, map), ids, chatTemplate, chatTemplateKwargs });
+  const tokens = readSpecialTokens(config, map);
+  return new HubTokenizer(withBosFlags(json, config, tokens), { file, config, tokens, ids, chatTemplate, chatTemplateKwargs });
 }
 
 interface Parts {

@@ -15,7 +15,7 @@ describe('encodePrompt', () => {
   });
 
   it('leaves off the end of text that a tokenizer adds', () => {
-    const closing = { ...tokenizer, eosTokenId: 2, encodeText: () => [1, 5, 2] } as unknown as Tokenizer;
+    const closing = { ...tokenizer, eosTokenId: 2, encodeText: () => [1, 5, 2], bringsBos: () => false } as unknown as Tokenizer;
     expect(encodePrompt({ text: 'a' }, closing)).toEqual([1, 5]);
   });
 

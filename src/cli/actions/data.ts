@@ -15,6 +15,7 @@ import type { ModelConfig } from '../../model/config.js';
 import { readModelConfig } from '../../model/load.js';
 import { openDirectory } from '../../node.js';
 import { besideAdapter, withAddedTokens } from '../../tokenizer/added-tokens.js';
+import { takeBosNote } from '../../tokenizer/doubled-bos.js';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.js';
 import { openRunData } from '../../workspace/data-files.js';
 import { formatCount } from '../format.js';
@@ -49,6 +50,8 @@ export async function runData(config: RunConfig, { samples, json }: DataReportOp
       // Added tokens get rows of their own in training.
       vocabSize: added === undefined ? model.vocabSize : Math.max(model.vocabSize, tokenizer?.vocabSize ?? 0),
     });
+    const note = takeBosNote(tokenizer);
+    if (note !== undefined) tell(note);
     const marks = !json && process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '' ? GREEN_MARKS : BRACKETS;
     const findings = await findingOptions(directory, model, tokenizer, asked);
     const reports = SPLITS.flatMap((split) => {

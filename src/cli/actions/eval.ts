@@ -1,3 +1,4 @@
+import { takeBosNote } from '../../tokenizer/doubled-bos.js';
 import type { RunConfig } from '../../config/schema.js';
 import { loadDataset } from '../../data/dataset.js';
 import type { RowOptions } from '../../data/parts.js';
@@ -35,7 +36,7 @@ export async function runEval(flags: EvalFlags): Promise<void> {
       const maxLength = flags.maxLength ?? config?.data.max_length ?? configDefault<number>('data.max_length');
       const options = { ...rowOptions(flags, trained), max_length: effectiveMaxLength(maxLength, decoder.maxLength, tell), seed: config?.training.seed };
       const data = await loadDataset({ source: files.sources['--data'], tokenizer, options, vocabSize: decoder.vocabSize });
-      tell([describeDataset('data', data), ...describeDropped(data.dropped)].join('\n'));
+      tell([describeDataset('data', data), ...describeDropped(data.dropped), takeBosNote(tokenizer)].filter((line) => line !== undefined).join('\n'));
       // One adapter, or the base, is what is asked for; of several each, beside the base.
       const names = adapters.names.length > 1 ? [undefined, ...adapters.names] : [adapters.active];
       for (const name of names) {

@@ -6,10 +6,11 @@ import { encodePrompt, stopTokensOf, type Prompt } from '../../eval/prompt.js';
 import { decodeContinuation, TextStream } from '../../eval/stream.js';
 import { isRecord, parseJson } from '../../io/json.js';
 import { isFile } from '../../node.js';
+import { takeBosNote } from '../../tokenizer/doubled-bos.js';
 import type { Session } from '../../session.js';
 import { formatCount } from '../format.js';
 import { tell } from '../options.js';
-import { parseMessages, readRequests, type GenerateRequest } from '../requests.js';
+import { parseConversation, parseExactly, readRequests, type GenerateRequest } from '../requests.js';
 import { openRunSession, type RunFlags, type RunSession } from '../run-session.js';
 import { print, printExact } from '../terminal.js';
 
@@ -68,6 +69,7 @@ function noteRawPrompt({ session, config, rows }: RunSession): void {
 async function answer(session: Session, prompt: Prompt, flags: GenerateFlags, name?: string): Promise<void> {
   const { decoder, tokenizer, device } = session;
   const ids = encodePrompt(prompt, tokenizer);
+  tellBos(session);
   const stream = tokenizer === undefined ? undefined : new TextStream(tokenizer, ids);
   const write = (text: string): void => {
     if (flags.json !== true) printExact(text);
@@ -95,6 +97,7 @@ async function answerRequests(opened: RunSession, requests: readonly GenerateReq
   const { adapters, decoder, tokenizer, device } = session;
   const standard = adapters.active ?? null;
   const prompts = requests.map(({ prompt }, i) => encodePrompt(promptFor(opened, prompt, `${flags.requests}, request ${i + 1}`), tokenizer));
+  tellBos(session);
   const names = requests.map(({ adapter }) => (adapter === undefined ? standard : adapter));
   const unknown = names.filter((name) => name !== null && !adapters.names.includes(name));
   if (unknown.length > 0) throw new ConfigError(`${flags.requests}: no --adapter is called ${[...new Set(unknown)].join(', ')}`);
@@ -111,6 +114,11 @@ async function answerRequests(opened: RunSession, requests: readonly GenerateReq
   results.forEach((result, row) => {
     writeJson(session, prompts[row] as number[], result, { adapter: names[row] ?? null });
   });
+}
+
+function tellBos({ tokenizer }: Session): void {
+  const note = takeBosNote(tokenizer);
+  if (note !== undefined) tell(note);
 }
 
 function settingsOf({ decoder, tokenizer }: Session, { maxNewTokens, temperature, topK, topP, seed }: GenerateFlags): GenerateOptions {
@@ -138,8 +146,7 @@ async function readPrompt({ prompt, messages, promptTokens, row }: GenerateFlags
   }
   const file = messages as string;
   if (!(await isFile(file))) throw new ConfigError(`--messages: ${file}: no such file`);
-  const json = parseJson(await readFile(file, 'utf8'), file);
-  const list = parseMessages(isRecord(json) ? json['messages'] : json);
-  if (list === undefined) throw new FormatError(`${file}: messages: expected a list of objects with a role and a content`);
-  return { messages: list };
+  const conversation = parseConversation(parseExactly(await readFile(file, 'utf8'), file));
+  if (conversation === undefined) throw new FormatError(`${file}: messages: expected a list of objects with a role and a content, by itself or as "messages" of an object that may have "tools" and "chat_template_kwargs" besides`);
+  return conversation;
 }
