@@ -1,6 +1,6 @@
 /**
  * A number whose spelling JavaScript's `number` cannot keep and Python's `json` does: a float without a fraction (21.0, 1e5, -0.0)
- * or an integer beyond ±(2^53 − 1).
+ * or an integer that a double cannot hold.
  */
 export class JsonNumber {
   /** @param text a number as JSON spells it */
@@ -50,7 +50,7 @@ export function parseJsonExactly(text: string): unknown {
 
 function losesSpelling(token: string): boolean {
   const value = Number(token);
-  return /[.eE]/.test(token) ? !Number.isFinite(value) || Number.isInteger(value) : !Number.isSafeInteger(value);
+  return /[.eE]/.test(token) ? !Number.isFinite(value) || Number.isInteger(value) : String(value) !== token && token !== '-0';
 }
 
 function revive(value: unknown, mark: string): unknown {
