@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { loadConfig } from '../config/load.js';
+import type { Override } from '../config/overrides.js';
 import { renderConfigHelp } from '../config/reference.js';
 import type { RunConfig } from '../config/schema.js';
 import { ConfigError } from '../errors.js';
@@ -20,11 +21,16 @@ export function takesConfig(command: Command, argument: '<config>' | '[config]' 
     .addHelpText('after', renderConfigHelp);
 }
 
+/** A config of options of the command line alone. @throws ConfigError naming what is missing or wrong. */
+export async function configOfOptions(overrides: readonly (string | Override)[]): Promise<RunConfig> {
+  return withTemplates(loadConfig('{}', 'the command line', overrides, { overrides: process.cwd() }));
+}
+
 /**
  * Reads a config file. Paths come out absolute, so the config means the same when it is read from elsewhere.
  * @throws ConfigError when the file cannot be read or has problems.
  */
-export async function readConfig(file: string, overrides: readonly string[] = []): Promise<RunConfig> {
+export async function readConfig(file: string, overrides: readonly (string | Override)[] = []): Promise<RunConfig> {
   let text: string;
   try {
     text = await readFile(file, 'utf8');
