@@ -15,7 +15,7 @@ export const ROOMS = {
   settings: [],
   text: [],
   version: [],
-  config: [],
+  config: ['io'],
   io: [],
   report: ['io'],
   kernels: [],

@@ -1,5 +1,6 @@
-import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Document, type Node } from 'yaml';
+import { isAlias, isMap, isScalar, isSeq, LineCounter, type Document, type Node } from 'yaml';
 import { ConfigError } from '../errors.js';
+import { parseYaml } from '../io/yaml.js';
 
 export type KeyPath = readonly (string | number)[];
 
@@ -17,20 +18,14 @@ export interface ConfigDocument {
  */
 export function parseConfigDocument(text: string, fileName: string): ConfigDocument {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const { document, values, problem } = parseYaml(text, lines);
+  if (document === undefined || problem !== undefined) throw new ConfigError(`${fileName}: ${problem}`);
   const at = (offset: number): string => {
     const { line, col } = lines.linePos(offset);
     return `${fileName}:${line}:${col}`;
   };
   if (document.errors.length > 0) {
     throw new ConfigError(document.errors.map((error) => `${at(error.pos[0])}: ${error.message}`).join('\n'));
-  }
-  let values: unknown;
-  try {
-    values = document.toJS();
-  } catch (error) {
-    // An alias without its anchor, or aliases that multiply without end.
-    throw new ConfigError(`${fileName}: ${error instanceof Error ? error.message : String(error)}`);
   }
   return {
     values,

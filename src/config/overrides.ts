@@ -1,5 +1,5 @@
-import { parseDocument } from 'yaml';
 import { ConfigError } from '../errors.js';
+import { yamlValues } from '../io/yaml.js';
 
 /** One option of the command line that replaces one of the config. */
 export interface Override {
@@ -19,12 +19,11 @@ export function parseOverride(source: string): Override {
   if (equals < 0 || path.some((key) => key === '')) {
     throw new ConfigError(`--set ${source}: expected option=value, for example training.learning_rate=1e-4`);
   }
-  const document = parseDocument(source.slice(equals + 1), { prettyErrors: false });
-  const syntaxError = document.errors[0];
-  if (syntaxError !== undefined) {
-    throw new ConfigError(`--set ${source}: the value is not valid YAML: ${syntaxError.message}`);
+  try {
+    return { path, value: yamlValues(source.slice(equals + 1)), source: `--set ${source}` };
+  } catch (error) {
+    throw new ConfigError(`--set ${source}: the value is not valid YAML: ${(error as Error).message}`);
   }
-  return { path, value: document.toJS() as unknown, source: `--set ${source}` };
 }
 
 /** A copy of `values` in which `path` holds `value`; what stands in the way of the path is replaced by a section. */

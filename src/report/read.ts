@@ -1,8 +1,8 @@
-import { parse } from 'yaml';
 import type * as z from 'zod';
 import { ConfigError, FormatError } from '../errors.js';
 import { readJson, readText, type Directory } from '../io/directory.js';
 import { parseJson } from '../io/json.js';
+import { yamlValues } from '../io/yaml.js';
 import { ablationSchema, evalSchema, metricsLine, recordSchema, subspaceSchema, type AblationInput, type EvalInput, type MetricsLine, type RecordInput, type SubspaceInput } from './inputs.js';
 
 /** A folder that `train` wrote. */
@@ -60,9 +60,17 @@ async function readTraining(directory: Directory): Promise<TrainInputs> {
     kind: 'train',
     metrics: await readMetrics(directory, 'metrics.jsonl'),
     record: await readIfThere(directory, 'training_record.json', recordSchema),
-    config: text === undefined ? undefined : { values: asRecord(parse(text)) },
+    config: text === undefined ? undefined : { values: asRecord(readYaml(text, `${directory.name}/config.yaml`)) },
     card: await readText(directory, 'README.md'),
   };
+}
+
+function readYaml(text: string, name: string): unknown {
+  try {
+    return yamlValues(text);
+  } catch (error) {
+    throw new FormatError(`${name}: ${(error as Error).message}`);
+  }
 }
 
 /** Lines of a log; the last may be cut short by a crash. */

@@ -1,4 +1,4 @@
-import { DataError } from '../errors.js';
+import { DataError, FormatError, LowrankError } from '../errors.js';
 import { isRecord } from '../io/json.js';
 import { withinTime } from '../io/time-limit.js';
 import type { TokenizerJson } from './tokenizer-json.js';
@@ -22,8 +22,17 @@ export class ExpressionLimit {
     this.suspect = expressionsOf([json['normalizer'], json['pre_tokenizer'], json['post_processor'], json['decoder']]).find(mayBacktrack);
   }
 
-  /** @throws DataError when the limit is passed. */
+  /** @throws DataError when the limit is passed; FormatError when the library fails, as it does on settings that are of the wrong type. */
   run<T>(characters: number, work: () => T): T {
+    try {
+      return this.runLimited(characters, work);
+    } catch (error) {
+      if (error instanceof LowrankError) throw error;
+      throw new FormatError(`${this.file}: a setting is of a wrong type or missing: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    }
+  }
+
+  private runLimited<T>(characters: number, work: () => T): T {
     if (this.suspect === undefined && characters < LONG_TEXT) return work();
     const limit = BASE_MS + Math.ceil(characters / CHARACTERS_PER_MS);
     return withinTime(limit, work, () => {
