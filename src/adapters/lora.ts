@@ -10,7 +10,7 @@ import { loraParts, type PartValues } from './lora-parts.js';
 import { plainConfig } from './lora-saved.js';
 import { renamedConfig, renamedKeys } from './module-keys.js';
 import type { AdapterOptions } from './options.js';
-import { requireMatches } from './patterns.js';
+import { checkPatterns } from './patterns.js';
 import { parsePeftConfig, serializePeftConfig, type PeftConfig } from './peft-config.js';
 import { moduleSuffixes } from './targets.js';
 import { requireFit, tensorValues } from './tensors.js';
@@ -42,7 +42,7 @@ export const lora = {
     const config = renamedConfig(decoder.config, configOf(decoder, options));
     const values: PartValues = { kind: 'fresh', seed };
     const layout = loraLayout(decoder.config, config);
-    requireMatches(config, layout.updates.map(({ module }) => module));
+    checkPatterns(layout.updates.map(({ module }) => module), { rank_pattern: config.rankPattern, alpha_pattern: config.alphaPattern });
     return new LoraAdapter(decoder, plainConfig(config, layout), loraParts(decoder, config, layout, values, { ratio: options.loraplus_lr_ratio ?? 1, embedding: options.loraplus_lr_embedding }));
   },
 

@@ -1,24 +1,20 @@
 import { ConfigError } from '../errors.js';
-import { patternValue, type PeftConfig } from './peft-config.js';
+import { patternValue } from './peft-config.js';
 import { moduleSuffixes } from './targets.js';
 
-/** More keys than any model has modules. */
-const MOST_KEYS = 10_000;
-const MOST_LISTED = 5;
-
-/** @throws ConfigError for keys of rank_pattern and alpha_pattern that match none of the modules that get an update. */
-export function requireMatches({ rankPattern, alphaPattern }: Pick<PeftConfig, 'rankPattern' | 'alphaPattern'>, modules: readonly string[]): void {
-  for (const [option, patterns] of Object.entries({ rank_pattern: rankPattern, alpha_pattern: alphaPattern })) {
-    const keys = Object.keys(patterns);
-    if (keys.length > MOST_KEYS) throw new ConfigError(`${option}: found ${keys.length} keys, allowed at most ${MOST_KEYS}`);
-    const unused = keys.filter((key) => {
-      const alone = { [key]: 1 };
-      return !modules.some((module) => patternValue(alone, module, 0) === 1);
-    });
-    if (unused.length === 0) continue;
-    const more = unused.length > MOST_LISTED ? ` and ${unused.length - MOST_LISTED} more` : '';
-    throw new ConfigError(
-      `${option}: no module with an update matches ${unused.slice(0, MOST_LISTED).map((key) => JSON.stringify(key)).join(', ')}${more}; those that have one are called ${moduleSuffixes(modules).join(', ')} (paths such as ${modules[0] ?? 'none'})`,
-    );
-  }
+/**
+ * Refuses keys of `rank_pattern` and `alpha_pattern` that match none of the modules with an adapter: they would change nothing.
+ * @throws ConfigError naming all of them at once, with the names that there are and the paths that end as the key does.
+ */
+export function checkPatterns(modules: readonly string[], patterns: Readonly<Record<string, Readonly<Record<string, number>>>>): void {
+  const problems = Object.entries(patterns).flatMap(([option, entries]) =>
+    Object.entries(entries).flatMap(([key, value]) => {
+      const alone = { [key]: value };
+      if (modules.some((module) => patternValue(alone, module, NaN) === value)) return [];
+      const end = key.slice(key.lastIndexOf('.') + 1);
+      const near = modules.find((module) => module.endsWith(`.${end}`)) ?? modules[0] ?? 'none';
+      return [`${option}: ${JSON.stringify(key)} matches no layer with an adapter; these are ${moduleSuffixes(modules).join(', ')} (paths such as ${near})`];
+    }),
+  );
+  if (problems.length > 0) throw new ConfigError(problems.join('\n'));
 }

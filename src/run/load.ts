@@ -18,6 +18,7 @@ import { hashRunFiles, type RunInputs } from '../resume/inputs.js';
 import { besideAdapter, withAddedTokens } from '../tokenizer/added-tokens.js';
 import { takeBosNote } from '../tokenizer/doubled-bos.js';
 import { withChatTemplate } from '../tokenizer/model-chat-template.js';
+import { takeBosNote } from '../tokenizer/doubled-bos.js';
 import { loadTokenizer } from '../tokenizer/tokenizer.js';
 import { baseKeyOf, dataOptionsOf, inputsKeyOf, quantizationOf, rowOptionsOf } from './options.js';
 import type { CheckedRequest, FinetuneRequest } from './request.js';
@@ -92,7 +93,10 @@ export async function loadData(request: CheckedRequest, model: ModelConfig, shar
     if (isExampleList(examples)) for (const finding of markersInPieces(examples, { tokenizer, written: sampleChat(tokenizer, options) })) callbacks?.onNote?.(`data: ${describeFinding(finding)}`);
     return splits;
   };
-  return shared?.data(JSON.stringify([inputsKeyOf(config), options, vocabSize]), load) ?? load();
+  const splits = await (shared?.data(JSON.stringify([inputsKeyOf(config), options, vocabSize]), load) ?? load());
+  const note = takeBosNote(tokenizer);
+  if (note !== undefined) callbacks?.onNote?.(note);
+  return splits;
 }
 
 /** The adapter of a run, fresh or as it was saved, on its base model. */

@@ -4,7 +4,6 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { canonicalKeys, renamedConfig, renamedKeys } from '../../src/adapters/module-keys.js';
 import { METHODS } from '../../src/adapters/registry.js';
 import { parsePeftConfig } from '../../src/adapters/peft-config.js';
-import { requireMatches } from '../../src/adapters/patterns.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import { encodeSafetensors, float32Tensor } from '../../src/io/safetensors.js';
 import { parseModelConfig } from '../../src/model/config.js';
@@ -66,15 +65,5 @@ describe("GPT-NeoX's output layer", () => {
     expect(renamedConfig(model, old)).toMatchObject({ targetModules: '.*(lm_head|dense)', modulesToSave: ['lm_head'], trainableTokenIndices: { lm_head: [1] }, rankPattern: { lm_head: 3 } });
     expect([...renamedKeys(model, new Map([['base_model.model.embed_out.lora_A.weight', 1]])).keys()]).toEqual(['base_model.model.lm_head.lora_A.weight']);
     decoder.dispose();
-  });
-});
-
-describe('patterns', () => {
-  it('that match no module with an update are refused, the first five by name', () => {
-    const modules = ['model.layers.0.self_attn.q_proj', 'model.layers.1.self_attn.q_proj'];
-    requireMatches({ rankPattern: { q_proj: 2, '0\\..*': 3 }, alphaPattern: {} }, modules);
-    expect(() => requireMatches({ rankPattern: {}, alphaPattern: { v_proj: 2 } }, modules)).toThrow('alpha_pattern: no module with an update matches "v_proj"; those that have one are called q_proj');
-    const many = Object.fromEntries(Array.from({ length: 9 }, (_, i) => [`x${i}`, 1]));
-    expect(() => requireMatches({ rankPattern: many, alphaPattern: {} }, modules)).toThrow('"x4" and 4 more');
   });
 });
