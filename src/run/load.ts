@@ -18,7 +18,6 @@ import { hashRunFiles, type RunInputs } from '../resume/inputs.js';
 import { besideAdapter, withAddedTokens } from '../tokenizer/added-tokens.js';
 import { takeBosNote } from '../tokenizer/doubled-bos.js';
 import { withChatTemplate } from '../tokenizer/model-chat-template.js';
-import { takeBosNote } from '../tokenizer/doubled-bos.js';
 import { loadTokenizer } from '../tokenizer/tokenizer.js';
 import { baseKeyOf, dataOptionsOf, inputsKeyOf, quantizationOf, rowOptionsOf } from './options.js';
 import type { CheckedRequest, FinetuneRequest } from './request.js';
