@@ -1,18 +1,22 @@
 /**
  * Rows of text for pretraining the quickstart model, and the rows that are kept from it.
  * @typedef {import('./draw.mjs').Draw} Draw
- * @typedef {'story' | 'sentiment' | 'question' | 'dialogue'} Task
+ * @typedef {'story' | 'sentiment' | 'question' | 'dialogue' | 'echo'} Task
  * @typedef {'train' | 'held-out'} Split
  * @typedef {{task: Task, prompt: string, completion: string, key: string}} Row
  */
-import { asQuotedSpeech, asScript, scene } from './dialogues.mjs';
+import { asQuotedSpeech, asScript, scene, shape } from './dialogues.mjs';
 import { Draw, hash } from './draw.mjs';
 import { passage } from './passages.mjs';
+import { echo, roll } from './recall.mjs';
 import { review } from './reviews.mjs';
 import { story } from './stories.mjs';
 
-/** One text in so many is held out, by a hash of what it says: no seed can bring it back into training. */
-const HELD_OUT_ONE_IN = 16;
+/**
+ * One text in so many is held out, by a hash of what it says (of how it says it, for a dialogue: see `shape`): no seed can bring it back
+ * into training. Besides, the names of rows that are held out are in no row of training (names.mjs).
+ */
+const HELD_OUT_ONE_IN = 8;
 
 /** @param {string} key @returns {Split} */
 export function splitOf(key) {
@@ -32,22 +36,55 @@ function sentimentRow(draw) {
   return { task: 'sentiment', prompt: `Review: ${text}\nSentiment:`, completion: ` ${sentiment}`, key: text };
 }
 
-/** The last of `count` questions is the one to be answered. @param {Draw} draw @param {number} count @returns {Row} */
-function questionRow(draw, count) {
-  const talk = draw.chance(0.45) ? scene(draw) : undefined;
-  const facts = talk === undefined ? passage(draw, count) : undefined;
-  const text = talk === undefined ? String(facts?.text) : asQuotedSpeech(talk);
-  const asked = talk === undefined ? facts?.questions ?? [] : draw.some(talk.questions, count).map(([question, answer]) => ({ question, answer }));
-  const lines = asked.map(({ question, answer }) => `\nQuestion: ${question}\nAnswer: ${answer}`).join('');
-  const completion = ` ${asked.at(-1)?.answer}`;
-  const whole = `Passage:${text}${lines}`;
-  return { task: 'question', prompt: whole.slice(0, whole.length - completion.length), completion, key: talk?.summary ?? text };
+/**
+ * How often a kind of row comes: echoes as a share of all rows, stories and reviews as shares of the others; and a kind of passage, as a
+ * share of the questions. Later stages of pretraining ask more of each passage, the last of dialogues, with more names that look real. The
+ * vocabulary is that of the first.
+ * @typedef {{echo: number, story: number, sentiment: number, talk: number, roll: number, questions: [least: number, most: number], scripts: boolean, both: boolean, blends: number}} Mix
+ */
+const FIRST = { echo: 0.1, story: 0.18, sentiment: 0.1, talk: 0.45, roll: 0.15, scripts: true, both: false, blends: 0, questions: /** @type {[number, number]} */ ([2, 6]) };
+/** @type {Readonly<Record<'copying' | 'first' | 'second' | 'third' | 'fourth', Mix>>} */
+export const MIXES = {
+  copying: { ...FIRST, echo: 0.6 },
+  first: FIRST,
+  second: { ...FIRST, story: 0.14, sentiment: 0.08, talk: 0.4, roll: 0.25, both: true, questions: [4, 8] },
+  third: { ...FIRST, echo: 0.05, story: 0.12, sentiment: 0.08, talk: 0.42, roll: 0.12, both: true, questions: [4, 8] },
+  fourth: { ...FIRST, echo: 0.1, story: 0.12, sentiment: 0.08, talk: 0.6, roll: 0.1, both: true, questions: [4, 8], blends: 0.6 },
+};
+/** Rows that are measured have one question about a dialogue. @type {Mix} */
+const MEASURED = { ...FIRST, talk: 1, roll: 0, questions: [1, 1] };
+
+/** The last of some questions is the one to be answered. @param {Draw} draw @param {Mix} mix @returns {Row} */
+function questionRow(draw, { talk, roll: rolls, questions: [least, most], scripts, both }) {
+  const count = least + (most > least ? draw.below(most - least + 1) : 0);
+  const kind = draw.uniform();
+  if (kind < talk) {
+    const said = scene(draw);
+    const asked = draw.some(said.questions, count).map(([question, answer]) => ({ question, answer }));
+    return asking(scripts && draw.chance(0.5) ? `Dialogue:\n${asScript(said)}` : `Passage:${asQuotedSpeech(said)}`, asked, shape(said));
+  }
+  const { text, questions } = kind < talk + rolls ? roll(draw, count, both) : passage(draw, count);
+  return asking(`Passage:${text}`, questions, text);
+}
+
+/** @param {string} head @param {import('./passages.mjs').Question[]} questions @param {string} key @returns {Row} */
+function asking(head, questions, key) {
+  const lines = questions.map(({ question, answer }) => `\nQuestion: ${question}\nAnswer: ${answer}`).join('');
+  const completion = ` ${questions.at(-1)?.answer}`;
+  const whole = head + lines;
+  return { task: 'question', prompt: whole.slice(0, whole.length - completion.length), completion, key };
+}
+
+/** @param {Draw} draw @returns {Row} */
+function echoRow(draw) {
+  const { prompt, completion } = echo(draw);
+  return { task: 'echo', prompt, completion, key: prompt };
 }
 
 /** @param {Draw} draw @returns {Row} */
 function dialogueRow(draw) {
   const talk = scene(draw);
-  return { task: 'dialogue', prompt: `Dialogue:\n${asScript(talk)}\nSummary:`, completion: ` ${talk.summary}`, key: talk.summary };
+  return { task: 'dialogue', prompt: `Dialogue:\n${asScript(talk)}\nSummary:`, completion: ` ${talk.summary}`, key: shape(talk) };
 }
 
 /**
@@ -56,27 +93,28 @@ function dialogueRow(draw) {
  * @returns {Row[]}
  */
 export function rowsOf(task, count, seed, split) {
-  const draw = new Draw(seed, `${task}/${split}`);
-  const make = { story: storyRow, sentiment: sentimentRow, question: (/** @type {Draw} */ d) => questionRow(d, 1), dialogue: dialogueRow }[task];
+  const draw = new Draw(seed, `${task}/${split}`, split, split === 'train' ? 0.5 : 0);
+  const make = { story: storyRow, sentiment: sentimentRow, question: (/** @type {Draw} */ d) => questionRow(d, MEASURED), dialogue: dialogueRow, echo: echoRow }[task];
   /** @type {Map<string, Row>} */
   const rows = new Map();
   while (rows.size < count) {
     const row = make(draw);
-    if (splitOf(row.key) === split) rows.set(row.key, row);
+    if (splitOf(row.key) === split) rows.set(row.prompt, row);
   }
   return [...rows.values()];
 }
 
 /**
- * The pretraining stream: stories, reviews and questions of the training split; never a summary.
- * @param {number} count @param {number} seed
+ * The pretraining stream: stories, reviews, questions and echoes of the training split; never a summary.
+ * @param {number} count @param {number} seed @param {keyof typeof MIXES} [stage]
  * @returns {Generator<Row>}
  */
-export function* pretrainingRows(count, seed) {
-  const draw = new Draw(seed, 'pretraining');
+export function* pretrainingRows(count, seed, stage = 'first') {
+  const mix = MIXES[stage];
+  const draw = new Draw(seed, 'pretraining', 'train', mix.blends);
   for (let made = 0; made < count; ) {
     const kind = draw.uniform();
-    const row = kind < 0.35 ? storyRow(draw) : kind < 0.5 ? sentimentRow(draw) : questionRow(draw, 1 + draw.below(3));
+    const row = draw.chance(mix.echo) ? echoRow(draw) : kind < mix.story ? storyRow(draw) : kind < mix.story + mix.sentiment ? sentimentRow(draw) : questionRow(draw, mix);
     if (splitOf(row.key) !== 'train') continue;
     made++;
     yield row;

@@ -10,7 +10,7 @@
  */
 import { ASKING } from './scenes-asking.mjs';
 import { PLANNING } from './scenes-planning.mjs';
-import { PLACES, people } from './words.mjs';
+import { COLOURS, DAYS, FOODS, HOURS, OBJECTS, PLACES, people } from './words.mjs';
 
 const SCENARIOS = [...ASKING, ...PLANNING];
 
@@ -63,6 +63,18 @@ function joined(turns) {
     else result.push({ ...turn });
   }
   return result;
+}
+
+const DETAILS = new RegExp(`\\b(?:${[...COLOURS, ...DAYS, ...FOODS, ...HOURS, ...OBJECTS, ...PLACES.map(({ place }) => place)].join('|')})\\b`, 'g');
+
+/**
+ * How a dialogue is put, without who and what: every name is N, and every day, hour, place, thing and colour X. Dialogues of training
+ * and held-out ones have no shape in common.
+ * @param {Scene & Talkers} scene
+ */
+export function shape({ turns, one, two, third }) {
+  const names = new RegExp(`\\b(?:${[one, two, third].map(({ name }) => name).join('|')})\\b`, 'g');
+  return turns.map(({ who, says }) => `${who === one ? 1 : 2}: ${says.replace(names, 'N').replace(DETAILS, 'X')}`).join('\n');
 }
 
 /** @param {Scene} scene */

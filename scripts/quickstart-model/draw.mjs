@@ -1,8 +1,15 @@
 /** Seeded draws for the text generators. Self-contained, so that the scripts run without a build. */
 export class Draw {
-  /** @param {number} seed @param {string} [stream] separates the uses of one seed */
-  constructor(seed, stream = '') {
+  /**
+   * @param {number} seed
+   * @param {string} [stream] separates the uses of one seed
+   * @param {'train' | 'held-out'} [split] what names are drawn from
+   * @param {number} [blends] the share of names that are blended of two real ones
+   */
+  constructor(seed, stream = '', split = 'train', blends = 0) {
     this.state = hash(`${seed}/${stream}`);
+    this.split = split;
+    this.blends = blends;
   }
 
   /** Uniform in [0, 1): mulberry32, 32 bits of state are plenty for drawing words. */

@@ -6,7 +6,7 @@
  * @typedef {{text: string, questions: Question[]}} Fact
  * @typedef {ReturnType<typeof pool>} Pool
  */
-import { COLOURS, DAYS, FOODS, HOURS, OBJECTS, PEOPLE, PETS, PLACES, SPOTS, a, animals, upper } from './words.mjs';
+import { COLOURS, DAYS, FOODS, HOURS, OBJECTS, PETS, PLACES, SPOTS, a, animals, people, upper } from './words.mjs';
 
 const COATS = ['white', 'black', 'brown', 'yellow', 'red'];
 
@@ -17,8 +17,9 @@ function pool(draw) {
     const rest = draw.shuffled(list);
     return () => /** @type {T} */ (rest.pop());
   };
+  const beings = people(draw, 9);
   return {
-    draw, pets: animals(draw, 2, PETS), person: bag(PEOPLE), thing: bag(OBJECTS), food: bag(FOODS), spot: bag(PLACES),
+    draw, pets: animals(draw, 2, PETS, beings), person: bag(beings.slice(2)), thing: bag(OBJECTS), food: bag(FOODS), spot: bag(PLACES),
     corner: bag(SPOTS), colour: bag(COLOURS), coat: bag(COATS), day: bag(DAYS), hour: bag(HOURS),
   };
 }
@@ -147,13 +148,14 @@ function accident({ draw, person, thing, spot }) {
 const FACTS = [pets, trips, deal, lostAndFound, loan, invitation, meal, accident];
 
 /**
- * Two or three facts, in one line or one line each, and one question about each of up to `count` of them.
+ * Two or three facts, in one line or one line each, and `count` questions spread over them.
  * @param {Draw} draw @param {number} count
  */
 export function passage(draw, count) {
   const from = pool(draw);
   const facts = draw.some(FACTS, draw.chance(0.5) ? 2 : 3).map((make) => make(from));
-  const questions = draw.shuffled(facts).map((item) => draw.pick(item.questions));
+  const each = Math.ceil(count / facts.length);
+  const questions = draw.shuffled(facts.flatMap((item) => draw.some(item.questions, each)));
   const gap = draw.chance(0.5) ? ' ' : '\n';
   return { text: facts.map((item) => gap + upper(item.text)).join(''), questions: questions.slice(0, count) };
 }

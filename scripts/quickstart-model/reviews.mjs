@@ -3,7 +3,7 @@
  * @typedef {import('./draw.mjs').Draw} Draw
  * @typedef {{thing: string, parts: readonly string[]}} Subject
  */
-import { DAYS, FOODS, PEOPLE, a, upper } from './words.mjs';
+import { DAYS, FOODS, a, people, upper } from './words.mjs';
 
 /** Parts take "was"; each can be good or bad. @type {readonly Subject[]} */
 const SUBJECTS = [
@@ -25,7 +25,7 @@ const VISITED = /restaurant|hotel|market|park/;
 
 /** @param {Draw} draw @param {Subject} subject @param {boolean} positive */
 function verdict(draw, { thing }, positive) {
-  const who = draw.pick(PEOPLE).name;
+  const who = String(people(draw, 1)[0]?.name);
   return positive
     ? draw.pick([
         `I loved this ${thing}.`, `I really liked this ${thing}.`, `This is the best ${thing} in a long time.`,

@@ -1,6 +1,6 @@
 /**
  * Trains the quickstart model's byte-level BPE vocabulary and writes it in Hugging Face layout:
- *   node scripts/quickstart-model/tokenizer.mjs [-o configs/quickstart/base] [--vocab 1280] [--rows 30000] [--seed 1]
+ *   node scripts/quickstart-model/tokenizer.mjs [-o configs/quickstart/base] [--vocab 1536] [--rows 6000] [--seed 1]
  * Only pretraining text is counted, so that no token exists which pretraining never sees.
  * Source of the method: Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units" (2016); bytes
  * are spelled as printable characters in the way GPT-2's tokenizer does.
@@ -13,9 +13,12 @@ import { pretrainingRows } from './corpus.mjs';
 
 const SPECIAL = ['<|endoftext|>', '<|pad|>'];
 const CONTEXT_TOKENS = 512;
-/** What a ByteLevel pre-tokenizer cuts text into: contractions, words, numbers, signs, white space. */
+/**
+ * What text is cut into: contractions, words, numbers, signs, white space. A word with a capital leaves the blank before it alone, so
+ * that a name has the same tokens at the head of a line and within one.
+ */
 // eslint-disable-next-line regexp/no-super-linear-move -- as it stands in tokenizer.json: what `\s+(?!\S)` gives back, `\s+` takes
-const PIECES = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
+const PIECES = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{Ll}+|\p{Lu}\p{Ll}*| ?\p{N}+| ?[^\s\p{L}\p{N}]+|[\p{Lt}\p{Lm}\p{Lo}]|\s+(?!\S)|\s+/gu;
 
 /** One printable character for each byte: itself where it prints, else the next free code point from 256 on. */
 export function byteCharacters() {
@@ -24,10 +27,24 @@ export function byteCharacters() {
   return Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(prints(byte) ? byte : next++));
 }
 
-/** @param {Iterable<string>} texts @returns {Map<string, number>} */
+/** A word with a capital that is rarer than one piece in so many is taken for a name. */
+const NAME_ONE_IN = 2500;
+
+/**
+ * How often each piece occurs; a name counts once, however often it occurs: parts that many names share become tokens, single names do not.
+ * @param {Iterable<string>} texts @returns {Map<string, number>}
+ */
 function countPieces(texts) {
+  /** @type {Map<string, number>} */
   const counts = new Map();
-  for (const text of texts) for (const [piece] of text.matchAll(PIECES)) counts.set(piece, (counts.get(piece) ?? 0) + 1);
+  let all = 0;
+  for (const text of texts) {
+    for (const [piece] of text.matchAll(PIECES)) {
+      counts.set(piece, (counts.get(piece) ?? 0) + 1);
+      all++;
+    }
+  }
+  for (const [piece, count] of counts) if (/^\p{Lu}/u.test(piece) && count * NAME_ONE_IN < all) counts.set(piece, 1);
   return counts;
 }
 
@@ -44,23 +61,29 @@ export function trainBpe(pieces, vocabSize) {
   const tokens = [...SPECIAL, ...[...characters].sort()];
   /** @type {[string, string][]} */
   const merges = [];
-  while (tokens.length < vocabSize) {
-    /** @type {Map<string, number>} */
-    const pairs = new Map();
-    for (const { parts, count } of words) {
-      for (let i = 1; i < parts.length; i++) {
-        const pair = `${parts[i - 1]} ${parts[i]}`;
-        pairs.set(pair, (pairs.get(pair) ?? 0) + count);
-      }
+  /** @type {Map<string, number>} */
+  const pairs = new Map();
+  const count = (/** @type {{parts: string[], count: number}} */ word, /** @type {1 | -1} */ sign) => {
+    for (let i = 1; i < word.parts.length; i++) {
+      const pair = `${word.parts[i - 1]} ${word.parts[i]}`;
+      pairs.set(pair, (pairs.get(pair) ?? 0) + sign * word.count);
     }
+  };
+  for (const word of words) count(word, 1);
+  while (tokens.length < vocabSize) {
     let best = '';
     let most = 1;
-    for (const [pair, count] of pairs) if (count > most || (count === most && pair < best)) [best, most] = [pair, count];
+    for (const [pair, times] of pairs) if (times > most || (times === most && pair < best)) [best, most] = [pair, times];
     if (best === '') break;
     const [left, right] = /** @type {[string, string]} */ (best.split(' '));
     merges.push([left, right]);
     tokens.push(left + right);
-    for (const word of words) word.parts = merged(word.parts, left, right);
+    for (const word of words) {
+      if (!word.parts.some((part, i) => part === left && word.parts[i + 1] === right)) continue;
+      count(word, -1);
+      word.parts = merged(word.parts, left, right);
+      count(word, 1);
+    }
   }
   return { tokens, merges };
 }
@@ -77,7 +100,8 @@ function merged(parts, left, right) {
 
 /** @param {{tokens: string[], merges: [string, string][]}} bpe */
 function tokenizerJson({ tokens, merges }) {
-  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
+  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false };
+  const cut = { type: 'Split', pattern: { Regex: PIECES.source }, behavior: 'Isolated', invert: false };
   const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
   return {
     version: '1.0',
@@ -85,7 +109,7 @@ function tokenizerJson({ tokens, merges }) {
     padding: null,
     added_tokens: SPECIAL.map((content, id) => ({ id, content, ...flags })),
     normalizer: null,
-    pre_tokenizer: byteLevel,
+    pre_tokenizer: { type: 'Sequence', pretokenizers: [cut, byteLevel] },
     post_processor: null,
     decoder: byteLevel,
     model: {
@@ -127,8 +151,8 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { values } = parseArgs({
     options: {
       output: { type: 'string', short: 'o' },
-      vocab: { type: 'string', default: '1280' },
-      rows: { type: 'string', default: '30000' },
+      vocab: { type: 'string', default: '1536' },
+      rows: { type: 'string', default: '6000' },
       seed: { type: 'string', default: '1' },
     },
   });

@@ -1,24 +1,14 @@
 /**
- * The whole world of the quickstart model: about forty names and a few hundred words, so that one small BPE vocabulary
- * holds each of them as one token and a network of a million parameters sees each of them often.
+ * The world of the quickstart model: a few hundred words, so that one small BPE vocabulary has each of them as one token and a small
+ * network sees each of them often. Only names (names.mjs) are more than it can memorise.
  * @typedef {import('./draw.mjs').Draw} Draw
  * @typedef {{name: string, he: string, him: string, his: string}} Being
  * @typedef {Being & {kind: string}} Animal
  */
+import { firstNames, isFemale } from './names.mjs';
+
 const SHE = { he: 'she', him: 'her', his: 'her' };
 const HE = { he: 'he', him: 'him', his: 'his' };
-
-/** @type {readonly Being[]} */
-export const PEOPLE = [
-  ...['Anna', 'Lily', 'Mia', 'Emma', 'Sara', 'Nora', 'Rosa', 'Lucy', 'Eva', 'Jane', 'Ruby', 'Clara'].map((name) => ({ name, ...SHE })),
-  ...['Tom', 'Ben', 'Max', 'Sam', 'Leo', 'Jack', 'Tim', 'Paul', 'Adam', 'Noah', 'Hugo', 'Finn'].map((name) => ({ name, ...HE })),
-];
-
-/** @type {readonly Being[]} */
-const ANIMAL_NAMES = [
-  ...['Mimi', 'Coco', 'Bella', 'Luna', 'Daisy', 'Nala'].map((name) => ({ name, ...SHE })),
-  ...['Rex', 'Oscar', 'Milo', 'Buddy', 'Pip', 'Toto'].map((name) => ({ name, ...HE })),
-];
 
 /** Animals that live with people, and animals that stories are about. */
 export const PETS = ['cat', 'dog', 'rabbit', 'bird', 'horse', 'duck'];
@@ -60,13 +50,13 @@ export const SIZES = ['big', 'small', 'little', 'old', 'new'];
 
 /** @param {Draw} draw @param {number} count @returns {Being[]} */
 export function people(draw, count) {
-  return draw.some(PEOPLE, count);
+  return firstNames(draw, count).map((name) => ({ name, ...(isFemale(name) ? SHE : HE) }));
 }
 
-/** @param {Draw} draw @param {number} count @param {readonly string[]} [kinds] @returns {Animal[]} */
-export function animals(draw, count, kinds = KINDS) {
+/** @param {Draw} draw @param {number} count @param {readonly string[]} [kinds] @param {readonly Being[]} [beings] whose names they get @returns {Animal[]} */
+export function animals(draw, count, kinds = KINDS, beings = people(draw, count)) {
   const chosen = draw.some(kinds, count);
-  return draw.some(ANIMAL_NAMES, count).map((being, i) => ({ ...being, kind: /** @type {string} */ (chosen[i]) }));
+  return beings.slice(0, count).map((being, i) => ({ ...being, kind: /** @type {string} */ (chosen[i]) }));
 }
 
 /** "a cat", "an old cat". @param {string} phrase */

@@ -8,6 +8,7 @@ import { openSession } from '../../session.js';
 import { readConfig } from '../config-file.js';
 import { configsFolder } from '../configs-folder.js';
 import { describeDevice, tell } from '../options.js';
+import { readForgetting } from '../quickstart/full.js';
 import { measure, type Measured } from '../quickstart/measure.js';
 import { formatQuickstart } from '../quickstart/report.js';
 import { runTraining } from './train.js';
@@ -51,13 +52,14 @@ export async function measureQuickstart(flags: QuickstartFlags): Promise<Paramet
       await session.dispose();
     }
   };
-  tell('1 of 3: what the base model does with the new task, and with the tasks it knows');
+  tell('1 of 3: the new task (summarise a dialogue) and the old ones, before training');
   const before = await measured();
-  tell('2 of 3: training');
+  tell('2 of 3: training an adapter on the 4-bit base (QLoRA)');
   await runTraining(config);
-  tell('3 of 3: the same questions again, with the adapter');
+  tell('3 of 3: the same rows again, with the adapter');
   const after = await measured(output);
   const { size } = await stat(join(output, ADAPTER_WEIGHTS));
   const shown = relative(process.cwd(), output);
-  return { before, after, adapter: shown.startsWith('..') ? output : shown, adapterBytes: size, seconds: (performance.now() - started) / 1000 };
+  const full = await readForgetting(join(folder, 'quickstart/full.json'));
+  return { before, after, full, adapter: shown.startsWith('..') ? output : shown, adapterBytes: size, seconds: (performance.now() - started) / 1000 };
 }

@@ -6,19 +6,25 @@ import { accuracy, exactMatch, leadingLabel } from '../../eval/metrics/scores.js
 import { fileSource } from '../../io/node.js';
 import type { Session } from '../../session.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
+import { namesRight, whenRight, type Summarised } from './facts.js';
 
-/** How well a model does the new task and the ones it knew before. */
+/** How well a model does the new task and the ones it could do before. Scores are shares, 0 to 1. */
 export interface Measured {
-  /** On the reference summaries. */
-  readonly perplexity: number;
-  /** Mean F-measures over the validation rows, 0 to 1. */
-  readonly rouge: Readonly<Record<'rouge1' | 'rouge2' | 'rougeL', number>>;
-  readonly samples: readonly { readonly prompt: string; readonly reference: string; readonly completion: string }[];
-  /** Fraction of reviews whose sentiment is told right. */
-  readonly sentiment: number;
-  /** Fraction of questions answered exactly. */
+  /** Summaries that name both speakers, in the order of the reference. */
+  readonly names: number;
+  /** Of the summaries whose reference has a weekday or an hour, those with the same ones. */
+  readonly when: number;
+  /** Mean F-measure of ROUGE-L over the summaries. */
+  readonly rougeL: number;
+  /** Questions about a dialogue that are answered word for word. */
   readonly questions: number;
-  readonly storyPerplexity: number;
+  /** Reviews whose sentiment is named right. */
+  readonly sentiment: number;
+  /** Probability of the next token of a story, geometric mean: 1 / perplexity. */
+  readonly stories: number;
+  readonly samples: readonly Summarised[];
+  /** How many rows stand behind the scores. */
+  readonly rows: Readonly<Record<'summaries' | 'questions' | 'sentiment' | 'stories', number>>;
 }
 
 export interface MeasureFiles {
@@ -27,7 +33,7 @@ export interface MeasureFiles {
 }
 
 const SAMPLES = 3;
-const TASK_TOKENS = { summary: 40, sentiment: 4, question: 8 } as const;
+const TASK_TOKENS = { summary: 40, sentiment: 4, question: 16 } as const;
 
 /** Evaluates a session's model, with its adapter where it has one. */
 export async function measure({ decoder, tokenizer, device }: Session, files: MeasureFiles): Promise<Measured> {
@@ -36,18 +42,22 @@ export async function measure({ decoder, tokenizer, device }: Session, files: Me
     (async () => {
       const rows = await textRows(files.validation, tokenizer);
       const completions = await completeAll(rows, TASK_TOKENS.summary);
-      const rouge = meanRouge(completions, rows.map((row) => row.completion.trim()), { types: ['rouge1', 'rouge2', 'rougeL'], stemming: true });
+      const summaries = rows.map((row, i): Summarised => ({ prompt: row.prompt, reference: row.completion.trim(), completion: completions[i] as string }));
+      const rouge = meanRouge(completions, summaries.map(({ reference }) => reference), { types: ['rougeL'], stemming: true });
       const retain = await textRows(files.retain, tokenizer);
       const of = (task: string): AnsweredRow[] => retain.filter((row) => row.fields['task'] === task);
-      const sentiment = await completeAll(of('sentiment'), TASK_TOKENS.sentiment);
-      const answers = await completeAll(of('question'), TASK_TOKENS.question);
+      const [questions, reviews, stories] = [of('question'), of('sentiment'), of('story')];
+      const answers = await completeAll(questions, TASK_TOKENS.question);
+      const sentiment = await completeAll(reviews, TASK_TOKENS.sentiment);
       return {
-        perplexity: await perplexity(rows),
-        rouge: { rouge1: f(rouge['rouge1']), rouge2: f(rouge['rouge2']), rougeL: f(rouge['rougeL']) },
-        samples: rows.slice(0, SAMPLES).map((row, i) => ({ prompt: row.prompt, reference: row.completion.trim(), completion: completions[i] as string })),
-        sentiment: accuracy(sentiment.map((text) => leadingLabel(text, ['positive', 'negative'])), of('sentiment').map((row) => row.completion.trim())),
-        questions: answers.filter((text, i) => exactMatch(text, (of('question')[i] as AnsweredRow).completion)).length / answers.length,
-        storyPerplexity: await perplexity(of('story')),
+        names: share(summaries.map(namesRight)),
+        when: share(summaries.map(whenRight)),
+        rougeL: rouge['rougeL']?.fmeasure ?? 0,
+        questions: share(questions.map((row, i) => exactMatch(answers[i] as string, row.completion))),
+        sentiment: accuracy(sentiment.map((text) => leadingLabel(text, ['positive', 'negative'])), reviews.map((row) => row.completion.trim())),
+        stories: 1 / (await perplexity(stories)),
+        samples: summaries.slice(0, SAMPLES),
+        rows: { summaries: rows.length, questions: questions.length, sentiment: reviews.length, stories: stories.length },
       };
     })(),
   );
@@ -76,6 +86,8 @@ async function textRows(path: string, tokenizer: Tokenizer): Promise<AnsweredRow
   }
 }
 
-function f(score: { readonly fmeasure: number } | undefined): number {
-  return score?.fmeasure ?? 0;
+/** The share of what is true; what is undefined does not count. */
+function share(verdicts: readonly (boolean | undefined)[]): number {
+  const counted = verdicts.filter((verdict) => verdict !== undefined);
+  return counted.filter(Boolean).length / counted.length;
 }
