@@ -22,7 +22,7 @@ export interface CaseReport {
 
 const scratch = await mkdtemp(join(tmpdir(), 'lowrank-fuzz-'));
 process.on('disconnect', () => void rm(scratch, { recursive: true, force: true }).finally(() => process.exit()));
-const seeds = await Promise.all(TARGETS.map((target) => target.seeds()));
+const seeds = await Promise.all(TARGETS.map(async (target) => target.seeds()));
 
 /** The case's reader and files: the readers take turns. */
 function makeCase({ seed, index }: CaseRequest): { target: (typeof TARGETS)[number]; files: Files } {

@@ -16,7 +16,7 @@ export interface FuzzOptions {
   readonly seed: number;
   /** Only this one. */
   readonly only?: number;
-  note(text: string): void;
+  readonly note: (text: string) => void;
 }
 
 /** A case that ended otherwise than in a result or an own error. */

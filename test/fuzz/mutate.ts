@@ -1,4 +1,4 @@
-import { Random } from '../../src/random.js';
+import type { Random } from '../../src/random.js';
 
 export type Files = Record<string, Uint8Array | string>;
 

@@ -23,11 +23,16 @@ export function queueUrl(text: string): string {
 /** The URL without its password, and without all that could be one where it is no URL. */
 export function shownUrl(url: string): string {
   const scheme = /^[a-z]+:\/\//i.exec(url)?.[0] ?? '';
-  if (!URL.canParse(url) || scheme === '') return withoutSecrets(url.replace(/[?#][^]*$/, '?***').replace(/^[^]*@/, `${scheme}***@`), url);
+  if (!URL.canParse(url) || scheme === '') return withoutSecrets(withoutQuery(url).replace(/^[^]*@/, `${scheme}***@`), url);
   const shown = new URL(url);
   if (shown.password !== '') shown.password = '***';
   if (shown.search !== '') shown.search = '***';
   return withoutSecrets(shown.href, url);
+}
+
+function withoutQuery(url: string): string {
+  const at = url.search(/[?#]/);
+  return at < 0 ? url : `${url.slice(0, at)}?***`;
 }
 
 /** A text, such as an error of the server, without the password of a URL. */
