@@ -1,11 +1,12 @@
 import { readFile } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { loadConfig } from '../config/load.js';
 import type { Override } from '../config/overrides.js';
 import { renderConfigHelp } from '../config/reference.js';
 import type { RunConfig } from '../config/schema.js';
 import { ConfigError } from '../errors.js';
+import { isDirectory } from '../node.js';
 import { withTemplates } from '../workspace/chat-template-files.js';
 
 /** What commander gives the action of a command made by `takesConfig`, after the config's file name. */
@@ -38,7 +39,17 @@ export async function readConfig(file: string, overrides: readonly (string | Ove
     const reason = error instanceof Error ? error.message.replace(/, .*$/, '') : String(error);
     throw new ConfigError(`cannot read the config ${file}: ${reason}`, { cause: error });
   }
-  return withTemplates(loadConfig(text, file, overrides, { file: dirname(resolve(file)), overrides: process.cwd() }));
+  const folder = dirname(resolve(file));
+  const config = loadConfig(text, file, overrides, { file: folder, overrides: process.cwd() });
+  const given = overrides.some((override) => (typeof override === 'string' ? override.startsWith('model=') : override.path.join('.') === 'model'));
+  if (!given) await checkMeantFolder(config.model, file, folder);
+  return withTemplates(config);
+}
+
+/** @throws ConfigError for a model that reads as an id of the Hub while a folder of that name is beside the config, and none where the command runs. */
+async function checkMeantFolder(model: string, file: string, folder: string): Promise<void> {
+  if (/^(?:[./~\\]|[A-Za-z]:[\\/])/.test(model) || (await isDirectory(model)) || !(await isDirectory(join(folder, model)))) return;
+  throw new ConfigError(`${file}: model: ${JSON.stringify(model)} reads as an id of the Hub, and beside the config there is a folder of that name: write ./${model} for the folder, ${model}@main for the Hub`);
 }
 
 function collect(value: string, previous: readonly string[]): string[] {

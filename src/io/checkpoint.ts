@@ -122,8 +122,14 @@ async function openFile(source: ByteSource): Promise<SafetensorsFile> {
 
 async function nothingFound(directory: Directory): Promise<FormatError> {
   const files = await directory.list();
-  const pickled = files.find((file) => /^pytorch_model.*\.bin$/.test(file));
-  const hint = pickled === undefined ? '' : ` (${pickled} is a pickle: convert it to safetensors first)`;
+  const pickled = files.find((file) => /\.(?:bin|pt|pth|ckpt)$/.test(file));
+  const gguf = files.find((file) => file.endsWith('.gguf'));
+  const hint =
+    pickled !== undefined
+      ? ` (${pickled} is a pickle, which can run code: convert it to safetensors first)`
+      : gguf === undefined
+        ? ''
+        : ` (${gguf} is for llama.cpp: take the safetensors model that it was made from)`;
   return new FormatError(`${directory.name}: found neither ${CHECKPOINT_FILE} nor ${CHECKPOINT_INDEX}${hint}`);
 }
 

@@ -1,6 +1,6 @@
 import { readFile, realpath, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join, resolve, sep } from 'node:path';
 import {
   datasetInfo,
   downloadFileToCacheDir,
@@ -12,6 +12,7 @@ import {
 } from '@huggingface/hub';
 import { ConfigError, FormatError, LowrankError } from '../errors.js';
 import { CHECKPOINT_FILE, CHECKPOINT_INDEX, parseWeightMap } from './checkpoint.js';
+import { checkedFetch } from './hub-answers.js';
 import { isDirectory, isFile, localDirectory, writeError, writeFileAtomic } from './node.js';
 
 export interface ResolveOptions {
@@ -70,6 +71,7 @@ const ADAPTER_FILE = 'adapter_model.safetensors';
 export async function resolveDirectory(pathOrId: string, options: ResolveOptions = {}): Promise<string> {
   const local = pathOrId.startsWith('~/') ? join(homedir(), pathOrId.slice(2)) : pathOrId;
   if (await isDirectory(local)) return resolve(local);
+  if (await isFile(local)) throw notAFolder(pathOrId);
   const kind = options.kind ?? 'model';
   const match = REPO_ID.exec(pathOrId);
   const [, name, revision = 'main'] = match ?? [];
@@ -110,7 +112,8 @@ async function download(repo: Repo, root: string, options: ResolveOptions): Prom
   if (!COMMIT.test(sha)) throw new FormatError(`${repo.name}: the hub gave ${JSON.stringify(sha)} as commit`);
   const target = { repo: { type: repo.kind, name: repo.name }, revision: sha, ...access };
   const sizes = new Map<string, number>();
-  for await (const entry of listFiles({ ...target, recursive: repo.kind === 'dataset' })) {
+  const checked = checkedFetch(repo.name);
+  for await (const entry of listFiles({ ...target, recursive: repo.kind === 'dataset', fetch: checked })) {
     if (entry.type === 'file') sizes.set(entry.path, entry.size);
   }
   const fetchFile = async (path: string): Promise<string> => {
@@ -118,7 +121,7 @@ async function download(repo: Repo, root: string, options: ResolveOptions): Prom
     if (size === undefined) throw new ConfigError(`${repo.name}@${repo.revision}: has no file ${path}`);
     options.onMessage?.(`${repo.name}: ${path} (${size} bytes)`);
     const cacheDir = options.cacheDir ?? getHFHubCachePath();
-    const pointer = await quietly(() => downloadFileToCacheDir({ ...target, path, cacheDir }));
+    const pointer = await quietly(() => downloadFileToCacheDir({ ...target, path, cacheDir, fetch: checked }));
     const found = (await stat(pointer)).size;
     if (found !== size) {
       // The blob behind the link too, or the next run would take it for whole.
@@ -159,6 +162,27 @@ async function fetchWeights(
   }
 }
 
+/**
+ * Files of a snapshot are links to the blobs of their repository; the whole cache, or the folder of the blobs, may be a link to another disk.
+ * @throws FormatError for a link to elsewhere: a file that is no one's download.
+ */
+async function checkLinks(root: string, snapshot: string): Promise<void> {
+  const inside = await Promise.all([root, join(root, 'blobs')].map((folder) => realpath(folder).catch(() => folder)));
+  for (const file of await localDirectory(snapshot).list()) {
+    const target = await realpath(join(snapshot, file));
+    if (!inside.some((folder) => target.startsWith(folder + sep))) {
+      throw new FormatError(`${join(snapshot, file)}: a link out of the cache, to ${target}: remove it, and it is downloaded again`);
+    }
+  }
+}
+
+/** What a file is, where a folder is meant. */
+export function notAFolder(path: string): ConfigError {
+  if (/\.gguf$/i.test(path)) return new ConfigError(`${path}: a GGUF file is for llama.cpp: give the folder or id of the safetensors model that it was made from`);
+  if (/\.(?:bin|pt|pth|ckpt)$/i.test(path)) return new ConfigError(`${path}: a PyTorch pickle, which can run code: convert it to safetensors, and give the folder that holds it`);
+  return new ConfigError(`${path}: a file, where a folder is meant: give the folder that holds it`);
+}
+
 /** The cached folder of a revision, and the first thing that it lacks. */
 async function findSnapshot(root: string, { kind, revision }: Repo, { select, weights = true }: ResolveOptions): Promise<{ path: string; missing?: string }> {
   const ref = join(root, 'refs', revision);
@@ -166,6 +190,7 @@ async function findSnapshot(root: string, { kind, revision }: Repo, { select, we
   const path = join(root, 'snapshots', sha);
   if (!COMMIT.test(sha)) return { path, missing: ref };
   if (!(await isDirectory(path))) return { path, missing: path };
+  await checkLinks(root, path);
   const lacking = kind === 'model' ? await lackingModelFile(path, weights) : await lackingDatasetFile(path, select);
   return lacking === undefined ? { path } : { path, missing: join(path, lacking) };
 }
@@ -240,10 +265,11 @@ function explain(error: unknown, pathOrId: string): unknown {
   // The library's own check of the token's form.
   if (error instanceof TypeError && error.message.includes('access token'))
     return new ConfigError(`HF_TOKEN: ${error.message}`);
-  // A download that broke while it was streamed may end in a bare string.
-  return error instanceof Error
-    ? writeError(error, pathOrId)
-    : new LowrankError(`${pathOrId}: the download broke: ${String(error)}`);
+  if (error instanceof LowrankError) return error;
+  const written = writeError(error, pathOrId);
+  if (written instanceof LowrankError) return written;
+  // Answers that the library cannot read; a download that broke while it was streamed may end in a bare string.
+  return new LowrankError(`${pathOrId}: the download broke: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
 }
 
 /** fetch reports every failure to connect, and every connection that broke, as a TypeError with a cause. */

@@ -39,6 +39,8 @@ export class SafetensorsFile {
     const length = new DataView(prefix.buffer, prefix.byteOffset, 8).getBigUint64(0, true);
     const allowed = Math.min(size - 8, MAX_HEADER_BYTES);
     if (length > BigInt(allowed)) {
+      const kind = otherKind(prefix);
+      if (kind !== undefined) throw new FormatError(`${name}: ${kind}`);
       throw new FormatError(
         `${name}: header length: found ${length}, allowed at most ${allowed} in a file of ${size} bytes`,
       );
@@ -69,6 +71,15 @@ export class SafetensorsFile {
   async close(): Promise<void> {
     await this.source.close();
   }
+}
+
+/** What a file is, by its first bytes, that is often taken for a safetensors file. Each of these, read as the length of a header, is larger than any file. */
+function otherKind(prefix: Uint8Array): string | undefined {
+  const text = String.fromCharCode(...prefix);
+  if (text === 'version ') return 'a Git LFS pointer, not the file: fetch it with `git lfs pull`';
+  if (text.startsWith('GGUF')) return 'a GGUF file, not safetensors: take the model in safetensors that it was made from';
+  if (text.startsWith('PK\x03\x04') || /^\x80[\x02-\x05]/.test(text)) return 'a PyTorch pickle, which can run code: convert it to safetensors first';
+  return undefined;
 }
 
 /** F32, F16, BF16 or F64 as float32, in memory of its own. @throws FormatError naming `where` for other dtypes. */

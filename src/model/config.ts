@@ -55,6 +55,8 @@ export interface ModelConfig {
  */
 export function parseModelConfig(json: unknown, name = 'config.json'): ModelConfig {
   if (!isRecord(json)) throw new FormatError(`${name}: must be a JSON object`);
+  // Which compressed-tensors wrote by another name once. Told before the kind of model: those of no kind here are mostly in 4 or 8 bits.
+  checkQuantization(json['quantization_config'] ?? json['compression_config'], name);
   const modelType = json['model_type'];
   if (!isModelType(modelType)) {
     throw new FormatError(`${name}: model_type: found ${JSON.stringify(modelType) ?? 'nothing'}, allowed one of ${Object.keys(FAMILIES).join(', ')}`);
@@ -97,6 +99,16 @@ export function parseModelConfig(json: unknown, name = 'config.json'): ModelConf
   for (const [key, value] of Object.entries(family.fixed)) fields.fixed(key, value);
   fields.finish();
   return config;
+}
+
+/** @throws FormatError for weights that were quantised otherwise than bitsandbytes does to 4 bits. */
+function checkQuantization(quantization: unknown, name: string): void {
+  if (!isRecord(quantization)) return;
+  const method = quantization['quant_method'] ?? 'bitsandbytes';
+  const eight = method === 'bitsandbytes' && quantization['load_in_8bit'] === true;
+  if (method === 'bitsandbytes' && !eight) return;
+  const found = eight ? 'bitsandbytes in 8 bits (LLM.int8)' : (JSON.stringify(method) ?? 'nothing');
+  throw new FormatError(`${name}: quantization_config: found ${found.slice(0, 60)}, allowed bitsandbytes in 4 bits: give the float model that it was made from; quantization.load_in_4bit quantises it here`);
 }
 
 function readActivation(fields: Fields, { activations, defaults }: Family): Activation {

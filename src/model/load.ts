@@ -3,6 +3,7 @@ import { uploadDense, uploadQuantized, type DenseWeight, type FrozenWeight } fro
 import { FormatError } from '../errors.js';
 import { openCheckpoint, type Checkpoint } from '../io/checkpoint.js';
 import { readJson, type Directory } from '../io/directory.js';
+import { isRecord } from '../io/json.js';
 import { readQuantized } from '../quant/bitsandbytes.js';
 import { dequantize4bit, quantize4bit } from '../quant/quantize.js';
 import { parseModelConfig, type ModelConfig } from './config.js';
@@ -49,8 +50,17 @@ export async function loadModel(directory: Directory, options: LoadOptions = {})
 /** The config.json of a model directory. @throws FormatError when there is none, or it cannot be used. */
 export async function readModelConfig(directory: Directory): Promise<ModelConfig> {
   const json = await readJson(directory, 'config.json');
-  if (json === undefined) throw new FormatError(`${directory.name}: no config.json: not a model directory`);
+  if (json === undefined) throw await noModel(directory);
   return parseModelConfig(json, `${directory.name}/config.json`);
+}
+
+/** Most often an adapter is given where its model is meant. */
+async function noModel(directory: Directory): Promise<FormatError> {
+  const adapter = await readJson(directory, 'adapter_config.json').catch(() => undefined);
+  if (adapter === undefined) return new FormatError(`${directory.name}: no config.json: not a model directory`);
+  const base = isRecord(adapter) ? adapter['base_model_name_or_path'] : undefined;
+  const named = typeof base === 'string' && base !== '' ? `, ${JSON.stringify(base)} by its adapter_config.json` : '';
+  return new FormatError(`${directory.name}: an adapter, not a model: give the model that it was trained over${named}, and this folder as the adapter`);
 }
 
 async function loadDecoder(config: ModelConfig, checkpoint: Checkpoint, options: LoadOptions): Promise<Decoder> {

@@ -113,6 +113,16 @@ export function resolveNames(config: ModelConfig, checkpoint: Checkpoint): Map<s
       problems.push(`${name}: found [${actual.join(', ')}], config.json says [${shape.join(', ')}]`);
     }
   }
-  if (problems.length > 0) throw new FormatError(`${checkpoint.name}: the weights do not fit config.json: ${problems.join('; ')}`);
-  return found;
+  if (problems.length === 0) return found;
+  const kind = otherQuantization(checkpoint.names());
+  if (kind !== undefined) throw new FormatError(`${checkpoint.name}: the weights are quantised as ${kind}, which is not read: give the float model that they were made from`);
+  throw new FormatError(`${checkpoint.name}: the weights do not fit config.json: ${problems.join('; ')}`);
+}
+
+/** How the weights of a model are quantised whose config.json does not say it, by the names of their tensors. */
+function otherQuantization(names: readonly string[]): string | undefined {
+  const has = (ending: string): boolean => names.some((name) => name.endsWith(ending));
+  if (has('.qweight')) return 'GPTQ or AWQ';
+  if (has('.weight_packed') || has('.weight_scale') || has('.weight_scale_inv')) return 'fp8 or compressed-tensors';
+  return has('_blocks') && has('_scales') ? 'mxfp4' : undefined;
 }

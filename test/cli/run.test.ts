@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
@@ -82,6 +82,15 @@ describe('takesConfig', () => {
     expect(config?.training.seed).toBe(7);
     expect(config?.data.train).toBe(join(folder, 'rows.jsonl'));
     expect(config?.training.output_dir).toBe(join(process.cwd(), 'here'));
+  });
+
+  it('asks which is meant where a model without ./ reads as an id of the Hub, and is a folder beside the config', async () => {
+    mkdirSync(join(folder, 'base'));
+    const named = join(folder, 'named.yaml');
+    writeFileSync(named, 'model: base\ndata: {train: rows.jsonl}\ntraining: {output_dir: out}\n');
+    const { status, message } = await read(named);
+    expect({ status, message }).toEqual({ status: 2, message: `lowrank: ${named}: model: "base" reads as an id of the Hub, and beside the config there is a folder of that name: write ./base for the folder, base@main for the Hub\n` });
+    expect((await read(named, '--set', 'model=org/tiny')).config?.model).toBe('org/tiny');
   });
 
   it('names a missing file', async () => {

@@ -11,6 +11,10 @@ export interface TestHub {
   readonly requests: { method: string; path: string; token: string | undefined }[];
   /** Size that the listing gives for a file, to lie about it. */
   readonly claimedSizes: Map<string, number>;
+  /** What stands in the place of an answer, by a piece of its path. */
+  readonly answers: Map<string, { readonly body?: unknown; readonly status?: number; readonly headers?: Readonly<Record<string, string>> }>;
+  /** Fields of a file's entry, to lie about them. */
+  readonly claims: Map<string, Record<string, unknown>>;
   close(): Promise<void>;
 }
 
@@ -22,6 +26,8 @@ export async function startHub(
 ): Promise<TestHub> {
   const requests: TestHub['requests'] = [];
   const claimedSizes = new Map<string, number>();
+  const answers: TestHub['answers'] = new Map();
+  const claims: TestHub['claims'] = new Map();
   const content = new Map(Object.entries(files).map(([path, body]) => [path, Buffer.from(body)]));
   const entry = (path: string, body: Buffer) => ({
     type: 'file',
@@ -29,6 +35,7 @@ export async function startHub(
     size: claimedSizes.get(path) ?? body.length,
     oid: createHash('sha1').update(body).digest('hex'),
     lastCommit: { id: COMMIT, title: '', date: '2024-01-01T00:00:00.000Z' },
+    ...claims.get(path),
   });
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const path = decodeURIComponent((request.url ?? '').split('?')[0] as string);
@@ -37,6 +44,11 @@ export async function startHub(
     const json = (value: unknown, status = 200) =>
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value));
     if (token !== undefined && given !== token) return void json({ error: 'no access' }, 401);
+    const changed = [...answers].find(([piece]) => path.includes(piece))?.[1];
+    if (changed !== undefined) {
+      const { body = '', status = 200, headers = {} } = changed;
+      return void response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(typeof body === 'string' ? body : JSON.stringify(body));
+    }
     const api = `/api/${kind}/${repo}`;
     if ([`${api}/revision/main`, `${api}/revision/v1`, `${api}/revision/${COMMIT}`].includes(path))
       return void json({ _id: '1', id: repo, sha: COMMIT, lastModified: 0 });
@@ -68,6 +80,8 @@ export async function startHub(
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     requests,
     claimedSizes,
+    answers,
+    claims,
     close: () =>
       new Promise((done) => {
         server.closeAllConnections();

@@ -5,8 +5,11 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ConfigError, LowrankError } from '../../src/errors.js';
 import { openCheckpoint } from '../../src/io/checkpoint.js';
 import { resolveDirectory } from '../../src/io/hub.js';
+import { memoryDirectory } from '../../src/io/directory.js';
 import { localDirectory } from '../../src/io/node.js';
+import { openDirectory } from '../../src/io/open-directory.js';
 import { encodeSafetensors, float32Tensor } from '../../src/io/safetensors.js';
+import { readModelConfig } from '../../src/model/load.js';
 import { COMMIT, startHub, type TestHub } from './hub-server.js';
 
 const VARIABLES = [
@@ -241,5 +244,84 @@ describe('from a hub on the loopback', () => {
     await hub?.close();
     await start('models', { 'config.json': '{}', 'pytorch_model.bin': '' });
     await expect(resolveDirectory('org/name')).rejects.toThrow(/has no safetensors weights/);
+  });
+
+  it.each([
+    ['a path that leads out', { path: '../../evil' }, /evil/],
+    ['an absolute path', { path: '/etc/passwd' }, /etc/],
+    ['no path', { path: 7 }, /gave 7 as the name of a file/],
+    ['a size that is none', { size: -1 }, /gave -1 as the size of config\.json/],
+    ['a size that is a text', { size: '12' }, /gave "12" as the size/],
+    ['a hash that is a path', { oid: '../../../evil' }, /gave "\.\.\/\.\.\/\.\.\/evil" as the hash of config\.json/],
+    ['an LFS hash that is a path', { lfs: { oid: '../../evil', size: 1, pointerSize: 1 } }, /gave "\.\.\/\.\.\/evil" as the hash/],
+    ['a xet hash that is a path', { xetHash: '../evil' }, /gave "\.\.\/evil" as the hash/],
+  ])('refuses an entry with %s, and writes nothing', async (_what, claim, message) => {
+    const { claims } = await start('models', MODEL);
+    claims.set('config.json', claim);
+    const error = await resolveDirectory('org/name').catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(LowrankError);
+    expect((error as Error).message).toMatch(message);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it.each([
+    ['a commit that is a path', '/revision/', { body: { _id: '1', id: 'org/name', sha: '../../evil', lastModified: 0 } }, /gave "\.\.\/\.\.\/evil" as commit/],
+    ['null for the model', '/revision/', { body: 'null' }, /org\/name: the download broke/],
+    ['no JSON', '/revision/', { body: '<html>' }, /org\/name: the download broke/],
+    ['no list of files', '/tree/', { body: { files: [] } }, /the hub gave no list of files/],
+    ['null as a file', '/tree/', { body: [null] }, /the hub gave null as a file/],
+    ['no list of paths', '/paths-info/', { body: 'null' }, /the hub gave no list of files/],
+    ['an empty list of paths', '/paths-info/', { body: [] }, /org\/name: the download broke: cannot get path info/],
+    ['a redirect to a file', '/resolve/', { status: 302, headers: { location: 'file:///etc/passwd' } }, /org\/name: .*(?:cannot be reached|download broke)/],
+    ['a redirect without end', '/resolve/', { status: 302, headers: { location: '/resolve/again' } }, /org\/name: .*(?:cannot be reached|download broke)/],
+    ['a failure', '/resolve/', { status: 500, body: { error: 'x' } }, /answered with status 500/],
+  ])('ends in an own error at %s', async (_what, piece, answer, message) => {
+    const { answers } = await start('models', MODEL);
+    answers.set(piece, answer);
+    const error = await resolveDirectory('org/name').catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(LowrankError);
+    expect((error as Error).message).toMatch(message);
+  });
+
+  it('takes no path from an ETag or a redirect', async () => {
+    const { answers } = await start('models', { 'config.json': '{}', 'model.safetensors': shard('a') });
+    answers.set('/resolve/', { body: '{}', headers: { etag: '"../../../evil"', 'x-linked-etag': '"../../evil"', 'content-disposition': 'attachment; filename="../../evil"' } });
+    await resolveDirectory('org/name').catch(() => undefined);
+    expect(await readdir(folder)).toEqual(['hub']);
+    expect((await localDirectory(folder).list()).join()).not.toContain('evil');
+  });
+});
+
+it('refuses a list of files that goes on for ever', async () => {
+  hub = await startHub('models', 'org/name', MODEL);
+  hub.answers.set('/tree/', { body: [], headers: { link: `<${hub.url}/api/models/org/name/tree/${COMMIT}?cursor=a>; rel="next"` } });
+  await expect(resolveDirectory('org/name', { hubUrl: hub.url })).rejects.toThrow(/list of files has more than 1000 pages/);
+});
+
+it('refuses a link of the cache that leads out of it, but not a cache that is a link itself', async () => {
+  const files = { 'config.json': '{}', 'model.safetensors': shard('a') };
+  await fillCache(files, { root: join(folder, 'disk') });
+  await symlink(join(folder, 'disk'), cache);
+  const snapshot = await resolveDirectory('org/name', { offline: true });
+  expect(snapshot).toBe(join(cache, 'models--org--name', 'snapshots', COMMIT));
+  await writeFile(join(folder, 'secret.json'), '{}');
+  await symlink(join(folder, 'secret.json'), join(snapshot, 'tokenizer.json'));
+  await expect(resolveDirectory('org/name', { offline: true })).rejects.toThrow(/tokenizer\.json: a link out of the cache, to .*secret\.json/);
+});
+
+describe('a path', () => {
+  it.each([
+    ['model.gguf', /a GGUF file is for llama\.cpp/],
+    ['pytorch_model.bin', /a PyTorch pickle/],
+    ['model.safetensors', /a file, where a folder is meant: give the folder that holds it/],
+  ])('to the file %s says what is meant', async (name, message) => {
+    await writeFile(join(folder, name), '');
+    await expect(openDirectory(join(folder, name))).rejects.toThrow(message);
+    await expect(openDirectory(join(folder, name))).rejects.toThrow(ConfigError);
+  });
+
+  it('to an adapter says that its model is meant', async () => {
+    const directory = memoryDirectory('a', { 'adapter_config.json': '{"base_model_name_or_path": "org/base"}' });
+    await expect(readModelConfig(directory)).rejects.toThrow('a: an adapter, not a model: give the model that it was trained over, "org/base" by its adapter_config.json, and this folder as the adapter');
   });
 });

@@ -115,7 +115,7 @@ describe('broken files: one FormatError that names file, tensor, found and allow
   it('survives nesting 100,000 deep', async () => {
     await expect(open(fileOf('{"a":' + '['.repeat(100_000)))).rejects.toThrow(FormatError);
     await expect(open(fileOf(`{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`))).rejects.toThrow(
-      /tensor "a": found/,
+      /nested more than 512 deep/,
     );
   });
 
@@ -287,4 +287,13 @@ describeReferences('files that the reference writer made come out byte for byte'
     await file.close();
     expect(Buffer.compare(Buffer.from(written.buffer), expected)).toBe(0);
   });
+});
+
+it.each([
+  ['a Git LFS pointer', 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n', /a Git LFS pointer, not the file: fetch it with `git lfs pull`/],
+  ['a GGUF file', 'GGUF\x03\0\0\0\0\0\0\0', /a GGUF file, not safetensors/],
+  ['a pickle in a zip', 'PK\x03\x04\0\0\0\0\0\0', /a PyTorch pickle, which can run code/],
+  ['a pickle', '\x80\x02}q\0(X\x01\0\0', /a PyTorch pickle, which can run code/],
+])('%s under the name of a safetensors file is named', async (_what, text, message) => {
+  await expect(SafetensorsFile.open(memorySource('model.safetensors', Buffer.from(text, 'latin1')))).rejects.toThrow(message);
 });

@@ -51,6 +51,20 @@ describe('parseModelConfig', () => {
     for (const [json, message] of tried) expect(() => parseModelConfig(json)).toThrow(message);
   });
 
+  it.each([
+    [{ quant_method: 'gptq', bits: 4 }, 'found "gptq"'],
+    [{ quant_method: 'awq' }, 'found "awq"'],
+    [{ quant_method: 'fp8' }, 'found "fp8"'],
+    [{ quant_method: 'mxfp4' }, 'found "mxfp4"'],
+    [{ quant_method: 'compressed-tensors' }, 'found "compressed-tensors"'],
+    [{ quant_method: 'bitsandbytes', load_in_8bit: true }, 'found bitsandbytes in 8 bits (LLM.int8)'],
+    [{ load_in_8bit: true }, 'found bitsandbytes in 8 bits (LLM.int8)'],
+  ])('names a quantisation that is not read: %j', (quantization, found) => {
+    const message = `config.json: quantization_config: ${found}, allowed bitsandbytes in 4 bits: give the float model`;
+    expect(() => parseModelConfig({ ...TINY_CONFIG, quantization_config: quantization })).toThrow(message);
+    expect(() => parseModelConfig({ ...TINY_CONFIG, model_type: 'gpt_oss', quantization_config: quantization })).toThrow(message);
+  });
+
   it('takes what older files leave out from the architecture', () => {
     const config = parseModelConfig({ ...TINY_CONFIG, num_key_value_heads: undefined, rope_theta: undefined });
     expect(config.numKvHeads).toBe(4);
