@@ -5,6 +5,7 @@ import { FormatError } from '../errors.js';
 import { readJson, type Directory } from '../io/directory.js';
 import { encodeSafetensors, float32Tensor, SafetensorsFile, type TensorBytes } from '../io/safetensors.js';
 import type { BestState } from './best.js';
+import type { LearningState } from './learning.js';
 import type { TallyState } from './metrics.js';
 import type { Moments, OptimizerState } from './optimizer.js';
 
@@ -23,6 +24,8 @@ export interface TrainState {
   /** Seen so far, padding left out. */
   readonly tokens: number;
   readonly tally: TallyState;
+  /** Absent from checkpoints of versions that did not watch it. */
+  readonly learning?: LearningState | undefined;
   readonly best: BestState;
   readonly optimizer: OptimizerState;
   /** Of the trained parameters, in their order. */
@@ -50,6 +53,7 @@ const schema = z.object({
   loss_total: z.number(),
   seconds: z.number(),
   since_log: z.object({ loss: z.number(), steps: count, tokens: count, seconds: z.number() }),
+  learning: z.object({ groups: z.array(z.tuple([count, z.number(), z.number()])), group_size: count, largest_grad_norm: z.number() }).exactOptional(),
   optimizer_steps: count,
   best: evaluation.nullable(),
   evaluations_without_gain: count,
@@ -60,7 +64,7 @@ type KeyedParameter = Pick<AdapterParameter, 'key' | 'variable'>;
 
 /** The files of a state. */
 export function trainStateFiles(state: TrainState, parameters: readonly KeyedParameter[]): Record<string, Uint8Array | string> {
-  const { sampler, tally, best: { best, evaluationsWithoutGain }, optimizer } = state;
+  const { sampler, tally, learning, best: { best, evaluationsWithoutGain }, optimizer } = state;
   const json: StateJson = {
     format: 1,
     step: state.step,
@@ -71,6 +75,7 @@ export function trainStateFiles(state: TrainState, parameters: readonly KeyedPar
     loss_total: tally.lossTotal,
     seconds: tally.seconds,
     since_log: { ...tally.sinceLog },
+    ...(learning === undefined ? {} : { learning: { groups: learning.groups.map(([...group]) => group), group_size: learning.groupSize, largest_grad_norm: learning.largestNorm } }),
     optimizer_steps: optimizer.steps,
     best: best?.metrics ?? null,
     evaluations_without_gain: evaluationsWithoutGain,
@@ -109,6 +114,7 @@ export async function readTrainState(directory: Directory, parameters: readonly 
     sampler: json.data,
     tokens: json.tokens,
     tally: { lossTotal: json.loss_total, seconds: json.seconds, sinceLog: json.since_log },
+    learning: json.learning && { groups: json.learning.groups, groupSize: json.learning.group_size, largestNorm: json.learning.largest_grad_norm },
     best: { best, evaluationsWithoutGain: json.evaluations_without_gain },
     optimizer: { steps: json.optimizer_steps, moments: parameters.map((_, i) => ({ m: m[i] as Float32Array, v: v[i] as Float32Array })) },
     values,

@@ -297,7 +297,7 @@ class Run {
     if (callbacks?.onCheckpoint === undefined || this.saved === this.step) return;
     const { step, totalSteps, tokens } = this;
     const { best, evaluationsWithoutGain } = this.best;
-    const run = { step, totalSteps, seed: options.seed, tokens, sampler: this.sampler.state(), tally: this.tally.state() };
+    const run = { step, totalSteps, seed: options.seed, tokens, sampler: this.sampler.state(), tally: this.tally.state(), learning: this.learning.state() };
     const state = { ...run, best: { best, evaluationsWithoutGain }, optimizer: await this.optimizer.state(), values: await this.values() };
     await this.tally.pausing(async () => callbacks.onCheckpoint?.(state));
     this.saved = step;
@@ -309,6 +309,7 @@ class Run {
     this.assign(state.values);
     this.best.restore(state.best);
     this.tally.restore(state.tally);
+    if (state.learning !== undefined) this.learning.restore(state.learning);
     this.step = state.step;
     this.saved = state.step;
     this.tokens = state.tokens;

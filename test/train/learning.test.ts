@@ -31,4 +31,18 @@ describe('a run that does not learn', () => {
     expect(warningOf([2, 3, 4])).toBeUndefined();
     expect(warningOf([])).toBeUndefined();
   });
+
+  it('is judged alike however long the run is, and where it goes on from a state', () => {
+    for (const count of [63, 64, 65, 1000, 5003]) {
+      const rising = steps(count, (i) => 2 + (2 * i) / count);
+      const resumed = new Learning();
+      for (const loss of rising.slice(0, count / 2)) resumed.add(loss, 1);
+      const second = new Learning();
+      second.restore(resumed.state());
+      expect(second.state().groups.length).toBeLessThanOrEqual(64);
+      for (const loss of rising.slice(count / 2)) second.add(loss, 1);
+      expect(second.warning(1000)).toBe(warningOf(rising));
+      expect(second.warning(1000)).toMatch(/rose over the run, from 2\.[23]\d+ in its first quarter to 3\.[678]\d+/);
+    }
+  });
 });
