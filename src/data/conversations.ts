@@ -70,7 +70,7 @@ function messagesOf(row: JsonRow, format: ConversationFormat, writesCalls: boole
     case 'sharegpt':
       return turns(row, row['conversations'] === undefined && row['conversation'] !== undefined ? 'conversation' : 'conversations', writesCalls);
     case 'completion_messages': {
-      const context = turns(row, 'prompt', writesCalls).map(({ train: _train, training: _training, ...message }) => ({ ...message, ...(message['role'] === 'assistant' ? { weight: 0 } : {}) }));
+      const context = turns(row, 'prompt', writesCalls).map(({ weight: _weight, train: _train, training: _training, ...message }) => ({ ...message, ...(message['role'] === 'assistant' ? { weight: 0 } : {}) }));
       return [...context, ...turns(row, 'completion', writesCalls)];
     }
     case 'alpaca_chat':

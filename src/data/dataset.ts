@@ -46,8 +46,8 @@ export async function loadDataset(request: LoadRequest): Promise<LoadedDataset> 
     ({ value, line, file, context }) => {
       const prepared = prepareRow(value, line, context);
       if (!('encoded' in prepared)) return prepared;
-      const { encoded, truncated } = prepared;
-      examples.push({ ...encoded, row: line, source: file.name, truncated });
+      const { encoded, ...said } = prepared;
+      examples.push({ ...encoded, ...said, row: line, source: file.name });
       return undefined;
     },
     () => starts.push(examples.length),

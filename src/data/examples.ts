@@ -12,6 +12,8 @@ export interface Example {
   readonly source: string;
   /** Cut at max_length. */
   readonly truncated?: boolean;
+  /** A conversation with tool calls that its chat template does not write. */
+  readonly omitsCalls?: true;
   /** `[length]`, of packed rows only: where the row of each token begins. */
   readonly starts?: Int32Array;
   /** Lines of all rows that are packed here. */

@@ -6,7 +6,7 @@ import { describeGroup } from './problems.js';
 
 /** Something about rows that is probably a mistake. */
 export interface Finding {
-  readonly kind: 'unknown tokens' | 'marker in pieces' | 'doubled BOS' | 'no end token' | 'end not stopped at' | 'truncated' | 'duplicates' | 'in train too';
+  readonly kind: 'unknown tokens' | 'marker in pieces' | 'calls not written' | 'doubled BOS' | 'no end token' | 'end not stopped at' | 'truncated' | 'duplicates' | 'in train too';
   readonly message: string;
   /** Rows that it is about. */
   readonly count: number;
@@ -87,6 +87,7 @@ export function findProblems(examples: ExampleList, options: FindingOptions): Fi
   return [
     ...unknowns.finding('unknown tokens', `${unknownCount} unknown tokens (${name(unknown ?? 0)}): the vocabulary cannot spell what stands there, as in ${JSON.stringify(around)}`),
     ...markersInPieces(examples, options),
+    ...unwrittenCalls(examples),
     ...doubled.finding('doubled BOS', `begin with two ${name(bos ?? 0)}: the text or the chat template writes one, and the tokenizer adds another`),
     ...endless.finding('no end token', `end with no token at which generation stops (${ends === '' ? 'there is none' : ends}), but with ${name(endlessLast ?? 0)}: the model does not learn where an answer ends`),
     ...[...elsewhere].flatMap(([id, rows]) => rows.finding('end not stopped at', `end with ${name(id)}, which is not among eos_token_id of the model (${modelStopTokens.map(name).join(', ')}): lowrank stops there, but transformers, vLLM and others do not unless they are told`)),
@@ -114,6 +115,13 @@ export function sampleChat(tokenizer: Tokenizer | undefined, { chat_template: te
   } catch {
     return '';
   }
+}
+
+/** Conversations whose tool calls the chat template leaves out. */
+export function unwrittenCalls(examples: ExampleList): Finding[] {
+  const rows = new Rows();
+  for (const example of examples) if (example.omitsCalls === true) rows.add(example);
+  return rows.finding('calls not written', 'have tool_calls that the chat template does not write: nothing of them is learnt. Give data.chat_template one that writes them');
 }
 
 /** Markers of the chat template that stand in the text of examples and are several tokens each. */

@@ -157,5 +157,5 @@ export function joinExamples(examples: readonly Example[]): Example {
     starts.fill(at, at, end);
     at = end;
   }
-  return { inputIds, labels, starts, row: first.row, rows: examples.map((example) => example.row), source: first.source, truncated: examples.some((e) => e.truncated === true) };
+  return { inputIds, labels, starts, row: first.row, rows: examples.map((example) => example.row), source: first.source, truncated: examples.some((e) => e.truncated === true), ...(examples.some((e) => e.omitsCalls === true) ? { omitsCalls: true } : {}) };
 }

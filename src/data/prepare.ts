@@ -44,8 +44,15 @@ export function checkRowOf(value: JsonRow, line: number, context: RowContext): {
   return { text: outcome.rendered };
 }
 
+/** A row as token ids, and what is to be said of it. */
+export interface PreparedRow {
+  readonly encoded: EncodedRow;
+  readonly truncated: boolean;
+  readonly omitsCalls?: true;
+}
+
 /** A row as token ids, cut at max_length. */
-export function prepareRow(value: JsonRow, line: number, context: RowContext): { readonly encoded: EncodedRow; readonly truncated: boolean } | Refusal {
+export function prepareRow(value: JsonRow, line: number, context: RowContext): PreparedRow | Refusal {
   const { options, tokenizer, vocabSize } = context;
   const { max_length: maxLength = Infinity, train_on: trainOn = 'completion' } = options;
   const checked = checkRowOf(value, line, context);
@@ -61,5 +68,5 @@ export function prepareRow(value: JsonRow, line: number, context: RowContext): {
   const truncated = whole.ids.length > maxLength;
   const encoded = truncated ? { ids: whole.ids.slice(0, maxLength), labels: whole.labels.slice(0, maxLength) } : whole;
   if (countTargets(encoded.labels) === 0) return { empty: truncated ? `nothing to learn within max_length ${maxLength}` : 'nothing to learn' };
-  return { encoded, truncated };
+  return { encoded, truncated, ...('text' in checked && checked.text.omitsCalls === true ? { omitsCalls: true } : {}) };
 }

@@ -6,6 +6,7 @@ import type { ChatMessage } from '../tokenizer/chat-template.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { TextSpan } from '../tokenizer/trace.js';
 import { writeChat } from './chat.js';
+import type { TraceMessages } from './turns.js';
 import { checkRow, stringProblem } from './formats.js';
 import { describeValue, type JsonRow } from './row.js';
 import type { DataOptions } from './options.js';
@@ -21,6 +22,8 @@ export interface RenderedRow {
   readonly marked?: boolean;
   /** What is not learnt even where all of a text is: turns of weight 0. */
   readonly excluded?: readonly TextSpan[];
+  /** A conversation has tool calls that the chat template does not write. */
+  readonly omitsCalls?: boolean;
   /** A conversation: its template writes all special tokens itself. */
   readonly chat: boolean;
   /** The token an example of this row has to end with. */
@@ -97,9 +100,8 @@ function renderMessages(row: JsonRow, { options, tokenizer }: RenderContext): Re
   const messages = row['messages'] as readonly ChatMessage[]; // checkRow has seen to it
   const tools = row['tools'] ?? undefined;
   const variables = { ...(tools === undefined ? {} : { tools }), ...options.chat_template_kwargs, ...variablesOf(row) };
-  const { text, answerStart, ...found } = writeChat(messages, (part, addGenerationPrompt) =>
-    tokenizer.traceChatTemplate(part, { addGenerationPrompt, template: options.chat_template, variables }),
-  );
+  const trace: TraceMessages = (part, addGenerationPrompt) => tokenizer.traceChatTemplate(part, { addGenerationPrompt, template: options.chat_template, variables });
+  const { text, answerStart, ...found } = writeChat(messages, trace, options.train_on);
   const kind = { ...found, chat: true, closingId: tokenizer.endOfTurn(options.chat_template, variables) };
   if (found.learnt.length === 0 && options.train_on !== 'all') return { empty: nothingLearnt(messages, found.marked) };
   if (answerStart === undefined) return { rendered: { text, ...kind, prompt: text, completion: undefined } };

@@ -3,8 +3,9 @@ import { iterate, type Example, type ExampleList } from './examples.js';
 
 /** Tokens of a page at least and at most; pages grow with the store. */
 const [FIRST_PAGE, LARGEST_PAGE] = [2 ** 12, 2 ** 22];
-/** Numbers that are kept of each example: page, offset, length, line, source, whether it was cut. */
+/** Numbers that are kept of each example: page, offset, length, line, source, and what is to be said of it. */
 const FIELDS = 6;
+const [TRUNCATED, OMITS_CALLS] = [1, 2];
 
 interface Page {
   readonly ids: Uint16Array | Int32Array;
@@ -17,6 +18,7 @@ export interface StoredRow extends EncodedRow {
   readonly row: number;
   readonly source: string;
   readonly truncated: boolean;
+  readonly omitsCalls?: true;
 }
 
 /**
@@ -40,7 +42,7 @@ export class ExampleStore implements ExampleList {
     return this.count;
   }
 
-  push({ ids, labels, row, source, truncated }: StoredRow): void {
+  push({ ids, labels, row, source, truncated, omitsCalls }: StoredRow): void {
     const page = this.pageFor(ids.length);
     page.ids.set(ids, this.used);
     let own = false;
@@ -57,7 +59,7 @@ export class ExampleStore implements ExampleList {
       longer.set(this.fields);
       this.fields = longer;
     }
-    this.fields.set([this.pages.length - 1, this.used, ids.length, row, this.sources.length - 1, truncated ? 1 : 0], at);
+    this.fields.set([this.pages.length - 1, this.used, ids.length, row, this.sources.length - 1, (truncated ? TRUNCATED : 0) | (omitsCalls === true ? OMITS_CALLS : 0)], at);
     this.used += ids.length;
     this.total += ids.length;
     this.count++;
@@ -66,11 +68,11 @@ export class ExampleStore implements ExampleList {
   at(index: number): Example | undefined {
     const i = index < 0 ? this.count + index : index;
     if (i < 0 || i >= this.count) return undefined;
-    const [page = 0, offset = 0, length = 0, row = 0, source = 0, truncated] = this.fields.subarray(FIELDS * i, FIELDS * (i + 1));
+    const [page = 0, offset = 0, length = 0, row = 0, source = 0, flags = 0] = this.fields.subarray(FIELDS * i, FIELDS * (i + 1));
     const { ids, learnt } = this.pages[page] as Page;
     const inputIds = Int32Array.from(ids.subarray(offset, offset + length));
     const labels = this.ownLabels.get(i)?.slice() ?? inputIds.map((id, t) => (learnt[offset + t] === 1 ? id : IGNORED));
-    return { inputIds, labels, row, source: this.sources[source] ?? '', truncated: truncated === 1 };
+    return { inputIds, labels, row, source: this.sources[source] ?? '', truncated: (flags & TRUNCATED) !== 0, ...((flags & OMITS_CALLS) === 0 ? {} : { omitsCalls: true }) };
   }
 
   lengthAt(index: number): number {

@@ -68,7 +68,7 @@ export class StreamedExamples implements Examples {
     if ('problem' in prepared) throw refuse(prepared.problem);
     const place = { row: line, source: file.name };
     if ('empty' in prepared) return { inputIds: Int32Array.of(0), labels: Int32Array.of(IGNORED), ...place, truncated: true };
-    const { encoded, truncated } = prepared;
-    return { inputIds: Int32Array.from(encoded.ids), labels: Int32Array.from(encoded.labels), ...place, truncated };
+    const { encoded, ...said } = prepared;
+    return { inputIds: Int32Array.from(encoded.ids), labels: Int32Array.from(encoded.labels), ...place, ...said };
   }
 }

@@ -1,5 +1,5 @@
 import type { Adapter } from '../adapters/adapter.js';
-import { describeFinding, markersInPieces, sampleChat } from '../data/findings.js';
+import { describeFinding, markersInPieces, sampleChat, unwrittenCalls } from '../data/findings.js';
 import { isExampleList } from '../data/examples.js';
 import { grownVocabulary, withTokenRows } from '../adapters/lora-tokens.js';
 import { loadAdapter, readAdapterConfig } from '../adapters/peft-files.js';
@@ -86,10 +86,9 @@ export async function loadData(request: CheckedRequest, model: ModelConfig, shar
   const vocabSize = settings.method === 'lora' ? grownVocabulary(model, settings.trainable_token_indices) : model.vocabSize;
   const load = async (): Promise<DataSplits> => {
     const splits = await loadSplits({ ...data, tokenizer, options, vocabSize });
-    const note = takeBosNote(tokenizer);
-    if (note !== undefined) callbacks?.onNote?.(note);
     const { examples } = splits.train;
-    if (isExampleList(examples)) for (const finding of markersInPieces(examples, { tokenizer, written: sampleChat(tokenizer, options) })) callbacks?.onNote?.(`data: ${describeFinding(finding)}`);
+    const findings = isExampleList(examples) ? [...markersInPieces(examples, { tokenizer, written: sampleChat(tokenizer, options) }), ...unwrittenCalls(examples)] : [];
+    for (const finding of findings) callbacks?.onNote?.(`data: ${describeFinding(finding)}`);
     return splits;
   };
   const splits = await (shared?.data(JSON.stringify([inputsKeyOf(config), options, vocabSize]), load) ?? load());

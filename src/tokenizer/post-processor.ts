@@ -7,7 +7,8 @@ const FLAG_CLASSES = /^(?:Code)?Llama|^Gemma|^Cohere/;
 
 /**
  * A tokenizer.json with the post-processor that `add_bos_token` and `add_eos_token` of tokenizer_config.json ask for, where the
- * tokenizer's class goes by these (by default BOS is added and EOS is not).
+ * tokenizer's class goes by these (by default BOS is added and EOS is not). So the fast classes of transformers 4 read them; transformers 5
+ * does with a SentencePiece model alone, and takes tokenizer.json as it is.
  */
 export function withBosFlags(json: TokenizerJson, config: JsonObject, tokens: SpecialTokens): TokenizerJson {
   const { add_bos_token: bosFlag, add_eos_token: eosFlag, tokenizer_class: name } = config;

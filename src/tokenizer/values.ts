@@ -1,4 +1,4 @@
-import { JsonNumber } from '../io/json-numbers.js';
+import { JsonNumber, orderedEntries } from '../io/json-numbers.js';
 import { Environment, Interpreter, type Node, type Value } from './engine.js';
 import { floatText, quotedText } from './python-text.js';
 
@@ -33,7 +33,9 @@ function restore(data: unknown, value: Value): Value {
     data.forEach((item, i) => (items[i] = restore(item, items[i] as Value)));
   } else if (typeof data === 'object' && data !== null) {
     const entries = value.value as unknown as Map<string, Value>;
-    for (const [key, item] of Object.entries(data)) entries.set(key, restore(item, entries.get(key) as Value));
+    const restored = orderedEntries(data).map(([key, item]): [string, Value] => [key, restore(item, entries.get(key) as Value)]);
+    entries.clear();
+    for (const [key, item] of restored) entries.set(key, item);
   }
   return value;
 }

@@ -155,3 +155,39 @@ it('a conversation is encoded once, and no further than max_length', async () =>
   const [row] = await loadTextRows({ source: { name: 'rows', rows: [{ messages: [user('q'), assistant('a')] }] }, tokenizer: own });
   expect(row).toMatchObject({ prompt: `${HEADER}user\nq${END}\n${HEADER}assistant\n`, completion: 'a' });
 });
+
+describe('marks on messages of other roles', () => {
+  const row = (more: Row): Row => ({ messages: [{ role: 'system', content: 's', ...more }, user('q'), assistant('a')] });
+  const expected = `${HEADER}system\ns${END}\n${HEADER}user\nq${END}\n${HEADER}assistant\n⟦a${END}⟧`;
+
+  it('say what is so anyway, or are refused', () => {
+    for (const more of [{ weight: 0 }, { train: false }, { training: false }]) expect(shown(row(more))).toBe(expected);
+    expect(shown(row({ train: true }))).toMatch(/^messages\[0\]: "train" asks to learn a message of role "system", but only those of "assistant" are learnt: take it out, or set train_on to all/);
+    expect(shown(row({ weight: 1 }))).toMatch(/"weight" asks to learn/);
+    expect(shown(row({ weight: 2 }))).toMatch(/"weight" must be 0 or 1/);
+  });
+
+  it('count where all is learnt', () => {
+    expect(shown(row({ weight: 1 }), { train_on: 'all' })).toBe(`⟦${HEADER}system\ns${END}\n${HEADER}user\nq${END}\n${HEADER}assistant\na${END}\n⟧`);
+    expect(shown(row({ weight: 0 }), { train_on: 'all' })).toBe(`${HEADER}system\ns${END}\n⟦${HEADER}user\nq${END}\n${HEADER}assistant\na${END}\n⟧`);
+  });
+});
+
+it('calls that the template does not write are noticed', async () => {
+  const calls = { messages: [user('f?'), assistant('', call({ x: 1 })), { role: 'tool', content: 'f' }, assistant('a f')] };
+  const named = { messages: [user('q'), assistant('', { tool_calls: [{ name: 'lookup', arguments: {} }] }), { role: 'tool', content: 't' }, assistant('lookup')] };
+  const plain = { messages: [user('q'), assistant('a', { tool_calls: [] })] };
+  const load = async (template?: string): Promise<(number | undefined)[]> => {
+    const { examples } = await loadDataset({ source: { name: 'rows', rows: [calls, named, plain] }, tokenizer, options: { chat_template: template } });
+    return Array.from(examples, (example) => (example.omitsCalls === true ? example.row : undefined));
+  };
+  expect(await load()).toEqual([1, 2, undefined]);
+  expect(await load(`{% for m in messages %}{{ '${HEADER}' + m.role + '\\n' + m.content }}{% for c in m.tool_calls or [] %}{{ (c.function or c) | tojson }}{% endfor %}{{ '${END}\\n' }}{% endfor %}`)).toEqual([undefined, undefined, undefined]);
+});
+
+it('keys of arguments keep their order, also those that are numbers', () => {
+  const text = '{"10": {"b": 1, "2": "\\"7\\": x", "1" : [ {"3":0,"z":1.0,"0":2} ]}, "2": 2, "01": 3, "a": 4}';
+  const template = `{% for m in messages %}{{ '${HEADER}' }}{% for c in m.tool_calls or [] %}{{ c.function.arguments | tojson }}{% endfor %}{{ (m.content or '') + '${END}' }}{% endfor %}`;
+  const written = '{"10": {"b": 1, "2": "\\"7\\": x", "1": [{"3": 0, "z": 1.0, "0": 2}]}, "2": 2, "01": 3, "a": 4}';
+  for (const args of [text, parseJsonExactly(text)]) expect(shown({ messages: [user('q'), assistant('', call(args))] }, { chat_template: template })).toContain(written);
+});

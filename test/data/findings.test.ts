@@ -49,6 +49,15 @@ describe('what looks wrong', () => {
     expect(found?.message).toContain('2 unknown tokens');
   });
 
+  it('are calls that the chat template does not write', async () => {
+    const tokenizer = await smallTokenizer();
+    const messages = [{ role: 'user', content: 'q' }, { role: 'assistant', content: 'a', tool_calls: [{ type: 'function', function: { name: 'f', arguments: {} } }] }];
+    const { examples } = await loadDataset({ source: { name: 'rows', rows: [{ messages }, { messages: messages.map(({ role, content }) => ({ role, content: `${content}.` })) }] }, tokenizer });
+    const [found] = findProblems(examples, { tokenizer, stopTokens: [2], modelStopTokens: [], written: '' });
+    expect(found).toMatchObject({ kind: 'calls not written', count: 1, rows: [{ row: 1 }] });
+    expect(describeFinding(found as Finding)).toContain('rows, row 1: have tool_calls that the chat template does not write');
+  });
+
   it('are rows that repeat, in the set and in another', async () => {
     const examples = await rowsOf([[5, 0], [6, 0], [5, 0], [5, 0], [6, 0], [8, 0]]);
     const [found] = findProblems(examples, { tokenizer: undefined, stopTokens: [0], modelStopTokens: [], written: '' });

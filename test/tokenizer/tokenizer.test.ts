@@ -121,3 +121,16 @@ describe('chat templates', () => {
     expect(tokenizer.endOfTurnId).toBe(tokenizer.eosTokenId);
   });
 });
+
+it('add_bos_token and add_eos_token decide beside the classes that go by them', async () => {
+  const ids = async (config: Record<string, unknown>): Promise<number[]> => (await smallTokenizer(config)).encode('ab');
+  const [bare] = [(await smallTokenizer()).encode('ab', { addSpecialTokens: false })];
+  const [bos, eos] = [3, 0];
+  for (const name of ['LlamaTokenizer', 'LlamaTokenizerFast', 'CodeLlamaTokenizer', 'GemmaTokenizer', 'CohereTokenizerFast']) {
+    expect(await ids({ tokenizer_class: name })).toEqual([bos, ...bare]);
+    expect(await ids({ tokenizer_class: name, add_bos_token: false })).toEqual(bare);
+    expect(await ids({ tokenizer_class: name, add_bos_token: true, add_eos_token: true })).toEqual([bos, ...bare, eos]);
+    expect(await ids({ tokenizer_class: name, add_bos_token: false, add_eos_token: true })).toEqual([...bare, eos]);
+  }
+  for (const name of ['PreTrainedTokenizerFast', 'Qwen2Tokenizer', undefined]) expect(await ids({ tokenizer_class: name, add_bos_token: false, add_eos_token: true })).toEqual([bos, ...bare]);
+});

@@ -1,9 +1,9 @@
-import { takeBosNote } from '../../tokenizer/doubled-bos.js';
 import type { RunConfig } from '../../config/schema.js';
 import { loadDataset } from '../../data/dataset.js';
 import type { RowOptions } from '../../data/parts.js';
 import { evaluateLoss } from '../../eval/loss.js';
 import { effectiveMaxLength } from '../../finetune.js';
+import { takeBosNote } from '../../tokenizer/doubled-bos.js';
 import { openDataFiles } from '../../workspace/data-files.js';
 import { formatNumber } from '../format.js';
 import { configDefault, tell } from '../options.js';
