@@ -34,7 +34,7 @@ export function encodeRow(row: RenderedRow, tokenizer: Tokenizer, { trainOn, max
   const { ids } = placed;
   const cut = placed.characters < row.text.length;
   const { closingId } = row;
-  const stops = new Set([closingId, tokenizer.eosTokenId].filter((id) => id !== undefined));
+  const stops = new Set([closingId, tokenizer.eosTokenId, ...(tokenizer.modelEosIds ?? [])].filter((id) => id !== undefined));
   const learnt = new Uint8Array(ids.length);
   let length = ids.length;
   if (trainOn === 'all') {

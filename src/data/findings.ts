@@ -6,7 +6,7 @@ import { describeGroup } from './problems.js';
 
 /** Something about rows that is probably a mistake. */
 export interface Finding {
-  readonly kind: 'unknown tokens' | 'marker in pieces' | 'calls not written' | 'doubled BOS' | 'no end token' | 'end not stopped at' | 'truncated' | 'duplicates' | 'in train too';
+  readonly kind: 'unknown tokens' | 'marker in pieces' | 'calls not written' | 'doubled BOS' | 'no end token' | 'turn without end' | 'end not stopped at' | 'truncated' | 'duplicates' | 'in train too';
   readonly message: string;
   /** Rows that it is about. */
   readonly count: number;
@@ -59,6 +59,8 @@ export function findProblems(examples: ExampleList, options: FindingOptions): Fi
   const elsewhere = new Map<number, Rows>();
   let [unknownCount, around] = [0, ''];
   let endlessLast: number | undefined;
+  const open = new Rows();
+  let openLast: number | undefined;
   for (const example of examples) {
     const { inputIds, labels, truncated } = example;
     const first = unknown === undefined ? -1 : inputIds.indexOf(unknown);
@@ -68,6 +70,11 @@ export function findProblems(examples: ExampleList, options: FindingOptions): Fi
       if (around === '') around = tokenizer?.decode(inputIds.slice(Math.max(0, first - 4), first + 5)) ?? '';
     }
     if (bos !== undefined && inputIds[0] === bos && inputIds[1] === bos) doubled.add(example);
+    const unended = stretchWithoutEnd(example, stops, tokenizer);
+    if (unended !== undefined) {
+      openLast ??= unended;
+      open.add(example);
+    }
     if (truncated === true) {
       cut.add(example);
       continue;
@@ -90,10 +97,23 @@ export function findProblems(examples: ExampleList, options: FindingOptions): Fi
     ...unwrittenCalls(examples),
     ...doubled.finding('doubled BOS', `begin with two ${name(bos ?? 0)}: the text or the chat template writes one, and the tokenizer adds another`),
     ...endless.finding('no end token', `end with no token at which generation stops (${ends === '' ? 'there is none' : ends}), but with ${name(endlessLast ?? 0)}: the model does not learn where an answer ends`),
+    ...open.finding('turn without end', `learn stretches before their last one that end with no token at which generation stops, but with ${name(openLast ?? 0)}: where these are answers, the model does not learn to end them`),
     ...[...elsewhere].flatMap(([id, rows]) => rows.finding('end not stopped at', `end with ${name(id)}, which is not among eos_token_id of the model (${modelStopTokens.map(name).join(', ')}): lowrank stops there, but transformers, vLLM and others do not unless they are told`)),
     ...cut.finding('truncated', 'are truncated at max_length and lose their ends'),
     ...duplicates(examples),
   ];
+}
+
+/** The last token of a learnt stretch, other than the last one, that ends with no stop; undefined where all do. White space may follow a stop. */
+function stretchWithoutEnd({ inputIds, labels }: Example, stops: ReadonlySet<number>, tokenizer: Tokenizer | undefined): number | undefined {
+  const last = labels.findLastIndex((label) => label !== IGNORED);
+  for (let i = 0; i < last; i++) {
+    if (labels[i] === IGNORED || labels[i + 1] !== IGNORED) continue;
+    let at = i;
+    while (at > 0 && labels[at] !== IGNORED && !stops.has(inputIds[at] as number) && tokenizer?.decode([inputIds[at] as number]).trim() === '') at--;
+    if (!stops.has(inputIds[at] as number)) return inputIds[i];
+  }
+  return undefined;
 }
 
 /** Examples of `examples` that are in `others` too, token by token. */

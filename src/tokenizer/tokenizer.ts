@@ -43,6 +43,8 @@ export interface Tokenizer {
   readonly bosTokenId?: number | undefined;
   readonly eosTokenId?: number | undefined;
   readonly padTokenId?: number | undefined;
+  /** All of `eos_token_id` in the model's files: what its generation stops at (GLM's at the header of the next turn). */
+  readonly modelEosIds?: readonly number[];
   /** The token with which the tokenizer's chat template closes an assistant turn. */
   readonly endOfTurnId?: number | undefined;
   readonly chatTemplate?: string | undefined;
@@ -111,6 +113,7 @@ class HubTokenizer implements Tokenizer {
   readonly bosTokenId: number | undefined;
   readonly eosTokenId: number | undefined;
   readonly padTokenId: number | undefined;
+  readonly modelEosIds: readonly number[];
   readonly chatTemplate: string | undefined;
   private readonly library: LibraryTokenizer;
   private readonly limit: ExpressionLimit;
@@ -140,6 +143,7 @@ class HubTokenizer implements Tokenizer {
     this.bosTokenId = idOf('bos_token');
     this.eosTokenId = idOf('eos_token');
     this.padTokenId = idOf('pad_token');
+    this.modelEosIds = [ids['eos_token_id']].flat().filter((id): id is number => Number.isInteger(id) && (id as number) >= 0 && (id as number) < this.vocabSize);
     this.chatTemplate = parts.chatTemplate;
     this.specialIds = new Set(json.added_tokens.filter((token) => token['special'] === true).map((token) => token.id));
     const named: SpecialTokens = { ...tokens };

@@ -1,14 +1,16 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { encodeRow, IGNORED } from '../../src/data/encode.js';
 import { loadDataset, loadTextRows } from '../../src/data/dataset.js';
+import { findProblems } from '../../src/data/findings.js';
 import type { DataOptions } from '../../src/data/options.js';
 import { planRows } from '../../src/data/plan.js';
 import { renderRow } from '../../src/data/render.js';
+import { memoryDirectory } from '../../src/io/directory.js';
 import { parseJsonExactly } from '../../src/io/json-numbers.js';
 import { Random } from '../../src/random.js';
 import { takeBosNote } from '../../src/tokenizer/doubled-bos.js';
-import type { Tokenizer } from '../../src/tokenizer/tokenizer.js';
-import { smallTokenizer } from '../tokenizer/fixture.js';
+import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js';
+import { smallTokenizer, smallTokenizerFiles } from '../tokenizer/fixture.js';
 
 type Row = Record<string, unknown>;
 
@@ -154,6 +156,21 @@ it('a conversation is encoded once, and no further than max_length', async () =>
   expect((await measure(200, 64)).characters).toBeLessThan(6000);
   const [row] = await loadTextRows({ source: { name: 'rows', rows: [{ messages: [user('q'), assistant('a')] }] }, tokenizer: own });
   expect(row).toMatchObject({ prompt: `${HEADER}user\nq${END}\n${HEADER}assistant\n`, completion: 'a' });
+});
+
+it('a turn whose end is the header of the next one is learnt with that, where the model stops at it', async () => {
+  const ends = `{% for m in messages %}{{ ('${HEADER}' if m.role == 'user' else '${END}') + m.content }}{% endfor %}{% if add_generation_prompt %}{{ '${END}' }}{% endif %}`;
+  const messages = [user('q'), assistant('a'), user('r'), assistant('b')];
+  const files = { ...smallTokenizerFiles(), 'generation_config.json': JSON.stringify({ eos_token_id: [0, 1, 999999] }) };
+  const stopping = (await loadTokenizer(memoryDirectory('model', files))) as Tokenizer;
+  expect(shown({ messages }, { chat_template: ends }, stopping)).toBe(`${HEADER}q${END}⟦a${HEADER}⟧r${END}⟦b<|endoftext|>⟧`);
+  expect(shown({ messages }, { chat_template: ends })).toBe(`${HEADER}q${END}⟦a⟧${HEADER}r${END}⟦b<|endoftext|>⟧`);
+  const found = async (own: Tokenizer): Promise<string[]> => {
+    const { examples } = await loadDataset({ source: { name: 'rows', rows: [{ messages }] }, tokenizer: own, options: { chat_template: ends } });
+    return findProblems(examples, { tokenizer: own, stopTokens: [0, ...(own.modelEosIds ?? [])], modelStopTokens: [], written: '' }).map(({ kind }) => kind);
+  };
+  expect(await found(stopping)).toEqual([]);
+  expect(await found(tokenizer)).toEqual(['turn without end']);
 });
 
 describe('marks on messages of other roles', () => {
