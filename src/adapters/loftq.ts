@@ -5,6 +5,12 @@ import { principal, remainder } from './principal.js';
 /** As PEFT quantises for LoftQ, whatever the rest of the model is held as. */
 export const LOFTQ_QUANTIZATION = { quantType: 'nf4', blockSize: 64, doubleQuant: false } as const;
 
+/** Which base a LoftQ adapter belongs on in Python, where adapter_config.json cannot say it. */
+export function loftqInPython(iterations: number): string {
+  if (iterations > 1) return 'Python has no such base for loftq_iter above 1: use what `lowrank export --format merged` writes';
+  return "In Python load the base with BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=False)";
+}
+
 /**
  * The frozen weight under a LoftQ adapter: NF4 of the weight; with further iterations NF4 of what the leading part of its loss leaves of the
  * weight. It is that of PEFT, whose loop takes s for 1: s·B·A here is what the loop found, whatever s is.

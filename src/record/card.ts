@@ -1,4 +1,5 @@
 import { stringify } from 'yaml';
+import { LOFTQ_QUANTIZATION, loftqInPython } from '../adapters/loftq.js';
 import type { RunConfig } from '../config/schema.js';
 import { settingsInForce, withoutFolders } from '../settings.js';
 import { markdownCell, markdownFence, markdownText } from '../text.js';
@@ -42,15 +43,17 @@ export function modelCard(record: TrainingRecord, config: RunConfig, method: Car
     '## Results',
     table(['', ''], Object.entries(record.results).map(([name, value]) => [name.replaceAll('_', ' '), Number(value.toPrecision(5))])),
     '## Use',
-    ...usage(hub ? name : `path/to/${name}`, base.quantization, method),
+    ...usage(hub ? name : `path/to/${name}`, base.quantization, method, config.adapter),
     '## Versions',
     markdownText(Object.entries(record.versions).map(([name, version]) => `${name} ${version}`).join(', ')),
   ];
   return `---\n${stringify(front)}---\n${sections.join('\n\n')}\n`;
 }
 
-function usage(base: string, quantization: TrainingRecord['base']['quantization'], method: CardMethod): string[] {
-  const { bnb_4bit_quant_type: type, bnb_4bit_use_double_quant: double = false } = quantization ?? {};
+function usage(base: string, quantization: TrainingRecord['base']['quantization'], method: CardMethod, adapter: RunConfig['adapter']): string[] {
+  const loftq = adapter.method === 'lora' && adapter.init_from === undefined && adapter.init_lora_weights === 'loftq' ? (adapter.loftq_config?.loftq_iter ?? 1) : undefined;
+  const asHeld = { type: quantization?.bnb_4bit_quant_type, double: quantization?.bnb_4bit_use_double_quant ?? false };
+  const { type, double } = loftq === undefined ? asHeld : { type: LOFTQ_QUANTIZATION.quantType, double: LOFTQ_QUANTIZATION.doubleQuant };
   const quantize = type === undefined ? '' : `, quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="${type}", bnb_4bit_use_double_quant=${double ? 'True' : 'False'})`;
   const importLine = `from transformers import AutoModelForCausalLM${type === undefined ? '' : ', BitsAndBytesConfig'}`;
   const here = 'path/to/this/folder';
@@ -60,14 +63,21 @@ function usage(base: string, quantization: TrainingRecord['base']['quantization'
     model: [importLine, `model = ${transformers(here)}`],
     own: undefined,
   }[method.loads];
-  const quantized = type === undefined ? '' : `, quantization: { quantType: '${type}', doubleQuant: ${double} }`;
+  // LoftQ makes its base here of the floats.
+  const quantized = type === undefined || loftq !== undefined ? '' : `, quantization: { quantType: '${type}', doubleQuant: ${double} }`;
   const loaded = method.loads === 'model' ? `model: await openDirectory('${here}')` : `model: await openDirectory(${/['\\\n]/.test(base) ? JSON.stringify(base) : `'${base}'`}), adapter: await openDirectory('${here}')`;
   const typescript = [
     "import { openSession } from 'lowrank';",
     "import { nodeHost, openDirectory } from 'lowrank/node';",
     `const session = await openSession({ ${loaded}${quantized}, device: 'auto', host: nodeHost });`,
   ];
-  return [python === undefined ? 'PEFT has no such method; lowrank loads it:' : markdownFence(python.join('\n'), 'python'), markdownFence(typescript.join('\n'), 'ts')];
+  // No base that Python could load for more than one iteration.
+  const loads = loftq === undefined || loftq === 1;
+  return [
+    ...(loftq === undefined ? [] : [`LoftQ: this adapter belongs on the base in NF4, and over the base in floats its answers are off by what NF4 loses. ${loftqInPython(loftq)}.`]),
+    ...(python === undefined ? ['PEFT has no such method; lowrank loads it:'] : loads ? [markdownFence(python.join('\n'), 'python')] : []),
+    markdownFence(typescript.join('\n'), 'ts'),
+  ];
 }
 
 function table(header: readonly string[], rows: readonly (readonly (string | number)[])[]): string {

@@ -1,3 +1,4 @@
+import { loftqInPython } from '../adapters/loftq.js';
 import type { Adapter } from '../adapters/adapter.js';
 import { describeFinding, markersInPieces, sampleChat, unwrittenCalls } from '../data/findings.js';
 import { isExampleList } from '../data/examples.js';
@@ -109,18 +110,12 @@ export async function openAdapter(request: CheckedRequest, decoder: Decoder): Pr
     const tokenizer = await tokenizerOf(model);
     await fresh.initialize?.(tokenizer === undefined ? undefined : (text) => Promise.resolve(tokenizer.encodeText(text)));
     const loftq = settings.method === 'lora' && settings.init_lora_weights === 'loftq';
-    if (loftq) callbacks?.onNote?.(`LoftQ: the adapter belongs on a base in 4 bits, which is made again here whenever it is loaded. ${inPython(settings.loftq_config?.loftq_iter ?? 1)}`);
+    if (loftq) callbacks?.onNote?.(`LoftQ: the adapter belongs on a base in 4 bits, which is made again here whenever it is loaded. ${loftqInPython(settings.loftq_config?.loftq_iter ?? 1)}`);
     return fresh;
   }
   const adapter = await loadAdapter(decoder, initFrom, { dropout: config.adapter.lora_dropout, learningRateRatio: config.adapter.loraplus_lr_ratio, embeddingLearningRate: config.adapter.loraplus_lr_embedding, ...(callbacks?.onNote === undefined ? {} : { onNote: callbacks.onNote }) });
   callbacks?.onNote?.(`going on from ${initFrom.name}: ${definition.describe(settings)}, as that adapter has it`);
   return adapter;
-}
-
-/** Where PEFT finds the base of a LoftQ adapter. */
-function inPython(iterations: number): string {
-  if (iterations > 1) return 'Python has no such base for loftq_iter above 1: use what `lowrank export --format merged` writes';
-  return "In Python load the base with BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=False)";
 }
 
 /** SHA-256 of the files that a run reads. */
