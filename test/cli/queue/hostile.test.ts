@@ -197,10 +197,11 @@ describe.skipIf(noRedis !== undefined)(`a queue that others write to${noRedis ==
   }, 60_000);
 });
 
-/** As soon as there is one. */
-function killChildren(child: ChildProcess): void {
-  const pids = child.exitCode === null ? childrenOf(child.pid as number) : undefined;
-  if (pids?.length === 0) setTimeout(() => killChildren(child), 5);
+/** As soon as there is one; a process that makes none ends by itself, or at the deadline. */
+function killChildren(child: ChildProcess, deadline = performance.now() + 60_000): void {
+  const pids = child.exitCode === null && child.signalCode === null ? childrenOf(child.pid as number) : undefined;
+  if (pids?.length === 0 && performance.now() < deadline) setTimeout(() => killChildren(child, deadline), 5);
+  else if (pids?.length === 0) child.kill('SIGKILL');
   for (const pid of pids ?? []) process.kill(pid, 'SIGKILL');
 }
 

@@ -67,7 +67,8 @@ describe.skipIf(noRedis !== undefined)(`an ablation over several machines${noRed
   async function checkpointOf(least: number): Promise<number> {
     const client = await connect(redis.url);
     try {
-      for (;;) {
+      const deadline = performance.now() + 120_000;
+      while (performance.now() < deadline) {
         for (const key of await client.keys('lowrank:*:checkpoint')) {
           const { body } = JSON.parse((await client.hget(key, '/seal')) ?? '{"body":"{}"}') as { body: string };
           const { step = 0 } = JSON.parse(body) as { step?: number };
@@ -75,6 +76,7 @@ describe.skipIf(noRedis !== undefined)(`an ablation over several machines${noRed
         }
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
+      throw new Error(`no checkpoint of step ${least} within two minutes`);
     } finally {
       client.disconnect();
     }
