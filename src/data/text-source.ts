@@ -36,7 +36,7 @@ export async function openText(source: ByteSource): Promise<TextSource> {
   if (found === undefined) return { name: source.name, chunks: (start) => plainChunks(source, start), read: (offset, length) => source.read(offset, length) };
   const { name, decompress } = found;
   if (decompress === undefined) throw new DataError(`${source.name}: is compressed as ${name}; read are gzip (.gz) and Zstandard (.zst): decompress it first`);
-  return { name: source.name, chunks: (start) => skip(decompress(source), start) };
+  return { name: source.name, chunks: (start) => skip(limited(decompress(source), source), start) };
 }
 
 /** The name of a file without the ending of its compression. */
@@ -46,6 +46,25 @@ export function uncompressedName(name: string): string {
 
 async function* plainChunks(source: ByteSource, start: number): AsyncGenerator<Uint8Array> {
   for (let position = start; position < source.size; position += CHUNK) yield source.read(position, Math.min(CHUNK, source.size - position));
+}
+
+/** Text that is read whatever it is compressed to, and how many times longer than its file it may be beyond that. */
+const [FREE_BYTES, MOST_TIMES] = [2 ** 26, 500];
+
+/**
+ * What is decompressed, as long as it can be text: rows come to 3 to 20 times their compressed bytes, even equal ones to a few hundred. A
+ * file that is made to fill memory or disk (a decompression bomb) has 1000 times with gzip, a million with Zstandard.
+ * @throws DataError beyond 64 MiB that are more than 500 times the file.
+ */
+async function* limited(chunks: AsyncGenerator<Uint8Array>, { name, size }: ByteSource): AsyncGenerator<Uint8Array> {
+  let made = 0;
+  for await (const chunk of chunks) {
+    made += chunk.length;
+    if (made > Math.max(FREE_BYTES, MOST_TIMES * size)) {
+      throw new DataError(`${name}: ${size} bytes that come to more than ${Math.floor(made / 2 ** 20)} MiB, over ${MOST_TIMES} times as many: a decompression bomb? Decompress it yourself if it is none`);
+    }
+    yield chunk;
+  }
 }
 
 async function* skip(chunks: AsyncGenerator<Uint8Array>, start: number): AsyncGenerator<Uint8Array> {

@@ -2,6 +2,7 @@ import { parseDocument, type Document, type LineCounter } from 'yaml';
 
 /** How deep lists and sections may be nested. */
 const MAX_DEPTH = 100;
+const TOO_DEEP = `lists and sections are nested more than ${MAX_DEPTH} deep`;
 /** Values of a document, those of aliases counted at each place. */
 const MAX_VALUES = 2 ** 20;
 
@@ -15,12 +16,14 @@ export function parseYaml(text: string, lines?: LineCounter): { readonly documen
   let document: Document.Parsed;
   try {
     document = parseDocument(text, { prettyErrors: false, ...(lines === undefined ? {} : { lineCounter: lines }) });
+    // The library catches a full stack in places, and calls it an error of the syntax.
+    if (document.errors.some(({ message }) => message.includes('Maximum call stack'))) return { problem: TOO_DEEP };
     if (document.errors.length > 0) return { document };
     const values = document.toJS() as unknown;
     const problem = shapeProblem(values);
     return problem === undefined ? { document, values } : { problem };
   } catch (error) {
-    if (error instanceof RangeError) return { problem: `lists and sections are nested more than ${MAX_DEPTH} deep` };
+    if (error instanceof RangeError) return { problem: TOO_DEEP };
     return { problem: error instanceof Error ? error.message : String(error) };
   }
 }
@@ -39,7 +42,7 @@ function shapeProblem(values: unknown): string | undefined {
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
     const { value, depth } = next;
     if (typeof value !== 'object' || value === null) continue;
-    if (depth > MAX_DEPTH) return `lists and sections are nested more than ${MAX_DEPTH} deep, or an alias refers to itself`;
+    if (depth > MAX_DEPTH) return `${TOO_DEEP}, or an alias refers to itself`;
     for (const inner of Object.values(value)) open.push({ value: inner, depth: depth + 1 });
     seen += Object.keys(value).length;
     if (seen > MAX_VALUES) return `more than ${MAX_VALUES} values: do aliases multiply?`;

@@ -32,7 +32,7 @@ interface QuantState {
 export async function readQuantized(checkpoint: Checkpoint, weight: string): Promise<Packed4bit | undefined> {
   const quantType = QUANT_TYPES.find((type) => checkpoint.has(stateName(weight, type)));
   if (quantType === undefined) {
-    if (checkpoint.has(weight.replace(/weight$/, 'SCB'))) {
+    if (weight.endsWith('weight') && checkpoint.has(weight.replace(/weight$/, 'SCB'))) {
       throw new FormatError(
         `${checkpoint.name}: ${weight}: is in 8-bit LLM.int8 form, allowed: float or 4-bit weights`,
       );

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { FormatError } from '../errors.js';
 import { readJson, type Directory } from '../io/directory.js';
 import { hashSource } from '../io/hash.js';
 import { memorySource } from '../io/source.js';
@@ -37,7 +38,11 @@ export async function manifestProblem(directory: Directory): Promise<string | un
   const manifest = schema.safeParse(json);
   if (!manifest.success) return `${MANIFEST_FILE} is none that this version knows`;
   for (const [name, { bytes, sha256 }] of Object.entries(manifest.data.files)) {
-    const source = await directory.open(name);
+    const source = await directory.open(name).catch((error: unknown) => {
+      if (error instanceof FormatError) return null;
+      throw error;
+    });
+    if (source === null) return `${MANIFEST_FILE} names ${JSON.stringify(name)}, which leads out of the folder`;
     if (source === undefined) return `${name} is missing`;
     try {
       if (source.size !== bytes) return `${name} has ${source.size} bytes, written were ${bytes}`;

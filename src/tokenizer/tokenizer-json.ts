@@ -60,6 +60,9 @@ function checkVocabulary(model: JsonObject, file: string): void {
   if (model['type'] === 'BPE' && !Array.isArray(model['merges'])) {
     throw new FormatError(`${file}: field "model.merges" is missing or not a list`);
   }
+  const merges: unknown = model['merges'];
+  const wrong = Array.isArray(merges) ? (merges as unknown[]).findIndex((merge) => typeof merge !== 'string' && !(Array.isArray(merge) && merge.length === 2 && merge.every((side) => typeof side === 'string'))) : -1;
+  if (wrong >= 0) throw new FormatError(`${file}: model.merges[${wrong}] is ${(JSON.stringify((merges as unknown[])[wrong]) ?? 'nothing').slice(0, 60)}, neither a text nor a pair of texts`);
 }
 
 function readAddedTokens(value: unknown, file: string): AddedTokenEntry[] {

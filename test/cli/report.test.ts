@@ -48,6 +48,14 @@ const TASKS = {
 };
 
 describe('lowrank report', () => {
+  it.each(['a: [1', 'a: &x [*x]', 'a: *none', `${'['.repeat(2000)}`])('refuses a config.yaml that is broken, by its name: %s', async (text) => {
+    const broken = await mkdtemp(join(folder, 'broken-'));
+    await writeFile(join(broken, 'metrics.jsonl'), '{"step": 1, "loss": 2}\n');
+    await writeFile(join(broken, 'config.yaml'), text);
+    const { status, stderr } = await lowrank('report', broken);
+    expect({ status, stderr }).toEqual({ status: 3, stderr: expect.stringMatching(/^lowrank: .*broken-\w+\/config\.yaml: /) as string });
+  });
+
   it('shows an ablation with its scores, what was forgotten, spaces, and answers', async () => {
     const rows = Array.from({ length: 4 }, (_, i) => `${JSON.stringify({ prompt: String(i), completion: ` ${i + 1}` })}\n`).join('');
     await writeFile(join(folder, 'validation.jsonl'), rows);

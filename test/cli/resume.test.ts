@@ -131,6 +131,21 @@ describe('train --resume', () => {
     expect((await train(out, [], '--resume')).stderr).toContain('holds no whole checkpoint to go on from');
   });
 
+  it.each([
+    ['is cut', (text: string) => text.slice(0, text.length / 2), 'manifest\\.json is broken'],
+    ['is empty', () => '', 'manifest\\.json is broken'],
+    ['is of another kind', () => '[]', 'manifest\\.json is none that this version knows'],
+    ['names a file outside', (text: string) => text.replace('training_state.json', '../../secret'), 'manifest\\.json names "\\.\\./\\.\\./secret", which leads out of the folder'],
+  ])('passes over a checkpoint whose manifest %s, with a note', async (_what, change, message) => {
+    const out = await stoppedAfter(4);
+    const manifest = join(out, 'checkpoint-4/manifest.json');
+    await writeFile(manifest, change(await readFile(manifest, 'utf8')));
+    const { status, stderr } = await train(out, [], '--resume');
+    expect(status, stderr).toBe(0);
+    expect(stderr).toMatch(new RegExp(`checkpoint-4 is passed over: ${message}\\n`));
+    expect(stderr).toContain(`going on from ${join(out, 'checkpoint-2')}\n`);
+  });
+
   it.each(['option', 'config'])('takes a checkpoint by its folder, into another output folder too: %s', async (way) => {
     const out = join(folder, `elsewhere-${way}`);
     const from = join(finished, 'checkpoint-4');

@@ -3,9 +3,11 @@ import { parquetWriteBuffer } from 'hyparquet-writer';
 import { readAdapter } from '../../src/adapters/peft-files.js';
 import { definitionOf, methodOf } from '../../src/adapters/registry.js';
 import { parseResult } from '../../src/ablation/result.js';
-import { parseJob, parseJobResult, parseLogLine, parseProgress } from '../../src/cli/queue/messages.js';
+import { parseCheckpoint, parseJob, parseJobResult, parseLogLine, parseProgress } from '../../src/cli/queue/messages.js';
 import { readRequests } from '../../src/cli/requests.js';
 import { loadConfig, serializeConfig } from '../../src/config/load.js';
+import { readConversation } from '../../src/data/conversations.js';
+import type { ConversationFormat } from '../../src/data/options.js';
 import { openRows } from '../../src/data/rows.js';
 import { parseTasks } from '../../src/eval/tasks/schema.js';
 import { encodeGguf } from '../../src/export/gguf/write.js';
@@ -14,7 +16,7 @@ import { openCheckpoint } from '../../src/io/checkpoint.js';
 import { memoryDirectory, type Directory } from '../../src/io/directory.js';
 import { editJson } from '../../src/io/json-edit.js';
 import { duplicateKeys, parseJson } from '../../src/io/json.js';
-import { encodeSafetensors, float32Tensor, SafetensorsFile } from '../../src/io/safetensors.js';
+import { encodeSafetensors, float32Tensor, SafetensorsFile, type TensorBytes } from '../../src/io/safetensors.js';
 import { memorySource } from '../../src/io/source.js';
 import { readTfRecords, tfRecord } from '../../src/io/tfrecord.js';
 import { parseModelConfig } from '../../src/model/config.js';
@@ -30,7 +32,9 @@ import { renderTemplate } from '../../src/tokenizer/template.js';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.js';
 import { readProgress } from '../../src/train/state.js';
 import { CHATML, smallTokenizerFiles } from '../tokenizer/fixture.js';
+import { hubFiles, readFromHub } from './hub-files.js';
 import type { Files } from './mutate.js';
+import { idOf, queueFiles, unchangedJob } from './queue-files.js';
 
 /** A reader of files that others made, and files that it reads well. */
 export interface Target {
@@ -44,6 +48,16 @@ const ROWS = [{ prompt: 'a "b"', completion: 'c', n: 1 }, { prompt: 'd\ne', comp
 const bytesOf = (content: Uint8Array | string | undefined): Uint8Array => (typeof content === 'string' ? new TextEncoder().encode(content) : (content ?? new Uint8Array()));
 const textOf = (content: Uint8Array | string | undefined): string => (typeof content === 'string' ? content : new TextDecoder().decode(content));
 const directoryOf = (files: Files): Directory => memoryDirectory('d', files);
+
+/** Two rows by the `zstd` command, without and with a checksum. */
+const ZSTD = ['KLUv/SBDVQEABAJ7InRleHQiOiJ0aGUgb3R0ZXIifQpmZXJyZXQsICJ9CgIALwqPx2QC', 'KLUv/SRDVQEABAJ7InRleHQiOiJ0aGUgb3R0ZXIifQpmZXJyZXQsICJ9CgIALwqPx2QCC+AGtw=='].map((text) => new Uint8Array(Buffer.from(text, 'base64')));
+
+const CONVERSATIONS: readonly (readonly [ConversationFormat, Record<string, unknown>])[] = [
+  ['messages', { messages: [{ role: 'user', content: [{ type: 'text', text: 'a' }] }, { role: 'assistant', content: null, tool_calls: [{ type: 'function', function: { name: 'f', arguments: { a: 1 } } }] }], tools: [] }],
+  ['sharegpt', { system: 's', conversations: [{ from: 'human', value: 'a' }, { from: 'function_call', value: '{"name": "f", "arguments": {}}' }, { from: 'observation', value: '1' }, { from: 'gpt', value: 'b' }] }],
+  ['completion_messages', { prompt: [{ role: 'user', content: 'a', train: true }], completion: '[{"role": "assistant", "content": "b"}]' }],
+  ['alpaca_chat', { history: [['a', 'b']], instruction: 'c', input: 'd', output: 'e' }],
+];
 
 async function readRows(files: Files): Promise<void> {
   for (const [name, content] of Object.entries(files)) {
@@ -62,9 +76,23 @@ const ADAPTER = {
 /** A Llama; made here, as the helpers of other tests need the test runner. */
 const TINY_CONFIG = { model_type: 'llama', vocab_size: 32, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 1, num_attention_heads: 4, num_key_value_heads: 2, max_position_embeddings: 64, rms_norm_eps: 1e-6, rope_theta: 10000, tie_word_embeddings: false, bos_token_id: 1, eos_token_id: [2] };
 
+function tinyTensors(): Map<string, TensorBytes> {
+  return new Map([...expectedTensors(parseModelConfig(TINY_CONFIG))].map(([name, shape]) => [name, float32Tensor(shape, new Float32Array(shape.reduce((a, b) => a * b, 1)))]));
+}
+
 function tinyModelFiles(): Files {
-  const tensors = [...expectedTensors(parseModelConfig(TINY_CONFIG))].map(([name, shape]) => [name, float32Tensor(shape, new Float32Array(shape.reduce((a, b) => a * b, 1)))] as const);
-  return { 'config.json': JSON.stringify(TINY_CONFIG), 'model.safetensors': encodeSafetensors(new Map(tensors)) };
+  return { 'config.json': JSON.stringify(TINY_CONFIG), 'model.safetensors': encodeSafetensors(tinyTensors()) };
+}
+
+/** In two files, with positions as Llama 3 has them. */
+function shardedModel(): Files {
+  const tensors = [...tinyTensors()];
+  const shards = { 'a.safetensors': tensors.slice(0, 3), 'b.safetensors': tensors.slice(3) };
+  return {
+    'config.json': JSON.stringify({ ...TINY_CONFIG, rope_scaling: { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 32 } }),
+    'model.safetensors.index.json': JSON.stringify({ metadata: { total_size: 1 }, weight_map: Object.fromEntries(Object.entries(shards).flatMap(([file, own]) => own.map(([name]) => [name, file]))) }),
+    ...Object.fromEntries(Object.entries(shards).map(([file, own]) => [file, encodeSafetensors(new Map(own))])),
+  };
 }
 
 const CONFIG = 'model: ./model\ndata: {train: train.jsonl, chat_template: chatml}\nadapter: {r: 4, target_modules: [q_proj], rank_pattern: {q_proj: 2}}\ntraining:\n  output_dir: out\n  max_steps: 3\n';
@@ -83,13 +111,28 @@ const METRICS = `${JSON.stringify({ step: 1, loss: 2, learning_rate: 1e-4, grad_
 const EVAL = { model: 'm', adapters: ['a'], metrics: [{ task: 't', metric: 'f1', items: 3, values: [{ model: 'base', value: 0.1, low: 0, high: 0.2 }, { model: 'a', value: 0.4, gain: 0.3 }] }], samples: [{ name: 'a', tasks: [{ task: 't', samples: [{ prompt: 'p', answer: 'x', reference: 'y' }] }] }] };
 const RUN = { id: 'r1', settings: { rank: 2 }, seed: 1, validation_loss: 1.5, train_loss: 1, metrics: { f1: 0.5 }, losses: [{ step: 1, loss: 2, learning_rate: 0.1, grad_norm: null }], validation: [{ step: 1, eval_loss: 1.5 }], trainable_parameters: 10 };
 const ABLATION = { runs: [RUN, { ...RUN, id: 'r2', settings: { rank: 4 } }], failed: [{ id: 'x', error: 'e' }], baselines: { float: { f1: 0.1 } } };
-const CHECKPOINT = { 'training_state.json': JSON.stringify({ format: 1, step: 3, totalSteps: 5, epoch: 0 }), 'run_inputs.json': JSON.stringify({ format: 1, backend: 'cpu', files: {}, config: {} }) };
-const RESULT = { format: 1, id: 'r1', settings: { rank: 2 }, seed: 1, config: {}, backend: 'cpu' };
+const STATE = {
+  ...{ format: 1, step: 3, total_steps: 5, seed: 1, data: { epoch: 0, position: 1, count: 4, seed: 1, shuffle: true }, tokens: 9, loss_total: 2.5, seconds: 1.5 },
+  ...{ since_log: { loss: 1, steps: 1, tokens: 3, seconds: 0.5 }, optimizer_steps: 3, best: { step: 2, epoch: 0.5, eval_loss: 1, perplexity: null }, evaluations_without_gain: 0 },
+};
+const CHECKPOINT = { 'training_state.json': JSON.stringify(STATE), 'run_inputs.json': JSON.stringify({ format: 1, backend: 'cpu', files: {}, config: {} }) };
+
+function adapterTensors(ranks: Readonly<Record<string, number>>): Uint8Array {
+  const zeros = (rows: number, columns: number): TensorBytes => float32Tensor([rows, columns], new Float32Array(rows * columns));
+  const pairs = Object.entries(ranks).flatMap(([name, rank]): [string, TensorBytes][] => {
+    const module = `base_model.model.model.layers.0.self_attn.${name}`;
+    return [[`${module}.lora_A.weight`, zeros(rank, 32)], [`${module}.lora_B.weight`, zeros(name === 'v_proj' ? 16 : 32, rank)]];
+  });
+  return encodeSafetensors(new Map(pairs));
+}
 
 /** A base whose linear layers are in 4 bits, as bitsandbytes stores them. */
 function quantizedModel(): Files {
-  const quantized = writeQuantized('model.layers.0.self_attn.q_proj.weight', quantize4bit(new Float32Array(32 * 32).fill(0.5), [32, 32], { quantType: 'nf4', doubleQuant: true, blockSize: 64 } as never));
-  return { 'config.json': JSON.stringify({ ...TINY_CONFIG, quantization_config: { quant_method: 'bitsandbytes', load_in_4bit: true } }), 'model.safetensors': encodeSafetensors(quantized) };
+  const name = 'model.layers.0.self_attn.q_proj.weight';
+  const quantized = writeQuantized(name, quantize4bit(new Float32Array(32 * 32).fill(0.5), [32, 32], { quantType: 'nf4', doubleQuant: true, blockSize: 64, dtype: 'F32' }));
+  const tensors = tinyTensors();
+  for (const [key, tensor] of Object.entries(quantized)) tensors.set(key, tensor);
+  return { 'config.json': JSON.stringify({ ...TINY_CONFIG, quantization_config: { quant_method: 'bitsandbytes', load_in_4bit: true } }), 'model.safetensors': encodeSafetensors(tensors) };
 }
 
 export const TARGETS: readonly Target[] = [
@@ -108,7 +151,7 @@ export const TARGETS: readonly Target[] = [
     seeds: () => {
       const jsonl = ROWS.map((row) => JSON.stringify(row)).join('\n');
       const csv = 'prompt,completion\n"a ""b""",c\nd,"e\nf"\n';
-      return [{ 'a.jsonl': jsonl }, { 'a.json': JSON.stringify(ROWS) }, { 'a.json': JSON.stringify({ data: ROWS }, null, 2) }, { 'a.csv': csv }, { 'a.tsv': csv.replaceAll(',', '\t') }, { 'a.txt': 'a\nb\n' }, { 'a.jsonl.gz': new Uint8Array(gzipSync(jsonl)) }, { 'a.jsonl.gz': new Uint8Array(gzipSync(jsonl.repeat(1))) }];
+      return [{ 'a.jsonl': jsonl }, { 'a.json': JSON.stringify(ROWS) }, { 'a.json': JSON.stringify({ data: ROWS }, null, 2) }, { 'a.csv': csv }, { 'a.tsv': csv.replaceAll(',', '\t') }, { 'a.txt': 'a\nb\n' }, { 'a.jsonl.gz': new Uint8Array(gzipSync(jsonl)) }, { 'a.jsonl.gz': new Uint8Array(Buffer.concat([gzipSync(jsonl), gzipSync(jsonl), Buffer.alloc(4)])) }, ...ZSTD.map((bytes) => ({ 'a.jsonl.zst': bytes })), { 'a.json': ROWS.map((row) => JSON.stringify(row, null, 2)).join('\n') }];
     },
     read: readRows,
   },
@@ -141,21 +184,24 @@ export const TARGETS: readonly Target[] = [
   },
   {
     name: 'model',
-    seeds: () => [tinyModelFiles(), quantizedModel(), { 'config.json': JSON.stringify({ ...TINY_CONFIG, rope_scaling: { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 32 } }), 'model.safetensors.index.json': JSON.stringify({ weight_map: { 'model.norm.weight': 'a.safetensors' } }), 'a.safetensors': encodeSafetensors({ 'model.norm.weight': float32Tensor([32], new Float32Array(32)) }) }],
+    seeds: () => [tinyModelFiles(), quantizedModel(), shardedModel()],
     async read(files) {
       const directory = directoryOf(files);
       const checkpoint = await openCheckpoint(directory);
+      const parts = quantizedParts(checkpoint);
       for (const weight of checkpoint.names()) {
-        await readQuantized(checkpoint, weight);
+        if (!parts.has(weight)) await readQuantized(checkpoint, weight);
         await checkpoint.read(weight);
       }
-      quantizedParts(checkpoint);
       resolveNames(await readModelConfig(directory), checkpoint);
     },
   },
   {
     name: 'adapter',
-    seeds: () => [{ 'adapter_config.json': JSON.stringify(ADAPTER), 'adapter_model.safetensors': encodeSafetensors({ 'base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight': float32Tensor([4, 32], new Float32Array(128)), 'base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight': float32Tensor([32, 4], new Float32Array(128)) }) }, { 'adapter_config.json': JSON.stringify({ ...ADAPTER, target_modules: '.*\\.(q|v)_proj' }), 'adapter_model.safetensors': encodeSafetensors({ x: float32Tensor([1], new Float32Array(1)) }) }],
+    seeds: () => [
+      { 'adapter_config.json': JSON.stringify(ADAPTER), 'adapter_model.safetensors': adapterTensors({ q_proj: 4, v_proj: 2 }) },
+      { 'adapter_config.json': JSON.stringify({ ...ADAPTER, target_modules: '.*\\.(q|v)_proj', rank_pattern: {}, layers_to_transform: null, layers_pattern: null }), 'adapter_model.safetensors': adapterTensors({ q_proj: 2, v_proj: 2 }) },
+    ],
     async read(files) {
       const { config, tensors } = await readAdapter(directoryOf(files));
       definitionOf(methodOf(config)).mismatches(parseModelConfig(TINY_CONFIG), config, tensors);
@@ -201,13 +247,27 @@ export const TARGETS: readonly Target[] = [
   },
   {
     name: 'queue',
-    seeds: () => [{ job: JSON.stringify({ format: 1, run: { id: 'r1', settings: {}, seed: 1, config: {} }, sent: [{ path: 'a', sha256: 'a'.repeat(64), bytes: 3 }] }), result: JSON.stringify(RESULT), line: '{"step": 1, "loss": 2}' }],
+    seeds: () => [queueFiles()],
     read(files) {
       parseProgress(textOf(files['line']));
       const line = textOf(files['line']);
       if (line !== '') parseLogLine(line, 'r1');
-      parseResult(textOf(files['result']), 'result.json');
-      parseJobResult(textOf(files['result']), 'r1', parseJob(textOf(files['job']), 'r1'));
+      parseResult(textOf(files['result.json']), 'result.json');
+      const job = textOf(files['job']);
+      parseJob(job, idOf(job));
+      parseJobResult(textOf(files['result']), 'r1', unchangedJob);
+    },
+  },
+  { name: 'checkpoint of the queue', seeds: () => [{ c: JSON.stringify({ step: 2, files: { 'optimizer.safetensors': { sha256: 'a'.repeat(64), bytes: 3 } } }) }], read: (files) => void parseCheckpoint(textOf(files['c']), 'r1') },
+  { name: 'hub', seeds: () => [hubFiles()], read: async (files, folder) => readFromHub(files, await folder()) },
+  {
+    name: 'conversations',
+    seeds: () => CONVERSATIONS.map(([, row]) => ({ 'a.jsonl': `${JSON.stringify(row)}\n` })),
+    async read(files) {
+      const file = await openRows(memorySource('a.jsonl', bytesOf(files['a.jsonl'])));
+      for await (const row of file.rows) {
+        if ('value' in row) for (const [format] of CONVERSATIONS) readConversation(row.value, format, true);
+      }
     },
   },
   {
