@@ -7,6 +7,7 @@ import { registerDoctor } from './commands/doctor.js';
 import { registerEval } from './commands/eval.js';
 import { registerExport } from './commands/export.js';
 import { registerGenerate } from './commands/generate.js';
+import { registerInit } from './commands/init.js';
 import { registerInspect } from './commands/inspect.js';
 import { registerPlan } from './commands/plan.js';
 import { registerQuantize } from './commands/quantize.js';
@@ -18,4 +19,4 @@ import { registerWorker } from './commands/worker.js';
 import type { RegisterVerb } from './program.js';
 
 /** All verbs, in the order of the help. Each loads what it runs on when it is called: the help and the version come at once. */
-export const VERBS: readonly RegisterVerb[] = [registerQuickstart, registerTrain, registerAblate, registerWorker, registerData, registerPlan, registerEval, registerGenerate, registerExport, registerCombine, registerQuantize, registerInspect, registerVerify, registerReport, registerBench, registerDoctor, registerConfigReference];
+export const VERBS: readonly RegisterVerb[] = [registerQuickstart, registerInit, registerTrain, registerAblate, registerWorker, registerData, registerPlan, registerEval, registerGenerate, registerExport, registerCombine, registerQuantize, registerInspect, registerVerify, registerReport, registerBench, registerDoctor, registerConfigReference];

@@ -144,13 +144,18 @@ export function unwrittenCalls(examples: ExampleList): Finding[] {
   return rows.finding('calls not written', 'have tool_calls that the chat template does not write: nothing of them is learnt. Give data.chat_template one that writes them');
 }
 
+/** Markers of a conversation, such as `<|im_end|>`, that are several tokens each. */
+export function brokenMarkers(tokenizer: Tokenizer, written: string): { marker: string; pieces: number }[] {
+  return [...new Set(written.match(MARKER))].flatMap((marker) => {
+    const pieces = tokenizer.encode(marker, { addSpecialTokens: false }).length;
+    return pieces > 1 ? [{ marker, pieces }] : [];
+  });
+}
+
 /** Markers of the chat template that stand in the text of examples and are several tokens each. */
 export function markersInPieces(examples: ExampleList, { tokenizer, written }: Pick<FindingOptions, 'tokenizer' | 'written'>): Finding[] {
   if (tokenizer === undefined || written === '') return [];
-  const markers = [...new Set(written.match(MARKER))].flatMap((marker) => {
-    const pieces = tokenizer.encode(marker, { addSpecialTokens: false }).length;
-    return pieces > 1 ? [{ marker, pieces, rows: new Rows() }] : [];
-  });
+  const markers = brokenMarkers(tokenizer, written).map((found) => ({ ...found, rows: new Rows() }));
   if (markers.length === 0) return [];
   for (let i = 0; i < Math.min(LOOKED_AT, examples.length); i++) {
     const example = examples.at(i) as Example;

@@ -12,7 +12,7 @@ const IDENTIFIER = /^[\p{L}_][\p{L}\p{N}_]*$/u;
 export function compileRowTemplate(source: string, name: string, first: JsonRow): CompiledTemplate {
   const odd = Object.keys(first).filter((field) => !IDENTIFIER.test(field) && writesPlainly(source, field));
   if (odd.length > 0) {
-    const right = odd.map((field) => `{{ ${field} }} as {{ row[${quoted(field)}] }}`).join(', ');
+    const right = odd.map((field) => `{{ ${field} }} as {{ ${rowEntry(field)} }}`).join(', ');
     throw new ConfigError(`${name}: field names with blanks or signs need row['…']: write ${right}`);
   }
   return compileTemplate(source, name);
@@ -31,6 +31,19 @@ export function writeRow(template: CompiledTemplate, row: JsonRow): string | { r
     return { problem: `${template.name} needs ${found}; the row has ${has || 'no fields'}` };
   }
   return template.render({ ...row, row });
+}
+
+/** Words that mean something else in Jinja, or in the templates of rows. */
+const RESERVED = new Set(['and', 'or', 'not', 'in', 'is', 'if', 'else', 'true', 'false', 'none', 'row', 'range', 'loop', 'namespace', 'raise_exception', 'strftime_now']);
+
+/** A field in an expression: `summary`, or `row['Dialogue Text']` for a name that is no word of Jinja's. */
+export function fieldExpression(field: string): string {
+  return IDENTIFIER.test(field) && !RESERVED.has(field.toLowerCase()) ? field : rowEntry(field);
+}
+
+/** `row['Dialogue Text']`, which may be null or absent. */
+export function rowEntry(field: string): string {
+  return `row[${quoted(field)}]`;
 }
 
 /** Whether a template has the name in place of an expression, as in `{{ Dialogue Text }}` or `{{ Dialogue Text | trim }}`. */

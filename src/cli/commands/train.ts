@@ -1,8 +1,9 @@
-import { basename, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import type { Override } from '../../config/overrides.js';
 import { ConfigError } from '../../errors.js';
 import { configOfOptions, readConfig, takesConfig, type ConfigFlags } from '../config-file.js';
+import { dataStem } from '../data-stem.js';
 
 interface TrainFlags extends ConfigFlags {
   readonly resume?: true | string;
@@ -48,7 +49,7 @@ async function optionsOf(flags: TrainFlags, alone: boolean): Promise<Override[]>
   const option = (path: string, value: unknown, flag: string): Override => ({ path: path.split('.'), value, source: flag });
   const list = async (names: readonly string[]): Promise<unknown> => (names.length === 1 ? existing(names[0] as string) : Promise.all(names.map(existing)));
   const { model, data, validation, output, quantize, chatTemplate } = flags;
-  const folder = output ?? (alone ? join('out', stemOf(data?.[0] as string)) : undefined);
+  const folder = output ?? (alone ? join('out', dataStem(data?.[0] as string)) : undefined);
   const { chatTemplateText } = await import('../chat-template-flag.js');
   return [
     ...(model === undefined ? [] : [option('model', await existing(model), `--model ${model}`)]),
@@ -59,11 +60,6 @@ async function optionsOf(flags: TrainFlags, alone: boolean): Promise<Override[]>
     ...(quantize === undefined || quantize === 'none' ? [] : [option('quantization.bnb_4bit_quant_type', quantize, `--quantize ${quantize}`)]),
     ...(chatTemplate === undefined ? [] : [option('data.chat_template', await chatTemplateText(chatTemplate), '--chat-template')]),
   ];
-}
-
-/** `dialogues` of `data/dialogues.jsonl.gz`. */
-function stemOf(path: string): string {
-  return basename(path).split('.').find((part) => part !== '') ?? 'run';
 }
 
 /** What a shell takes to go on with a run. */
