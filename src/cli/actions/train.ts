@@ -8,8 +8,6 @@ import { wantsDebug } from '../run.js';
 import { describeCounts, describeData, describeMemory, describeModel } from '../summary.js';
 import { printExact } from '../terminal.js';
 
-export { isDirectory } from '../../node.js';
-
 export interface TrainingRequest {
   /** Goes on from a checkpoint although something else has changed. */
   readonly force?: boolean;

@@ -27,7 +27,7 @@ export function registerTrain(program: Command): void {
     .option('--resume [checkpoint]', 'go on from the newest whole checkpoint in output_dir, or from --resume=FOLDER')
     .option('--force', 'with --resume: go on although data, base model or options have changed')
     .action(async (file: string | undefined, flags: TrainFlags) => {
-      const { isDirectory, runTraining } = await import('../actions/train.js');
+      const { isDirectory } = await import('../../io/node.js');
       // `--resume run.yaml` means the config, and a checkpoint brings its own.
       const named = typeof flags.resume === 'string' ? flags.resume : undefined;
       const folder = named !== undefined && (file !== undefined || (await isDirectory(named))) ? named : undefined;
@@ -37,13 +37,16 @@ export function registerTrain(program: Command): void {
       const options = await optionsOf(flags, alone);
       const resume = flags.resume === undefined ? [] : [`training.resume_from_checkpoint=${JSON.stringify(folder ?? true)}`];
       const overrides = [...options, ...flags.set, ...resume];
-      await runTraining(config === undefined ? await configOfOptions(overrides) : await readConfig(config, overrides), { force: flags.force === true, again: commandLine(config, flags) });
+      const read = config === undefined ? await configOfOptions(overrides) : await readConfig(config, overrides);
+      // What computes is loaded for a config that can be read.
+      const { runTraining } = await import('../actions/train.js');
+      await runTraining(read, { force: flags.force === true, again: commandLine(config, flags) });
     });
 }
 
 /** The options of a config that the flags stand for. */
 async function optionsOf(flags: TrainFlags, alone: boolean): Promise<Override[]> {
-  const { isDirectory, isFile } = await import('../../node.js');
+  const { isDirectory, isFile } = await import('../../io/node.js');
   // A folder or file that is there is meant, however it is written.
   const existing = async (name: string): Promise<string> => ((await isDirectory(name)) || (await isFile(name)) ? resolve(name) : name);
   const option = (path: string, value: unknown, flag: string): Override => ({ path: path.split('.'), value, source: flag });
