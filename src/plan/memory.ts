@@ -80,12 +80,17 @@ export function planMemory(settings: PlanSettings): MemoryPlan {
   return memoryPlanner()(settings);
 }
 
-/** {@link planMemory} for many settings of one model: what it finds out once it keeps. The backend and its kernels must stay the same. */
-export function memoryPlanner(): (settings: PlanSettings) => MemoryPlan {
+/**
+ * {@link planMemory} for many settings of one model: what it finds out once it keeps. The backend and its kernels must stay the same.
+ * @param onDryRun called before each step that is run, which is what a plan takes its time for.
+ */
+export function memoryPlanner(onDryRun?: (settings: PlanSettings) => void): (settings: PlanSettings) => MemoryPlan {
   const made = new Map<string, MemoryPlan>();
   const run = (settings: PlanSettings): MemoryPlan => {
     const key = JSON.stringify({ ...settings, model: undefined });
-    const plan = made.get(key) ?? runDry(settings);
+    const found = made.get(key);
+    if (found === undefined) onDryRun?.(settings);
+    const plan = found ?? runDry(settings);
     made.set(key, plan);
     return plan;
   };

@@ -9,6 +9,8 @@ export interface Remedy {
 
 /** Rows shorter than this are not worth a suggestion. */
 const SHORTEST = 16;
+/** Lengths are suggested in steps of 8 tokens, of more where rows are longer than 64 of these. */
+const [TOKENS, STEPS] = [8, 64];
 
 export function fits(plan: MemoryPlan, { memory, tensor }: DeviceLimits): boolean {
   return plan.total <= (memory?.bytes ?? Infinity) && plan.largestTransient <= (tensor?.bytes ?? Infinity);
@@ -50,12 +52,13 @@ const CHANGES: readonly Change[] = [checkpointing, microBatch, fourBits, paged];
 /**
  * What would make a run fit that does not: each single change that is enough, or, where none is, as many together as it takes.
  * Every one is planned. Empty when nothing helps.
+ * @param plan keeps what it has planned: that which planned the settings asked for spares a second time.
  */
-export function remedies(asked: PlanSettings, limits: DeviceLimits): Remedy[] {
-  const search = new Search(limits);
-  if (search.isHopeless(asked)) return [];
+export function remedies(asked: PlanSettings, limits: DeviceLimits, plan = memoryPlanner()): Remedy[] {
+  const search = new Search(limits, plan);
   const single = [...CHANGES.flatMap((change) => search.firstFit(change, asked, {}) ?? []), ...(search.shorter(asked, {}) ?? [])];
   if (single.length > 0) return single;
+  if (search.isHopeless(asked)) return [];
   let [settings, changes] = [asked, {} as Remedy['changes']];
   for (const change of CHANGES) {
     const found = search.firstFit(change, settings, changes);
@@ -74,9 +77,10 @@ function strongest(change: Change, from: PlanSettings, before: Remedy['changes']
 }
 
 class Search {
-  private readonly plan = memoryPlanner();
-
-  constructor(private readonly limits: DeviceLimits) {}
+  constructor(
+    private readonly limits: DeviceLimits,
+    private readonly plan: (settings: PlanSettings) => MemoryPlan,
+  ) {}
 
   /** Whether all changes together are not enough; checkpointing does not always take less. */
   isHopeless(asked: PlanSettings): boolean {
@@ -90,7 +94,11 @@ class Search {
     const candidates = [...change(from)];
     let [low, high] = [0, candidates.length - 1];
     const last = candidates[high];
-    if (last === undefined || !this.fits(last.settings)) return undefined;
+    if (last === undefined || !this.mayFit(from, last.settings)) return undefined;
+    // Often the first is enough already.
+    if (this.fits((candidates[0] as typeof last).settings)) high = 0;
+    else if (high === 0 || !this.fits(last.settings)) return undefined;
+    else low = 1;
     while (low < high) {
       const middle = (low + high) >> 1;
       if (this.fits((candidates[middle] as typeof last).settings)) high = middle;
@@ -100,31 +108,55 @@ class Search {
     return [{ changes: { ...before, ...changes }, plan: this.plan(settings) }];
   }
 
-  /** The longest rows, in steps of 8 tokens, that fit. */
+  /** The longest rows that fit, in steps of at most a 64th of those asked for. */
   shorter(from: PlanSettings, before: Remedy['changes']): Remedy[] | undefined {
-    const planOf = (steps: number): MemoryPlan => this.plan({ ...from, seq: 8 * steps });
-    // `low` fits, `high` does not.
-    let [low, high] = [Math.ceil(SHORTEST / 8), Math.ceil(from.seq / 8)];
-    if (high <= low || !this.fits({ ...from, seq: 8 * low })) return undefined;
-    for (let turn = 0; high - low > 1; turn++) {
-      // Memory grows nearly in proportion: a guess by the line between the two, and every third time the middle, where that is of no use.
-      const [least, most] = [planOf(low).total, planOf(high).total];
-      const guess = turn % 3 === 2 ? 0.5 : ((this.limits.memory?.bytes ?? NaN) - least) / (most - least);
-      const next = Math.round(low + (high - low) * (guess > 0 && guess < 1 ? guess : 0.5));
-      const between = Math.min(high - 1, Math.max(low + 1, next));
-      if (fits(planOf(between), this.limits)) low = between;
-      else high = between;
-      // The guess is next to the answer: one more step on its other side ends the search.
-      const beside = low === between ? low + 1 : high - 1;
-      if (beside > low && beside < high) {
-        if (fits(planOf(beside), this.limits)) low = beside;
-        else high = beside;
+    const step = stepOf(from.seq);
+    const planOf = (steps: number): MemoryPlan => this.plan({ ...from, seq: step * steps });
+    // `low` fits or is nothing, `high` does not.
+    let [low, high] = [0, Math.ceil(from.seq / step)];
+    const first = step === TOKENS ? SHORTEST / TOKENS : 1;
+    let least: Point = { steps: 0, total: fixedBytes(this.plan(from)) };
+    let most: Point = { steps: from.seq / step, total: this.plan(from).total };
+    for (let turn = 0; high - Math.max(low, first - 1) > 1; turn++) {
+      // Memory grows nearly in proportion: the last length below the line between the two. Every third time the middle, where that is of no use.
+      const share = turn % 3 === 2 ? 0.5 : ((this.limits.memory?.bytes ?? NaN) - least.total) / (most.total - least.total);
+      const at = share > 0 && share < 1 ? least.steps + share * (most.steps - least.steps) : (low + high) / 2;
+      const between = Math.min(high - 1, Math.max(low + 1, first, Math.floor(at)));
+      const plan = planOf(between);
+      if (fits(plan, this.limits)) {
+        [low, least] = [between, { steps: between, total: plan.total }];
+      } else {
+        [high, most] = [between, { steps: between, total: plan.total }];
       }
     }
-    return [{ changes: { ...before, 'data.max_length': 8 * low }, plan: planOf(low) }];
+    if (low > 0) return [{ changes: { ...before, 'data.max_length': step * low }, plan: planOf(low) }];
+    return step === TOKENS ? undefined : this.shorter({ ...from, seq: step }, before);
+  }
+
+  /** False where a change is not enough even if what it makes smaller were nothing at the moment that is the fullest without it. */
+  private mayFit(from: PlanSettings, to: PlanSettings): boolean {
+    const { total, parts } = this.plan(from);
+    const saved = (to.optim === from.optim ? 0 : parts.optimizerState) + (to.quantization === from.quantization ? 0 : parts.denseWeights);
+    return saved === 0 || total - saved <= (this.limits.memory?.bytes ?? Infinity);
   }
 
   private fits(settings: PlanSettings): boolean {
     return fits(this.plan(settings), this.limits);
   }
+}
+
+/** A length in steps, and the bytes at it. */
+interface Point {
+  readonly steps: number;
+  readonly total: number;
+}
+
+/** Tokens of a step: 8 times a power of 2. */
+function stepOf(seq: number): number {
+  return TOKENS * 2 ** Math.max(0, Math.ceil(Math.log2(seq / (TOKENS * STEPS))));
+}
+
+/** What a plan takes whatever the length of the rows. */
+function fixedBytes({ total, parts }: MemoryPlan): number {
+  return total - parts.activations - parts.workspace;
 }

@@ -4,7 +4,7 @@ import { ConfigError } from '../errors.js';
 import type { ModelConfig } from '../model/config.js';
 import type { LoadQuantization } from '../model/load.js';
 import { concerns, obstacles, sizeText, type DeviceLimits } from './limits.js';
-import { planMemory, type MemoryPlan, type PlanSettings } from './memory.js';
+import { memoryPlanner, type MemoryPlan, type PlanSettings } from './memory.js';
 import { remedies, type Remedy } from './remedies.js';
 
 export interface RunPlanRequest {
@@ -51,9 +51,10 @@ export function planSettings({ config, model, backend, threads, quantization, ma
 /** Plans the memory of a run from its config and the model's config.json alone, for batches whose rows all have `maxLength` tokens. */
 export function planRun(request: RunPlanRequest): RunMemory {
   const { limits } = request;
-  const plan = planMemory(planSettings(request));
+  const planner = memoryPlanner();
+  const plan = planner(planSettings(request));
   const found = obstacles(plan, limits);
-  return { plan, limits, obstacles: found, concerns: concerns(plan, limits), remedies: found.length === 0 ? [] : remedies(plan.settings, limits) };
+  return { plan, limits, obstacles: found, concerns: concerns(plan, limits), remedies: found.length === 0 ? [] : remedies(plan.settings, limits, planner) };
 }
 
 /**

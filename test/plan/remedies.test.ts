@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseModelConfig } from '../../src/model/config.js';
 import { concerns, obstacles, sizeText, type DeviceLimits } from '../../src/plan/limits.js';
-import { planMemory, type PlanSettings } from '../../src/plan/memory.js';
+import { memoryPlanner, planMemory, type PlanSettings } from '../../src/plan/memory.js';
 import { fits, remedies } from '../../src/plan/remedies.js';
 import { describeRemedies } from '../../src/plan/run.js';
 import { TINY_CONFIG } from '../support/tiny-model.js';
@@ -56,7 +56,23 @@ describe('remedies', () => {
     expect(found?.changes).toMatchObject({ 'training.gradient_checkpointing': true, 'training.per_device_train_batch_size': 1, 'training.gradient_accumulation_steps': 4096 });
     const mended = found?.plan.settings as PlanSettings;
     expect(fits(planMemory(mended), limits)).toBe(true);
-    expect(fits(planMemory({ ...mended, seq: mended.seq + 8 }), limits)).toBe(false);
+    // In steps of a 64th of the length, or of a 64th of such a step.
+    const step = [2048, 32, 8].find((size) => mended.seq % size === 0) as number;
+    expect(fits(planMemory({ ...mended, seq: mended.seq + step }), limits)).toBe(false);
+  });
+
+  it.each([['7B', 4096, 11008, 32, 8]])('run few steps for a model as wide as one of %s', (_name, hidden, intermediate, kvHeads, batch) => {
+    const wide = { ...TINY_CONFIG, vocab_size: 32000, hidden_size: hidden, intermediate_size: intermediate, num_hidden_layers: 2, num_attention_heads: hidden / 128, num_key_value_heads: kvHeads, max_position_embeddings: 4096 };
+    const settings: PlanSettings = { ...ASKED, model: parseModelConfig(wide), batch, seq: 2048, accumulation: 4 };
+    for (const share of [0.9, 0.4]) {
+      let runs = 0;
+      const planner = memoryPlanner(() => runs++);
+      const needed = planner(settings).total;
+      const found = remedies(settings, memory(share * needed), planner);
+      expect(found.length).toBeGreaterThan(0);
+      expect(Object.keys(found.at(-1)?.changes ?? {})).toEqual(['data.max_length']);
+      expect(runs).toBeLessThanOrEqual(12);
+    }
   });
 
   it.each([false, true])('large batches go on from small ones (checkpointing %s)', (checkpointing) => {
