@@ -77,6 +77,17 @@ export function shape({ turns, one, two, third }) {
   return turns.map(({ who, says }) => `${who === one ? 1 : 2}: ${says.replace(names, 'N').replace(DETAILS, 'X')}`).join('\n');
 }
 
+/** Questions of any talk: who says something, to whom, and with whom somebody talks. @param {Scene & Talkers} scene @returns {[string, string][]} */
+export function whoSays({ turns, one, two, draw }) {
+  const other = (/** @type {Being} */ who) => (who === one ? two : one).name;
+  return draw.some(turns, 2).flatMap(({ who, says }) => {
+    const first = /^[^.!?]*[.!?]/.exec(says)?.[0] ?? says;
+    /** @type {[string, string][]} */
+    const questions = [[`Who says "${first}"`, who.name], [`To whom does ${who.name} say "${first}"`, other(who)], [`Who talks with ${who.name}?`, other(who)]];
+    return draw.some(questions, 2);
+  });
+}
+
 /** @param {Scene} scene */
 export function asScript({ turns }) {
   return turns.map(({ who, says }) => `${who.name}: ${says}`).join('\n');

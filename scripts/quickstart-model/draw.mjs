@@ -5,11 +5,13 @@ export class Draw {
    * @param {string} [stream] separates the uses of one seed
    * @param {'train' | 'held-out'} [split] what names are drawn from
    * @param {number} [blends] the share of names that are blended of two real ones
+   * @param {number} [alike] the share of names that are made of another of the same text, so that its first letters do not decide
    */
-  constructor(seed, stream = '', split = 'train', blends = 0) {
+  constructor(seed, stream = '', split = 'train', blends = 0, alike = 0) {
     this.state = hash(`${seed}/${stream}`);
     this.split = split;
     this.blends = blends;
+    this.alike = alike;
   }
 
   /** Uniform in [0, 1): mulberry32, 32 bits of state are plenty for drawing words. */

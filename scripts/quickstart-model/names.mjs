@@ -42,6 +42,16 @@ function blended(draw) {
   return one.slice(0, 1 + draw.below(Math.min(4, one.length - 1))) + two.slice(1 + draw.below(two.length - 1));
 }
 
+/** A name shorter or longer at its end, with another end, or with one letter changed. @param {Draw} draw @param {string} name */
+function altered(draw, name) {
+  const keep = 1 + draw.below(name.length - 1);
+  const kind = draw.uniform();
+  if (kind < 0.2) return name.slice(0, -1 - draw.below(2));
+  if (kind < 0.4) return name + (/[aeiou]$/.test(name) ? draw.pick(ENDS) : draw.pick(VOWELS));
+  if (kind < 0.8) return name.slice(0, keep) + draw.pick(TRAINED).slice(1);
+  return name.slice(0, keep) + draw.pick(/[aeiou]/.test(name.charAt(keep)) ? VOWELS : MIDDLES) + name.slice(keep + 1);
+}
+
 /** @param {string} name @returns {'train' | 'held-out'} */
 export function splitOfName(name) {
   return hash(`name/${name}`) % HELD_OUT_ONE_IN === 0 ? 'held-out' : 'train';
@@ -54,10 +64,16 @@ export function firstNames(draw, count) {
   /** @type {Set<string>} */
   const names = new Set();
   while (names.size < count) {
-    const name = draw.blends > 0 && draw.chance(draw.blends) ? blended(draw) : draw.chance(0.4) ? draw.pick(REAL) : built(draw);
+    const other = names.size > 0 && draw.alike > 0 && draw.chance(draw.alike) ? altered(draw, draw.pick([...names])) : undefined;
+    const name = other ?? freshName(draw);
     if (name.length > 2 && name.length < 10 && !WORDS.test(name) && splitOfName(name) === draw.split) names.add(name);
   }
   return [...names];
+}
+
+/** @param {Draw} draw */
+function freshName(draw) {
+  return draw.blends > 0 && draw.chance(draw.blends) ? blended(draw) : draw.chance(0.4) ? draw.pick(REAL) : built(draw);
 }
 
 /** A name that ends in a vowel or y is a woman's here, any other a man's: what the network can learn of a name it has not seen. @param {string} name */

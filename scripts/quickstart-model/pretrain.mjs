@@ -3,11 +3,14 @@
 // and writes model.safetensors (float16). Needs a build (`npm run build`); Node 24 computes faster than 20. Interrupted (Ctrl-C), it
 // writes what it has. Of questions and reviews --focus of the rows have their loss on the answers alone: of all tokens these are few,
 // and most of what is hard to learn. Names are drawn without end, so that no answer can be learnt by heart.
-// The model in configs/quickstart/base is of four runs, each with a warm-up and a cosine, the first two interrupted at the step named:
+// The model in configs/quickstart/base is of seven runs, each with a warm-up and a cosine, some interrupted at the step named:
 //   node scripts/quickstart-model/pretrain.mjs --steps 6000 --lr 2e-3 -o A                                            (step 2725)
 //   node scripts/quickstart-model/pretrain.mjs --from A --stage second --seed 2 --steps 3000 --lr 1.5e-3 -o B         (step 2250)
 //   node scripts/quickstart-model/pretrain.mjs --from B --stage third --seed 3 --steps 3300 --lr 1.2e-3 -o C
-//   node scripts/quickstart-model/pretrain.mjs --from C --stage fourth --seed 4 --steps 800 --lr 8e-4
+//   node scripts/quickstart-model/pretrain.mjs --from C --stage fourth --seed 4 --steps 800 --lr 8e-4 -o D
+//   node scripts/quickstart-model/pretrain.mjs --from D --stage fifth --seed 5 --steps 3400 --lr 1.2e-3 -o E           (step 500)
+//   node scripts/quickstart-model/pretrain.mjs --from E --stage sixth --seed 6 --steps 3000 --lr 1.2e-3 -o F           (step 1675)
+//   node scripts/quickstart-model/pretrain.mjs --from F --stage seventh --seed 7 --steps 650 --lr 7e-4
 import { copyFileSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -124,7 +127,8 @@ function* tokenStream() {
 }
 
 /** Text without and with a loss by turns. Tokens never reach over a cut: the pieces encode as the row does. */
-function pieces({ prompt, completion, task }, focused) {
+function pieces({ prompt, completion, task, pieces: given }, focused) {
+  if (given !== undefined) return given;
   if (task === 'echo' || (task === 'sentiment' && focused)) return [prompt, completion];
   if (task === 'question' && focused) return (prompt + completion).split(/(?<=Answer:)( [^\n]*\n?)/);
   return ['', prompt + completion];

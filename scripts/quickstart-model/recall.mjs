@@ -27,25 +27,49 @@ const RELATIONS = [
   { of: () => COLOURS, says: (/** @type {string} */ who, /** @type {string} */ x) => `${who} wears ${x}.`, asks: (/** @type {string} */ who) => `What colour does ${who} wear?`, who: (/** @type {string} */ x) => `Who wears ${x}?` },
 ];
 
-/**
- * Two to five persons and one fact about each, of one kind or of several.
- * @param {Draw} draw @param {number} count of questions @param {boolean} both for each fact the question for what and the one for whom
- * @returns {{text: string, questions: Question[]}}
- */
-export function roll(draw, count, both) {
+/** Two to five persons and one fact about each, of one kind or of several. @param {Draw} draw */
+function facts(draw) {
   const persons = people(draw, 2 + draw.below(4));
   const one = draw.pick(RELATIONS);
   const mixed = draw.chance(0.4);
   /** @type {Map<object, string[]>} */
   const rest = new Map(RELATIONS.map((relation) => [relation, draw.shuffled(relation.of())]));
-  const facts = persons.map(({ name }) => {
+  return persons.map(({ name }) => {
     const relation = mixed ? draw.pick(RELATIONS) : one;
     return { relation, name, value: /** @type {string} */ (rest.get(relation)?.pop()) };
   });
+}
+
+/**
+ * Facts in one order and then in another, either as they are or each from its end to its person: a name decides what follows, or the
+ * other way round. The pieces are without and with a loss by turns.
+ * @param {Draw} draw @returns {string[]}
+ */
+export function recited(draw) {
+  const told = facts(draw);
   const gap = draw.chance(0.5) ? ' ' : '\n';
-  const questions = facts.flatMap(({ relation, name, value }) => {
+  const back = draw.chance(0.6);
+  const pieces = [`Say:${told.map(({ relation, name, value }) => gap + relation.says(name, value)).join('')}\n${back ? 'Who' : 'Again'}:`];
+  for (const { relation, name, value } of draw.shuffled(told)) {
+    const said = relation.says(name, value).slice(name.length + 1, -1);
+    const verb = said.slice(0, said.length - value.length).trimEnd();
+    pieces[pieces.length - 1] += gap + (back ? `${said}:` : `${name} ${verb}`);
+    pieces.push(` ${back ? name : value}`, '.');
+  }
+  return pieces;
+}
+
+/**
+ * Some facts and questions about them.
+ * @param {Draw} draw @param {number} count of questions @param {boolean} both for each fact the question for what and the one for whom
+ * @returns {{text: string, questions: Question[]}}
+ */
+export function roll(draw, count, both) {
+  const told = facts(draw);
+  const gap = draw.chance(0.5) ? ' ' : '\n';
+  const questions = told.flatMap(({ relation, name, value }) => {
     const pair = [{ question: relation.asks(name), answer: `${relation.before ?? ''}${value}` }, { question: relation.who(value), answer: name }];
     return both ? pair : [/** @type {Question} */ (pair[draw.chance(0.5) ? 0 : 1])];
   });
-  return { text: facts.map(({ relation, name, value }) => gap + relation.says(name, value)).join(''), questions: draw.some(questions, count) };
+  return { text: told.map(({ relation, name, value }) => gap + relation.says(name, value)).join(''), questions: draw.some(questions, count) };
 }

@@ -14,7 +14,7 @@ interface Row {
 }
 interface Corpus {
   rowsOf(task: Row['task'], count: number, seed: number, split: 'train' | 'held-out'): Row[];
-  pretrainingRows(count: number, seed: number, stage?: 'copying' | 'first' | 'second' | 'third' | 'fourth'): Iterable<Row>;
+  pretrainingRows(count: number, seed: number, stage?: 'copying' | 'first' | 'second' | 'third' | 'fourth' | 'fifth' | 'sixth' | 'seventh'): Iterable<Row>;
   splitOf(key: string): 'train' | 'held-out';
 }
 interface Names {
@@ -71,7 +71,7 @@ describe('quickstart data', () => {
     expect(seen.size).toBeGreaterThan(1000);
     expect(unseen.size).toBeGreaterThan(60);
     expect([...unseen].filter((name) => trained.has(name))).toEqual([]);
-    const pretrained = new Set((['copying', 'first', 'second', 'third', 'fourth'] as const).flatMap((stage) => words([...corpus.pretrainingRows(2000, 1, stage)])));
+    const pretrained = new Set((['copying', 'first', 'second', 'third', 'fourth', 'fifth', 'sixth', 'seventh'] as const).flatMap((stage) => words([...corpus.pretrainingRows(2000, 1, stage)])));
     expect([...unseen].filter((name) => pretrained.has(name))).toEqual([]);
     for (const name of seen) expect(names.splitOfName(name)).toBe('train');
     for (const name of unseen) expect(names.splitOfName(name)).toBe('held-out');
@@ -93,7 +93,7 @@ describe('pretraining corpus', () => {
   it('never meets held-out rows or the new task', { timeout: 60_000 }, () => {
     const held = new Set(rowsIn(path.join(SHIPPED, 'retain.jsonl')).map((row) => row.prompt + row.completion));
     expect(held.size).toBe(180);
-    const rows = (['first', 'fourth'] as const).flatMap((stage) => Array.from(corpus.pretrainingRows(4000, 1, stage), (row) => ({ ...row, text: row.prompt + row.completion })));
+    const rows = (['first', 'fourth', 'sixth', 'seventh'] as const).flatMap((stage) => Array.from(corpus.pretrainingRows(4000, 1, stage), (row) => ({ ...row, text: row.prompt + row.completion })));
     expect(rows.filter((row) => corpus.splitOf(row.key) !== 'train' || held.has(row.text))).toEqual([]);
     expect(rows.filter(({ text }) => /Summary|undefined|\bNaN\b| {2}|\ba [aeiou]/.test(text))).toEqual([]);
     for (const task of ['story', 'sentiment', 'question', 'echo']) {

@@ -16,7 +16,7 @@ export interface Measured {
   readonly when: number;
   /** Mean F-measure of ROUGE-L over the summaries. */
   readonly rougeL: number;
-  /** Questions about a dialogue that are answered word for word. */
+  /** Questions about a dialogue or a passage that are answered word for word. */
   readonly questions: number;
   /** Reviews whose sentiment is named right. */
   readonly sentiment: number;

@@ -41,7 +41,7 @@ export function formatQuickstart({ before, after, full, adapter, adapterBytes, s
     row(`new: both names right (${summaries} summaries)`, (m) => m.names),
     row('new: weekday or hour right', (m) => m.when),
     row('new: overlap with the reference (ROUGE-L)', (m) => m.rougeL),
-    row(`old: questions on a dialogue, exact (${questions})`, (m) => m.questions),
+    row(`old: questions about a text, exact (${questions})`, (m) => m.questions),
     row(`old: sentiment of a review right (${sentiment})`, (m) => m.sentiment),
     row(`old: probability of a story's next token (${stories})`, (m) => m.stories),
   ]);

@@ -24,7 +24,7 @@ describe('what the quickstart prints', () => {
 
   it('has one scale for all scores, with signs that agree', () => {
     expect(text).toMatch(/both names right \(60 summaries\) +0\.0 +95\.0 +\+95\.0\n/);
-    expect(text).toMatch(/questions on a dialogue, exact \(100\) +100\.0 +90\.5 +−9\.5\n/);
+    expect(text).toMatch(/questions about a text, exact \(100\) +100\.0 +90\.5 +−9\.5\n/);
     expect(text).toMatch(/sentiment .*\(40\) +100\.0 +100\.0 +0\.0\n/);
     expect(text).toContain('points: 9.5 by this adapter, 75.0 by full fine-tuning');
   });
