@@ -6,7 +6,7 @@ import type { Adapter, TensorShapes } from './adapter.js';
 /** What PEFT puts before the path of a module of the base model. */
 export const MODULE_PREFIX = 'base_model.model.';
 
-/** What tells saved tensors from the expected ones: missing, misshapen and unexpected, one sentence each, of each kind the first ones and a count; empty when they are these. */
+/** What tells saved tensors from the expected ones: missing, misshapen and unexpected, one sentence each; empty when they are these. */
 export function shapeMismatches(expected: ReadonlyMap<string, readonly number[]>, tensors: TensorShapes): string[] {
   const missing: string[] = [];
   const misshapen: string[] = [];
@@ -16,19 +16,29 @@ export function shapeMismatches(expected: ReadonlyMap<string, readonly number[]>
     else if (found.join() !== shape.join()) misshapen.push(`${key}: found [${found.join(', ')}], expected [${shape.join(', ')}]`);
   }
   const unexpected = [...tensors.keys()].filter((key) => !expected.has(key)).map((key) => `${key}: unexpected: nothing of this model takes it`);
-  return [...shortened(missing, 'missing'), ...shortened(misshapen, 'of another shape'), ...shortened(unexpected, 'unexpected')];
+  return [...missing, ...misshapen, ...unexpected];
 }
 
-/** A model has hundreds of tensors, and a wrong base makes all of them wrong. */
+/** An error lists so many mismatches of a kind: a model has hundreds of tensors, and a wrong base makes all of them wrong. */
 const MOST_LISTED = 8;
+const KINDS = [
+  [/: missing,/, 'missing'],
+  [/: found \[/, 'of another shape'],
+  [/: unexpected:/, 'unexpected'],
+] as const;
 
-function shortened(problems: readonly string[], what: string): string[] {
-  return problems.length <= MOST_LISTED ? [...problems] : [...problems.slice(0, MOST_LISTED), `and ${problems.length - MOST_LISTED} more ${what}`];
+/** The first mismatches of each kind, and how many more there are. */
+function shortened(mismatches: readonly string[]): string[] {
+  const kindOf = (mismatch: string): string => KINDS.find(([pattern]) => pattern.test(mismatch))?.[1] ?? 'others';
+  return [...new Set(mismatches.map(kindOf))].flatMap((kind) => {
+    const all = mismatches.filter((mismatch) => kindOf(mismatch) === kind);
+    return all.length <= MOST_LISTED ? all : [...all.slice(0, MOST_LISTED), `and ${all.length - MOST_LISTED} more ${kind}`];
+  });
 }
 
-/** @throws FormatError with all mismatches, if there are any. */
+/** @throws FormatError with the mismatches, if there are any: the first of each kind, and a count. */
 export function requireFit(mismatches: readonly string[], name: string): void {
-  if (mismatches.length > 0) throw new FormatError(`${name}: the adapter does not fit the model: ${mismatches.join('; ')}`);
+  if (mismatches.length > 0) throw new FormatError(`${name}: the adapter does not fit the model: ${shortened(mismatches).join('; ')}`);
 }
 
 /**

@@ -107,11 +107,13 @@ for (const [name, config] of FAMILY_CONFIGS) {
     });
 
     it('takes vectors in front of each row as the tokens that they are the embeddings of', async () => {
+      // Gemma multiplies what it looks up by √hidden; vectors that are handed over stand for the product, as in transformers 5.
+      const scale = decoder.config.family.scaledEmbedding ? Math.sqrt(decoder.config.hiddenSize) : 1;
       const front = [4, 20, 6];
       const options = { maxNewTokens: 5, stopTokens: [] };
       const texts = [FIRST, SECOND];
       const expected = { states: await hiddenStates(decoder, [...front, ...FIRST]), rows: await generate(decoder, texts.map((ids) => [...front, ...ids]), options) };
-      decoder.prefix = { length: front.length, forward: () => tf.tidy(() => decoder.embedding.forward(tf.tensor1d(front, 'int32'), {})) };
+      decoder.prefix = { length: front.length, forward: () => tf.tidy(() => tf.mul<tf.Tensor2D>(decoder.embedding.forward(tf.tensor1d(front, 'int32'), {}), scale)) };
       const actual = { states: await hiddenStates(decoder, FIRST), rows: await generate(decoder, texts, options) };
       decoder.prefix = undefined;
       expectClose(actual.states, expected.states.slice(front.length * decoder.config.hiddenSize));
