@@ -53,7 +53,6 @@ async function optionsOf(flags: TrainFlags, alone: boolean): Promise<Override[]>
   const list = async (names: readonly string[]): Promise<unknown> => (names.length === 1 ? existing(names[0] as string) : Promise.all(names.map(existing)));
   const { model, data, validation, output, quantize, chatTemplate } = flags;
   const folder = output ?? (alone ? join('out', dataStem(data?.[0] as string)) : undefined);
-  const { chatTemplateText } = await import('../chat-template-flag.js');
   return [
     ...(model === undefined ? [] : [option('model', await existing(model), `--model ${model}`)]),
     ...(data === undefined ? [] : [option('data.train', await list(data), `--data ${data.join(' ')}`)]),
@@ -61,7 +60,7 @@ async function optionsOf(flags: TrainFlags, alone: boolean): Promise<Override[]>
     ...(folder === undefined ? [] : [option('training.output_dir', folder, `--output ${folder}`)]),
     ...(quantize === undefined ? [] : [option('quantization.load_in_4bit', quantize !== 'none', `--quantize ${quantize}`)]),
     ...(quantize === undefined || quantize === 'none' ? [] : [option('quantization.bnb_4bit_quant_type', quantize, `--quantize ${quantize}`)]),
-    ...(chatTemplate === undefined ? [] : [option('data.chat_template', await chatTemplateText(chatTemplate), '--chat-template')]),
+    ...(chatTemplate === undefined ? [] : [option('data.chat_template', await (await import('../chat-template-flag.js')).chatTemplateText(chatTemplate), '--chat-template')]),
   ];
 }
 
