@@ -6,7 +6,7 @@ import type { Override } from '../config/overrides.js';
 import { renderConfigHelp } from '../config/reference.js';
 import type { RunConfig } from '../config/schema.js';
 import { ConfigError } from '../errors.js';
-import { isDirectory } from '../node.js';
+import { isDirectory } from '../io/node.js';
 import { withTemplates } from '../workspace/chat-template-files.js';
 
 /** What commander gives the action of a command made by `takesConfig`, after the config's file name. */
