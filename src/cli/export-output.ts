@@ -3,11 +3,12 @@ import { basename, dirname, join, resolve, sep } from 'node:path';
 import { ConfigError } from '../errors.js';
 import type { OutputFile } from '../export/output.js';
 import type { Directory } from '../io/directory.js';
-import { isDirectory, isFile, localDirectory, stageDirectory, writeFileAtomic } from '../node.js';
+import { isDirectory, isFile, localDirectory, writeFileAtomic } from '../node.js';
 import { requireSpace, requireWritable } from '../workspace/writable.js';
 import { formatBytes } from './format.js';
 import { tell } from './options.js';
 import { hashing, requireWritten } from './read-back.js';
+import { stageOutput } from './staged-output.js';
 import { formatTable } from './table.js';
 import { print } from './terminal.js';
 
@@ -45,7 +46,7 @@ export async function planExport(path: string, { overwrite, inputs }: { overwrit
   return {
     async write(files, check) {
       await requireSpace(wanted, bytesOf(files), 'its files');
-      const staged = await stageDirectory(target);
+      const staged = await stageOutput(target);
       const rows: [string, string][] = [];
       try {
         for (const file of files) {

@@ -42,6 +42,42 @@ export function watchInterrupts(onFirst: () => void): InterruptWatch {
   };
 }
 
+/** What ends the process at a signal, where nothing can be gone on with later. */
+export interface InterruptEnd {
+  /** From now on a signal waits. */
+  hold(): void;
+  /** Signals end the process again, one that has waited at once. */
+  resume(): void;
+  /** Listens no more; a signal that has waited ends the process. */
+  stop(): void;
+}
+
+/** A signal ends the process with the shell's status, after `onSignal` and what listens for its exit. It is on hold at first. */
+export function endOnInterrupt(onSignal: () => void): InterruptEnd {
+  let held = true;
+  let waiting: StopSignal | undefined;
+  const end = (signal: StopSignal): void => {
+    onSignal();
+    process.exit(statusOf(signal));
+  };
+  const listen = (signal: StopSignal): void => {
+    waiting ??= signal;
+    if (!held) end(signal);
+  };
+  for (const each of STOP_SIGNALS) process.on(each, listen);
+  return {
+    hold: () => void (held = true),
+    resume() {
+      held = false;
+      if (waiting !== undefined) end(waiting);
+    },
+    stop() {
+      for (const each of STOP_SIGNALS) process.off(each, listen);
+      if (waiting !== undefined) process.exit(statusOf(waiting));
+    },
+  };
+}
+
 function statusOf(signal: StopSignal): number {
   return 128 + constants.signals[signal];
 }

@@ -8,19 +8,20 @@ import { quantizedFiles } from '../export/quantize-checkpoint.js';
 import { openCheckpoint } from '../io/checkpoint.js';
 import type { Directory } from '../io/directory.js';
 import { loadModel } from '../model/load.js';
-import { isFile, localDirectory, nodeHost, stageDirectory, writeFileAtomic } from '../node.js';
+import { isFile, localDirectory, nodeHost, writeFileAtomic } from '../node.js';
 import { recordedQuantization } from '../record/quantization.js';
 import { readRecord } from '../record/record.js';
 import { openSession } from '../session.js';
 import { formatNumber } from './format.js';
 import { describeDevice, tell } from './options.js';
+import { stageOutput } from './staged-output.js';
 import { print } from './terminal.js';
 
 type Write = (files: readonly OutputFile[]) => Promise<void>;
 
 /** Merges to floats aside, and writes those in 4 bits: one sum, quantised once. */
 export async function requantized(output: string, quantType: 'nf4' | 'fp4', merge: (write: Write) => Promise<void>, write: Write): Promise<void> {
-  const aside = await stageDirectory(`${output}.float`);
+  const aside = await stageOutput(`${output}.float`);
   try {
     await merge(async (files) => {
       for (const file of files) await writeFileAtomic(join(aside.path, file.path), file.content);
