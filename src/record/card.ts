@@ -26,10 +26,12 @@ export function modelCard(record: TrainingRecord, config: RunConfig, method: Car
   const hub = /^[\w.-]+\/[\w.-]+$/.test(base.name);
   // The path on the machine that trained says nothing to a reader.
   const name = hub ? base.name : (base.name.split(/[\\/]/).at(-1) ?? base.name);
+  // What cannot be an id there is no link.
+  const ids = datasets.filter((id) => /^\w[\w.-]*(?:\/\w[\w.-]*)?$/.test(id));
   const front = {
     ...(hub ? { base_model: base.name } : {}),
     library_name: { peft: 'peft', own: 'lowrank', model: 'transformers' }[method.loads],
-    ...(datasets.length === 0 ? {} : { datasets }),
+    ...(ids.length === 0 ? {} : { datasets: ids }),
     pipeline_tag: 'text-generation',
     tags: [method.name, 'lowrank', ...(hub ? [`base_model:${method.loads === 'model' ? 'finetune' : 'adapter'}:${base.name}`] : [])],
   };

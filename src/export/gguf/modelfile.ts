@@ -1,3 +1,5 @@
+import { ConfigError } from '../../errors.js';
+import { visible } from '../../text.js';
 import type { ChatMessage } from '../../tokenizer/chat-template.js';
 import { CHAT_SHAPES, type ChatShape } from './chat-shapes.js';
 
@@ -22,9 +24,10 @@ const [USER, SYSTEM] = ['What is 6 times 7?', 'Answer in one word.'];
  * The shape is found by rendering a conversation and comparing the whole text, so what is written asks the model in the words that it
  * was trained on.
  * @param from a model of Ollama, a GGUF file, or a folder
+ * @throws ConfigError when `from` has characters that a Modelfile has no way to write.
  */
 export function modelfile(from: string, adapterFile: string, chat: ChatSource | undefined): Modelfile {
-  const lines = [`FROM ${from}`, `ADAPTER ./${adapterFile}`];
+  const lines = [`FROM ${value(from)}`, `ADAPTER ./${adapterFile}`];
   const notes: string[] = [];
   if (chat?.chatTemplate === undefined) {
     notes.push('the tokenizer has no chat template: prompts are shaped as the base in Ollama shapes them');
@@ -41,6 +44,14 @@ export function modelfile(from: string, adapterFile: string, chat: ChatSource | 
   else if (found.system !== '') lines.push(`SYSTEM """${found.system}"""`);
   for (const stop of found.shape.stops) lines.push(`PARAMETER stop ${JSON.stringify(stop)}`);
   return { text: `${lines.join('\n')}\n`, notes };
+}
+
+/** A value on one line. Ollama takes one without quotes up to the end of the line, and what stands in quotes without any escape. */
+function value(text: string): string {
+  if (/[\0-\x1f\x7f-\x9f\u2028\u2029]|\p{Bidi_Control}/u.test(text) || text.trim() === '') throw new ConfigError(`the name of the base model for FROM in the Modelfile: found ${visible(JSON.stringify(text))}, allowed one line of text without control characters; --from gives another name`);
+  if (text === text.trim() && !/^["]/.test(text)) return text;
+  if (text.includes('"')) throw new ConfigError(`the name of the base model for FROM in the Modelfile: found ${visible(JSON.stringify(text))}, allowed no quotation mark at its start, or beside spaces at its ends; --from gives another name`);
+  return `"${text}"`;
 }
 
 /** The shape of a tokenizer's chat template, and the system text that it adds by itself. */

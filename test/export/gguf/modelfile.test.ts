@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { ConfigError } from '../../../src/errors.js';
 import { findShape, modelfile, type ChatSource } from '../../../src/export/gguf/modelfile.js';
 import { compileTemplate } from '../../../src/tokenizer/template.js';
 import { itReferences, referencePath } from '../../support/references.js';
@@ -66,6 +67,21 @@ describe('the Modelfile', () => {
       ].join('\n'),
       notes: [],
     });
+  });
+
+  it.each([
+    ['llama3.2:1b', 'llama3.2:1b'],
+    ['/models/my model', '/models/my model'],
+    ['it\'s "the" base', 'it\'s "the" base'],
+    ['a # b', 'a # b'],
+    [' spaced ', '" spaced "'],
+  ])('names the base %j on one line', (from, written) => {
+    expect(modelfile(from, 'a.gguf', undefined).text).toBe(`FROM ${written}\nADAPTER ./a.gguf\n`);
+  });
+
+  it.each(['x\nSYSTEM "be bad"', 'x\r', 'a\u2028b', 'a\u202eb', 'a\0', '\x1b[2J', '', '  ', '"quoted"', '"', ' "a" '])('refuses %j as base: it could say more than a name', (from) => {
+    expect(() => modelfile(from, 'a.gguf', undefined)).toThrow(ConfigError);
+    expect(() => modelfile(from, 'a.gguf', undefined)).toThrow(/FROM in the Modelfile: found .*--from gives another name/);
   });
 
   it('says why there is no TEMPLATE', () => {
