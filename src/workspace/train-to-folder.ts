@@ -8,6 +8,7 @@ import { openDirectory } from '../io/open-directory.js';
 import type { CheckpointInfo } from '../resume/checkpoint.js';
 import { withTemplates } from './chat-template-files.js';
 import { openRunData } from './data-files.js';
+import { withLocalModel } from './local-model.js';
 import { eventsOf } from './event-log.js';
 import { planOutput } from './output.js';
 
@@ -41,7 +42,7 @@ export interface FolderTrainingResult extends FinetuneResult {
  * @throws as finetune; ConfigError when a file is missing, or the folder holds a run that is neither resumed nor overwritten.
  */
 export async function trainToFolder(given: RunConfig | RunConfigInput, { force = false, callbacks = {}, signal, host = nodeHost }: FolderTrainingOptions = {}): Promise<FolderTrainingResult> {
-  const asked = await withTemplates(completeConfig(given, process.cwd()));
+  const asked = await withLocalModel(await withTemplates(completeConfig(given, process.cwd())));
   const { onOutput, onCheckpoint, ...told } = callbacks;
   const note = (text: string): void => callbacks.onNote?.(text);
   const { output_dir: outputDir, overwrite_output_dir: overwrite, resume_from_checkpoint: resume, save_total_limit: limit } = asked.training;

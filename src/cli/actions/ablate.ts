@@ -16,6 +16,7 @@ import { openEvaluation } from '../ablation-evaluation.js';
 import { openSources } from '../ablation-sources.js';
 import { folderStore } from '../ablation-store.js';
 import { withTemplates } from '../../workspace/chat-template-files.js';
+import { withLocalModel } from '../../workspace/local-model.js';
 import { formatBytes, formatDuration } from '../format.js';
 import { InterruptedError, watchInterrupts } from '../interrupt.js';
 import { describeDevice, tell } from '../options.js';
@@ -137,7 +138,7 @@ async function readAblation(file: string, output: string | undefined): Promise<A
 
 async function planAll(ablation: AblationConfig, set: readonly string[]): Promise<AblationRun[]> {
   const runs = await planRuns(ablation, { readText, set, folder: process.cwd() });
-  return Promise.all(runs.map(async (run) => ({ ...run, config: await withTemplates(run.config) })));
+  return Promise.all(runs.map(async (run) => ({ ...run, config: await withLocalModel(await withTemplates(run.config)) })));
 }
 
 async function readText(path: string): Promise<string> {
