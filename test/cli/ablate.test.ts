@@ -66,7 +66,8 @@ describe('ablate', () => {
   it('writes a table over the seeds with a recommendation, and everything for programs', async () => {
     const { json, table, csv } = (await written(undisturbed)) as { json: Json; table: string[]; csv: string[] };
     expect(table[0]).toBe('| rank | settings | seeds | validation loss | retain_loss | trainable | adapter bytes | planned peak (MiB) | forgetting |');
-    expect(table).toHaveLength(4 + 2 + 2 + 1 + 4);
+    expect(table).toHaveLength(4 + 2 + 2 + 1 + 4 + 2);
+    expect(table.join('\n')).toMatch(/^Of all settings, the lowest mean validation loss, \d\.\d{4}, has /m);
     expect(table[2]).toMatch(/^\| base float \| – \| – \| – \| \d\.\d{4} \| – \|/);
     expect(table[3]).toMatch(/^\| base nf4 \|/);
     expect(table[4]).toMatch(/^\| 1 \| quantization=none \| 2 \| \d\.\d{4} ± \d\.\d{4} \| \d\.\d{4} ± \d\.\d{4} \| \d+ \| [\d ]+ \| \d\.\d \| -?\d\.\d{4} ± \d\.\d{4} \|$/);

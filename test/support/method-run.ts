@@ -15,7 +15,7 @@ const REFUSALS: readonly (readonly [reason: string, mark: string])[] = [
   ['its networks have a non-linearity between their projections', 'not linear'],
   ['its networks are layers of their own', 'not linear'],
   ['so that only this package reads its files', 'only here'],
-  ['no adapter_config.json: not a PEFT adapter directory', 'a model'],
+  ['is a model, not an adapter', 'a model'],
   ['full contradicts quantization.load_in_4bit: a weight held in 4 bits takes no gradient', 'no gradient'],
 ];
 

@@ -52,7 +52,7 @@ export const FACTORS: Readonly<Record<string, Levels>> = {
   },
   exclude_modules: { none: [], some: ['adapter.exclude_modules=[k_proj]'] },
   layers_to_transform: { all: [], last: ['adapter.layers_to_transform=[1]'] },
-  patterns: { none: [], rank: ['adapter.rank_pattern={o_proj: 2}'], alpha: ['adapter.alpha_pattern={o_proj: 5}'] },
+  patterns: { none: [], rank: ['adapter.rank_pattern={o_proj|v_proj: 2}'], alpha: ['adapter.alpha_pattern={o_proj|v_proj: 5}'] },
   modules_to_save: { none: [], head: ['adapter.modules_to_save=[lm_head]'], embedding: ['adapter.modules_to_save=[embed_tokens]'], norm: ['adapter.modules_to_save=[norm]'] },
   tokens: { none: [], trained: ['adapter.trainable_token_indices=[1, 2, 3]'], added: ['adapter.added_tokens=["<is>"]'] },
   train: {
