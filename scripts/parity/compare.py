@@ -161,10 +161,10 @@ def compare(folder, models, arguments):
         result = ours(name)
         mine = [decoded(values) for values in result["logits"]]
         apart = worst(mine, theirs)
-        loss = abs(result["loss"] - loss_of(theirs, examples)) if result.get("loss") is not None else 0.0
+        loss = abs(result["loss"] - loss_of(theirs, examples)) if result.get("loss") is not None else None
         effect = worst(theirs, base) if base is not None else None
-        text = f"logits {apart:.1e}, loss {loss:.1e}" + ("" if effect is None else f" (the adapter moves logits by {effect:.1e})")
-        return text, apart <= LOGITS and loss <= LOSS and (effect is None or effect > 10 * LOGITS)
+        text = f"logits {apart:.1e}" + ("" if loss is None else f", loss {loss:.1e}") + ("" if effect is None else f" (the adapter moves logits by {effect:.1e})")
+        return text, apart <= LOGITS and (loss is None or loss <= LOSS) and (effect is None or effect > 10 * LOGITS)
 
     for model, path in bases.items():
         plain = load_model(path)

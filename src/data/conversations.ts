@@ -1,5 +1,5 @@
 import { chatTemplateSource } from '../tokenizer/chat-templates.js';
-import { parseJsonExactly } from '../io/json-numbers.js';
+import { exactJsonOrUndefined } from '../io/json-numbers.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { ConversationFormat, DataOptions } from './options.js';
 import type { RowPlan } from './plan.js';
@@ -105,7 +105,7 @@ function readTurn(turn: unknown, place: string, writesCalls: boolean): Message {
 
 /** A call as JSON text, `{"name", "arguments"}` or a list of these; undefined where the text is something else. */
 function callsOf(text: string): Message[] | undefined {
-  const value = parsed(text);
+  const value = exactJsonOrUndefined(text);
   const list: unknown[] = Array.isArray(value) ? value : [value];
   const calls = list.map((call) => (typeof call === 'object' && call !== null && typeof (call as Message)['name'] === 'string' ? { type: 'function', function: call } : undefined));
   return calls.length === 0 ? undefined : calls.every((call) => call !== undefined) ? calls : undefined;
@@ -151,15 +151,7 @@ function exchange(question: string, answer: string): Message[] {
 /** A field that is a list, or the JSON text of one, as in tables. */
 function listOf(row: JsonRow, field: string): readonly unknown[] {
   const value = row[field];
-  const list = typeof value === 'string' ? parsed(value) : value;
+  const list = typeof value === 'string' ? exactJsonOrUndefined(value) : value;
   if (!Array.isArray(list)) throw new RowFault(`field "${field}" must be a list, found ${describeValue(value)}`);
   return list;
-}
-
-function parsed(text: string): unknown {
-  try {
-    return parseJsonExactly(text);
-  } catch {
-    return undefined;
-  }
 }

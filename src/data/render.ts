@@ -1,6 +1,6 @@
 import { ConfigError, DataError } from '../errors.js';
 import { isRecord } from '../io/json.js';
-import { parseJsonExactly } from '../io/json-numbers.js';
+import { exactJsonOrUndefined } from '../io/json-numbers.js';
 import type { Random } from '../random.js';
 import type { ChatMessage } from '../tokenizer/chat-template.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
@@ -119,15 +119,7 @@ function nothingLearnt(messages: readonly ChatMessage[], marked: boolean): strin
 function variablesOf(row: JsonRow): Readonly<Record<string, unknown>> {
   const own = row['chat_template_kwargs'] ?? undefined;
   if (own === undefined) return {};
-  const value: unknown = typeof own === 'string' ? parseText(own) : own;
+  const value: unknown = typeof own === 'string' ? exactJsonOrUndefined(own) : own;
   if (!isRecord(value)) throw new DataError(`field "chat_template_kwargs" must be an object, found ${describeValue(own)}`);
   return value;
-}
-
-function parseText(text: string): unknown {
-  try {
-    return parseJsonExactly(text);
-  } catch {
-    return undefined;
-  }
 }

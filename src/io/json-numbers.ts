@@ -75,6 +75,15 @@ function isKey(text: string, end: number): boolean {
   return text[at] === ':';
 }
 
+/** The value of a JSON text with its numbers as they are spelled, or undefined where the text is no JSON. */
+export function exactJsonOrUndefined(text: string): unknown {
+  try {
+    return parseJsonExactly(text);
+  } catch {
+    return undefined;
+  }
+}
+
 function losesSpelling(token: string): boolean {
   const value = Number(token);
   return /[.eE]/.test(token) ? !Number.isFinite(value) || Number.isInteger(value) : String(value) !== token && token !== '-0';
