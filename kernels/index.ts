@@ -64,7 +64,16 @@ export { attention, type AttentionOptions } from './attention/kernel.js';
 export { accumulate, accumulateFlat } from './adamw/accumulate.js';
 export { adamwUpdate, type AdamwItem, type AdamwOptions } from './adamw/kernel.js';
 export { clipScale, globalNorm } from './adamw/norm.js';
-export { checkTargets, crossEntropySum, crossEntropyThrough, headChunkRows, tokenLosses, type CrossEntropyOptions, type HeadFunction, type HeadOptions } from './cross-entropy/kernel.js';
+export {
+  checkTargets,
+  crossEntropySum,
+  crossEntropyThrough,
+  headChunkRows,
+  tokenLosses,
+  type CrossEntropyOptions,
+  type HeadFunction,
+  type HeadOptions,
+} from './cross-entropy/kernel.js';
 export { placesOf, type Targets } from './cross-entropy/chunks.js';
 export { dropout } from './dropout/kernel.js';
 export { withDryRun, type DryPeak, type DryRunBackend } from './dry-run/backend.js';
@@ -75,19 +84,43 @@ export { layerNorm } from './layer-norm/kernel.js';
 export { addRmsNorm, rmsNorm } from './rms-norm/kernel.js';
 export { linear, linears, type LinearOptions } from './linear/kernel.js';
 export type { LinearMember } from './linear/members.js';
-export { canBeFlat, flatLayout, FlatTensors, MOST_FLAT_BYTES, type FlatLayout, type Gradients } from './runtime/flat.js';
+export {
+  canBeFlat,
+  flatLayout,
+  FlatTensors,
+  MOST_FLAT_BYTES,
+  type FlatLayout,
+  type Gradients,
+} from './runtime/flat.js';
 export { gpuCopy } from './runtime/gpu-views.js';
 export { replayAllowed, Replays, setReplay, type ReplayOptions, type StepInputs } from './runtime/replay/replays.js';
 export { matmul } from './matmul/kernel.js';
 export type { MatmulForm } from './matmul/form.js';
 export { dequantize } from './nf4-dequantize/kernel.js';
-export { disposeWeight, downloadQuantized, uploadDense, uploadQuantized, weightBytes } from './nf4-dequantize/weight.js';
+export {
+  disposeWeight,
+  downloadQuantized,
+  uploadDense,
+  uploadQuantized,
+  weightBytes,
+} from './nf4-dequantize/weight.js';
 export { quantizedMatmul } from './nf4-matmul/kernel.js';
 export { kernelMode, setKernelMode, withKernelMode, type KernelMode } from './runtime/op.js';
 export { checkpointed, pullback, untracked, valueAndGradients, type Pullback } from './runtime/gradients.js';
 export { withGpuClock, type GpuTimes } from './runtime/gpu-clock.js';
-export { chooseMatrixUnit, describeMatrixAdapter, MATRIX_FEATURE, type SubgroupMatrixConfig } from './runtime/matrix-unit.js';
-export { availableVariants, KERNEL_VARIANTS, kernelVariant, setKernelVariant, type KernelVariant } from './runtime/variant.js';
+export {
+  chooseMatrixUnit,
+  describeMatrixAdapter,
+  MATRIX_FEATURE,
+  type SubgroupMatrixConfig,
+} from './runtime/matrix-unit.js';
+export {
+  availableVariants,
+  KERNEL_VARIANTS,
+  kernelVariant,
+  setKernelVariant,
+  type KernelVariant,
+} from './runtime/variant.js';
 export { finishJobs } from './runtime/threads.js';
 export { gpuDispatchCount } from './runtime/webgpu.js';
 export type * from './types.js';

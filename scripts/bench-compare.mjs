@@ -1,9 +1,11 @@
 #!/usr/bin/env node
-// A training step here against the same step in PyTorch, in alternation, so that what else the machine does falls on both.
-// Prints a Markdown table: medians of the rounds, and the ratio of each round's pair.
-// Usage: npm run build && node scripts/bench-compare.mjs [--yardstick FILE.py] [--python PROGRAM] [--rounds 3] [--cases tiny:none,tiny:nf4]
-//          [--device wasm] [--torch-device cpu] [--dtype f32] [--threads N] [--rank 8] [--steps 10] [--warmup 3] [--batch N] [--seq N] [--json FILE]
-// The yardstick is scripts/bench/torch_step.py, --yardstick or LOWRANK_YARDSTICK: any script that takes its options and prints its JSON.
+// A training step here against the same step in PyTorch, in alternation, so that what else the machine does falls on
+// both. Prints a Markdown table: medians of the rounds, and the ratio of each round's pair.
+// Usage: npm run build && node scripts/bench-compare.mjs [--yardstick FILE.py] [--python PROGRAM] [--rounds 3] [--cases
+// tiny:none,tiny:nf4]
+//          [--device wasm] [--torch-device cpu] [--dtype f32] [--threads N] [--rank 8] [--steps 10] [--warmup 3]
+//          [--batch N] [--seq N] [--json FILE] The yardstick is scripts/bench/torch_step.py, --yardstick or
+//          LOWRANK_YARDSTICK: any script that takes its options and prints its JSON.
 import { spawnSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
@@ -38,7 +40,9 @@ const ENVIRONMENT = { ...process.env, OMP_WAIT_POLICY: 'passive' };
 /** The first Python that has PyTorch: that of the PATH, or Debian's own, which other Pythons may hide. */
 function findPython() {
   const candidates = flags.python === undefined ? ['python3', '/usr/bin/python3'] : [flags.python];
-  const found = candidates.find((python) => spawnSync(python, ['-c', 'import torch'], { stdio: 'ignore', env: ENVIRONMENT }).status === 0);
+  const found = candidates.find(
+    (python) => spawnSync(python, ['-c', 'import torch'], { stdio: 'ignore', env: ENVIRONMENT }).status === 0,
+  );
   if (found === undefined) {
     fail(`no PyTorch for ${candidates.join(' or ')}. On Debian and Ubuntu:
   apt-get install python3-torch libopenblas0-pthread     (then /usr/bin/python3 has it; name it with --python elsewhere)`);
@@ -47,7 +51,11 @@ function findPython() {
 }
 
 function measure(program, args) {
-  const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: 'utf8', env: ENVIRONMENT, maxBuffer: 1 << 26 });
+  const { status, stdout, stderr, error } = spawnSync(program, args, {
+    encoding: 'utf8',
+    env: ENVIRONMENT,
+    maxBuffer: 1 << 26,
+  });
   if (status !== 0) fail(`${program} ${args.join(' ')}: ${error?.message ?? stderr.trim()}`);
   return JSON.parse(stdout.trim().split('\n').at(-1));
 }
@@ -69,7 +77,11 @@ const python = findPython();
 // Yardsticks from elsewhere may call the option --quant.
 const help = spawnSync(python, [flags.yardstick, '--help'], { encoding: 'utf8', env: ENVIRONMENT }).stdout;
 const quantizeOption = help.includes('--quantize') ? '--quantize' : '--quant';
-const sizes = [...['rank', 'steps', 'warmup', 'threads', 'batch', 'seq'].flatMap((name) => (flags[name] === undefined ? [] : [`--${name}`, flags[name]]))];
+const sizes = [
+  ...['rank', 'steps', 'warmup', 'threads', 'batch', 'seq'].flatMap((name) =>
+    flags[name] === undefined ? [] : [`--${name}`, flags[name]],
+  ),
+];
 
 const rows = [];
 const all = [];
@@ -77,13 +89,41 @@ for (const text of flags.cases.split(',')) {
   const [shape, quantize = 'none'] = text.split(':');
   const pairs = [];
   for (let round = 0; round < Number(flags.rounds); round++) {
-    const torch = () => measure(python, [flags.yardstick, '--shape', shape, quantizeOption, quantize, '--device', flags['torch-device'], '--dtype', flags.dtype, ...sizes]);
-    const own = () => measure(process.execPath, [flags.lowrank, 'bench', 'step', '--json', '--shape', shape, '--quantize', quantize, '--device', flags.device, ...sizes]);
+    const torch = () =>
+      measure(python, [
+        flags.yardstick,
+        '--shape',
+        shape,
+        quantizeOption,
+        quantize,
+        '--device',
+        flags['torch-device'],
+        '--dtype',
+        flags.dtype,
+        ...sizes,
+      ]);
+    const own = () =>
+      measure(process.execPath, [
+        flags.lowrank,
+        'bench',
+        'step',
+        '--json',
+        '--shape',
+        shape,
+        '--quantize',
+        quantize,
+        '--device',
+        flags.device,
+        ...sizes,
+      ]);
     // Who goes first changes from round to round.
     const pair = round % 2 === 0 ? { torch: torch(), own: own() } : { own: own(), torch: torch() };
-    if (String(pair.torch.dims) !== String(pair.own.dims)) fail(`${text}: sizes differ: ${pair.torch.dims} and ${pair.own.dims}`);
+    if (String(pair.torch.dims) !== String(pair.own.dims))
+      fail(`${text}: sizes differ: ${pair.torch.dims} and ${pair.own.dims}`);
     const ratio = pair.own.tokens_per_second / pair.torch.tokens_per_second;
-    console.error(`${text}, round ${round + 1}: PyTorch ${pair.torch.step_ms_median.toFixed(1)} ms, lowrank ${pair.own.step_ms_median.toFixed(1)} ms: ${ratio.toFixed(2)}×`);
+    console.error(
+      `${text}, round ${round + 1}: PyTorch ${pair.torch.step_ms_median.toFixed(1)} ms, lowrank ${pair.own.step_ms_median.toFixed(1)} ms: ${ratio.toFixed(2)}×`,
+    );
     pairs.push({ ...pair, ratio });
   }
   all.push({ shape, quantize, pairs });
@@ -106,7 +146,22 @@ if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(all)}\
 
 const { torch, own } = all[0].pairs[0];
 const line = (cells) => `| ${cells.join(' | ')} |`;
-console.log(`lowrank ${own.version} on ${own.device} (${own.description}, ${own.threads} threads, Node ${own.versions.node}) against PyTorch ${torch.version} on ${torch.device} (${torch.dtype}, ${torch.threads} threads); ${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} cores; rank ${own.rank}, medians of ${flags.steps} steps, ${flags.rounds} rounds in alternation\n`);
-console.log(line(['case', 'PyTorch ms', 'lowrank ms', 'PyTorch tokens/s', 'lowrank tokens/s', 'PyTorch GFLOP/s', 'lowrank GFLOP/s', 'speed', 'each round', 'peak memory']));
+console.log(
+  `lowrank ${own.version} on ${own.device} (${own.description}, ${own.threads} threads, Node ${own.versions.node}) against PyTorch ${torch.version} on ${torch.device} (${torch.dtype}, ${torch.threads} threads); ${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} cores; rank ${own.rank}, medians of ${flags.steps} steps, ${flags.rounds} rounds in alternation\n`,
+);
+console.log(
+  line([
+    'case',
+    'PyTorch ms',
+    'lowrank ms',
+    'PyTorch tokens/s',
+    'lowrank tokens/s',
+    'PyTorch GFLOP/s',
+    'lowrank GFLOP/s',
+    'speed',
+    'each round',
+    'peak memory',
+  ]),
+);
 console.log(line(['---', ...Array(9).fill('---:')]));
 for (const row of rows) console.log(line(row));

@@ -6,13 +6,25 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { writePublicTypes } from './public-types.mjs';
 
-const INPUTS = ['src', 'kernels', 'scripts/tsconfig.build.json', 'scripts/public-types.mjs', 'scripts/foreign-types.d.ts', 'tsconfig.json', 'package-lock.json'];
+const INPUTS = [
+  'src',
+  'kernels',
+  'scripts/tsconfig.build.json',
+  'scripts/public-types.mjs',
+  'scripts/foreign-types.d.ts',
+  'tsconfig.json',
+  'package-lock.json',
+];
 /** Written when a build has succeeded. */
 const STAMP = 'dist/.built';
 
 if (process.argv.includes('--if-needed') && builtAt() > Math.max(...INPUTS.map(changedAt))) process.exit(0);
 rmSync(STAMP, { force: true });
-const { status } = spawnSync(process.execPath, [createRequire(import.meta.url).resolve('typescript/bin/tsc'), '-p', 'scripts/tsconfig.build.json'], { stdio: 'inherit' });
+const { status } = spawnSync(
+  process.execPath,
+  [createRequire(import.meta.url).resolve('typescript/bin/tsc'), '-p', 'scripts/tsconfig.build.json'],
+  { stdio: 'inherit' },
+);
 if (status === 0) {
   writePublicTypes(process.cwd());
   writeFileSync(STAMP, '');

@@ -1,13 +1,15 @@
-// The rooms of the project, and two lint rules that keep them apart: which room may import which, and no cycles of files.
+// The rooms of the project, and two lint rules that keep them apart: which room may import which, and no cycles of
+// files.
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { dirname, relative, resolve, sep } from 'node:path';
 import ts from 'typescript';
 
 /**
- * Room → the rooms that it may import. Besides, every room of src may import `errors`, `random`, `settings`, `text`, `version` and the types of `config`.
- * A file lies in the room of its folder: src/io/half.ts in `io`, kernels/swiglu/kernel.ts in `kernels`, src/errors.ts in
- * `errors`; src/index.ts and src/node.ts, which the package exports, and what joins the rooms for them are the room `entry`.
+ * Room → the rooms that it may import. Besides, every room of src may import `errors`, `random`, `settings`, `text`,
+ * `version` and the types of `config`. A file lies in the room of its folder: src/io/half.ts in `io`,
+ * kernels/swiglu/kernel.ts in `kernels`, src/errors.ts in `errors`; src/index.ts and src/node.ts, which the package
+ * exports, and what joins the rooms for them are the room `entry`.
  */
 export const ROOMS = {
   errors: [],
@@ -42,7 +44,13 @@ export const ROOMS = {
 };
 
 /** Files that may use what only Node has; all else in src and kernels runs in a browser too. */
-const NODE_FILES = [/^src\/device\/node(?:-simd|-stderr)?\.ts$/, /^src\/io\/(?:node|hub|open-directory)\.ts$/, /^src\/workspace\//, /^src\/node\.ts$/, /^src\/cli\//];
+const NODE_FILES = [
+  /^src\/device\/node(?:-simd|-stderr)?\.ts$/,
+  /^src\/io\/(?:node|hub|open-directory)\.ts$/,
+  /^src\/workspace\//,
+  /^src\/node\.ts$/,
+  /^src\/cli\//,
+];
 
 /** The only packages that kernels may import. */
 const KERNEL_PACKAGE = /^@tensorflow\/tfjs/;
@@ -70,7 +78,8 @@ export function directionProblem(from, to, { typeOnly, dynamic }) {
   const target = roomOf(to);
   if (room === undefined) return undefined;
   const allowed = ROOMS[room];
-  if (allowed === undefined) return `${from} lies in no known room: add \`${room}\` to ROOMS in scripts/eslint-rooms.js`;
+  if (allowed === undefined)
+    return `${from} lies in no known room: add \`${room}\` to ROOMS in scripts/eslint-rooms.js`;
   if (target === undefined) return `${room} must not import from outside src and kernels`;
   if (target !== room) {
     if (target === 'cli') return 'nothing may import cli';

@@ -4,7 +4,10 @@ import tseslint from 'typescript-eslint';
 import { roomsPlugin } from './eslint-rooms.js';
 
 const unsafeAllowed = Object.fromEntries(
-  ['argument', 'assignment', 'call', 'member-access', 'return'].map((what) => [`@typescript-eslint/no-unsafe-${what}`, 'off']),
+  ['argument', 'assignment', 'call', 'member-access', 'return'].map((what) => [
+    `@typescript-eslint/no-unsafe-${what}`,
+    'off',
+  ]),
 );
 
 const ownSyntax = [
@@ -19,7 +22,8 @@ const ownSyntax = [
 const referencesSyntax = [
   {
     selector: 'Literal[value=/^[.][.][/]shared/], TemplateElement[value.raw=/^[.][.][/]shared/]',
-    message: 'A clone on its own has no references: describeReferences, itReferences and referencePath of test/support/references.ts.',
+    message:
+      'A clone on its own has no references: describeReferences, itReferences and referencePath of test/support/references.ts.',
   },
 ];
 
@@ -83,7 +87,11 @@ export default tseslint.config(
       eqeqeq: 'error',
     },
   },
-  { files: ['src/cli/**/*.ts'], ignores: ['src/cli/terminal.ts'], rules: { 'no-restricted-syntax': ['error', ...ownSyntax, ownOutput] } },
+  {
+    files: ['src/cli/**/*.ts'],
+    ignores: ['src/cli/terminal.ts'],
+    rules: { 'no-restricted-syntax': ['error', ...ownSyntax, ownOutput] },
+  },
   {
     files: ['test/**/*.ts'],
     ignores: ['test/support/references.ts'],

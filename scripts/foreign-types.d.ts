@@ -1,4 +1,5 @@
-// What the public types of lowrank name of TensorFlow.js, WebGPU and @huggingface/tokenizers: every value of theirs is one of these.
+// What the public types of lowrank name of TensorFlow.js, WebGPU and @huggingface/tokenizers: every value of theirs is
+// one of these.
 export type DataType = 'float32' | 'int32' | 'bool' | 'complex64' | 'string';
 
 export declare namespace Rank {

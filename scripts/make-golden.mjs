@@ -13,8 +13,8 @@ import { fileURLToPath } from 'node:url';
 
 /**
  * from: folder below the references; about: lines for the README beside the copy; copy(path, bytes): whether the file
- * is carried; digest(path): whether its SHA-256 is kept otherwise. Files that answer no to both are left out. keep: of a
- * safetensors file of that name only these tensors are carried.
+ * is carried; digest(path): whether its SHA-256 is kept otherwise. Files that answer no to both are left out. keep: of
+ * a safetensors file of that name only these tensors are carried.
  */
 const PARTS = [
   {
@@ -39,7 +39,8 @@ const PARTS = [
     copy: (path) =>
       path === 'generate.py' ||
       /^(gpt2|qwen3|llama_qlora\/hf4bit)\/(config|model)\.[a-z]+$/.test(path) ||
-      (/^(gpt2|qwen3|llama_qlora)\/golden\/(base\.json|inputs|lora\/)/.test(path) && !/micro_mean|unshifted|noclip|merged_layer0|bnb_merge|check_against/.test(path)),
+      (/^(gpt2|qwen3|llama_qlora)\/golden\/(base\.json|inputs|lora\/)/.test(path) &&
+        !/micro_mean|unshifted|noclip|merged_layer0|bnb_merge|check_against/.test(path)),
     digest: () => false,
     keep: { 'outputs.safetensors': ['logits'] },
   },

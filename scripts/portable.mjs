@@ -1,11 +1,23 @@
 #!/usr/bin/env node
-// Puts lowrank with all it runs on into one folder for linux-x64: Node itself (compressed), the command line in one bundle, Dawn's
-// module for WebGPU, TensorFlow.js' WASM file and the Vulkan loader. It needs no network, no installed Node and nothing of this checkout:
-// a shell and gzip. Node is unpacked into the user's cache, or a temporary folder, when it is first started.
-// Usage: node scripts/portable.mjs [FOLDER]      (default: out/portable; makes FOLDER/lowrank and FOLDER/lowrank-linux-x64.tar.gz)
+// Puts lowrank with all it runs on into one folder for linux-x64: Node itself (compressed), the command line in one
+// bundle, Dawn's module for WebGPU, TensorFlow.js' WASM file and the Vulkan loader. It needs no network, no installed
+// Node and nothing of this checkout: a shell and gzip. Node is unpacked into the user's cache, or a temporary folder,
+// when it is first started. Usage: node scripts/portable.mjs [FOLDER]      (default: out/portable; makes FOLDER/lowrank
+// and FOLDER/lowrank-linux-x64.tar.gz)
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -21,7 +33,11 @@ const MOST_BYTES = 60e6;
 const WASM_PACKAGE = 'node_modules/@tensorflow/tfjs-backend-wasm';
 
 /** Where distributions keep the loader through which Dawn reaches a driver; a machine with a driver may lack it. */
-const VULKAN_LOADERS = ['/usr/lib/x86_64-linux-gnu/libvulkan.so.1', '/usr/lib64/libvulkan.so.1', '/usr/lib/libvulkan.so.1'];
+const VULKAN_LOADERS = [
+  '/usr/lib/x86_64-linux-gnu/libvulkan.so.1',
+  '/usr/lib64/libvulkan.so.1',
+  '/usr/lib/libvulkan.so.1',
+];
 
 const runScript = ({ node, dawn }) => `#!/bin/sh
 # Runs lowrank from its own folder, with the Node and the Dawn that lie packed beside it.
@@ -67,7 +83,8 @@ const README = `lowrank for linux-x64, complete in this folder.
 `;
 
 async function main(target) {
-  if (process.platform !== 'linux' || process.arch !== 'x64') throw new Error(`this packs the running Node, and that is ${process.platform}-${process.arch}, not linux-x64`);
+  if (process.platform !== 'linux' || process.arch !== 'x64')
+    throw new Error(`this packs the running Node, and that is ${process.platform}-${process.arch}, not linux-x64`);
   const folder = join(target, 'lowrank');
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(join(folder, 'bin'), { recursive: true });
@@ -87,7 +104,8 @@ async function main(target) {
     ignoreAnnotations: true,
     // What a machine without a network has no use for stays out: queues are for several.
     external: ['webgpu', '@tensorflow/tfjs-node', '@tensorflow/tfjs-node-gpu', 'bullmq', 'ioredis'],
-    // CommonJS packages in an ES module: they ask for these, and TensorFlow.js looks for its WASM files beside `__dirname`.
+    // CommonJS packages in an ES module: they ask for these, and TensorFlow.js looks for its WASM files beside
+    // `__dirname`.
     banner: {
       js: [
         "import { createRequire as __createRequire } from 'node:module';",
@@ -101,22 +119,31 @@ async function main(target) {
   });
 
   const copy = (path) => cpSync(join(root, path), join(folder, path), { recursive: true });
-  for (const path of ['package.json', 'LICENSE']) if (existsSync(join(root, 'node_modules/webgpu', path))) copy(`node_modules/webgpu/${path}`);
+  for (const path of ['package.json', 'LICENSE'])
+    if (existsSync(join(root, 'node_modules/webgpu', path))) copy(`node_modules/webgpu/${path}`);
   const entry = readFileSync(join(root, 'node_modules/webgpu/index.js'), 'utf8');
   const packed = entry.replace('require(dawnNodePath)', 'require(process.env.LOWRANK_DAWN)');
-  if (packed === entry) throw new Error("the package 'webgpu' loads its binary in another way than scripts/portable.mjs knows");
+  if (packed === entry)
+    throw new Error("the package 'webgpu' loads its binary in another way than scripts/portable.mjs knows");
   writeFileSync(join(folder, 'node_modules/webgpu/index.js'), packed);
   const pack = (source, name, load) => {
     const binary = stripped(source, load);
     writeFileSync(join(folder, `bin/${name}.gz`), gzipSync(binary, { level: 9 }));
     return createHash('sha256').update(binary).digest('hex').slice(0, 16);
   };
-  const dawn = pack(join(root, 'node_modules/webgpu/dist/linux-x64/dawn.node'), 'dawn.node', (file) => execFileSync(process.execPath, ['-e', 'require(process.argv[1])', file], { stdio: 'ignore' }));
-  const node = pack(realpathSync(process.execPath), 'node', (file) => execFileSync(file, ['--version'], { stdio: 'ignore' }));
+  const dawn = pack(join(root, 'node_modules/webgpu/dist/linux-x64/dawn.node'), 'dawn.node', (file) =>
+    execFileSync(process.execPath, ['-e', 'require(process.argv[1])', file], { stdio: 'ignore' }),
+  );
+  const node = pack(realpathSync(process.execPath), 'node', (file) =>
+    execFileSync(file, ['--version'], { stdio: 'ignore' }),
+  );
   // Node has SIMD, and tfjs does not start its threaded build there.
   for (const path of ['package.json', 'dist/tfjs-backend-wasm-simd.wasm']) copy(`${WASM_PACKAGE}/${path}`);
   const { name, version, license } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  writeFileSync(join(folder, 'package.json'), `${JSON.stringify({ name, version, license, type: 'module', private: true })}\n`);
+  writeFileSync(
+    join(folder, 'package.json'),
+    `${JSON.stringify({ name, version, license, type: 'module', private: true })}\n`,
+  );
   copy('LICENSE');
   const loader = VULKAN_LOADERS.find((path) => existsSync(path));
   if (loader !== undefined) {
@@ -129,7 +156,9 @@ async function main(target) {
   const bytes = sizeOf(folder);
   if (bytes > MOST_BYTES) throw new Error(`${folder} has ${megabytes(bytes)}, more than ${megabytes(MOST_BYTES)}`);
   const archive = join(target, 'lowrank-linux-x64.tar.gz');
-  execFileSync('tar', ['-C', target, '--owner=0', '--group=0', '--sort=name', '-czf', archive, 'lowrank'], { stdio: 'inherit' });
+  execFileSync('tar', ['-C', target, '--owner=0', '--group=0', '--sort=name', '-czf', archive, 'lowrank'], {
+    stdio: 'inherit',
+  });
   const without = loader === undefined ? '; without a Vulkan loader, which this machine lacks' : '';
   console.log(`${folder}: ${megabytes(bytes)}; ${archive}: ${megabytes(statSync(archive).size)}${without}`);
 }
@@ -150,7 +179,9 @@ function stripped(source, load) {
 }
 
 function sizeOf(path) {
-  return statSync(path).isDirectory() ? readdirSync(path).reduce((sum, name) => sum + sizeOf(join(path, name)), 0) : statSync(path).size;
+  return statSync(path).isDirectory()
+    ? readdirSync(path).reduce((sum, name) => sum + sizeOf(join(path, name)), 0)
+    : statSync(path).size;
 }
 
 function megabytes(bytes) {

@@ -1,4 +1,5 @@
-// node scripts/summarize-tests.mjs counts|webgpu|references REPORT: says in one line what a JSON report of vitest holds.
+// node scripts/summarize-tests.mjs counts|webgpu|references REPORT: says in one line what a JSON report of vitest
+// holds.
 import { readFileSync } from 'node:fs';
 
 const [mode, file] = process.argv.slice(2);
@@ -12,7 +13,10 @@ if (mode === 'counts') {
   console.log(`Tests on WebGPU: ${some ? describe(counts) : 'none'}`);
 } else if (mode === 'references') {
   const { skipped, folders } = countWithoutReferences(files ?? []);
-  if (skipped > 0) console.log(`Skipped, since they need references that are not beside this checkout: ${skipped} tests and suites (${folders})`);
+  if (skipped > 0)
+    console.log(
+      `Skipped, since they need references that are not beside this checkout: ${skipped} tests and suites (${folders})`,
+    );
 } else {
   console.error('usage: summarize-tests.mjs counts|webgpu|references REPORT');
   process.exit(2);
@@ -58,10 +62,19 @@ function countWithoutReferences(testFiles) {
       skipped++;
       for (const path of needed.split(', ')) {
         // `../shared/reference/metrics/x.json` is of `../shared/reference/metrics`.
-        const folder = path.split('/').slice(0, path.startsWith('../shared/reference/') ? 4 : 3).join('/');
+        const folder = path
+          .split('/')
+          .slice(0, path.startsWith('../shared/reference/') ? 4 : 3)
+          .join('/');
         byFolder.set(folder, (byFolder.get(folder) ?? 0) + 1);
       }
     }
   }
-  return { skipped, folders: [...byFolder].sort().map(([folder, count]) => `${folder} ${count}`).join(', ') };
+  return {
+    skipped,
+    folders: [...byFolder]
+      .sort()
+      .map(([folder, count]) => `${folder} ${count}`)
+      .join(', '),
+  };
 }

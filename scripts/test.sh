@@ -16,6 +16,7 @@ if [ $# -eq 0 ]; then
   bash scripts/install-software-vulkan.sh || echo 'Going on without WebGPU'
   bash scripts/install-redis.sh || echo 'Going on without Redis'
   tsc --noEmit
+  prettier --check --log-level warn .
   eslint -c scripts/eslint.config.js .
   if [ -f scripts/embed-kernels.mjs ]; then
     node scripts/embed-kernels.mjs --check

@@ -4,15 +4,31 @@ import type { FinetuneRequest, FinetuneResult } from './run/request.js';
 import type { SharedParts } from './run/shared.js';
 import { FinetuneRun } from './run/training.js';
 
-export { CONFIG_FILE, dataOptionsOf, effectiveMaxLength, planFor, quantizationOf, rowOptionsOf } from './run/options.js';
-export type { CheckedRequest, FinetuneCallbacks, FinetuneRequest, FinetuneResult, RunData, RunPlan, TrainedModel } from './run/request.js';
+export {
+  CONFIG_FILE,
+  dataOptionsOf,
+  effectiveMaxLength,
+  planFor,
+  quantizationOf,
+  rowOptionsOf,
+} from './run/options.js';
+export type {
+  CheckedRequest,
+  FinetuneCallbacks,
+  FinetuneRequest,
+  FinetuneResult,
+  RunData,
+  RunPlan,
+  TrainedModel,
+} from './run/request.js';
 export { SharedParts } from './run/shared.js';
 
 /**
- * A whole run: opens the device, reads model and data, trains an adapter, evaluates it on the test rows, and returns the files of
- * the result. Writes nothing itself. Settings, model, data and adapter are all checked before the first step.
- * @throws ConfigError, FormatError, DataError for what is wrong with the inputs, or has changed since the checkpoint to go on from;
- * DeviceError; TrainingError at a loss that is not finite.
+ * A whole run: opens the device, reads model and data, trains an adapter, evaluates it on the test rows, and returns
+ * the files of the result. Writes nothing itself. Settings, model, data and adapter are all checked before the first
+ * step.
+ * @throws ConfigError, FormatError, DataError for what is wrong with the inputs, or has changed since the checkpoint to
+ * go on from; DeviceError; TrainingError at a loss that is not finite.
  */
 export async function finetune(request: FinetuneRequest): Promise<FinetuneResult> {
   const checked = checkedRequest(request);
@@ -27,8 +43,8 @@ export async function finetune(request: FinetuneRequest): Promise<FinetuneResult
 }
 
 /**
- * The same on an open device, with what other runs on it have loaded already; leaves device and base model open. The numbers are those
- * of a run by itself.
+ * The same on an open device, with what other runs on it have loaded already; leaves device and base model open. The
+ * numbers are those of a run by itself.
  * @throws as finetune.
  */
 export async function finetuneOn(shared: SharedParts, request: FinetuneRequest): Promise<FinetuneResult> {

@@ -1,13 +1,23 @@
 /**
  * LoRA and QLoRA fine-tuning of small decoder-only language models, in browsers and in Node.
  *
- * The two ways in are {@link finetune}, a whole run from a configuration to adapter files, and {@link openSession}, a model on a
- * device to evaluate or generate with. What they are made of is exported too. Nothing here needs Node: its host, folders on
- * disk and the Hub's cache are in `lowrank/node`.
+ * The two ways in are {@link finetune}, a whole run from a configuration to adapter files, and {@link openSession}, a
+ * model on a device to evaluate or generate with. What they are made of is exported too. Nothing here needs Node: its
+ * host, folders on disk and the Hub's cache are in `lowrank/node`.
  */
 
 // Runs and sessions.
-export { finetune, finetuneOn, quantizationOf, SharedParts, type FinetuneCallbacks, type FinetuneRequest, type FinetuneResult, type RunData, type RunPlan } from './finetune.js';
+export {
+  finetune,
+  finetuneOn,
+  quantizationOf,
+  SharedParts,
+  type FinetuneCallbacks,
+  type FinetuneRequest,
+  type FinetuneResult,
+  type RunData,
+  type RunPlan,
+} from './finetune.js';
 export { openSession, type Session, type SessionRequest } from './session.js';
 
 // Errors, each with the exit status of the command line.
@@ -26,7 +36,13 @@ export { openDevice } from './device/open.js';
 export { blobDirectory, memoryDirectory, type Directory } from './io/directory.js';
 export { blobSource, memorySource, type ByteSource } from './io/source.js';
 export { openCheckpoint, type Checkpoint } from './io/checkpoint.js';
-export { encodeSafetensors, float32Tensor, SafetensorsFile, type SafetensorsDtype, type TensorBytes } from './io/safetensors.js';
+export {
+  encodeSafetensors,
+  float32Tensor,
+  SafetensorsFile,
+  type SafetensorsDtype,
+  type TensorBytes,
+} from './io/safetensors.js';
 
 // Tokenizers and data.
 export { loadTokenizer, TOKENIZER_FILES, type Tokenizer } from './tokenizer/tokenizer.js';
@@ -78,7 +94,14 @@ export { AdamW, type AdamWOptions, type Optimizer, type OptimizerState } from '.
 export { checkpointName, type CheckpointInfo } from './resume/checkpoint.js';
 export { MANIFEST_FILE, manifestProblem } from './resume/manifest.js';
 export { readTrainState, trainStateFiles, type TrainState } from './train/state.js';
-export { train, type EvalMetrics, type StepMetrics, type TrainCallbacks, type TrainRequest, type TrainResult } from './train/trainer.js';
+export {
+  train,
+  type EvalMetrics,
+  type StepMetrics,
+  type TrainCallbacks,
+  type TrainRequest,
+  type TrainResult,
+} from './train/trainer.js';
 
 // Ablations: many runs, their table, the subspaces that they found.
 export { parseAblation, type AblationConfig } from './ablation/config.js';

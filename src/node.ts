@@ -1,9 +1,25 @@
-/** What Node adds to the package: its host for devices, folders and files on disk, models of the Hub, and runs from and to folders. */
+/**
+ * What Node adds to the package: its host for devices, folders and files on disk, models of the Hub, and runs from and
+ * to folders.
+ */
 export { nodeHost } from './device/node.js';
 export { resolveDirectory, type ResolveOptions } from './io/hub.js';
-export { fileSource, isDirectory, isFile, localDirectory, stageDirectory, writeFileAtomic, type StagedDirectory } from './io/node.js';
+export {
+  fileSource,
+  isDirectory,
+  isFile,
+  localDirectory,
+  stageDirectory,
+  writeFileAtomic,
+  type StagedDirectory,
+} from './io/node.js';
 export { openDirectory } from './io/open-directory.js';
 export { openRunData } from './workspace/data-files.js';
 export { openRun, type OpenedRun, type OpenRunOptions } from './workspace/open-run.js';
-export { trainToFolder, type FolderCallbacks, type FolderTrainingOptions, type FolderTrainingResult } from './workspace/train-to-folder.js';
+export {
+  trainToFolder,
+  type FolderCallbacks,
+  type FolderTrainingOptions,
+  type FolderTrainingResult,
+} from './workspace/train-to-folder.js';
 export { writeRun } from './workspace/write-run.js';

@@ -49,15 +49,18 @@ export interface Session {
 }
 
 /**
- * Opens a device and loads a model onto it, with its tokenizer and the adapters that are given. When something fails, all that was
- * opened is closed again.
+ * Opens a device and loads a model onto it, with its tokenizer and the adapters that are given. When something fails,
+ * all that was opened is closed again.
  * @throws DeviceError when the device cannot be had; FormatError when a file is broken or the adapter does not fit.
  */
 export async function openSession(request: SessionRequest): Promise<Session> {
   const named = { ...(request.adapter === undefined ? {} : { [ONLY]: request.adapter }), ...request.adapters };
   const directory = await besideAdapters(request.model, Object.values(named));
   const { chatTemplate, chatTemplateKwargs } = request;
-  const tokenizer = await loadTokenizer(chatTemplate === undefined ? directory : await withChatTemplate(directory, chatTemplate), { chatTemplateKwargs });
+  const tokenizer = await loadTokenizer(
+    chatTemplate === undefined ? directory : await withChatTemplate(directory, chatTemplate),
+    { chatTemplateKwargs },
+  );
   const device = await openDevice(request.device, request.host);
   let decoder: Decoder | undefined;
   let adapters: AdapterSet | undefined;
@@ -65,7 +68,9 @@ export async function openSession(request: SessionRequest): Promise<Session> {
     request.onDevice?.(device);
     const { quantization, onProgress } = request;
     const trainable = await trainedBaseOf(request.model, Object.values(named));
-    const loaded = await device.guard(loadModel(request.model, { quantization, trainable, ...(onProgress === undefined ? {} : { onProgress }) }));
+    const loaded = await device.guard(
+      loadModel(request.model, { quantization, trainable, ...(onProgress === undefined ? {} : { onProgress }) }),
+    );
     decoder = loaded;
     const set = new AdapterSet(loaded);
     adapters = set;
@@ -91,9 +96,14 @@ export async function openSession(request: SessionRequest): Promise<Session> {
 }
 
 /** Which of the base's tensors one of the adapters replaces. */
-async function trainedBaseOf(directory: Directory, adapters: readonly Directory[]): Promise<((tensor: string) => boolean) | undefined> {
+async function trainedBaseOf(
+  directory: Directory,
+  adapters: readonly Directory[],
+): Promise<((tensor: string) => boolean) | undefined> {
   if (adapters.length === 0) return undefined;
   const model = await readModelConfig(directory);
-  const trained = (await Promise.all(adapters.map(readAdapterConfig))).map((config) => trainedBase(model, savedSettings(config)));
+  const trained = (await Promise.all(adapters.map(readAdapterConfig))).map((config) =>
+    trainedBase(model, savedSettings(config)),
+  );
   return (tensor) => trained.some((one) => one?.(tensor) === true);
 }

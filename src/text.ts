@@ -1,15 +1,17 @@
 /**
- * What a terminal acts on instead of showing it: C0 but for tabs and line feeds, DEL, C1, and what turns the direction of text around.
- * A carriage return counts too: what follows it overwrites the line.
+ * What a terminal acts on instead of showing it: C0 but for tabs and line feeds, DEL, C1, and what turns the direction
+ * of text around. A carriage return counts too: what follows it overwrites the line.
  */
 const ACTIVE = /[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]|\p{Bidi_Control}/gu;
 
 /**
- * Text with control characters as JSON writes them (`\u001b`, `\r`): data, models, file names and servers can contain any, and a terminal
- * would obey. JSON that contains such characters stays the same JSON.
+ * Text with control characters as JSON writes them (`\u001b`, `\r`): data, models, file names and servers can contain
+ * any, and a terminal would obey. JSON that contains such characters stays the same JSON.
  */
 export function visible(text: string): string {
-  return text.replace(ACTIVE, (character) => (character === '\r' ? '\\r' : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`));
+  return text.replace(ACTIVE, (character) =>
+    character === '\r' ? '\\r' : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 /** The same for a cell of a table or a name within a line: line feeds and tabs are shown too. */
@@ -18,8 +20,8 @@ export function visibleLine(text: string): string {
 }
 
 /**
- * Text as one line of Markdown that shows it as it is: no markup, no link, no HTML. Underscores within words stay, where they mean nothing.
- * Source: CommonMark 0.31, sections 2.4, 6; GitHub Flavored Markdown for `~`.
+ * Text as one line of Markdown that shows it as it is: no markup, no link, no HTML. Underscores within words stay,
+ * where they mean nothing. Source: CommonMark 0.31, sections 2.4, 6; GitHub Flavored Markdown for `~`.
  */
 export function markdownText(text: string): string {
   return visible(text.replaceAll('\r\n', '\n'))

@@ -10,7 +10,9 @@ import { describeBackends } from './support/backends.js';
 import { countingRows, tinyModelFiles, toJsonl } from './support/tiny-model.js';
 
 const model = memoryDirectory('tiny', { ...tinyModelFiles(), 'tokenizer_config.json': '{"kept": "as it is"}' });
-const rows = (count: number, seed: number): { name: string; rows: unknown[] }[] => [{ name: 'rows', rows: countingRows(count, seed) }];
+const rows = (count: number, seed: number): { name: string; rows: unknown[] }[] => [
+  { name: 'rows', rows: countingRows(count, seed) },
+];
 
 function configOf(training: Partial<RunConfigInput['training']>, rest: Partial<RunConfigInput> = {}): RunConfig {
   return runConfigSchema.parse({
@@ -44,13 +46,30 @@ describe('finetune', () => {
     expect(told).toEqual(['device', 'model', 'note', 'data', 'load', 'ready', 'step', 'evaluate', 'step', 'evaluate']);
     expect(training).toMatchObject({ steps: 4, totalSteps: 4, stoppedEarly: false });
     expect(test).toBeUndefined();
-    expect(Object.keys(files).sort()).toEqual(['README.md', 'adapter_config.json', 'adapter_model.safetensors', 'config.yaml', 'tokenizer_config.json', 'training_record.json']);
+    expect(Object.keys(files).sort()).toEqual([
+      'README.md',
+      'adapter_config.json',
+      'adapter_model.safetensors',
+      'config.yaml',
+      'tokenizer_config.json',
+      'training_record.json',
+    ]);
     expect(new TextDecoder().decode(files['tokenizer_config.json'] as Uint8Array)).toBe('{"kept": "as it is"}');
-    expect(JSON.parse(files['adapter_config.json'] as string)).toMatchObject({ base_model_name_or_path: 'org/tiny', revision: 'v1.2' });
+    expect(JSON.parse(files['adapter_config.json'] as string)).toMatchObject({
+      base_model_name_or_path: 'org/tiny',
+      revision: 'v1.2',
+    });
     expect(counts.trainable).toBeGreaterThan(0);
 
-    const session = await openSession({ model, adapter: memoryDirectory('trained', files), device: 'wasm', host: nodeHost });
-    expect(session.adapters.adapter?.parameters.reduce((sum, { variable }) => sum + variable.size, 0)).toBe(counts.trainable);
+    const session = await openSession({
+      model,
+      adapter: memoryDirectory('trained', files),
+      device: 'wasm',
+      host: nodeHost,
+    });
+    expect(session.adapters.adapter?.parameters.reduce((sum, { variable }) => sum + variable.size, 0)).toBe(
+      counts.trainable,
+    );
     await session.dispose();
   });
 
@@ -67,7 +86,8 @@ describe('finetune', () => {
   });
 
   it('gives the same adapter for the same seed, to the byte, and another for another', async () => {
-    const weights = async (seed: number): Promise<Buffer> => Buffer.from((await run(configOf({ max_steps: 3, seed }))).files['adapter_model.safetensors'] as Uint8Array);
+    const weights = async (seed: number): Promise<Buffer> =>
+      Buffer.from((await run(configOf({ max_steps: 3, seed }))).files['adapter_model.safetensors'] as Uint8Array);
     const [first, again, other] = [await weights(7), await weights(7), await weights(8)];
     expect(first.equals(again)).toBe(true);
     expect(first.equals(other)).toBe(false);
@@ -83,19 +103,29 @@ describe('finetune', () => {
     };
     await expect(run(configOf({ max_steps: 2 }), { onReady: stop })).rejects.toThrow('enough');
     expect(tf.memory().numTensors).toBe(before);
-    await expect(run(configOf({ max_steps: 2 }, { adapter: { target_modules: 'nothing' } }))).rejects.toThrow('target_modules');
+    await expect(run(configOf({ max_steps: 2 }, { adapter: { target_modules: 'nothing' } }))).rejects.toThrow(
+      'target_modules',
+    );
     expect(tf.memory().numTensors).toBe(before);
   });
 
   it('stops when it is asked to, with the steps so far', async () => {
     let steps = 0;
-    const { training } = await run(configOf({ max_steps: 50 }), { onStep: () => steps++, shouldStop: () => steps >= 3 });
+    const { training } = await run(configOf({ max_steps: 50 }), {
+      onStep: () => steps++,
+      shouldStop: () => steps >= 3,
+    });
     expect(training.steps).toBe(3);
   });
 
   it('reads data in any form', async () => {
     const source = memorySource('train.jsonl', new TextEncoder().encode(toJsonl(countingRows(8, 5))));
-    const { training } = await finetune({ config: configOf({ max_steps: 1 }), model, data: { train: [source], test: rows(4, 6) }, host: nodeHost });
+    const { training } = await finetune({
+      config: configOf({ max_steps: 1 }),
+      model,
+      data: { train: [source], test: rows(4, 6) },
+      host: nodeHost,
+    });
     expect(training.steps).toBe(1);
   });
 });
@@ -105,29 +135,56 @@ describeBackends('finetune', ['webgpu'], () => {
     const lose = (): void => {
       (tf.backend() as unknown as { device: GPUDevice }).device.destroy();
     };
-    await expect(run(configOf({ max_steps: 20, logging_steps: 1 }, { device: 'webgpu' }), { onReady: lose })).rejects.toThrow(/the GPU device was lost|WebGPU/);
+    await expect(
+      run(configOf({ max_steps: 20, logging_steps: 1 }, { device: 'webgpu' }), { onReady: lose }),
+    ).rejects.toThrow(/the GPU device was lost|WebGPU/);
   });
 });
 
 describe('finetune with a plain object', () => {
-  const plain = { model: 'org/tiny', device: 'wasm', adapter: { r: 4 }, training: { output_dir: 'out', max_steps: 4, eval_steps: 2, learning_rate: 0.01 } } as const;
+  const plain = {
+    model: 'org/tiny',
+    device: 'wasm',
+    adapter: { r: 4 },
+    training: { output_dir: 'out', max_steps: 4, eval_steps: 2, learning_rate: 0.01 },
+  } as const;
 
   it('fills in the defaults, and names the rows that are handed over', async () => {
-    const { config, stopped, training } = await finetune({ config: plain, model, data: { train: rows(8, 1), validation: rows(4, 2) }, host: nodeHost });
-    expect(config).toMatchObject({ data: { train: ['rows'], validation: ['rows'], max_length: 512 }, training: { seed: 42 } });
+    const { config, stopped, training } = await finetune({
+      config: plain,
+      model,
+      data: { train: rows(8, 1), validation: rows(4, 2) },
+      host: nodeHost,
+    });
+    expect(config).toMatchObject({
+      data: { train: ['rows'], validation: ['rows'], max_length: 512 },
+      training: { seed: 42 },
+    });
     expect([stopped, training.steps]).toEqual([false, 4]);
   });
 
   it('says what is wrong with it as with a file', async () => {
     const wrong = { ...plain, training: { ...plain.training, learning_rte: 1, seed: -1 } } as RunConfigInput;
-    await expect(finetune({ config: wrong, model, data: { train: rows(8, 1) }, host: nodeHost })).rejects.toThrow(/problems in the config\n.*training.seed must be an integer ≥ 0, not -1[^]*learning_rte unknown key: did you mean/);
+    await expect(finetune({ config: wrong, model, data: { train: rows(8, 1) }, host: nodeHost })).rejects.toThrow(
+      /problems in the config\n.*training.seed must be an integer ≥ 0, not -1[^]*learning_rte unknown key: did you mean/,
+    );
   });
 
   it('ends after a micro-batch when its signal is aborted, and hands out a checkpoint', async () => {
     const stop = new AbortController();
     const checkpoints: number[] = [];
-    const callbacks: FinetuneCallbacks = { onStep: ({ step }) => void (step === 2 && stop.abort()), onCheckpoint: (_files, { step }) => void checkpoints.push(step) };
-    const { stopped, training, files } = await finetune({ config: { ...plain, training: { ...plain.training, max_steps: 50 } }, model, data: { train: rows(8, 1), validation: rows(4, 2) }, host: nodeHost, callbacks, signal: stop.signal });
+    const callbacks: FinetuneCallbacks = {
+      onStep: ({ step }) => void (step === 2 && stop.abort()),
+      onCheckpoint: (_files, { step }) => void checkpoints.push(step),
+    };
+    const { stopped, training, files } = await finetune({
+      config: { ...plain, training: { ...plain.training, max_steps: 50 } },
+      model,
+      data: { train: rows(8, 1), validation: rows(4, 2) },
+      host: nodeHost,
+      callbacks,
+      signal: stop.signal,
+    });
     expect([stopped, training.steps, checkpoints.at(-1)]).toEqual([true, 2, 2]);
     expect(files['training_record.json']).toBeUndefined();
   });

@@ -29,8 +29,13 @@ function runtimeSpecifiers(file: string): string[] {
   const found: string[] = [];
   const visit = (node: ts.Node): void => {
     const typeOnly =
-      (ts.isImportDeclaration(node) && node.importClause?.isTypeOnly === true) || (ts.isExportDeclaration(node) && node.isTypeOnly);
-    if ((ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) && !typeOnly && node.moduleSpecifier !== undefined) {
+      (ts.isImportDeclaration(node) && node.importClause?.isTypeOnly === true) ||
+      (ts.isExportDeclaration(node) && node.isTypeOnly);
+    if (
+      (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) &&
+      !typeOnly &&
+      node.moduleSpecifier !== undefined
+    ) {
       found.push((node.moduleSpecifier as ts.StringLiteral).text);
     }
     if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
@@ -48,11 +53,29 @@ describe('the public API', () => {
     const { files, packages } = importsOf('src/index.ts');
     expect(files.length).toBeGreaterThan(50);
     expect(packages.filter((name) => isBuiltin(name))).toEqual([]);
-    expect(files.filter((file) => /^src\/(?:cli\/|node\.ts|io\/(?:node|hub)\.ts|device\/node\.ts)/.test(file))).toEqual([]);
+    expect(files.filter((file) => /^src\/(?:cli\/|node\.ts|io\/(?:node|hub)\.ts|device\/node\.ts)/.test(file))).toEqual(
+      [],
+    );
     const others = packages.filter((name) => !name.startsWith('@tensorflow/tfjs'));
-    expect(others.filter((name) => name !== NOT_LITERAL)).toEqual(['@huggingface/jinja', '@huggingface/tokenizers', '@noble/hashes/sha2.js', '@noble/hashes/utils.js', 'fzstd', 'hyparquet', 'hyparquet-compressors', 'hyparquet/src/column.js', 'pako', 'papaparse', 're2js', 'yaml', 'zod']);
+    expect(others.filter((name) => name !== NOT_LITERAL)).toEqual([
+      '@huggingface/jinja',
+      '@huggingface/tokenizers',
+      '@noble/hashes/sha2.js',
+      '@noble/hashes/utils.js',
+      'fzstd',
+      'hyparquet',
+      'hyparquet-compressors',
+      'hyparquet/src/column.js',
+      'pako',
+      'papaparse',
+      're2js',
+      'yaml',
+      'zod',
+    ]);
     // The optional encoder of BERTScore, @huggingface/transformers, which browsers have too.
-    expect(files.filter((file) => runtimeSpecifiers(file).includes(NOT_LITERAL))).toEqual(['src/eval/metrics/bert-encoder.ts']);
+    expect(files.filter((file) => runtimeSpecifiers(file).includes(NOT_LITERAL))).toEqual([
+      'src/eval/metrics/bert-encoder.ts',
+    ]);
   });
 
   it('would tell if it did', () => {
@@ -61,7 +84,15 @@ describe('the public API', () => {
 
   it('has the ways in', async () => {
     const api = await import('../src/index.js');
-    for (const name of ['finetune', 'openSession', 'loadModel', 'loadAdapter', 'generate', 'evaluateLoss', 'openDevice'] as const) {
+    for (const name of [
+      'finetune',
+      'openSession',
+      'loadModel',
+      'loadAdapter',
+      'generate',
+      'evaluateLoss',
+      'openDevice',
+    ] as const) {
       expect(api[name], name).toBeTypeOf('function');
     }
     expect(api.kernels.rmsNorm).toBeTypeOf('function');

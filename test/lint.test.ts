@@ -24,7 +24,12 @@ describe('the rules of the project', () => {
   });
 
   it('leave good code alone', async () => {
-    expect(await lint('src/random.ts', "import { ConfigError } from './errors.js';\nexport const e = new ConfigError('');\n")).toEqual([]);
+    expect(
+      await lint(
+        'src/random.ts',
+        "import { ConfigError } from './errors.js';\nexport const e = new ConfigError('');\n",
+      ),
+    ).toEqual([]);
   });
 });
 
@@ -94,12 +99,20 @@ describe('no-cycle', () => {
       mkdirSync(dirname(join(folder, name)), { recursive: true });
       writeFileSync(join(folder, name), text);
     }
-    const [{ roomsPlugin }, { parser }] = await Promise.all([import('../scripts/eslint-rooms.js'), import('typescript-eslint')]);
+    const [{ roomsPlugin }, { parser }] = await Promise.all([
+      import('../scripts/eslint-rooms.js'),
+      import('typescript-eslint'),
+    ]);
     inFolder = new ESLint({
       cwd: folder,
       overrideConfigFile: true,
       overrideConfig: [
-        { files: ['**/*.ts'], languageOptions: { parser }, plugins: { rooms: roomsPlugin }, rules: { 'rooms/no-cycle': 'error' } },
+        {
+          files: ['**/*.ts'],
+          languageOptions: { parser },
+          plugins: { rooms: roomsPlugin },
+          rules: { 'rooms/no-cycle': 'error' },
+        },
       ],
     });
   });
@@ -107,7 +120,10 @@ describe('no-cycle', () => {
   it('names the whole chain, types included, for every file on it and no other', async () => {
     const results = await inFolder.lintFiles(['.']);
     const found = Object.fromEntries(
-      results.map(({ filePath, messages }) => [filePath.slice(folder.length + 1), messages.map(({ message }) => message)]),
+      results.map(({ filePath, messages }) => [
+        filePath.slice(folder.length + 1),
+        messages.map(({ message }) => message),
+      ]),
     );
     expect(found).toEqual({
       'a.ts': ['import cycle: a.ts → deep/b.ts → c.ts → d.ts → a.ts'],

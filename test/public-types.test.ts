@@ -10,7 +10,9 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe.skipIf(!existsSync(resolve('dist/types/src/index.d.ts')))('the declarations of the package', () => {
   it('let the program of README.md compile under strict settings, without skipLibCheck and without further types', () => {
-    const example = /```ts\n([^`]*from 'lowrank'(?:[^`]|`[^`\n]*`)*?)```/.exec(readFileSync('README.md', 'utf8'))?.[1] as string;
+    const example = /```ts\n([^`]*from 'lowrank'(?:[^`]|`[^`\n]*`)*?)```/.exec(
+      readFileSync('README.md', 'utf8'),
+    )?.[1] as string;
     expect(example).toContain("from 'lowrank/node'");
     const installed = join(folder, 'node_modules/lowrank');
     mkdirSync(installed, { recursive: true });
@@ -20,7 +22,17 @@ describe.skipIf(!existsSync(resolve('dist/types/src/index.d.ts')))('the declarat
     symlinkSync(resolve('node_modules/zod'), join(folder, 'node_modules/zod'));
     writeFileSync(join(folder, 'package.json'), '{"type": "module"}');
     writeFileSync(join(folder, 'mine.ts'), example);
-    const compilerOptions = { target: 'ES2022', module: 'NodeNext', strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, skipLibCheck: false, preserveSymlinks: true, types: [], noEmit: true };
+    const compilerOptions = {
+      target: 'ES2022',
+      module: 'NodeNext',
+      strict: true,
+      exactOptionalPropertyTypes: true,
+      noUncheckedIndexedAccess: true,
+      skipLibCheck: false,
+      preserveSymlinks: true,
+      types: [],
+      noEmit: true,
+    };
     writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['mine.ts'] }));
     const compiler = createRequire(import.meta.url).resolve('typescript/lib/tsc.js');
     let output = '';

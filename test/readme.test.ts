@@ -8,7 +8,9 @@ import { loadConfig } from '../src/config/load.js';
 const readme = readFileSync(resolve('README.md'), 'utf8');
 
 function block(language: string, start: string): string {
-  const blocks = [...readme.matchAll(new RegExp(`\`\`\`${language}\n([\\s\\S]*?)\`\`\``, 'g'))].map((match) => match[1] as string);
+  const blocks = [...readme.matchAll(new RegExp(`\`\`\`${language}\n([\\s\\S]*?)\`\`\``, 'g'))].map(
+    (match) => match[1] as string,
+  );
   const found = blocks.find((text) => text.includes(start));
   if (found === undefined) throw new Error(`README.md has no ${language} block with ${start}`);
   return found;
@@ -23,13 +25,19 @@ describe('README.md', () => {
 
   // Imports the package by its own name, so what is run is the build.
   it.skipIf(!existsSync(resolve('dist/src/index.js')))('has a program that runs', () => {
-    const { outputText } = ts.transpileModule(block('ts', "from 'lowrank'"), { compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext } });
-    const output = execFileSync(process.execPath, ['--input-type=module', '-e', outputText], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+    const { outputText } = ts.transpileModule(block('ts', "from 'lowrank'"), {
+      compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext },
+    });
+    const output = execFileSync(process.execPath, ['--input-type=module', '-e', outputText], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
     expect(output).toMatch(/^5 steps, loss [\d.]+; files: adapter_config\.json,adapter_model\.safetensors/);
     expect(output.split('\n')[1]?.length, output).toBeGreaterThan(20);
   });
 
   it('names only files that are there', () => {
-    for (const [, path] of readme.matchAll(/`((?:src|kernels|configs|test|scripts)\/[\w./-]*)`/g)) expect(existsSync(resolve(path as string)), path).toBe(true);
+    for (const [, path] of readme.matchAll(/`((?:src|kernels|configs|test|scripts)\/[\w./-]*)`/g))
+      expect(existsSync(resolve(path as string)), path).toBe(true);
   });
 });

@@ -3,7 +3,20 @@ import { markdownCell, markdownFence, markdownText, visible, visibleLine } from 
 
 describe('visible', () => {
   it('shows what a terminal would obey: escapes, C1, OSC, carriage returns, bidi controls', () => {
-    const hostile = ['\x1b[2J', '\x9b31m', '\x1b]8;;http://x\x07link', '\x1b]52;c;AAAA\x1b\\', 'a\rb', '\b\b', '\x7f', '\0', '\u202eabc', '\u2066x\u2069', '\u061c', '\u2028'];
+    const hostile = [
+      '\x1b[2J',
+      '\x9b31m',
+      '\x1b]8;;http://x\x07link',
+      '\x1b]52;c;AAAA\x1b\\',
+      'a\rb',
+      '\b\b',
+      '\x7f',
+      '\0',
+      '\u202eabc',
+      '\u2066x\u2069',
+      '\u061c',
+      '\u2028',
+    ];
     for (const text of hostile) {
       expect(visible(text)).not.toMatch(/[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]|\p{Bidi_Control}/u);
     }
@@ -24,15 +37,28 @@ describe('visible', () => {
 
 describe('Markdown', () => {
   it('shows text that would be markup', () => {
-    expect(markdownText('a | b <img src=x onerror=alert(1)> &lt; &')).toBe('a \\| b &lt;img src=x onerror=alert(1)> &amp;lt; &');
+    expect(markdownText('a | b <img src=x onerror=alert(1)> &lt; &')).toBe(
+      'a \\| b &lt;img src=x onerror=alert(1)> &amp;lt; &',
+    );
     expect(markdownText('[a](javascript:x) ![i](x) [a]: y')).toBe('[a\\](javascript:x) \\![i\\](x) [a\\]: y');
     expect(markdownText('*a* _b_ `c` ~~d~~ max_steps')).toBe('\\*a\\* \\_b\\_ \\`c\\` \\~\\~d\\~\\~ max_steps');
-    for (const line of ['# a', '> a', '- a', '+ a', '---', '1. a', '2) a']) expect(markdownText(line)).not.toMatch(/^(?:#|>|[-+]|\d+[.)])/);
+    for (const line of ['# a', '> a', '- a', '+ a', '---', '1. a', '2) a'])
+      expect(markdownText(line)).not.toMatch(/^(?:#|>|[-+]|\d+[.)])/);
     expect(markdownText('x\n# y\n\n- z')).toBe('x # y  - z');
   });
 
   it('leaves numbers and names as they are', () => {
-    for (const text of ['-0.5', '+0.12', '3.14', '0.7 [0.6, 0.8]', '1.2e-5', 'r=8, lora_alpha=2r', 'train.jsonl', '−0.3 ± 0.1']) expect(markdownText(text)).toBe(text);
+    for (const text of [
+      '-0.5',
+      '+0.12',
+      '3.14',
+      '0.7 [0.6, 0.8]',
+      '1.2e-5',
+      'r=8, lora_alpha=2r',
+      'train.jsonl',
+      '−0.3 ± 0.1',
+    ])
+      expect(markdownText(text)).toBe(text);
   });
 
   it('keeps a table a table and a fence a fence', () => {

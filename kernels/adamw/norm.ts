@@ -23,15 +23,19 @@ export function globalNorm(tensors: Gradients): tf.Scalar {
   if (tensors instanceof FlatTensors) {
     const { shapes, firsts } = tensors.layout;
     const counts = shapes.map((shape) => tf.util.sizeFromShape([...shape]));
-    return runOp(flatNormOp, { values: tensors.flat, places: tensors.places() }, { firsts: [...firsts], counts }) as tf.Scalar;
+    return runOp(
+      flatNormOp,
+      { values: tensors.flat, places: tensors.places() },
+      { firsts: [...firsts], counts },
+    ) as tf.Scalar;
   }
   if (tensors.length === 0) return tf.scalar(0);
   return runOp(globalNormOp, Object.fromEntries(tensors.map((t, i) => [`t${i}`, t]))) as tf.Scalar;
 }
 
 /**
- * min(1, maxNorm / (norm + 1e-6)): the factor with which torch's clip_grad_norm_ multiplies gradients; NaN where the norm is not finite. Stays on
- * the device.
+ * min(1, maxNorm / (norm + 1e-6)): the factor with which torch's clip_grad_norm_ multiplies gradients; NaN where the
+ * norm is not finite. Stays on the device.
  */
 export function clipScale(norm: tf.Scalar, maxNorm: number): tf.Scalar {
   // The minimum of 1 and NaN is 1 on some backends.
@@ -46,7 +50,8 @@ export const globalNormOp: Op = {
     const module = wasmExports<NormWasm>(backend, wasmSource);
     finishJobs(backend);
     let sum = 0;
-    for (const t of tensorsOf(inputs)) sum += module.sumOfSquares(wasmOffset(backend, t), 0, tf.util.sizeFromShape(t.shape));
+    for (const t of tensorsOf(inputs))
+      sum += module.sumOfSquares(wasmOffset(backend, t), 0, tf.util.sizeFromShape(t.shape));
     module.storeRoot(wasmOffset(backend, norm), sum);
     return norm;
   },
@@ -68,18 +73,29 @@ export const globalNormOp: Op = {
   gradient: null,
 };
 
-/** The same, to the bit, of tensors that lie in one: `values` `[size]`, and `places` `[tensors, 2]` that tell where each begins and its elements. */
+/**
+ * The same, to the bit, of tensors that lie in one: `values` `[size]`, and `places` `[tensors, 2]` that tell where each
+ * begins and its elements.
+ */
 export const flatNormOp: Op = {
   name: 'LowrankFlatNorm',
   reference: (inputs, attrs) => {
     const { firsts, counts } = attrs as { firsts: number[]; counts: number[] };
-    return globalNormReference(firsts.map((first, i) => tf.slice(inputs['values'] as tf.Tensor1D, first, counts[i] as number)));
+    return globalNormReference(
+      firsts.map((first, i) => tf.slice(inputs['values'] as tf.Tensor1D, first, counts[i] as number)),
+    );
   },
   webgpu: ({ inputs, attrs, backend }) => {
     const { counts } = attrs as { counts: number[] };
     const parts = partsOf(counts);
     const partials = gpuOutput(backend, [counts.length * parts]);
-    gpuDispatch(backend, { name: 'adamw/flat-squares', code: wgsl.flatSquares }, [inputs['values'] as tf.TensorInfo, inputs['places'] as tf.TensorInfo, partials], [], [parts, counts.length, 1]);
+    gpuDispatch(
+      backend,
+      { name: 'adamw/flat-squares', code: wgsl.flatSquares },
+      [inputs['values'] as tf.TensorInfo, inputs['places'] as tf.TensorInfo, partials],
+      [],
+      [parts, counts.length, 1],
+    );
     return rootOf(backend, partials, counts.length * parts);
   },
   gradient: null,

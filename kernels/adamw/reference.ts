@@ -19,7 +19,15 @@ export interface ItemHyper {
 }
 
 /** [p, m, v] after one AdamW step in stock ops, in the order of operations of torch's single-tensor form. */
-export function adamwReference(p: tf.Tensor, g: tf.Tensor, m: tf.Tensor, v: tf.Tensor, scale: tf.Scalar, hyper: Hyper, item: ItemHyper): tf.Tensor[] {
+export function adamwReference(
+  p: tf.Tensor,
+  g: tf.Tensor,
+  m: tf.Tensor,
+  v: tf.Tensor,
+  scale: tf.Scalar,
+  hyper: Hyper,
+  item: ItemHyper,
+): tf.Tensor[] {
   const scaled = tf.mul(g, scale);
   const nextM = tf.add(m, tf.mul(tf.sub(scaled, m), hyper.oneMinusBeta1));
   const nextV = tf.add(tf.mul(v, hyper.beta2), tf.mul(tf.square(scaled), hyper.oneMinusBeta2));

@@ -24,7 +24,10 @@ export function step(
     const gradient = f32x4.mul(v128.load(g + at), f32x4.splat(factor));
     const m0 = v128.load(m + at);
     const m1 = f32x4.add(m0, f32x4.mul(f32x4.sub(gradient, m0), f32x4.splat(oneMinusBeta1)));
-    const v1 = f32x4.add(f32x4.mul(v128.load(v + at), f32x4.splat(beta2)), f32x4.mul(f32x4.mul(gradient, gradient), f32x4.splat(oneMinusBeta2)));
+    const v1 = f32x4.add(
+      f32x4.mul(v128.load(v + at), f32x4.splat(beta2)),
+      f32x4.mul(f32x4.mul(gradient, gradient), f32x4.splat(oneMinusBeta2)),
+    );
     const denominator = f32x4.add(f32x4.div(f32x4.sqrt(v1), f32x4.splat(rootCorrection2)), f32x4.splat(epsilon));
     const change = f32x4.mul(f32x4.div(m1, denominator), f32x4.splat(stepSize));
     v128.store(m + at, m1);

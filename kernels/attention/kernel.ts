@@ -25,9 +25,9 @@ export interface AttentionOptions {
 /**
  * Causal grouped-query attention with rotary positions: o = softmax(scale · R(q) · R(k)ᵀ) · v over the visible keys.
  *
- * Query i of a row stands at index p = keyLength − queryLength + i; key j is visible when starts[p] ≤ j ≤ p and p − j < window.
- * R turns the halves of the first rotaryDim dimensions of token j by the angle of position j − starts[j]. q and k come, and cached
- * keys stay, unrotated. A query that sees no key yields 0.
+ * Query i of a row stands at index p = keyLength − queryLength + i; key j is visible when starts[p] ≤ j ≤ p and p − j <
+ * window. R turns the halves of the first rotaryDim dimensions of token j by the angle of position j − starts[j]. q and
+ * k come, and cached keys stay, unrotated. A query that sees no key yields 0.
  *
  * @param q `[batch·queryLength, numHeads·headDim]` float32
  * @param k `[batch·keyLength, numKvHeads·headDim]` float32
@@ -40,7 +40,14 @@ export function attention(q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D, option
   const shape = checkedShape(q, k, v, options);
   // Kernels bind every input: a single zero stands in for what is absent.
   const none = options.rotary === undefined || options.starts === undefined ? tf.zeros([1]) : undefined;
-  const inputs = { q, k, v, cos: options.rotary?.cos ?? none, sin: options.rotary?.sin ?? none, starts: options.starts ?? none };
+  const inputs = {
+    q,
+    k,
+    v,
+    cos: options.rotary?.cos ?? none,
+    sin: options.rotary?.sin ?? none,
+    starts: options.starts ?? none,
+  };
   const [o, lse] = runOpMulti(attentionOp, inputs, shapeToAttrs(shape)) as [tf.Tensor2D, tf.Tensor1D];
   lse.dispose();
   none?.dispose();
@@ -51,7 +58,10 @@ function checkedShape(q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D, options: A
   const { batch, queryLength, keyLength, numHeads, numKvHeads, headDim, rotary, starts } = options;
   const check = (holds: boolean, message: () => string): void => tf.util.assert(holds, () => `attention: ${message()}`);
   const expect = (tensor: tf.Tensor, shape: number[], name: string): void =>
-    check(tf.util.arraysEqual(tensor.shape, shape), () => `${name} is [${tensor.shape.join(', ')}], expected [${shape.join(', ')}]`);
+    check(
+      tf.util.arraysEqual(tensor.shape, shape),
+      () => `${name} is [${tensor.shape.join(', ')}], expected [${shape.join(', ')}]`,
+    );
   check(numHeads % numKvHeads === 0, () => `${numHeads} heads cannot share ${numKvHeads} key heads`);
   check(queryLength <= keyLength, () => `${queryLength} queries for ${keyLength} keys`);
   expect(q, [batch * queryLength, numHeads * headDim], 'q');
@@ -64,7 +74,10 @@ function checkedShape(q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D, options: A
     [maxPosition, rotaryDim] = [rotary.cos.shape[0], 2 * rotary.cos.shape[1]];
     expect(rotary.sin, rotary.cos.shape, 'the table of sines');
     check(rotaryDim <= headDim, () => `${rotaryDim} rotated dimensions in a head of ${headDim}`);
-    check(starts !== undefined || keyLength <= maxPosition, () => `${keyLength} positions, but the rotary tables end at ${maxPosition}`);
+    check(
+      starts !== undefined || keyLength <= maxPosition,
+      () => `${keyLength} positions, but the rotary tables end at ${maxPosition}`,
+    );
   }
   if (starts !== undefined) {
     expect(starts, [batch * keyLength], 'starts');
@@ -101,8 +114,19 @@ export const attentionOp: Op = {
     outputsToSave: [true, true],
     gradFunc: (dys, saved, attrs) => {
       const dy = (dys as tf.Tensor[])[0] as tf.Tensor2D;
-      const [q, k, v, cos, sin, starts, o, lse] = saved as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
-      const take = sharedMany(() => runOpMulti(attentionGradOp, { dy, q, k, v, cos, sin, starts, o, lse }, attrs as Attrs));
+      const [q, k, v, cos, sin, starts, o, lse] = saved as [
+        tf.Tensor,
+        tf.Tensor,
+        tf.Tensor,
+        tf.Tensor,
+        tf.Tensor,
+        tf.Tensor,
+        tf.Tensor,
+        tf.Tensor,
+      ];
+      const take = sharedMany(() =>
+        runOpMulti(attentionGradOp, { dy, q, k, v, cos, sin, starts, o, lse }, attrs as Attrs),
+      );
       return { q: () => take(0), k: () => take(1), v: () => take(2) };
     },
   },

@@ -1,7 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { AttentionShape } from './shape.js';
 
-/** What the reference takes besides q, k, v; absent tables mean no rotation, absent starts mean one segment from index 0. */
+/**
+ * What the reference takes besides q, k, v; absent tables mean no rotation, absent starts mean one segment from index
+ * 0.
+ */
 export interface AttentionTables {
   readonly cos: tf.Tensor2D | undefined;
   readonly sin: tf.Tensor2D | undefined;
@@ -17,11 +20,18 @@ interface Placement {
 }
 
 /** [o, lse] of attention in stock ops; shapes as `attention` states them. */
-export function attentionReference(q: tf.Tensor2D, k: tf.Tensor2D, v: tf.Tensor2D, tables: AttentionTables, shape: AttentionShape): [tf.Tensor2D, tf.Tensor1D] {
+export function attentionReference(
+  q: tf.Tensor2D,
+  k: tf.Tensor2D,
+  v: tf.Tensor2D,
+  tables: AttentionTables,
+  shape: AttentionShape,
+): [tf.Tensor2D, tf.Tensor1D] {
   const place = placement(tables, shape);
   const { queries, keys } = rotated(q, k, place, shape);
   const scores = tf.where(place.visible, tf.mul(tf.matMul(queries, keys, false, true), shape.scale), -Infinity);
-  // A row that sees no key has sum 0: its output is 0, and so is its log-sum-exp. One whose scores are all −∞ has no softmax: NaN.
+  // A row that sees no key has sum 0: its output is 0, and so is its log-sum-exp. One whose scores are all −∞ has no
+  // softmax: NaN.
   const seen = tf.any(place.visible, 3, true);
   const peak = tf.where(seen, tf.max(scores, 3, true), 0);
   const weights = tf.where(place.visible, tf.exp(tf.sub(scores, peak)), 0);
@@ -53,13 +63,22 @@ export function attentionGradReference(
   const weights = tf.where(place.visible, tf.exp(tf.sub(scores, tf.reshape(lse, [batch, numKvHeads, rows, 1]))), 0);
   const dot = tf.sum(tf.mul(dOut, splitGroups(o, shape)), 3, true);
   const dScores = tf.mul(tf.mul(weights, tf.sub(tf.matMul(dOut, values, false, true), dot)), scale);
-  const turnBack = (x: tf.Tensor4D, from: number, length: number): tf.Tensor4D => rotate(x, place, shape, from, length, true);
-  const dQueries = joinGroups(turnBack(tf.matMul(dScores, keys) as tf.Tensor4D, keyLength - queryLength, queryLength), shape);
+  const turnBack = (x: tf.Tensor4D, from: number, length: number): tf.Tensor4D =>
+    rotate(x, place, shape, from, length, true);
+  const dQueries = joinGroups(
+    turnBack(tf.matMul(dScores, keys) as tf.Tensor4D, keyLength - queryLength, queryLength),
+    shape,
+  );
   const dKeys = joinHeads(turnBack(tf.matMul(dScores, queries, true, false) as tf.Tensor4D, 0, keyLength), keyLength);
   return [dQueries, dKeys, joinHeads(tf.matMul(weights, dOut, true, false) as tf.Tensor4D, keyLength)];
 }
 
-function rotated(q: tf.Tensor2D, k: tf.Tensor2D, place: Placement, shape: AttentionShape): { queries: tf.Tensor4D; keys: tf.Tensor4D } {
+function rotated(
+  q: tf.Tensor2D,
+  k: tf.Tensor2D,
+  place: Placement,
+  shape: AttentionShape,
+): { queries: tf.Tensor4D; keys: tf.Tensor4D } {
   const { queryLength, keyLength, numKvHeads } = shape;
   return {
     queries: rotate(splitGroups(q, shape), place, shape, keyLength - queryLength, queryLength, false),
@@ -80,7 +99,12 @@ function joinHeads(x: tf.Tensor4D, length: number): tf.Tensor2D {
 /** Queries of the heads that share keys stand one after another: `[batch, numKvHeads, groups·queryLength, headDim]`. */
 function splitGroups(x: tf.Tensor2D, shape: AttentionShape): tf.Tensor4D {
   const { batch, queryLength, numHeads, numKvHeads, headDim } = shape;
-  return tf.reshape(splitHeads(x, queryLength, numHeads, shape), [batch, numKvHeads, (numHeads / numKvHeads) * queryLength, headDim]);
+  return tf.reshape(splitHeads(x, queryLength, numHeads, shape), [
+    batch,
+    numKvHeads,
+    (numHeads / numKvHeads) * queryLength,
+    headDim,
+  ]);
 }
 
 function joinGroups(x: tf.Tensor4D, shape: AttentionShape): tf.Tensor2D {
@@ -91,7 +115,8 @@ function joinGroups(x: tf.Tensor4D, shape: AttentionShape): tf.Tensor2D {
 function placement(tables: AttentionTables, shape: AttentionShape): Placement {
   const { batch, queryLength, keyLength, numHeads, numKvHeads, window, rotaryDim } = shape;
   const index = tf.range(0, keyLength, 1, 'int32');
-  const starts = tables.starts === undefined ? tf.zeros([batch, keyLength], 'int32') : tf.reshape(tables.starts, [batch, keyLength]);
+  const starts =
+    tables.starts === undefined ? tf.zeros([batch, keyLength], 'int32') : tf.reshape(tables.starts, [batch, keyLength]);
   const first = keyLength - queryLength;
   const p = tf.reshape(tf.slice(index, first, queryLength), [1, 1, queryLength, 1]);
   const start = tf.reshape(tf.slice(starts, [0, first], [batch, queryLength]), [batch, 1, queryLength, 1]);
@@ -103,12 +128,23 @@ function placement(tables: AttentionTables, shape: AttentionShape): Placement {
   if (cos === undefined || sin === undefined) return { visible, cos: undefined, sin: undefined };
   const highest = tf.scalar(cos.shape[0] - 1, 'int32');
   const position = tf.minimum(tf.maximum(tf.sub(index, starts), tf.scalar(0, 'int32')), highest);
-  const rows = (table: tf.Tensor2D): tf.Tensor4D => tf.reshape(tf.gather(table, tf.reshape(tf.cast(position, 'int32'), [-1])), [batch, 1, keyLength, rotaryDim / 2]);
+  const rows = (table: tf.Tensor2D): tf.Tensor4D =>
+    tf.reshape(tf.gather(table, tf.reshape(tf.cast(position, 'int32'), [-1])), [batch, 1, keyLength, rotaryDim / 2]);
   return { visible, cos: rows(cos), sin: rows(sin) };
 }
 
-/** Turns the first rotaryDim dimensions of each vector by its angle (`back`: by the opposite angle). `from` is the index of x's first token. */
-function rotate(x: tf.Tensor4D, place: Placement, shape: AttentionShape, from: number, length: number, back: boolean): tf.Tensor4D {
+/**
+ * Turns the first rotaryDim dimensions of each vector by its angle (`back`: by the opposite angle). `from` is the index
+ * of x's first token.
+ */
+function rotate(
+  x: tf.Tensor4D,
+  place: Placement,
+  shape: AttentionShape,
+  from: number,
+  length: number,
+  back: boolean,
+): tf.Tensor4D {
   if (place.cos === undefined || place.sin === undefined) return x;
   const half = shape.rotaryDim / 2;
   const [batch, heads, rows, dim] = x.shape;

@@ -18,27 +18,70 @@ export function attendsByLanes(backend: unknown, s: AttentionShape): boolean {
 }
 
 /** Scores, weights, and o = weights · v, with rotated q and k. */
-export function forwardLanes(backend: unknown, { q, k, v, starts, o, lse }: Tensors<'q' | 'k' | 'v' | 'starts' | 'o' | 'lse'>, s: AttentionShape): void {
+export function forwardLanes(
+  backend: unknown,
+  { q, k, v, starts, o, lse }: Tensors<'q' | 'k' | 'v' | 'starts' | 'o' | 'lse'>,
+  s: AttentionShape,
+): void {
   for (const stretch of stretches(s)) {
     const heads = new Heads(backend, s, stretch);
     const scores = heads.scores();
-    heads.products(s.queryLength, s.keyLength, s.headDim, { scale: s.scale, a: heads.queries(q), b: heads.keys(k), bAlongK: true, out: scores, visible: 'c' });
+    heads.products(s.queryLength, s.keyLength, s.headDim, {
+      scale: s.scale,
+      a: heads.queries(q),
+      b: heads.keys(k),
+      bAlongK: true,
+      out: scores,
+      visible: 'c',
+    });
     heads.weights(scores, undefined, lse, starts);
-    heads.products(s.queryLength, s.headDim, s.keyLength, { scale: 1, a: scores, b: heads.keys(v), bAlongK: false, out: heads.queries(o), visible: 'rows' });
+    heads.products(s.queryLength, s.headDim, s.keyLength, {
+      scale: 1,
+      a: scores,
+      b: heads.keys(v),
+      bAlongK: false,
+      out: heads.queries(o),
+      visible: 'rows',
+    });
     gpuRelease(backend, scores.tensor);
   }
 }
 
 /** Gradients of rotated q and k, and of v. */
-export function backwardLanes(backend: unknown, tensors: Tensors<'q' | 'k' | 'v' | 'starts' | 'dy' | 'lse' | 'dq' | 'dk' | 'dv'>, s: AttentionShape): void {
+export function backwardLanes(
+  backend: unknown,
+  tensors: Tensors<'q' | 'k' | 'v' | 'starts' | 'dy' | 'lse' | 'dq' | 'dk' | 'dv'>,
+  s: AttentionShape,
+): void {
   const { q, k, v, starts, dy, lse, dq, dk, dv } = tensors;
   for (const stretch of stretches(s)) {
     const heads = new Heads(backend, s, stretch);
     const [scores, dScores] = [heads.scores(), heads.scores()];
-    heads.products(s.queryLength, s.keyLength, s.headDim, { scale: s.scale, a: heads.queries(q), b: heads.keys(k), bAlongK: true, out: scores, visible: 'c' });
-    heads.products(s.queryLength, s.keyLength, s.headDim, { scale: 1, a: heads.queries(dy), b: heads.keys(v), bAlongK: true, out: dScores, visible: 'c' });
+    heads.products(s.queryLength, s.keyLength, s.headDim, {
+      scale: s.scale,
+      a: heads.queries(q),
+      b: heads.keys(k),
+      bAlongK: true,
+      out: scores,
+      visible: 'c',
+    });
+    heads.products(s.queryLength, s.keyLength, s.headDim, {
+      scale: 1,
+      a: heads.queries(dy),
+      b: heads.keys(v),
+      bAlongK: true,
+      out: dScores,
+      visible: 'c',
+    });
     heads.weights(scores, dScores, lse, starts);
-    heads.products(s.queryLength, s.headDim, s.keyLength, { scale: 1, a: dScores, b: heads.keys(k), bAlongK: false, out: heads.queries(dq), visible: 'rows' });
+    heads.products(s.queryLength, s.headDim, s.keyLength, {
+      scale: 1,
+      a: dScores,
+      b: heads.keys(k),
+      bAlongK: false,
+      out: heads.queries(dq),
+      visible: 'rows',
+    });
     heads.sumsOverQueries(scores, dy, dv);
     heads.sumsOverQueries(dScores, q, dk);
     gpuRelease(backend, scores.tensor);
@@ -55,7 +98,10 @@ interface HeadsProduct {
   readonly visible: 'c' | 'rows';
 }
 
-/** Matrices of the heads of a stretch: `[batch, length, heads, dim]` in tensors, `[batch, heads, queries, keys]` of scores. */
+/**
+ * Matrices of the heads of a stretch: `[batch, length, heads, dim]` in tensors, `[batch, heads, queries, keys]` of
+ * scores.
+ */
 class Heads {
   /** Query heads that share a key head. */
   private readonly group: number;
@@ -74,26 +120,56 @@ class Heads {
     const { headDim, numHeads, queryLength } = this.s;
     const stride = numHeads * headDim;
     const outer = queryLength * stride;
-    return { tensor, offset: this.stretch.batch * outer + this.stretch.head * this.group * headDim, stride, outer, inner: headDim };
+    return {
+      tensor,
+      offset: this.stretch.batch * outer + this.stretch.head * this.group * headDim,
+      stride,
+      outer,
+      inner: headDim,
+    };
   }
 
   keys(tensor: TensorInfo): HeadsView {
     const { headDim, numKvHeads, keyLength } = this.s;
     const stride = numKvHeads * headDim;
     const outer = keyLength * stride;
-    return { tensor, offset: this.stretch.batch * outer + this.stretch.head * headDim, stride, outer, inner: headDim, sharedBy: this.group };
+    return {
+      tensor,
+      offset: this.stretch.batch * outer + this.stretch.head * headDim,
+      stride,
+      outer,
+      inner: headDim,
+      sharedBy: this.group,
+    };
   }
 
   scores(): HeadsView {
     const stride = paddedKeys(this.s);
     const inner = this.s.queryLength * stride;
     const outer = this.stretch.heads * this.group * inner;
-    return { tensor: gpuOutput(this.backend, [this.stretch.batches * outer]), offset: 0, stride, outer, inner, padded: true };
+    return {
+      tensor: gpuOutput(this.backend, [this.stretch.batches * outer]),
+      offset: 0,
+      stride,
+      outer,
+      inner,
+      padded: true,
+    };
   }
 
   products(m: number, n: number, k: number, { visible, ...product }: HeadsProduct): void {
     const { heads, batches: batch } = this.stretch;
-    lanesProduct(this.backend, { m, n, k, ...product, aAlongK: true, accumulate: false, heads: heads * this.group, batch, causal: { visible, first: this.first } });
+    lanesProduct(this.backend, {
+      m,
+      n,
+      k,
+      ...product,
+      aAlongK: true,
+      accumulate: false,
+      heads: heads * this.group,
+      batch,
+      causal: { visible, first: this.first },
+    });
   }
 
   /** Out of keys' shape = weightsᵀ · a tensor of queries' shape, summed over the query heads that share a key head. */
@@ -102,9 +178,25 @@ class Heads {
     const { heads, batches: batch } = this.stretch;
     const causal = { visible: 'columns', first: this.first } as const;
     for (let i = 0; i < this.group; i++) {
-      const nth = (view: HeadsView): HeadsView => ({ ...view, offset: view.offset + i * (view.inner as number), inner: this.group * (view.inner as number) });
+      const nth = (view: HeadsView): HeadsView => ({
+        ...view,
+        offset: view.offset + i * (view.inner as number),
+        inner: this.group * (view.inner as number),
+      });
       const views = { a: nth(weights), b: nth(this.queries(values)), out: { ...this.keys(out), sharedBy: 1 } };
-      lanesProduct(this.backend, { m, n, k, scale: 1, ...views, aAlongK: false, bAlongK: false, accumulate: i > 0, heads, batch, causal });
+      lanesProduct(this.backend, {
+        m,
+        n,
+        k,
+        scale: 1,
+        ...views,
+        aAlongK: false,
+        bAlongK: false,
+        accumulate: i > 0,
+        heads,
+        batch,
+        causal,
+      });
     }
   }
 
@@ -114,10 +206,36 @@ class Heads {
     const { batch, batches, head, heads } = this.stretch;
     const here = heads * this.group;
     const rows = batches * here * queryLength;
-    const sizes = [queryLength, keyLength, numHeads, scores.stride, window, hasStarts, batch, head * this.group, here, rows, REACH];
+    const sizes = [
+      queryLength,
+      keyLength,
+      numHeads,
+      scores.stride,
+      window,
+      hasStarts,
+      batch,
+      head * this.group,
+      here,
+      rows,
+      REACH,
+    ];
     const params: GpuParams = [...sizes.map((x) => ['u', x] as const), ['f', scale]];
     const groups = gpuWorkgroups(rows, 32);
-    if (dWeights === undefined) gpuDispatch(this.backend, { name: 'attention/lanes-forward', code: wgsl.lanesForward }, [scores.tensor, lse, starts], params, groups);
-    else gpuDispatch(this.backend, { name: 'attention/lanes-backward', code: wgsl.lanesBackward }, [scores.tensor, dWeights.tensor, lse, starts], params, groups);
+    if (dWeights === undefined)
+      gpuDispatch(
+        this.backend,
+        { name: 'attention/lanes-forward', code: wgsl.lanesForward },
+        [scores.tensor, lse, starts],
+        params,
+        groups,
+      );
+    else
+      gpuDispatch(
+        this.backend,
+        { name: 'attention/lanes-backward', code: wgsl.lanesBackward },
+        [scores.tensor, dWeights.tensor, lse, starts],
+        params,
+        groups,
+      );
   }
 }

@@ -7,8 +7,18 @@ import { wasmSource } from './wasm.generated.js';
 
 type Named<N extends string> = Record<N, TensorInfo>;
 
-/** Runs an export over the batch · numKvHeads pairs of row and key head; what `setup` sets holds for a module's instance in each thread. */
-function overHeads(backend: unknown, name: 'forward' | 'backward', tensors: TensorInfo[], inputs: Inputs, s: AttentionShape, productNs: number): void {
+/**
+ * Runs an export over the batch · numKvHeads pairs of row and key head; what `setup` sets holds for a module's instance
+ * in each thread.
+ */
+function overHeads(
+  backend: unknown,
+  name: 'forward' | 'backward',
+  tensors: TensorInfo[],
+  inputs: Inputs,
+  s: AttentionShape,
+  productNs: number,
+): void {
   const module = wasmExports<{ scratchBytes(keyLength: number, headDim: number): number }>(backend, wasmSource);
   const at = (t: TensorInfo): number => wasmOffset(backend, t);
   const { cos, sin, starts } = inputs as Named<'cos' | 'sin' | 'starts'>;

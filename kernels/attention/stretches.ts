@@ -28,7 +28,13 @@ export function stretches(s: AttentionShape): Stretch[] {
   const heads = Math.min(most, s.numKvHeads);
   const out: Stretch[] = [];
   for (let batch = 0; batch < s.batch; batch += batches) {
-    for (let head = 0; head < s.numKvHeads; head += heads) out.push({ batch, batches: Math.min(batches, s.batch - batch), head, heads: Math.min(heads, s.numKvHeads - head) });
+    for (let head = 0; head < s.numKvHeads; head += heads)
+      out.push({
+        batch,
+        batches: Math.min(batches, s.batch - batch),
+        head,
+        heads: Math.min(heads, s.numKvHeads - head),
+      });
   }
   return out;
 }

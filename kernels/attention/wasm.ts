@@ -1,20 +1,50 @@
-// AssemblyScript. Attention by tiles of QUERIES × KEYS scores, each held as [key][query] so that the softmax over the keys runs
-// along SIMD lanes. Pointers are byte offsets into the tfjs heap; all scratch comes from the caller. Larger than other kernels:
-// forward and backward share the packing of heads, the visible ranges and the products.
-import { EXP_TABLE, expWithin, fillExpTable, lowestExponent, madd, storeExpWithin, sumLanes, WIDE } from '../runtime/simd';
-import { addAcross, addAcross16, addAlong, addAlong16, GROUP, KEYS, PANEL, QUERIES, scoreTile, scoreTile16, SCORE_ROW } from './tiles/wasm';
+// AssemblyScript. Attention by tiles of QUERIES × KEYS scores, each held as [key][query] so that the softmax over the
+// keys runs along SIMD lanes. Pointers are byte offsets into the tfjs heap; all scratch comes from the caller. Larger
+// than other kernels: forward and backward share the packing of heads, the visible ranges and the products.
+import {
+  EXP_TABLE,
+  expWithin,
+  fillExpTable,
+  lowestExponent,
+  madd,
+  storeExpWithin,
+  sumLanes,
+  WIDE,
+} from '../runtime/simd';
+import {
+  addAcross,
+  addAcross16,
+  addAlong,
+  addAlong16,
+  GROUP,
+  KEYS,
+  PANEL,
+  QUERIES,
+  scoreTile,
+  scoreTile16,
+  SCORE_ROW,
+} from './tiles/wasm';
 
 const NONE: f32 = -1e30;
 
 // One call's sizes. An instance of the module serves one call at a time.
-let batch: i32, queryLength: i32, keyLength: i32, numHeads: i32, numKvHeads: i32, dim: i32, window: i32, half: i32, maxPosition: i32;
+let batch: i32,
+  queryLength: i32,
+  keyLength: i32,
+  numHeads: i32,
+  numKvHeads: i32,
+  dim: i32,
+  window: i32,
+  half: i32,
+  maxPosition: i32;
 let hasStarts: bool;
 let scale: f32;
 let cosTable: usize, sinTable: usize, startsAt: usize;
 /** headDim rounded up to a multiple of 8, bytes of a row and of a tile of keys of that width. */
 let width: i32, rowBytes: usize, tileBytes: usize;
-// Scratch. Operands of the products lie in panels, so that inner loops read memory in order: across as [PANEL keys or GROUP queries][dimension]
-// transposed, for the scores, and along as [8 dimensions][key or query], for what the weights multiply.
+// Scratch. Operands of the products lie in panels, so that inner loops read memory in order: across as [PANEL keys or
+// GROUP queries][dimension] transposed, for the scores, and along as [8 dimensions][key or query], for what the weights
+// multiply.
 let keysAcross: usize, keysAlong: usize, valuesAcross: usize, valuesAlong: usize, dKeys: usize, dValues: usize;
 let queriesAcross: usize, queriesAlong: usize, outAcross: usize, outAlong: usize, accumulator: usize, rows: usize;
 let scores: usize, dScores: usize, lows: usize, highs: usize, peaks: usize, sums: usize, dots: usize, expTable: usize;
@@ -25,46 +55,97 @@ let rangeLow: usize, rangeHigh: usize, rangeFullLow: usize, rangeFullHigh: usize
 export function scratchBytes(keys: i32, headDim: i32): usize {
   const tiles = (keys + KEYS - 1) / KEYS;
   const w = (headDim + 7) & ~7;
-  return <usize>((6 * tiles * KEYS * w + 5 * QUERIES * w + KEYS * w + 2 * QUERIES * KEYS + 6 * QUERIES + 64) << 2) + EXP_TABLE + 16;
+  return (
+    <usize>((6 * tiles * KEYS * w + 5 * QUERIES * w + KEYS * w + 2 * QUERIES * KEYS + 6 * QUERIES + 64) << 2) +
+    EXP_TABLE +
+    16
+  );
 }
 
 /** Sets the sizes of the next calls of `forward` and `backward`. */
 export function setup(
-  batch_: i32, queryLength_: i32, keyLength_: i32, numHeads_: i32, numKvHeads_: i32, headDim: i32, scale_: f32, window_: i32,
-  rotaryDim: i32, maxPosition_: i32, hasStarts_: i32, cos: usize, sin: usize, starts: usize, scratch: usize,
+  batch_: i32,
+  queryLength_: i32,
+  keyLength_: i32,
+  numHeads_: i32,
+  numKvHeads_: i32,
+  headDim: i32,
+  scale_: f32,
+  window_: i32,
+  rotaryDim: i32,
+  maxPosition_: i32,
+  hasStarts_: i32,
+  cos: usize,
+  sin: usize,
+  starts: usize,
+  scratch: usize,
 ): void {
-  batch = batch_; queryLength = queryLength_; keyLength = keyLength_; numHeads = numHeads_; numKvHeads = numKvHeads_; dim = headDim;
-  scale = scale_; window = window_; half = rotaryDim >> 1; maxPosition = maxPosition_; hasStarts = hasStarts_ != 0;
-  cosTable = cos; sinTable = sin; startsAt = starts;
+  batch = batch_;
+  queryLength = queryLength_;
+  keyLength = keyLength_;
+  numHeads = numHeads_;
+  numKvHeads = numKvHeads_;
+  dim = headDim;
+  scale = scale_;
+  window = window_;
+  half = rotaryDim >> 1;
+  maxPosition = maxPosition_;
+  hasStarts = hasStarts_ != 0;
+  cosTable = cos;
+  sinTable = sin;
+  startsAt = starts;
   width = (dim + 7) & ~7;
-  rowBytes = <usize>width << 2;
+  rowBytes = (<usize>width) << 2;
   tileBytes = rowBytes * KEYS;
   const all = tileBytes * ((keyLength + KEYS - 1) / KEYS);
   let at = scratch;
-  keysAcross = at; at += all;
-  keysAlong = at; at += all;
-  valuesAcross = at; at += all;
-  valuesAlong = at; at += all;
-  dKeys = at; at += all;
-  dValues = at; at += all;
+  keysAcross = at;
+  at += all;
+  keysAlong = at;
+  at += all;
+  valuesAcross = at;
+  at += all;
+  valuesAlong = at;
+  at += all;
+  dKeys = at;
+  at += all;
+  dValues = at;
+  at += all;
   const queries = rowBytes * QUERIES;
-  queriesAcross = at; at += queries;
-  queriesAlong = at; at += queries;
-  outAcross = at; at += queries;
-  outAlong = at; at += queries;
-  accumulator = at; at += queries;
-  rows = at; at += tileBytes;
-  scores = at; at += SCORE_ROW * KEYS;
-  dScores = at; at += SCORE_ROW * KEYS;
-  lows = at; at += QUERIES << 2;
-  highs = at; at += QUERIES << 2;
-  peaks = at; at += QUERIES << 2;
-  sums = at; at += QUERIES << 2;
-  dots = at; at += QUERIES << 2;
-  rangeLow = at; at += 32;
-  rangeHigh = at; at += 32;
-  rangeFullLow = at; at += 32;
-  rangeFullHigh = at; at += 32;
+  queriesAcross = at;
+  at += queries;
+  queriesAlong = at;
+  at += queries;
+  outAcross = at;
+  at += queries;
+  outAlong = at;
+  at += queries;
+  accumulator = at;
+  at += queries;
+  rows = at;
+  at += tileBytes;
+  scores = at;
+  at += SCORE_ROW * KEYS;
+  dScores = at;
+  at += SCORE_ROW * KEYS;
+  lows = at;
+  at += QUERIES << 2;
+  highs = at;
+  at += QUERIES << 2;
+  peaks = at;
+  at += QUERIES << 2;
+  sums = at;
+  at += QUERIES << 2;
+  dots = at;
+  at += QUERIES << 2;
+  rangeLow = at;
+  at += 32;
+  rangeHigh = at;
+  at += 32;
+  rangeFullLow = at;
+  at += 32;
+  rangeFullHigh = at;
+  at += 32;
   expTable = at;
   fillExpTable(expTable);
   store<f32>(expTable, NONE, EXP_TABLE);
@@ -92,7 +173,17 @@ export function forward(q: usize, k: usize, v: usize, o: usize, lse: usize, begi
 
 /** dq, dk, dv of the key heads begin..end, from the gradient dy of o. */
 export function backward(
-  dy: usize, q: usize, k: usize, v: usize, o: usize, lse: usize, dq: usize, dk: usize, dv: usize, begin: i32, end: i32,
+  dy: usize,
+  q: usize,
+  k: usize,
+  v: usize,
+  o: usize,
+  lse: usize,
+  dq: usize,
+  dk: usize,
+  dv: usize,
+  begin: i32,
+  end: i32,
 ): void {
   const groups = numHeads / numKvHeads;
   for (let pair = begin; pair < end; pair++) {
@@ -126,15 +217,18 @@ export function backward(
 /** Where a head's query i, or key j, lies in a tensor. */
 @inline
 function queryRow(x: usize, b: i32, head: i32, i: i32): usize {
-  return x + (((b * queryLength + i) * numHeads + head) * dim << 2);
+  return x + ((((b * queryLength + i) * numHeads + head) * dim) << 2);
 }
 
 @inline
 function keyRow(x: usize, b: i32, kvHead: i32, j: i32): usize {
-  return x + (((b * keyLength + j) * numKvHeads + kvHead) * dim << 2);
+  return x + ((((b * keyLength + j) * numKvHeads + kvHead) * dim) << 2);
 }
 
-/** Copies `dim` values times `factor`, the first 2·turned of them rotated by the angles of token `index` (`back`: by the opposite). */
+/**
+ * Copies `dim` values times `factor`, the first 2·turned of them rotated by the angles of token `index` (`back`: by the
+ * opposite).
+ */
 function turn(from: usize, to: usize, b: i32, index: i32, turned: i32, factor: f32, back: bool): void {
   const f = f32x4.splat(factor);
   let i = 0;
@@ -142,8 +236,8 @@ function turn(from: usize, to: usize, b: i32, index: i32, turned: i32, factor: f
     let position = index;
     if (hasStarts) position -= load<i32>(startsAt + ((b * keyLength + index) << 2));
     position = max(0, min(position, maxPosition - 1));
-    const cos = cosTable + (position * turned << 2);
-    const sin = sinTable + (position * turned << 2);
+    const cos = cosTable + ((position * turned) << 2);
+    const sin = sinTable + ((position * turned) << 2);
     const sign: f32 = back ? -1 : 1;
     const signs = f32x4.splat(sign);
     const high = turned << 2;
@@ -193,7 +287,10 @@ function turn(from: usize, to: usize, b: i32, index: i32, turned: i32, factor: f
   for (; i < end; i++) store<f32>(to + (i << 2), factor * load<f32>(from + (i << 2)));
 }
 
-/** Reads a word of each cache line of `count` rows of a head, one of `heads`: what is in no near cache then comes many lines at a time. */
+/**
+ * Reads a word of each cache line of `count` rows of a head, one of `heads`: what is in no near cache then comes many
+ * lines at a time.
+ */
 function touch(row: usize, heads: i32, count: i32): void {
   const bytes = dim << 2;
   let sum = 0;
@@ -215,7 +312,9 @@ function clearTail(row: usize): void {
   for (let i = dim; i < width; i++) store<f32>(row + (i << 2), 0);
 }
 
-/** Puts NaN in place of what is infinite in the first `count` rows: a score of −∞ would only take its key's weight away. */
+/**
+ * Puts NaN in place of what is infinite in the first `count` rows: a score of −∞ would only take its key's weight away.
+ */
 function spoilInfinite(count: i32): void {
   const zero = f32x4.splat(0);
   const end = rows + count * rowBytes;
@@ -247,8 +346,21 @@ function packKeyHead(x: usize, b: i32, kvHead: i32, turned: i32, keys: bool, acr
   }
 }
 
-/** The queries i0..i0+count of a head times `factor`, in panels; they stay in `rows` as well. What lies past the last query is zero. */
-function packQueries(x: usize, b: i32, head: i32, i0: i32, count: i32, turned: i32, factor: f32, across: usize, along: usize): void {
+/**
+ * The queries i0..i0+count of a head times `factor`, in panels; they stay in `rows` as well. What lies past the last
+ * query is zero.
+ */
+function packQueries(
+  x: usize,
+  b: i32,
+  head: i32,
+  i0: i32,
+  count: i32,
+  turned: i32,
+  factor: f32,
+  across: usize,
+  along: usize,
+): void {
   touch(queryRow(x, b, head, i0), numHeads, count);
   for (let i = 0; i < count; i++) {
     const row = rows + i * rowBytes;
@@ -263,7 +375,7 @@ function packQueries(x: usize, b: i32, head: i32, i0: i32, count: i32, turned: i
 
 /** `rows` [count][width] to panels [count / panel][width][panel]; panel is 4, 8 or 16. */
 function packAcross(to: usize, count: i32, panel: i32): void {
-  const step = <usize>panel << 2;
+  const step = (<usize>panel) << 2;
   for (let i = 0; i < count; i += 4) {
     const from = rows + i * rowBytes;
     const out = to + (i & ~(panel - 1)) * rowBytes + ((i & (panel - 1)) << 2);
@@ -336,7 +448,7 @@ function boundTile(b: i32, i0: i32, count: i32): u64 {
     store<i32>(rangeFullLow + c, allLow);
     store<i32>(rangeFullHigh + c, allHigh);
   }
-  return (<u64>(lowest / KEYS) << 32) | <u64>(highest / KEYS);
+  return ((<u64>(lowest / KEYS)) << 32) | (<u64>(highest / KEYS));
 }
 
 /** First row of the key tile at k0 that the 8 queries `c >> 2` read, a multiple of PANEL. */
@@ -351,7 +463,9 @@ function lastRow(c: i32, k0: i32): i32 {
   return (max(min(load<i32>(rangeHigh + c) + 1 - k0, KEYS), 0) + PANEL - 1) & -PANEL;
 }
 
-/** eˣ for x ≤ 88; 1e-38 instead of anything smaller. NaN stays NaN: `pmax` gives back a NaN that is its first operand. */
+/**
+ * eˣ for x ≤ 88; 1e-38 instead of anything smaller. NaN stays NaN: `pmax` gives back a NaN that is its first operand.
+ */
 @inline
 function exponential(x: v128): v128 {
   return expWithin(f32x4.pmax(x, lowestExponent(expTable)), expTable);
@@ -399,7 +513,8 @@ function multiplyScores(tile: usize, queries: usize, to: usize, k0: i32, blocks:
       from = max(low, firstRow(other, k0));
       end = min(high, lastRow(other, k0));
       if (c < other) {
-        for (let r = from; r < end; r += 4) scoreTile16(tile + (r & -PANEL) * rowBytes + ((r & 4) << 2), b, to + r * SCORE_ROW + (c << 3), dim);
+        for (let r = from; r < end; r += 4)
+          scoreTile16(tile + (r & -PANEL) * rowBytes + ((r & 4) << 2), b, to + r * SCORE_ROW + (c << 3), dim);
       }
     }
     for (let r = low; r < high; r += PANEL) {
@@ -408,7 +523,10 @@ function multiplyScores(tile: usize, queries: usize, to: usize, k0: i32, blocks:
   }
 }
 
-/** Puts NONE in place of scores of keys that a query does not see, in the rows low..high of the tile and the 8 queries `c >> 2`. */
+/**
+ * Puts NONE in place of scores of keys that a query does not see, in the rows low..high of the tile and the 8 queries
+ * `c >> 2`.
+ */
 function hideUnseen(c: i32, k0: i32, low: i32, high: i32): void {
   const from = min(max(load<i32>(rangeFullLow + c) - k0, low), high);
   const to = min(max(load<i32>(rangeFullHigh + c) + 1 - k0, from), high);
@@ -444,7 +562,9 @@ function weigh(row: usize, peak0: v128, peak1: v128): void {
   storeExpWithin(row, x0, x1, f32x4.ne(s0, none), f32x4.ne(s1, none), expTable);
 }
 
-/** Turns scores into weights e^(score − peak) against the new running peak; brings sums and accumulator to that peak. */
+/**
+ * Turns scores into weights e^(score − peak) against the new running peak; brings sums and accumulator to that peak.
+ */
 function softmaxBlock(c: i32, k0: i32, low: i32, high: i32, again: bool): void {
   const at = c << 3;
   hideUnseen(c, k0, low, high);
@@ -506,10 +626,14 @@ function storeTile(o: usize, lse: usize, b: i32, head: i32, i0: i32, count: i32)
     const sum = load<f32>(sums + (i << 2));
     const peak = load<f32>(peaks + (i << 2));
     const to = queryRow(o, b, head, i0 + i);
-    // A query that sees no key has sum 0. One that sees some, none of them above NONE, has scores that are not finite, as where the sum is a NaN.
+    // A query that sees no key has sum 0. One that sees some, none of them above NONE, has scores that are not finite,
+    // as where the sum is a NaN.
     const spoilt: f32 = sum == 0 || peak > NONE ? sum - sum : NaN;
     turn(accumulator + i * rowBytes, to, b, 0, 0, sum == 0 ? 0 : 1 / sum + spoilt, false);
-    store<f32>(lse + (((b * numHeads + head) * queryLength + i0 + i) << 2), sum == 0 ? 0 : peak + logarithm(sum) + spoilt);
+    store<f32>(
+      lse + (((b * numHeads + head) * queryLength + i0 + i) << 2),
+      sum == 0 ? 0 : peak + logarithm(sum) + spoilt,
+    );
   }
 }
 
@@ -520,7 +644,10 @@ function logarithm(x: f32): f32 {
   const m = reinterpret<f32>((bits & 0x007fffff) + 0x3f3504f3);
   const z = (m - 1) / (m + 1);
   const z2 = z * z;
-  return <f32>n * <f32>0.69314718 + 2 * z * (1 + z2 * (<f32>0.33333333 + z2 * (<f32>0.2 + z2 * (<f32>0.14285714 + z2 * <f32>0.11111111))));
+  return (
+    <f32>n * <f32>0.69314718 +
+    2 * z * (1 + z2 * (<f32>0.33333333 + z2 * (<f32>0.2 + z2 * (<f32>0.14285714 + z2 * <f32>0.11111111))))
+  );
 }
 
 /** lse into `sums`, rowsum(dy ∘ o) into `dots`; dy's queries are in `rows`, where `packQueries` left them. */

@@ -3,8 +3,8 @@ import { embedding } from '../embedding/kernel.js';
 import { softmaxLoss } from './softmax-loss.js';
 
 /**
- * What a batch is supervised on, on the host: hidden row `rows[i]` is to predict token `labels[i]`. Rows are distinct. Where both are −1
- * there is nothing to predict: a loss of 0.
+ * What a batch is supervised on, on the host: hidden row `rows[i]` is to predict token `labels[i]`. Rows are distinct.
+ * Where both are −1 there is nothing to predict: a loss of 0.
  */
 export interface Targets {
   readonly rows: Int32Array;
@@ -34,13 +34,20 @@ export interface Chunk {
 export type ChunkFunction = (rows: tf.Tensor2D, index: number) => Chunk;
 
 /**
- * Sum of the token losses as a function of the hidden states and the output layer's parameters: its gradients are made on the way, chunk
- * by chunk.
+ * Sum of the token losses as a function of the hidden states and the output layer's parameters: its gradients are made
+ * on the way, chunk by chunk.
  *
  * @param size rows of a chunk
  * @param training false: no gradient will be asked for
  */
-export function lossOverChunks(hidden: tf.Tensor2D, parameters: readonly tf.Tensor[], targets: Targets, chunk: ChunkFunction, size: number, training: boolean): tf.Scalar {
+export function lossOverChunks(
+  hidden: tf.Tensor2D,
+  parameters: readonly tf.Tensor[],
+  targets: Targets,
+  chunk: ChunkFunction,
+  size: number,
+  training: boolean,
+): tf.Scalar {
   if (!training) return tf.tidy(() => overChunks(hidden, targets, chunk, size, false).lossSum);
   const run = tf.customGrad((...args: (tf.Tensor | tf.GradSaveFunc)[]) => {
     const save = args[args.length - 1] as tf.GradSaveFunc;
@@ -48,7 +55,10 @@ export function lossOverChunks(hidden: tf.Tensor2D, parameters: readonly tf.Tens
     save([rowGradients as tf.Tensor2D, ...parameterGradients]);
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]): tf.Tensor[] => {
       const [rows, ...others] = saved as [tf.Tensor2D, ...tf.Tensor[]];
-      return [spread(tf.mul(rows, dy), targets.places ?? placesOf(targets.rows, hidden.shape[0])), ...others.map((g) => tf.mul(g, dy))];
+      return [
+        spread(tf.mul(rows, dy), targets.places ?? placesOf(targets.rows, hidden.shape[0])),
+        ...others.map((g) => tf.mul(g, dy)),
+      ];
     };
     return { value: lossSum, gradFunc };
   });
@@ -64,7 +74,13 @@ export interface ChunkSums {
 }
 
 /** `targets` are not empty. Must be called inside a tidy. */
-export function overChunks(hidden: tf.Tensor2D, targets: Targets, chunk: ChunkFunction, size: number, withGradient: boolean): ChunkSums {
+export function overChunks(
+  hidden: tf.Tensor2D,
+  targets: Targets,
+  chunk: ChunkFunction,
+  size: number,
+  withGradient: boolean,
+): ChunkSums {
   const count = targets.rows.length;
   const losses: tf.Tensor1D[] = [];
   const rowGradients: tf.Tensor[] = [];
@@ -79,7 +95,8 @@ export function overChunks(hidden: tf.Tensor2D, targets: Targets, chunk: ChunkFu
     });
     losses.push(loss as tf.Tensor1D);
     if (dx !== undefined) rowGradients.push(dx);
-    parameters = parameters.length === 0 ? gradients : parameters.map((sum, i) => addTo(sum, gradients[i] as tf.Tensor));
+    parameters =
+      parameters.length === 0 ? gradients : parameters.map((sum, i) => addTo(sum, gradients[i] as tf.Tensor));
   }
   return {
     losses,

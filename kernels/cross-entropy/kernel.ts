@@ -20,8 +20,8 @@ export interface CrossEntropyOptions extends HeadOptions {
 }
 
 /**
- * Sum of token losses, Σᵢ −log softmax(hidden[rows[i]]·Wᵀ + bias)[labels[i]]. Output layer and loss run together over chunks of
- * supervised rows, and the gradients are made on the way, so that logits of all rows never exist at once.
+ * Sum of token losses, Σᵢ −log softmax(hidden[rows[i]]·Wᵀ + bias)[labels[i]]. Output layer and loss run together over
+ * chunks of supervised rows, and the gradients are made on the way, so that logits of all rows never exist at once.
  *
  * @param hidden `[tokens, dim]` float32
  * @param weight `[vocab, dim]`
@@ -29,18 +29,36 @@ export interface CrossEntropyOptions extends HeadOptions {
  * @throws Error when shapes do not fit, or weightGradient is asked of a 4-bit weight
  * Source: the chunked loss of Hsu et al. 2024, arXiv:2410.10989.
  */
-export function crossEntropySum(hidden: tf.Tensor2D, weight: FrozenWeight, targets: Targets, options: CrossEntropyOptions = {}): tf.Scalar {
+export function crossEntropySum(
+  hidden: tf.Tensor2D,
+  weight: FrozenWeight,
+  targets: Targets,
+  options: CrossEntropyOptions = {},
+): tf.Scalar {
   checkInputs(hidden, weight.shape, targets);
   const { training = true, weightGradient: toWeight = false, bias } = options;
-  // tfjs's webgpu has no sum of nothing. A loss without targets depends on no parameter: its gradients are zeros by definition.
+  // tfjs's webgpu has no sum of nothing. A loss without targets depends on no parameter: its gradients are zeros by
+  // definition.
   if (targets.rows.length === 0) return tf.scalar(0);
   tf.util.assert(!toWeight || weight.kind === 'dense', () => 'crossEntropySum: a 4-bit weight takes no gradient');
   const parameters = toWeight && weight.kind === 'dense' ? [weight.values, ...(bias === undefined ? [] : [bias])] : [];
   const chunk = (x: tf.Tensor2D): Chunk => ({
     logits: logitsOf(x, weight, bias),
-    pull: (dlogits) => [hiddenGradient(dlogits, weight), ...(parameters.length === 0 ? [] : [weightGradient(dlogits, x), ...(bias === undefined ? [] : [tf.sum(dlogits, 0)])])],
+    pull: (dlogits) => [
+      hiddenGradient(dlogits, weight),
+      ...(parameters.length === 0
+        ? []
+        : [weightGradient(dlogits, x), ...(bias === undefined ? [] : [tf.sum(dlogits, 0)])]),
+    ],
   });
-  return lossOverChunks(hidden, parameters, targets, chunk, headChunkRows(weight.shape[0], options.chunkBytes), training);
+  return lossOverChunks(
+    hidden,
+    parameters,
+    targets,
+    chunk,
+    headChunkRows(weight.shape[0], options.chunkBytes),
+    training,
+  );
 }
 
 /** An output layer of any making, applied to a chunk of rows at a time. */
@@ -56,12 +74,17 @@ export interface HeadFunction {
 }
 
 /**
- * As {@link crossEntropySum}, for an output layer that carries an adapter: the gradients of its parameters are summed up over the chunks,
- * each by the backward pass of that chunk's logits alone.
+ * As {@link crossEntropySum}, for an output layer that carries an adapter: the gradients of its parameters are summed
+ * up over the chunks, each by the backward pass of that chunk's logits alone.
  *
  * @returns scalar, in nats; 0 without targets
  */
-export function crossEntropyThrough(head: HeadFunction, hidden: tf.Tensor2D, targets: Targets, options: { training?: boolean; chunkBytes?: number } = {}): tf.Scalar {
+export function crossEntropyThrough(
+  head: HeadFunction,
+  hidden: tf.Tensor2D,
+  targets: Targets,
+  options: { training?: boolean; chunkBytes?: number } = {},
+): tf.Scalar {
   checkInputs(hidden, [head.vocab, hidden.shape[1]], targets);
   if (targets.rows.length === 0) return tf.scalar(0);
   const { training = true, chunkBytes } = options;
@@ -83,11 +106,21 @@ export function crossEntropyThrough(head: HeadFunction, hidden: tf.Tensor2D, tar
  *
  * @returns `[rows.length]`, in nats
  */
-export function tokenLosses(hidden: tf.Tensor2D, weight: FrozenWeight, targets: Targets, options: HeadOptions = {}): tf.Tensor1D {
+export function tokenLosses(
+  hidden: tf.Tensor2D,
+  weight: FrozenWeight,
+  targets: Targets,
+  options: HeadOptions = {},
+): tf.Tensor1D {
   checkInputs(hidden, weight.shape, targets);
   if (targets.rows.length === 0) return tf.tensor1d([], 'float32');
   const chunk = (x: tf.Tensor2D): Chunk => ({ logits: logitsOf(x, weight, options.bias), pull: () => [] });
-  return tf.tidy(() => concatRows(overChunks(hidden, targets, chunk, headChunkRows(weight.shape[0], options.chunkBytes), false).losses) as tf.Tensor1D);
+  return tf.tidy(
+    () =>
+      concatRows(
+        overChunks(hidden, targets, chunk, headChunkRows(weight.shape[0], options.chunkBytes), false).losses,
+      ) as tf.Tensor1D,
+  );
 }
 
 /** Rows whose logits exist at a time. */
@@ -103,11 +136,20 @@ export function headChunkRows(vocab: number, chunkBytes = (targetBackend() === '
  */
 export function checkTargets({ rows, labels }: Targets, tokens: number, vocab: number): void {
   tf.util.assert(rows.length === labels.length, () => `cross-entropy: ${rows.length} rows but ${labels.length} labels`);
-  tf.util.assert(rows.every((row, i) => (row >= 0 && row < tokens) || (row === -1 && labels[i] === -1)), () => `cross-entropy: a row is outside [0, ${tokens})`);
-  tf.util.assert(labels.every((label, i) => (label >= 0 && label < vocab) || (label === -1 && rows[i] === -1)), () => `cross-entropy: a label is outside [0, ${vocab})`);
+  tf.util.assert(
+    rows.every((row, i) => (row >= 0 && row < tokens) || (row === -1 && labels[i] === -1)),
+    () => `cross-entropy: a row is outside [0, ${tokens})`,
+  );
+  tf.util.assert(
+    labels.every((label, i) => (label >= 0 && label < vocab) || (label === -1 && rows[i] === -1)),
+    () => `cross-entropy: a label is outside [0, ${vocab})`,
+  );
 }
 
 function checkInputs(hidden: tf.Tensor2D, [vocab, dim]: readonly [number, number], targets: Targets): void {
-  tf.util.assert(hidden.shape[1] === dim, () => `cross-entropy: hidden is [${hidden.shape.join(', ')}], the weight [${vocab}, ${dim}]`);
+  tf.util.assert(
+    hidden.shape[1] === dim,
+    () => `cross-entropy: hidden is [${hidden.shape.join(', ')}], the weight [${vocab}, ${dim}]`,
+  );
   checkTargets(targets, hidden.shape[0], vocab);
 }

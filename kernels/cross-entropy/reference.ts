@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 /**
- * [losses, dlogits] of softmax cross-entropy in stock ops, or [losses] alone. A label outside [0, vocab) gives 0 and a row of zeros.
- * logits `[rows, vocab]`, labels `[rows]` int32.
+ * [losses, dlogits] of softmax cross-entropy in stock ops, or [losses] alone. A label outside [0, vocab) gives 0 and a
+ * row of zeros. logits `[rows, vocab]`, labels `[rows]` int32.
  */
 export function softmaxLossReference(logits: tf.Tensor2D, labels: tf.Tensor1D, withGradient: boolean): tf.Tensor[] {
   const vocab = logits.shape[1];

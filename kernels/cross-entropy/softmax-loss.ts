@@ -9,13 +9,18 @@ import * as wgsl from './wgsl.generated.js';
 
 /**
  * Per-row −log softmax(logits)[label] and, when wanted, its gradient softmax(logits) − onehot(label).
- * The gradient may be written over the logits: they are consumed, must share their memory with no other tensor, and are disposed.
+ * The gradient may be written over the logits: they are consumed, must share their memory with no other tensor, and are
+ * disposed.
  *
  * @param logits `[rows, vocab]` float32
  * @param labels `[rows]` int32
  * @returns losses `[rows]`, dlogits `[rows, vocab]`
  */
-export function softmaxLoss(logits: tf.Tensor2D, labels: tf.Tensor1D, withGradient: boolean): { losses: tf.Tensor1D; dlogits: tf.Tensor2D | undefined } {
+export function softmaxLoss(
+  logits: tf.Tensor2D,
+  labels: tf.Tensor1D,
+  withGradient: boolean,
+): { losses: tf.Tensor1D; dlogits: tf.Tensor2D | undefined } {
   const [losses, dlogits] = runOpMulti(softmaxLossOp, { logits, labels }, { withGradient });
   logits.dispose();
   return { losses: losses as tf.Tensor1D, dlogits: dlogits as tf.Tensor2D | undefined };
@@ -23,14 +28,23 @@ export function softmaxLoss(logits: tf.Tensor2D, labels: tf.Tensor1D, withGradie
 
 export const softmaxLossOp: Op = {
   name: 'LowrankSoftmaxLoss',
-  reference: (inputs, attrs) => softmaxLossReference(inputs['logits'] as tf.Tensor2D, inputs['labels'] as tf.Tensor1D, attrs['withGradient'] as boolean),
+  reference: (inputs, attrs) =>
+    softmaxLossReference(
+      inputs['logits'] as tf.Tensor2D,
+      inputs['labels'] as tf.Tensor1D,
+      attrs['withGradient'] as boolean,
+    ),
   wasm: ({ inputs, attrs, backend }) => {
     const { logits, labels } = inputs as Record<'logits' | 'labels', tf.TensorInfo>;
     const [rows, vocab] = logits.shape as [number, number];
     const gradient = attrs['withGradient'] as boolean;
     const losses = wasmOutput(backend, [rows]);
     const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
-    parallelFor(backend, wasmSource, 'softmaxLoss', [at(logits), at(labels), at(losses), vocab, gradient ? 1 : 0], { count: rows, cost: 1.2 * vocab, scratchBytes: wasmScratchBytes(backend, wasmSource) });
+    parallelFor(backend, wasmSource, 'softmaxLoss', [at(logits), at(labels), at(losses), vocab, gradient ? 1 : 0], {
+      count: rows,
+      cost: 1.2 * vocab,
+      scratchBytes: wasmScratchBytes(backend, wasmSource),
+    });
     return gradient ? [losses, again(backend, logits)] : [losses];
   },
   webgpu: ({ inputs, attrs, backend }) => {
@@ -38,9 +52,22 @@ export const softmaxLossOp: Op = {
     const [rows, vocab] = logits.shape as [number, number];
     const gradient = attrs['withGradient'] as boolean;
     const losses = gpuOutput(backend, [rows]);
-    const program = { name: 'cross-entropy/softmax-loss', code: wgsl.softmaxLoss, constants: { GRADIENT: gradient ? 1 : 0 } };
+    const program = {
+      name: 'cross-entropy/softmax-loss',
+      code: wgsl.softmaxLoss,
+      constants: { GRADIENT: gradient ? 1 : 0 },
+    };
     gpuInPlace(backend, logits);
-    gpuDispatch(backend, program, [logits, labels, losses], [['u', rows], ['u', vocab]], gpuWorkgroups(rows, 1));
+    gpuDispatch(
+      backend,
+      program,
+      [logits, labels, losses],
+      [
+        ['u', rows],
+        ['u', vocab],
+      ],
+      gpuWorkgroups(rows, 1),
+    );
     return gradient ? [losses, again(backend, logits)] : [losses];
   },
   gradient: null,

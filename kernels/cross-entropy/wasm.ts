@@ -1,4 +1,5 @@
-// AssemblyScript. Pointers are byte offsets into the tfjs heap; logits are [rows, vocab] and rows [begin, end) are done.
+// AssemblyScript. Pointers are byte offsets into the tfjs heap; logits are [rows, vocab] and rows [begin, end) are
+// done.
 import { EXP_TABLE, expLanes, expScalar, fillExpTable, sumLanes } from '../runtime/simd';
 
 /** Bytes of scratch that a part of a call wants. */
@@ -7,15 +8,24 @@ export function scratchBytes(): i32 {
 }
 
 /**
- * losses[row] = −log softmax(logits[row])[label]. With `gradient` the row is overwritten by softmax − onehot(label). A label
- * outside [0, vocab) gives a loss of 0 and a row of zeros.
+ * losses[row] = −log softmax(logits[row])[label]. With `gradient` the row is overwritten by softmax − onehot(label). A
+ * label outside [0, vocab) gives a loss of 0 and a row of zeros.
  */
-export function softmaxLoss(logits: usize, labels: usize, losses: usize, vocab: i32, gradient: i32, begin: i32, end: i32, table: usize): void {
+export function softmaxLoss(
+  logits: usize,
+  labels: usize,
+  losses: usize,
+  vocab: i32,
+  gradient: i32,
+  begin: i32,
+  end: i32,
+  table: usize,
+): void {
   fillExpTable(table);
   // Two vectors a turn: an engine that joins neighbours makes them one.
   const vector = vocab & ~7;
   for (let row = begin; row < end; row++) {
-    const base = logits + (<usize>row * <usize>vocab) * 4;
+    const base = logits + <usize>row * <usize>vocab * 4;
     const label = load<i32>(labels + ((<usize>row) << 2));
     const counted = label >= 0 && label < vocab;
     if (!counted) {
@@ -26,7 +36,8 @@ export function softmaxLoss(logits: usize, labels: usize, losses: usize, vocab: 
     const top = maximum(base, vector, vocab);
     const picked = load<f32>(base + ((<usize>label) << 2));
     const topLanes = f32x4.splat(top);
-    let sum = gradient != 0 ? exponentials(base, vector, topLanes, table) : sumOfExponentials(base, vector, topLanes, table);
+    let sum =
+      gradient != 0 ? exponentials(base, vector, topLanes, table) : sumOfExponentials(base, vector, topLanes, table);
     for (let i = vector; i < vocab; i++) {
       const at = base + ((<usize>i) << 2);
       const e = expScalar(load<f32>(at) - top, table);
@@ -92,7 +103,10 @@ function maximum(base: usize, vector: i32, vocab: i32): f32 {
     others = f32x4.pmax(others, v128.load(at, 16));
   }
   lanes = f32x4.pmax(lanes, others);
-  let top = max(max(f32x4.extract_lane(lanes, 0), f32x4.extract_lane(lanes, 1)), max(f32x4.extract_lane(lanes, 2), f32x4.extract_lane(lanes, 3)));
+  let top = max(
+    max(f32x4.extract_lane(lanes, 0), f32x4.extract_lane(lanes, 1)),
+    max(f32x4.extract_lane(lanes, 2), f32x4.extract_lane(lanes, 3)),
+  );
   for (let i = vector; i < vocab; i++) top = max(top, load<f32>(base + ((<usize>i) << 2)));
   return top;
 }

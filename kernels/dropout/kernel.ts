@@ -22,14 +22,23 @@ import * as wgsl from './wgsl.generated.js';
 export function dropout<T extends tf.Tensor>(x: T, rate: number, seed: number, offset = 0): T {
   tf.util.assert(rate >= 0 && rate < 1, () => `dropout: rate ${rate} is not in [0, 1)`);
   tf.util.assert(seed >>> 0 === seed, () => `dropout: seed ${seed} is no uint32`);
-  tf.util.assert(Number.isSafeInteger(offset) && offset >= 0, () => `dropout: offset ${offset} is no non-negative integer`);
+  tf.util.assert(
+    Number.isSafeInteger(offset) && offset >= 0,
+    () => `dropout: offset ${offset} is no non-negative integer`,
+  );
   if (rate === 0) return tf.clone(x);
   return runOp(dropoutOp, { x }, { rate, seed, offset }) as T;
 }
 
 export const dropoutOp: Op = {
   name: 'LowrankDropout',
-  reference: (inputs, attrs) => dropoutReference(inputs['x'] as tf.Tensor, attrs['rate'] as number, attrs['seed'] as number, attrs['offset'] as number),
+  reference: (inputs, attrs) =>
+    dropoutReference(
+      inputs['x'] as tf.Tensor,
+      attrs['rate'] as number,
+      attrs['seed'] as number,
+      attrs['offset'] as number,
+    ),
   wasm: ({ inputs, attrs, backend }) => {
     const { x } = inputs as { x: tf.TensorInfo };
     const { first, second, start, threshold, kept } = constants(attrs);
@@ -44,9 +53,22 @@ export const dropoutOp: Op = {
     const y = gpuOutput(backend, x.shape);
     const params = (seed: number): GpuParams => {
       const { first, second, start, threshold, kept } = constants({ ...attrs, seed });
-      return [['u', count], ['u', first], ['u', second], ['u', start], ['u', threshold], ['f', kept]];
+      return [
+        ['u', count],
+        ['u', first],
+        ['u', second],
+        ['u', start],
+        ['u', threshold],
+        ['f', kept],
+      ];
     };
-    gpuDispatch(backend, { name: 'dropout/dropout', code: wgsl.dropout }, [x, y], { seed: attrs['seed'] as number, of: params }, gpuWorkgroups(count, 256));
+    gpuDispatch(
+      backend,
+      { name: 'dropout/dropout', code: wgsl.dropout },
+      [x, y],
+      { seed: attrs['seed'] as number, of: params },
+      gpuWorkgroups(count, 256),
+    );
     return y;
   },
   gradient: {

@@ -16,7 +16,17 @@ function factors(counters: v128, first: v128, second: v128, threshold: v128, kep
 }
 
 /** y = x · mask; see hash.ts for the keys. */
-export function dropout(x: usize, y: usize, firstKey: i32, secondKey: i32, start: i32, threshold: i32, kept: f32, begin: i32, end: i32): void {
+export function dropout(
+  x: usize,
+  y: usize,
+  firstKey: i32,
+  secondKey: i32,
+  start: i32,
+  threshold: i32,
+  kept: f32,
+  begin: i32,
+  end: i32,
+): void {
   const first = i32x4.splat(firstKey);
   const second = i32x4.splat(secondKey);
   const limit = i32x4.splat(threshold);

@@ -19,8 +19,8 @@ export interface DryPeak {
 }
 
 /**
- * A tfjs backend whose tensors have sizes and no values: a program that runs on it allocates and frees as it would on a real one, so that
- * its memory is known without having any. Every allocation carries a tag.
+ * A tfjs backend whose tensors have sizes and no values: a program that runs on it allocates and frees as it would on a
+ * real one, so that its memory is known without having any. Every allocation carries a tag.
  */
 export class DryRunBackend extends tf.KernelBackend {
   /** What newly made tensors count as. */
@@ -93,7 +93,13 @@ export class DryRunBackend extends tf.KernelBackend {
     return dataId;
   }
 
-  override move(dataId: object, _values: tf.BackendValues | null, shape: number[], dtype: tf.DataType, refCount: number): void {
+  override move(
+    dataId: object,
+    _values: tf.BackendValues | null,
+    shape: number[],
+    dtype: tf.DataType,
+    refCount: number,
+  ): void {
     const bytes = tf.util.sizeFromShape(shape) * tf.util.bytesPerElement(dtype);
     const order = this.order++;
     const tag = this.tagsByOrder.get(order) ?? this.tag;
@@ -160,8 +166,8 @@ export function targetBackend(): string {
 }
 
 /**
- * Runs `body` with a dry run of `target` as tfjs's backend and puts the earlier backend back. `body` must dispose what it makes; it is
- * not asynchronous, so that nothing else can happen meanwhile.
+ * Runs `body` with a dry run of `target` as tfjs's backend and puts the earlier backend back. `body` must dispose what
+ * it makes; it is not asynchronous, so that nothing else can happen meanwhile.
  * @param threads of the target; those of the backend that is on where it is the target
  * @throws Error naming the kernel when `body` needs one whose sizes are not known.
  */

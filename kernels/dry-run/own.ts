@@ -5,7 +5,10 @@ import { matmulSizes, type MatmulForm } from '../matmul/form.js';
 import type { DryRunBackend } from './backend.js';
 import type { DryKernel } from './stock.js';
 
-/** Scratch of the WASM product (`scratchBytes` in matmul/wasm.ts): a block of the right operand, panels of both, a tile of the result. */
+/**
+ * Scratch of the WASM product (`scratchBytes` in matmul/wasm.ts): a block of the right operand, panels of both, a tile
+ * of the result.
+ */
 const GEMM_SCRATCH = 4 * (384 * 384 + 8 * 384 + 5 * 384 + 5 * 8 + 16);
 
 function gemmScratch(backend: DryRunBackend): void {
@@ -23,7 +26,9 @@ const linear: DryKernel = ({ x }, attrs, backend) => {
   const { members } = attrs as unknown as LinearAttrs;
   const tokens = x?.shape[0] as number;
   const rank = totalRank(members);
-  const outputs = [...(rank === 0 ? [] : [rank]), ...members.map(({ rows }) => rows)].map((width) => backend.output([tokens, width]));
+  const outputs = [...(rank === 0 ? [] : [rank]), ...members.map(({ rows }) => rows)].map((width) =>
+    backend.output([tokens, width]),
+  );
   gemmScratch(backend);
   return outputs;
 };
@@ -31,7 +36,10 @@ const linear: DryKernel = ({ x }, attrs, backend) => {
 /** dyb and dB of each member. */
 const lowRankGrad: DryKernel = ({ xa }, attrs, backend) => {
   const { members } = attrs as unknown as LinearAttrs;
-  const outputs = [backend.output(xa?.shape as number[]), ...members.filter(({ rank }) => rank > 0).map(({ rows, rank }) => backend.output([rows, rank]))];
+  const outputs = [
+    backend.output(xa?.shape as number[]),
+    ...members.filter(({ rank }) => rank > 0).map(({ rows, rank }) => backend.output([rows, rank])),
+  ];
   gemmScratch(backend);
   return outputs;
 };
@@ -55,17 +63,27 @@ const like =
     names.map((name) => backend.output((inputs[name] as tf.TensorInfo).shape));
 
 /**
- * Sizes of what the hand-written kernels allocate, their temporary tensors included. An op without an entry is taken through its
- * reference, which may need more than its kernel.
+ * Sizes of what the hand-written kernels allocate, their temporary tensors included. An op without an entry is taken
+ * through its reference, which may need more than its kernel.
  */
 export const OWN: Readonly<Record<string, DryKernel>> = {
-  LowrankEmbedding: ({ table, ids }, _attrs, backend) => backend.output([ids?.shape[0] as number, table?.shape[1] as number]),
+  LowrankEmbedding: ({ table, ids }, _attrs, backend) =>
+    backend.output([ids?.shape[0] as number, table?.shape[1] as number]),
   LowrankEmbeddingGrad: ({ dy }, attrs, backend) => backend.output([attrs['vocab'] as number, dy?.shape[1] as number]),
-  LowrankRmsNorm: ({ x }, _attrs, backend) => [backend.output(x?.shape as number[]), backend.output([x?.shape[0] as number])],
-  LowrankAddRmsNorm: ({ x }, _attrs, backend) => [...[1, 2].map(() => backend.output(x?.shape as number[])), backend.output([x?.shape[0] as number])],
+  LowrankRmsNorm: ({ x }, _attrs, backend) => [
+    backend.output(x?.shape as number[]),
+    backend.output([x?.shape[0] as number]),
+  ],
+  LowrankAddRmsNorm: ({ x }, _attrs, backend) => [
+    ...[1, 2].map(() => backend.output(x?.shape as number[])),
+    backend.output([x?.shape[0] as number]),
+  ],
   LowrankRmsNormGrad: like('x'),
   LowrankRmsNormWeightGrad: ({ x }, _attrs, backend) => backend.output([x?.shape[1] as number]),
-  LowrankLayerNorm: ({ x }, _attrs, backend) => [backend.output(x?.shape as number[]), backend.output([x?.shape[0] as number, 2])],
+  LowrankLayerNorm: ({ x }, _attrs, backend) => [
+    backend.output(x?.shape as number[]),
+    backend.output([x?.shape[0] as number, 2]),
+  ],
   LowrankLayerNormGrad: like('x'),
   LowrankLayerNormWeightsGrad: ({ x }, _attrs, backend) => [1, 2].map(() => backend.output([x?.shape[1] as number])),
   LowrankSwiglu: like('gate'),
@@ -98,15 +116,20 @@ export const OWN: Readonly<Record<string, DryKernel>> = {
   LowrankLinearGrad: linearGrad,
   LowrankAttention: ({ q, k }, attrs, backend) => {
     const shape = attrs as unknown as AttentionShape;
-    const outputs = [backend.output(q?.shape as number[]), backend.output([shape.batch * shape.numHeads * shape.queryLength])];
+    const outputs = [
+      backend.output(q?.shape as number[]),
+      backend.output([shape.batch * shape.numHeads * shape.queryLength]),
+    ];
     if (backend.target === 'wasm') backend.scratch(backend.threads * attentionScratch(shape));
-    else if (shape.rotaryDim > 0) release(backend, [backend.output(q?.shape as number[]), backend.output(k?.shape as number[])]);
+    else if (shape.rotaryDim > 0)
+      release(backend, [backend.output(q?.shape as number[]), backend.output(k?.shape as number[])]);
     return outputs;
   },
   LowrankAttentionGrad: ({ q, k, v }, attrs, backend) => {
     const shape = attrs as unknown as AttentionShape;
     const made = (): tf.TensorInfo[] => [q, k].map((t) => backend.output(t?.shape as number[]));
-    const stats = backend.target === 'wasm' ? [] : [backend.output([shape.batch * shape.numHeads * shape.queryLength, 2])];
+    const stats =
+      backend.target === 'wasm' ? [] : [backend.output([shape.batch * shape.numHeads * shape.queryLength, 2])];
     const gradients = made();
     const dv = backend.output(v?.shape as number[]);
     if (backend.target === 'wasm') {

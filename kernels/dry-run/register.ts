@@ -21,6 +21,7 @@ function register(kernelName: string, kernel: DryKernel): void {
   tf.registerKernel({
     kernelName,
     backendName: DRY_RUN,
-    kernelFunc: ({ inputs, attrs, backend }) => kernel(inputs as Record<string, tf.TensorInfo>, attrs ?? {}, backend as DryRunBackend),
+    kernelFunc: ({ inputs, attrs, backend }) =>
+      kernel(inputs as Record<string, tf.TensorInfo>, attrs ?? {}, backend as DryRunBackend),
   });
 }

@@ -17,7 +17,10 @@ import * as wgsl from './wgsl.generated.js';
  * @returns `[n, dim]`
  */
 export function embedding(table: tf.Tensor2D, ids: tf.Tensor1D): tf.Tensor2D {
-  tf.util.assert(table.rank === 2 && ids.rank === 1 && ids.dtype === 'int32', () => `embedding: table is [${table.shape.join(', ')}], ids is ${ids.dtype} [${ids.shape.join(', ')}]`);
+  tf.util.assert(
+    table.rank === 2 && ids.rank === 1 && ids.dtype === 'int32',
+    () => `embedding: table is [${table.shape.join(', ')}], ids is ${ids.dtype} [${ids.shape.join(', ')}]`,
+  );
   return runOp(embeddingOp, { table, ids }, { vocab: table.shape[0] }) as tf.Tensor2D;
 }
 
@@ -41,9 +44,27 @@ export const embeddingOp: Op = {
     const program = { name: 'embedding/forward', code: wgsl.forward };
     const groups = gpuWorkgroups(count * dim, 256);
     const stretches = rowStretches(backend, vocab, 4 * dim) ?? [{ first: 0, rows: vocab }];
-    const parts = stretches.length === 1 ? [table] : splitTensor(backend, table, stretches.map(({ first }) => first * dim));
+    const parts =
+      stretches.length === 1
+        ? [table]
+        : splitTensor(
+            backend,
+            table,
+            stretches.map(({ first }) => first * dim),
+          );
     stretches.forEach(({ first, rows }, i) => {
-      gpuDispatch(backend, program, [parts[i] as tf.TensorInfo, ids, y], [['u', count], ['u', dim], ['u', rows], ['u', first]], groups);
+      gpuDispatch(
+        backend,
+        program,
+        [parts[i] as tf.TensorInfo, ids, y],
+        [
+          ['u', count],
+          ['u', dim],
+          ['u', rows],
+          ['u', first],
+        ],
+        groups,
+      );
     });
     return y;
   },
@@ -60,7 +81,8 @@ export const embeddingOp: Op = {
 /** Scatter-add: dtable[v] = Σ over i with ids[i] = v of dy[i], summed in the order of i. */
 export const embeddingGradOp: Op = {
   name: 'LowrankEmbeddingGrad',
-  reference: (inputs, attrs) => embeddingGradReference(inputs['dy'] as tf.Tensor2D, inputs['ids'] as tf.Tensor1D, attrs['vocab'] as number),
+  reference: (inputs, attrs) =>
+    embeddingGradReference(inputs['dy'] as tf.Tensor2D, inputs['ids'] as tf.Tensor1D, attrs['vocab'] as number),
   wasm: ({ inputs, attrs, backend }) => {
     const { dy, ids } = inputs as Record<'dy' | 'ids', tf.TensorInfo>;
     const [count, dim] = dy.shape as [number, number];
@@ -77,9 +99,25 @@ export const embeddingGradOp: Op = {
     const [count, dim] = dy.shape as [number, number];
     const vocab = attrs['vocab'] as number;
     const dtable = gpuOutput(backend, [vocab, dim]);
-    gpuDispatch(backend, { name: 'embedding/zero', code: wgsl.zero }, [dtable], [['u', vocab * dim]], gpuWorkgroups(vocab * dim, 256));
+    gpuDispatch(
+      backend,
+      { name: 'embedding/zero', code: wgsl.zero },
+      [dtable],
+      [['u', vocab * dim]],
+      gpuWorkgroups(vocab * dim, 256),
+    );
     const program = { name: 'embedding/backward', code: wgsl.backward };
-    gpuDispatch(backend, program, [dy, ids, dtable], [['u', count], ['u', dim], ['u', vocab]], gpuWorkgroups(count, 1));
+    gpuDispatch(
+      backend,
+      program,
+      [dy, ids, dtable],
+      [
+        ['u', count],
+        ['u', dim],
+        ['u', vocab],
+      ],
+      gpuWorkgroups(count, 1),
+    );
     return dtable;
   },
   gradient: null,

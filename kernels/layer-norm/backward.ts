@@ -25,7 +25,15 @@ export const layerNormGradOp: Op = {
     const [rows, dim] = x.shape as [number, number];
     const dx = wasmOutput(backend, [rows, dim]);
     const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
-    const args = [...partPointers(backend, inputs as Record<string, tf.TensorInfo>), at(x), at(w), at(stats), added === undefined ? 0 : at(added), at(dx), dim];
+    const args = [
+      ...partPointers(backend, inputs as Record<string, tf.TensorInfo>),
+      at(x),
+      at(w),
+      at(stats),
+      added === undefined ? 0 : at(added),
+      at(dx),
+      dim,
+    ];
     parallelFor(backend, wasmSource, 'backward', args, { count: rows, cost: 0.8 * dim });
     return dx;
   },
@@ -37,7 +45,16 @@ export const layerNormGradOp: Op = {
     const others = added === undefined ? [] : [added];
     const counts = { n: parts.length, a: others.length };
     const program = { name: `layer-norm/backward ${counts.n} ${counts.a}`, code: () => forEach(wgsl.backward, counts) };
-    gpuDispatch(backend, program, [...parts, x, w, stats, ...others, dx], [['u', rows], ['u', dim]], gpuWorkgroups(rows, 1));
+    gpuDispatch(
+      backend,
+      program,
+      [...parts, x, w, stats, ...others, dx],
+      [
+        ['u', rows],
+        ['u', dim],
+      ],
+      gpuWorkgroups(rows, 1),
+    );
     return dx;
   },
   gradient: null,
@@ -46,7 +63,8 @@ export const layerNormGradOp: Op = {
 /** [dw, db]; runs only where a weight or bias is trained. */
 export const layerNormWeightsGradOp: Op = {
   name: 'LowrankLayerNormWeightsGrad',
-  reference: (inputs) => layerNormWeightsGradReference(sumParts(inputs), inputs['x'] as tf.Tensor2D, inputs['stats'] as tf.Tensor2D),
+  reference: (inputs) =>
+    layerNormWeightsGradReference(sumParts(inputs), inputs['x'] as tf.Tensor2D, inputs['stats'] as tf.Tensor2D),
   wasm: ({ inputs, backend }) => {
     const { x, stats } = inputs as Record<'x' | 'stats', tf.TensorInfo>;
     const [rows, dim] = x.shape as [number, number];
@@ -61,8 +79,20 @@ export const layerNormWeightsGradOp: Op = {
     const [rows, dim] = x.shape as [number, number];
     const parts = partsIn(inputs as Record<string, tf.TensorInfo>);
     const [dw, db] = [gpuOutput(backend, [dim]), gpuOutput(backend, [dim])];
-    const program = { name: `layer-norm/weights ${parts.length}`, code: () => forEach(wgsl.weights, { n: parts.length }) };
-    gpuDispatch(backend, program, [...parts, x, stats, dw, db], [['u', rows], ['u', dim]], [Math.ceil(dim / COLUMNS), 1, 1]);
+    const program = {
+      name: `layer-norm/weights ${parts.length}`,
+      code: () => forEach(wgsl.weights, { n: parts.length }),
+    };
+    gpuDispatch(
+      backend,
+      program,
+      [...parts, x, stats, dw, db],
+      [
+        ['u', rows],
+        ['u', dim],
+      ],
+      [Math.ceil(dim / COLUMNS), 1, 1],
+    );
     return [dw, db];
   },
   gradient: null,

@@ -1,7 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
 
 /** [y, stats] of layer normalisation in stock ops; stats `[rows, 2]` holds (mean, 1 / √(variance + eps)) a row. */
-export function layerNormReference(x: tf.Tensor2D, w: tf.Tensor1D, b: tf.Tensor1D, eps: number): [tf.Tensor2D, tf.Tensor2D] {
+export function layerNormReference(
+  x: tf.Tensor2D,
+  w: tf.Tensor1D,
+  b: tf.Tensor1D,
+  eps: number,
+): [tf.Tensor2D, tf.Tensor2D] {
   const mean = tf.mean(x, 1, true);
   const centred = tf.sub(x, mean);
   const rstd = tf.rsqrt(tf.add(tf.mean(tf.square(centred), 1, true), eps));
@@ -9,7 +14,12 @@ export function layerNormReference(x: tf.Tensor2D, w: tf.Tensor1D, b: tf.Tensor1
 }
 
 /** dx of layer normalisation in stock ops. */
-export function layerNormGradReference(dy: tf.Tensor2D, x: tf.Tensor2D, w: tf.Tensor1D, stats: tf.Tensor2D): tf.Tensor2D {
+export function layerNormGradReference(
+  dy: tf.Tensor2D,
+  x: tf.Tensor2D,
+  w: tf.Tensor1D,
+  stats: tf.Tensor2D,
+): tf.Tensor2D {
   const g = tf.mul(dy, w);
   const normal = normalised(x, stats);
   const rstd = tf.slice(stats, [0, 1], [-1, 1]);
@@ -17,7 +27,11 @@ export function layerNormGradReference(dy: tf.Tensor2D, x: tf.Tensor2D, w: tf.Te
 }
 
 /** [dw, db] of layer normalisation in stock ops. */
-export function layerNormWeightsGradReference(dy: tf.Tensor2D, x: tf.Tensor2D, stats: tf.Tensor2D): [tf.Tensor1D, tf.Tensor1D] {
+export function layerNormWeightsGradReference(
+  dy: tf.Tensor2D,
+  x: tf.Tensor2D,
+  stats: tf.Tensor2D,
+): [tf.Tensor1D, tf.Tensor1D] {
   return [tf.sum(tf.mul(dy, normalised(x, stats)), 0), tf.sum(dy, 0)];
 }
 

@@ -1,9 +1,20 @@
-// AssemblyScript. Pointers are byte offsets into the tfjs heap; rows are contiguous, and [begin, end) is a range of them.
+// AssemblyScript. Pointers are byte offsets into the tfjs heap; rows are contiguous, and [begin, end) is a range of
+// them.
 import { sumOfPart, sumOfParts } from '../runtime/parts/wasm';
 import { sumLanes } from '../runtime/simd';
 
 /** y = (x − mean) · rstd · w + b, rstd = 1 / √(variance + eps). Writes (mean, rstd) a row. */
-export function forward(x: usize, w: usize, b: usize, y: usize, stats: usize, dim: i32, eps: f32, begin: i32, end: i32): void {
+export function forward(
+  x: usize,
+  w: usize,
+  b: usize,
+  y: usize,
+  stats: usize,
+  dim: i32,
+  eps: f32,
+  begin: i32,
+  end: i32,
+): void {
   const vector = dim & ~3;
   for (let row = begin; row < end; row++) {
     const base = x + ((<usize>row * dim) << 2);
@@ -41,8 +52,23 @@ export function forward(x: usize, w: usize, b: usize, y: usize, stats: usize, di
   }
 }
 
-/** dx = rstd · (g − mean(g) − n · mean(g·n)), + added where that is not 0; g = dy·w, n = (x − mean) · rstd, dy = d0 + d1 + d2. */
-export function backward(d0: usize, d1: usize, d2: usize, x: usize, w: usize, stats: usize, added: usize, dx: usize, dim: i32, begin: i32, end: i32): void {
+/**
+ * dx = rstd · (g − mean(g) − n · mean(g·n)), + added where that is not 0; g = dy·w, n = (x − mean) · rstd, dy = d0 + d1
+ * + d2.
+ */
+export function backward(
+  d0: usize,
+  d1: usize,
+  d2: usize,
+  x: usize,
+  w: usize,
+  stats: usize,
+  added: usize,
+  dx: usize,
+  dim: i32,
+  begin: i32,
+  end: i32,
+): void {
   const vector = dim & ~3;
   for (let row = begin; row < end; row++) {
     const offset = (<usize>row * dim) << 2;
@@ -89,7 +115,19 @@ export function backward(d0: usize, d1: usize, d2: usize, x: usize, w: usize, st
 }
 
 /** dw = Σ over rows of dy·n, db = Σ dy, for the columns [begin, end): begin is a multiple of 4. */
-export function weights(d0: usize, d1: usize, d2: usize, x: usize, stats: usize, dw: usize, db: usize, rows: i32, dim: i32, begin: i32, end: i32): void {
+export function weights(
+  d0: usize,
+  d1: usize,
+  d2: usize,
+  x: usize,
+  stats: usize,
+  dw: usize,
+  db: usize,
+  rows: i32,
+  dim: i32,
+  begin: i32,
+  end: i32,
+): void {
   const bytes = (<usize>(end - begin)) << 2;
   memory.fill(dw + (begin << 2), 0, bytes);
   memory.fill(db + (begin << 2), 0, bytes);

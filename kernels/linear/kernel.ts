@@ -3,7 +3,14 @@ import { matmul } from '../matmul/kernel.js';
 import { runOpMulti, sharedMany, type Attrs, type Op } from '../runtime/op.js';
 import type { FrozenWeight } from '../types.js';
 import { lowRankGradOp, linearGradOp } from './backward.js';
-import { memberAttrs, membersOf, namedMember, type LinearAttrs, type LinearMember, type MemberTensors } from './members.js';
+import {
+  memberAttrs,
+  membersOf,
+  namedMember,
+  type LinearAttrs,
+  type LinearMember,
+  type MemberTensors,
+} from './members.js';
 import { linearReference } from './reference.js';
 import { linearTensorflow } from './tensorflow.js';
 import { linearWasm } from './wasm-linear.js';
@@ -17,8 +24,9 @@ const FEW_TOKENS = 8;
 /**
  * Linear layer with an optional low-rank update: y = x·Wᵀ + bias + scale · (x'·Aᵀ)·Bᵀ with x' = loraInput or x.
  *
- * Differentiable in x, loraInput, A, B and bias, and in the values of a dense weight; never in a 4-bit one, which is decoded on the
- * fly. What nobody asks for is not computed, but for the gradients of A and B, which come with those of x.
+ * Differentiable in x, loraInput, A, B and bias, and in the values of a dense weight; never in a 4-bit one, which is
+ * decoded on the fly. What nobody asks for is not computed, but for the gradients of A and B, which come with those of
+ * x.
  *
  * @param x `[tokens, in]` float32
  * @param weight W `[out, in]`
@@ -30,8 +38,8 @@ export function linear(x: tf.Tensor2D, weight: FrozenWeight, options: LinearOpti
 }
 
 /**
- * Linear layers that read the same x (query, key and value; gate and up), as one op: x is read, or packed, once, and the gradient of x
- * is summed up where it is made. Like `linear` else.
+ * Linear layers that read the same x (query, key and value; gate and up), as one op: x is read, or packed, once, and
+ * the gradient of x is summed up where it is made. Like `linear` else.
  *
  * @param members at most nine
  * @returns `[tokens, out]` of each
@@ -59,18 +67,22 @@ function assertFits(x: tf.Tensor2D, { weight, bias, lora, loraInput }: LinearMem
   const fits =
     x.shape[1] === inner &&
     (bias === undefined || bias.shape[0] === out) &&
-    (lora === undefined || (lora.a.shape[1] === inner && lora.b.shape[0] === out && lora.a.shape[0] === lora.b.shape[1])) &&
+    (lora === undefined ||
+      (lora.a.shape[1] === inner && lora.b.shape[0] === out && lora.a.shape[0] === lora.b.shape[1])) &&
     (loraInput === undefined || (lora !== undefined && tf.util.arraysEqual(loraInput.shape, x.shape)));
   tf.util.assert(fits, () => {
     const given = { x, bias, 'lora.a': lora?.a, 'lora.b': lora?.b, loraInput };
-    const shapes = Object.entries(given).flatMap(([name, tensor]) => (tensor === undefined ? [] : [`${name} [${tensor.shape.join(', ')}]`]));
+    const shapes = Object.entries(given).flatMap(([name, tensor]) =>
+      tensor === undefined ? [] : [`${name} [${tensor.shape.join(', ')}]`],
+    );
     return `linear: a weight [${out}, ${inner}] does not fit ${shapes.join(', ')}`;
   });
 }
 
 /**
- * Inputs: x; of each member, its number behind their names, w or those of LowrankDequantize; optionally bias; a and b; loraInput.
- * Attributes: `LinearAttrs`. Outputs: where a member has a and b, xa = x'·Aᵀ of all of them side by side, `[tokens, Σ r]`; y of each.
+ * Inputs: x; of each member, its number behind their names, w or those of LowrankDequantize; optionally bias; a and b;
+ * loraInput. Attributes: `LinearAttrs`. Outputs: where a member has a and b, xa = x'·Aᵀ of all of them side by side,
+ * `[tokens, Σ r]`; y of each.
  */
 export const linearOp = makeOp('LowrankLinear', true);
 
@@ -91,26 +103,44 @@ function makeOp(name: string, lowRank: boolean): Op {
         const linearAttrs = attrs as unknown as LinearAttrs;
         const dys = (Array.isArray(given) ? given : [given]).slice(lowRank ? 1 : 0) as (tf.Tensor2D | null)[];
         const inputs = Object.fromEntries(linearAttrs.inputNames.map((input, i) => [input, saved[i] as tf.Tensor2D]));
-        return linearGradients(dys, inputs, lowRank ? (saved[linearAttrs.inputNames.length] as tf.Tensor2D) : undefined, linearAttrs);
+        return linearGradients(
+          dys,
+          inputs,
+          lowRank ? (saved[linearAttrs.inputNames.length] as tf.Tensor2D) : undefined,
+          linearAttrs,
+        );
       },
     },
   };
 }
 
-function linearGradients(given: readonly (tf.Tensor2D | null)[], inputs: Record<string, tf.Tensor2D>, xa: tf.Tensor2D | undefined, attrs: LinearAttrs): Record<string, () => tf.Tensor> {
+function linearGradients(
+  given: readonly (tf.Tensor2D | null)[],
+  inputs: Record<string, tf.Tensor2D>,
+  xa: tf.Tensor2D | undefined,
+  attrs: LinearAttrs,
+): Record<string, () => tf.Tensor> {
   const { x, ...rest } = inputs as Record<string, tf.Tensor2D> & { x: tf.Tensor2D };
   const members = membersOf(rest, attrs.members.length);
   // An output that nothing has used has no gradient.
-  const dys = given.map((dy, i) => dy ?? tf.zeros<tf.Rank.R2>([x.shape[0], (attrs.members[i] as { rows: number }).rows]));
+  const dys = given.map(
+    (dy, i) => dy ?? tf.zeros<tf.Rank.R2>([x.shape[0], (attrs.members[i] as { rows: number }).rows]),
+  );
   const each = (names: readonly string[]): Record<string, tf.Tensor> => {
     const tensors = Object.entries(rest).filter(([name]) => names.includes(name.slice(0, -1)));
-    return Object.assign(Object.fromEntries(tensors), Object.fromEntries(dys.map((dy, i) => [`dy${i}`, dy]))) as Record<string, tf.Tensor>;
+    return Object.assign(Object.fromEntries(tensors), Object.fromEntries(dys.map((dy, i) => [`dy${i}`, dy]))) as Record<
+      string,
+      tf.Tensor
+    >;
   };
   // dyb, then dB of each.
   const narrow = sharedMany(() => runOpMulti(lowRankGradOp, { xa, ...each(['b']) }, attrs as unknown as Attrs));
   const wide = (withX: boolean): tf.Tensor[] => {
     const low = xa === undefined ? {} : { x, dyb: narrow(0) };
-    return runOpMulti(linearGradOp, { ...low, ...each([...WEIGHT_NAMES, 'a', 'loraInput']) }, { ...attrs, withX } as unknown as Attrs);
+    return runOpMulti(linearGradOp, { ...low, ...each([...WEIGHT_NAMES, 'a', 'loraInput']) }, {
+      ...attrs,
+      withX,
+    } as unknown as Attrs);
   };
   // Whoever wants the gradient of x asks for it first.
   let withX = false;
@@ -127,7 +157,8 @@ function linearGradients(given: readonly (tf.Tensor2D | null)[], inputs: Record<
     const dy = dys[i] as tf.Tensor2D;
     const { w, bias, a, loraInput } = member;
     if (w !== undefined) gradients[`w${i}`] = () => matmul(dy, x, 'tn');
-    if (bias !== undefined) gradients[`bias${i}`] = () => tf.reshape(matmul(tf.ones([1, dy.shape[0]]), dy, 'nn'), bias.shape);
+    if (bias !== undefined)
+      gradients[`bias${i}`] = () => tf.reshape(matmul(tf.ones([1, dy.shape[0]]), dy, 'nn'), bias.shape);
     if (a === undefined) return;
     const output = ++updates;
     gradients[`a${i}`] = () => at('a', i);
@@ -141,6 +172,8 @@ const WEIGHT_NAMES = ['w', 'packed', 'code', 'absmax', 'absmaxCodes', 'absmaxMap
 
 /** What the outputs of LowrankLinearGrad are gradients of. */
 function gradientNames(members: readonly MemberTensors<tf.Tensor>[], withX: boolean): string[] {
-  const own = members.flatMap(({ a, loraInput }, i) => (a === undefined ? [] : [`a${i}`, ...(loraInput === undefined ? [] : [`loraInput${i}`])]));
+  const own = members.flatMap(({ a, loraInput }, i) =>
+    a === undefined ? [] : [`a${i}`, ...(loraInput === undefined ? [] : [`loraInput${i}`])],
+  );
   return [...(withX ? ['x'] : []), ...own];
 }

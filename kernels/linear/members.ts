@@ -40,14 +40,19 @@ export interface WithX {
   readonly withX: boolean;
 }
 
-/** Tensors of a member by their names, as far as an op takes them: w or those of a 4-bit weight, bias, a, b, loraInput, dy. */
+/**
+ * Tensors of a member by their names, as far as an op takes them: w or those of a 4-bit weight, bias, a, b, loraInput,
+ * dy.
+ */
 export type MemberTensors<T> = Readonly<Record<string, T | undefined>>;
 
 /** The tensors of a member as inputs of an op. */
 export function namedMember({ weight, bias, lora, loraInput }: LinearMember, index: number): Record<string, tf.Tensor> {
   const base = weight.kind === 'dense' ? { w: weight.values } : quantizedInputs(weight);
   const own = { ...base, bias, a: lora?.a, b: lora?.b, loraInput };
-  return Object.fromEntries(Object.entries(own).flatMap(([name, tensor]) => (tensor === undefined ? [] : [[`${name}${index}`, tensor]])));
+  return Object.fromEntries(
+    Object.entries(own).flatMap(([name, tensor]) => (tensor === undefined ? [] : [[`${name}${index}`, tensor]])),
+  );
 }
 
 export function memberAttrs(members: readonly LinearMember[]): MemberAttrs[] {
@@ -55,7 +60,15 @@ export function memberAttrs(members: readonly LinearMember[]): MemberAttrs[] {
   return members.map(({ weight, lora, valueUnused = false }) => {
     const [rows, cols] = weight.shape;
     const rank = lora?.a.shape[0] ?? 0;
-    const own = { rows, cols, scale: lora?.scale ?? 0, rank, firstColumn, quantized: weight.kind === 'dense' ? undefined : quantizedAttrs(weight), valueUnused };
+    const own = {
+      rows,
+      cols,
+      scale: lora?.scale ?? 0,
+      rank,
+      firstColumn,
+      quantized: weight.kind === 'dense' ? undefined : quantizedAttrs(weight),
+      valueUnused,
+    };
     firstColumn += rank;
     return own;
   });

@@ -6,7 +6,11 @@ import { membersOf, type LinearAttrs, type MemberAttrs, type MemberTensors, type
 
 type Matrices = Record<string, tf.Tensor2D>;
 /** Runs `body` on the float values of a member's weight. */
-export type WithWeight = (tensors: MemberTensors<tf.Tensor>, attrs: MemberAttrs, body: (w: tf.Tensor2D) => tf.Tensor2D) => tf.Tensor2D;
+export type WithWeight = (
+  tensors: MemberTensors<tf.Tensor>,
+  attrs: MemberAttrs,
+  body: (w: tf.Tensor2D) => tf.Tensor2D,
+) => tf.Tensor2D;
 
 const decoded: WithWeight = (tensors, { quantized }, body) =>
   body((tensors['w'] ?? runOp(dequantizeOp, weightTensors(tensors), quantized as unknown as Attrs)) as tf.Tensor2D);
@@ -46,7 +50,10 @@ export function linearGradWith(withWeight: WithWeight): Op['reference'] {
       const mine = tf.slice(dyb, [0, member.firstColumn], [-1, member.rank]);
       const back = withX || loraInput !== undefined ? [tf.matMul<tf.Tensor2D>(mine, a)] : [];
       if (loraInput === undefined) sums.push(...back);
-      return [tf.matMul<tf.Tensor2D>(mine, (loraInput ?? x) as tf.Tensor2D, true), ...(loraInput === undefined ? [] : back)];
+      return [
+        tf.matMul<tf.Tensor2D>(mine, (loraInput ?? x) as tf.Tensor2D, true),
+        ...(loraInput === undefined ? [] : back),
+      ];
     });
     return withX ? [tf.addN(sums), ...own] : own;
   };

@@ -41,14 +41,19 @@ export const lowRankGradWasm: KernelFunction<unknown> = ({ inputs, attrs, backen
     if (dy === undefined || b === undefined) return;
     const { scale, firstColumn, rank, rows } = members[i] as MemberAttrs;
     low.push({ terms: [{ x: dy, w: b, form: 'nn', scale }], y: dyb, firstOfY: firstColumn });
-    high.push({ terms: [{ x: dy, w: xa, firstOfW: firstColumn, columnsOfW: rank, form: 'tn', scale }], y: wasmOutput(backend, [rows, rank]) });
+    high.push({
+      terms: [{ x: dy, w: xa, firstOfW: firstColumn, columnsOfW: rank, form: 'tn', scale }],
+      y: wasmOutput(backend, [rows, rank]),
+    });
   });
   wasmProducts(backend, low);
   wasmProducts(backend, high);
   return [dyb, ...high.map(({ y }) => y)];
 };
 
-/** LowrankLinearGrad on WASM: one job for dx, and one for all dA and what goes back to inputs of the low-rank updates. */
+/**
+ * LowrankLinearGrad on WASM: one job for dx, and one for all dA and what goes back to inputs of the low-rank updates.
+ */
 export const linearGradWasm: KernelFunction<unknown> = ({ inputs, attrs, backend }) => {
   const { members, withX } = attrs as unknown as LinearAttrs & WithX;
   const { x, dyb } = inputs as Record<string, TensorInfo | undefined>;
@@ -61,7 +66,10 @@ export const linearGradWasm: KernelFunction<unknown> = ({ inputs, attrs, backend
     if (withX) terms.push({ x: dy as TensorInfo, w: weightOf(weight, member), form: 'nn' });
     if (a === undefined) return [];
     const low = columnsOf(dyb as TensorInfo, member);
-    const da: Product = { terms: [{ ...low, w: (loraInput ?? x) as TensorInfo, form: 'tn' }], y: wasmOutput(backend, [member.rank, cols]) };
+    const da: Product = {
+      terms: [{ ...low, w: (loraInput ?? x) as TensorInfo, form: 'tn' }],
+      y: wasmOutput(backend, [member.rank, cols]),
+    };
     const back: Term = { ...low, w: a, form: 'nn' };
     if (loraInput !== undefined) return [da, { terms: [back], y: wasmOutput(backend, [tokens, cols]) }];
     if (withX) terms.push(back);

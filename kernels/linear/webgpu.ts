@@ -10,7 +10,9 @@ import { membersOf, totalRank, type LinearAttrs, type MemberAttrs, type MemberTe
 
 type Tensors = MemberTensors<TensorInfo>;
 
-/** LowrankLinear on WebGPU: xa of all members, then base products, biases and low-rank updates, in one dispatch each. */
+/**
+ * LowrankLinear on WebGPU: xa of all members, then base products, biases and low-rank updates, in one dispatch each.
+ */
 export const linearWebgpu: KernelFunction<unknown> = ({ inputs, attrs, backend }) => {
   const { members } = attrs as unknown as LinearAttrs;
   const x = inputs['x'] as TensorInfo;
@@ -21,24 +23,56 @@ export const linearWebgpu: KernelFunction<unknown> = ({ inputs, attrs, backend }
   const xa = rank === 0 ? [] : [gpuOutput(backend, [tokens, rank])];
   const narrow = tensors.flatMap(([{ a, loraInput }, member]): GpuJob[] => {
     if (a === undefined) return [];
-    const segment = { k: member.cols, scale: 1, a: wholeView(loraInput ?? x), aAlongK: true, b: wholeView(a), bAlongK: true };
-    return [{ m: tokens, n: member.rank, segments: [segment], outs: [{ ...columns(xa[0] as TensorInfo, member), rows: tokens }] }];
+    const segment = {
+      k: member.cols,
+      scale: 1,
+      a: wholeView(loraInput ?? x),
+      aAlongK: true,
+      b: wholeView(a),
+      bAlongK: true,
+    };
+    return [
+      {
+        m: tokens,
+        n: member.rank,
+        segments: [segment],
+        outs: [{ ...columns(xa[0] as TensorInfo, member), rows: tokens }],
+      },
+    ];
   });
   if (narrow.length > 0) gpuProducts(backend, narrow, true);
   const ys = members.map(({ rows }) => gpuOutput(backend, [tokens, rows]));
-  const wide = tensors.flatMap(([own, member], i) => (member.valueUnused ? [] : forwardJobs(backend, x, own, member, xa[0], ys[i] as TensorInfo)));
+  const wide = tensors.flatMap(([own, member], i) =>
+    member.valueUnused ? [] : forwardJobs(backend, x, own, member, xa[0], ys[i] as TensorInfo),
+  );
   if (wide.length > 0) gpuProducts(backend, wide);
   return [...xa, ...ys];
 };
 
 /** y of a member: one job, or one for each part of its weight. */
-function forwardJobs(backend: unknown, x: TensorInfo, own: Tensors, member: MemberAttrs, xa: TensorInfo | undefined, y: TensorInfo): GpuJob[] {
+function forwardJobs(
+  backend: unknown,
+  x: TensorInfo,
+  own: Tensors,
+  member: MemberAttrs,
+  xa: TensorInfo | undefined,
+  y: TensorInfo,
+): GpuJob[] {
   const { rank, scale, rows, cols } = member;
   const tokens = x.shape[0] as number;
   return partsOf(operand(backend, own, member), rows).map(({ part, first, rows: n }) => {
-    const segments: GpuSegment[] = [{ k: cols, scale: 1, a: wholeView(x), aAlongK: true, b: weightView(part, cols), bAlongK: true }];
+    const segments: GpuSegment[] = [
+      { k: cols, scale: 1, a: wholeView(x), aAlongK: true, b: weightView(part, cols), bAlongK: true },
+    ];
     if (own['b'] !== undefined && xa !== undefined) {
-      segments.push({ k: rank, scale, a: columns(xa, member), aAlongK: true, b: { tensor: own['b'], offset: first * rank, stride: rank }, bAlongK: true });
+      segments.push({
+        k: rank,
+        scale,
+        a: columns(xa, member),
+        aAlongK: true,
+        b: { tensor: own['b'], offset: first * rank, stride: rank },
+        bAlongK: true,
+      });
     }
     const bias = own['bias'] === undefined ? undefined : { tensor: own['bias'], offset: first, stride: 0 };
     return { m: tokens, n, segments, bias, outs: [{ tensor: y, offset: first, stride: rows, rows: tokens }] };
@@ -50,9 +84,14 @@ function fewRows(backend: unknown, x: TensorInfo, [own, member]: [Tensors, Membe
   const { a, b, bias, loraInput } = own;
   const [m, n, k] = [x.shape[0] as number, member.rows, member.cols];
   const xa = a === undefined ? [] : [gpuMatmul(backend, loraInput ?? x, a, 'nt', 1)];
-  const low = xa[0] === undefined || b === undefined ? undefined : { p: xa[0], q: b, rank: member.rank, scale: member.scale };
+  const low =
+    xa[0] === undefined || b === undefined ? undefined : { p: xa[0], q: b, rank: member.rank, scale: member.scale };
   const out = gpuOutput(backend, [m, n]);
-  gpuProduct(backend, { m, n, k, scale: 1, a: x, aAlongK: true, b: operand(backend, own, member), bAlongK: true, out }, { bias, low });
+  gpuProduct(
+    backend,
+    { m, n, k, scale: 1, a: x, aAlongK: true, b: operand(backend, own, member), bAlongK: true, out },
+    { bias, low },
+  );
   return [...xa, out];
 }
 
@@ -69,8 +108,18 @@ export const lowRankGradWebgpu: KernelFunction<unknown> = ({ inputs, attrs, back
     const db = gpuOutput(backend, [rows, rank]);
     dbs.push(db);
     return [
-      { m: tokens, n: rank, segments: [{ k: rows, scale, a: wholeView(dy), aAlongK: true, b: wholeView(b), bAlongK: false }], outs: [{ ...columns(dyb, member), rows: tokens }] },
-      { m: rows, n: rank, segments: [{ k: tokens, scale, a: wholeView(dy), aAlongK: false, b: columns(xa, member), bAlongK: false }], outs: [{ ...wholeView(db), rows }] },
+      {
+        m: tokens,
+        n: rank,
+        segments: [{ k: rows, scale, a: wholeView(dy), aAlongK: true, b: wholeView(b), bAlongK: false }],
+        outs: [{ ...columns(dyb, member), rows: tokens }],
+      },
+      {
+        m: rows,
+        n: rank,
+        segments: [{ k: tokens, scale, a: wholeView(dy), aAlongK: false, b: columns(xa, member), bAlongK: false }],
+        outs: [{ ...wholeView(db), rows }],
+      },
     ];
   });
   gpuProducts(backend, jobs, true);
@@ -91,7 +140,14 @@ export const linearGradWebgpu: KernelFunction<unknown> = ({ inputs, attrs, backe
     outputs.push(output);
     return output;
   };
-  const low = (a: TensorInfo, member: MemberAttrs): GpuSegment => ({ k: member.rank, scale: 1, a: columns(dyb as TensorInfo, member), aAlongK: true, b: wholeView(a), bAlongK: false });
+  const low = (a: TensorInfo, member: MemberAttrs): GpuSegment => ({
+    k: member.rank,
+    scale: 1,
+    a: columns(dyb as TensorInfo, member),
+    aAlongK: true,
+    b: wholeView(a),
+    bAlongK: false,
+  });
   if (withX) {
     const segments = tensors.flatMap(([own, member]) => [
       ...partsOf(operand(backend, own, member), member.rows).map(({ part, first, rows }): GpuSegment => {
@@ -115,9 +171,16 @@ export const linearGradWebgpu: KernelFunction<unknown> = ({ inputs, attrs, backe
     jobs.push({ m: tokens, n: cols, segments: [low(a, member)], outs: [{ ...wholeView(made(tokens)), rows: tokens }] });
   }
   if (sharing.length === tensors.filter(([{ a }]) => a !== undefined).length && sharing.length > 0) {
-    jobs.push(transposed(wholeView(dyb as TensorInfo), x as TensorInfo, sharing.map(({ view }) => view)));
+    jobs.push(
+      transposed(
+        wholeView(dyb as TensorInfo),
+        x as TensorInfo,
+        sharing.map(({ view }) => view),
+      ),
+    );
   } else {
-    for (const { view, firstColumn } of sharing) jobs.push(transposed({ ...wholeView(dyb as TensorInfo), offset: firstColumn }, x as TensorInfo, [view]));
+    for (const { view, firstColumn } of sharing)
+      jobs.push(transposed({ ...wholeView(dyb as TensorInfo), offset: firstColumn }, x as TensorInfo, [view]));
   }
   gpuProducts(backend, jobs);
   return outputs;
@@ -131,7 +194,10 @@ function transposed(dyb: GpuView, x: TensorInfo, outs: GpuJob['outs']): GpuJob {
 }
 
 function each(inputs: Inputs, members: readonly MemberAttrs[]): [Tensors, MemberAttrs][] {
-  return membersOf<TensorInfo>(inputs as Record<string, TensorInfo>, members.length).map((own, i) => [own, members[i] as MemberAttrs]);
+  return membersOf<TensorInfo>(inputs as Record<string, TensorInfo>, members.length).map((own, i) => [
+    own,
+    members[i] as MemberAttrs,
+  ]);
 }
 
 /** A member's part of what all share. */
@@ -145,7 +211,10 @@ function operand(backend: unknown, own: Tensors, { quantized }: MemberAttrs): Gp
   return packedOperand(backend, own as Inputs, quantized);
 }
 
-function partsOf(weight: GpuOperand, rows: number): readonly { readonly part: GpuOperand; readonly first: number; readonly rows: number }[] {
+function partsOf(
+  weight: GpuOperand,
+  rows: number,
+): readonly { readonly part: GpuOperand; readonly first: number; readonly rows: number }[] {
   return weight.parts ?? [{ part: weight, first: 0, rows }];
 }
 

@@ -8,15 +8,24 @@ import { wasmSource } from './wasm.generated.js';
 
 /** Ranges of rows begin where tiles do. */
 const ROWS_OF_TILE = 6;
-/** Ranges of rows, each of which packs all of the right operands, are at least this long: that makes packing some 4 % of the work. */
+/**
+ * Ranges of rows, each of which packs all of the right operands, are at least this long: that makes packing some 4 % of
+ * the work.
+ */
 const FEWEST_ROWS = 128;
-/** Ranges of columns, each of which reads all of the left operands, are at least this long: that makes reading some 4 % of the work. */
+/**
+ * Ranges of columns, each of which reads all of the left operands, are at least this long: that makes reading some 4 %
+ * of the work.
+ */
 const FEWEST_COLUMNS = 128;
 /** With fewer panels than this for each thread, ranges of columns would be too uneven. */
 const PANELS_OF_THREAD = 4;
 /** Up to this many rows, or columns, a product of the form `tn` is made without packing. */
 const THIN = 16;
-/** Nanoseconds: a product with both operands in the cache; a value of a weight read from memory, decoded or not, and packed. */
+/**
+ * Nanoseconds: a product with both operands in the cache; a value of a weight read from memory, decoded or not, and
+ * packed.
+ */
 const PRODUCT_NS = 0.04;
 const VALUE_NS = 0.4;
 
@@ -64,7 +73,14 @@ export interface Product extends ProductOptions {
 }
 
 /** y = scale · op(x) · op(w) on the WASM heap. */
-export function wasmGemm(backend: unknown, x: TensorInfo, w: TensorInfo | QuantizedOperand, y: TensorInfo, form: MatmulForm, options: ProductOptions & { readonly scale?: number } = {}): void {
+export function wasmGemm(
+  backend: unknown,
+  x: TensorInfo,
+  w: TensorInfo | QuantizedOperand,
+  y: TensorInfo,
+  form: MatmulForm,
+  options: ProductOptions & { readonly scale?: number } = {},
+): void {
   const { scale = 1, ...rest } = options;
   wasmProducts(backend, [{ ...rest, terms: [{ x, w, form, scale }], y }]);
 }
@@ -72,7 +88,8 @@ export function wasmGemm(backend: unknown, x: TensorInfo, w: TensorInfo | Quanti
 /** Products on the WASM heap as one job, none of which reads what another one writes. */
 export function wasmProducts(backend: unknown, products: readonly Product[]): void {
   if (products.length === 0) return;
-  // Where operands lie is asked for before the table is made: one that lies on another backend is moved here, which may move the whole heap.
+  // Where operands lie is asked for before the table is made: one that lies on another backend is moved here, which may
+  // move the whole heap.
   const sized = products.map(turned).map(({ y, firstOfY = 0, accumulate, bias, transposed, terms }) => {
     const sizes = terms.map(sizesOf);
     const thin = terms.every(({ form }, i) => form === 'tn' && (sizes[i] as Sizes).n <= THIN);
@@ -81,7 +98,14 @@ export function wasmProducts(backend: unknown, products: readonly Product[]): vo
     return {
       sizes,
       thin,
-      fields: [wasmOffset(backend, y) + 4 * firstOfY, y.shape[1] as number, n, m, mode, bias === undefined ? 0 : wasmOffset(backend, bias)],
+      fields: [
+        wasmOffset(backend, y) + 4 * firstOfY,
+        y.shape[1] as number,
+        n,
+        m,
+        mode,
+        bias === undefined ? 0 : wasmOffset(backend, bias),
+      ],
       terms: terms.map((term, i) => fieldsOf(backend, term, (sizes[i] as Sizes).inner)),
     };
   });
@@ -90,7 +114,10 @@ export function wasmProducts(backend: unknown, products: readonly Product[]): vo
   const width = module.panelColumns();
   const panels = shapes.reduce((sum, { m }) => sum + Math.ceil(m / width), 0);
   const { n } = shapes[0] as Sizes;
-  const cost = sized.reduce((sum, { sizes }) => sum + sizes.reduce((part, s) => part + s.inner * s.m * (s.n * PRODUCT_NS + VALUE_NS), 0), 0);
+  const cost = sized.reduce(
+    (sum, { sizes }) => sum + sizes.reduce((part, s) => part + s.inner * s.m * (s.n * PRODUCT_NS + VALUE_NS), 0),
+    0,
+  );
   const terms = sized.reduce((sum, { sizes }) => sum + sizes.length, 0);
   withWasmTable(backend, 4 * (RESULT_FIELDS * sized.length + TERM_FIELDS * terms), (table) => {
     const { buffer } = wasmMemory(backend);
@@ -108,9 +135,18 @@ export function wasmProducts(backend: unknown, products: readonly Product[]): vo
       }
     }
     // A range of columns packs, or decodes, what it needs of the right operands and nobody else does.
-    const byRows = panels < PANELS_OF_THREAD * threadCount(backend) && n > width * panels && shapes.every((shape) => shape.n === n);
-    const [count, align, fewest] = byRows ? [n, ROWS_OF_TILE, FEWEST_ROWS] : [panels, 1, sized.every(({ thin }) => thin) ? 1 : FEWEST_COLUMNS / width];
-    parallelFor(backend, wasmSource, 'products', [table, sized.length, byRows ? 0 : 1], { count, cost: cost / count, align, fewest, scratchBytes: module.scratchBytes() });
+    const byRows =
+      panels < PANELS_OF_THREAD * threadCount(backend) && n > width * panels && shapes.every((shape) => shape.n === n);
+    const [count, align, fewest] = byRows
+      ? [n, ROWS_OF_TILE, FEWEST_ROWS]
+      : [panels, 1, sized.every(({ thin }) => thin) ? 1 : FEWEST_COLUMNS / width];
+    parallelFor(backend, wasmSource, 'products', [table, sized.length, byRows ? 0 : 1], {
+      count,
+      cost: cost / count,
+      align,
+      fewest,
+      scratchBytes: module.scratchBytes(),
+    });
   });
 }
 
@@ -119,11 +155,16 @@ type Sizes = ReturnType<typeof matmulSizes>;
 /** A product of the form `tn` with few columns as one with few rows, whose result is stored transposed. */
 function turned(product: Product): Product & { readonly transposed?: boolean } {
   const [term, ...others] = product.terms;
-  if (term === undefined || others.length > 0 || term.form !== 'tn' || 'attrs' in term.w || product.bias !== undefined) return product;
+  if (term === undefined || others.length > 0 || term.form !== 'tn' || 'attrs' in term.w || product.bias !== undefined)
+    return product;
   const { n, m } = sizesOf(term);
   if (m > THIN || m >= n) return product;
   const { x, first = 0, columns = n, w, firstOfW = 0, columnsOfW = m } = term;
-  return { ...product, transposed: true, terms: [{ ...term, x: w, first: firstOfW, columns: columnsOfW, w: x, firstOfW: first, columnsOfW: columns }] };
+  return {
+    ...product,
+    transposed: true,
+    terms: [{ ...term, x: w, first: firstOfW, columns: columnsOfW, w: x, firstOfW: first, columnsOfW: columns }],
+  };
 }
 
 function shapeOfW(w: Term['w']): readonly number[] {

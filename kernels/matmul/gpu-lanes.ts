@@ -14,7 +14,10 @@ export interface HeadsView extends GpuView {
   readonly padded?: boolean;
 }
 
-/** C `[m, n]` = scale · A·B + bias, or that added to what C holds; A is stored `[m, k]` or, not along k, `[k, m]`; B `[n, k]` or `[k, n]`. */
+/**
+ * C `[m, n]` = scale · A·B + bias, or that added to what C holds; A is stored `[m, k]` or, not along k, `[k, m]`; B
+ * `[n, k]` or `[k, n]`.
+ */
 export interface LanesProduct {
   readonly m: number;
   readonly n: number;
@@ -30,11 +33,17 @@ export interface LanesProduct {
   /** One such product for each. Default 1. */
   readonly heads?: number;
   readonly batch?: number;
-  /** What causal attention needs of it: C's visible part, or sums over the visible part of A `[queries, keys]` or `[keys, queries]`. */
+  /**
+   * What causal attention needs of it: C's visible part, or sums over the visible part of A `[queries, keys]` or
+   * `[keys, queries]`.
+   */
   readonly causal?: { readonly visible: 'c' | 'rows' | 'columns'; readonly first: number };
 }
 
-/** Lanes whose rows all lanes of a subgroup hold, four rows each: more sums than these do not compile in reasonable time. */
+/**
+ * Lanes whose rows all lanes of a subgroup hold, four rows each: more sums than these do not compile in reasonable
+ * time.
+ */
 const MOST_ROWS = 8;
 /** Products with so few columns change the roles of their matrices. */
 const FEW_COLUMNS = 16;
@@ -46,12 +55,18 @@ export function runsByLanes(backend: unknown, jobs: readonly GpuJob[]): boolean 
   return jobs.every(({ segments }) => segments.every(({ b }) => 'tensor' in b || b.decode !== undefined));
 }
 
-/** Records a job as a dispatch for each of its outputs and segments: products of one kind share their shader, whatever they belong to. */
+/**
+ * Records a job as a dispatch for each of its outputs and segments: products of one kind share their shader, whatever
+ * they belong to.
+ */
 export function lanesJob(backend: unknown, job: GpuJob): void {
   for (const [s, { k, scale, a, aAlongK, b, bAlongK }] of job.segments.entries()) {
     // A tile of 4-bit codes would be decoded by every subgroup that takes part of it.
     const decoded = 'tensor' in b ? undefined : b.decode?.();
-    const matrix = 'tensor' in b ? b : { tensor: decoded as TensorInfo, offset: 0, stride: (decoded as TensorInfo).shape[1] as number };
+    const matrix =
+      'tensor' in b
+        ? b
+        : { tensor: decoded as TensorInfo, offset: 0, stride: (decoded as TensorInfo).shape[1] as number };
     let first = 0;
     for (const { rows, ...out } of job.outs) {
       const rowsOfA = { ...a, offset: a.offset + first * (aAlongK ? a.stride : 1) };
@@ -76,21 +91,56 @@ export function lanesProduct(backend: unknown, product: LanesProduct): void {
     code: () => text(kinds, lanes, rows),
     constants: { A_ALONG_K: aAlongK ? 1 : 0, B_ALONG_K: bAlongK ? 1 : 0, SWAPPED: swapped ? 1 : 0 },
   };
-  const view = ({ offset, stride, outer = 0, inner = 0, sharedBy = 1 }: HeadsView): GpuParams => [offset, stride, outer, inner, sharedBy, 0, 0, 0].map((x) => ['u', x] as const);
+  const view = ({ offset, stride, outer = 0, inner = 0, sharedBy = 1 }: HeadsView): GpuParams =>
+    [offset, stride, outer, inner, sharedBy, 0, 0, 0].map((x) => ['u', x] as const);
   const visible = causal === undefined ? 0 : VISIBLE.indexOf(causal.visible) + 1;
-  const flags = [accumulate ? 1 : 0, bias === undefined ? 0 : 1, bias?.offset ?? 0, heads, visible, causal?.first ?? 0, 0];
-  const params: GpuParams = [['u', m], ['u', n], ['u', k], ['u', 0], ['f', scale], ...flags.map((x) => ['u', x] as const), ...view(a), ...view(b), ...view(out)];
-  gpuDispatch(backend, program, [out.tensor, a.tensor, b.tensor, (bias ?? a).tensor], params, [Math.ceil(n / (4 * lanes)), Math.ceil(m / (4 * rows)), batch * heads]);
+  const flags = [
+    accumulate ? 1 : 0,
+    bias === undefined ? 0 : 1,
+    bias?.offset ?? 0,
+    heads,
+    visible,
+    causal?.first ?? 0,
+    0,
+  ];
+  const params: GpuParams = [
+    ['u', m],
+    ['u', n],
+    ['u', k],
+    ['u', 0],
+    ['f', scale],
+    ...flags.map((x) => ['u', x] as const),
+    ...view(a),
+    ...view(b),
+    ...view(out),
+  ];
+  gpuDispatch(backend, program, [out.tensor, a.tensor, b.tensor, (bias ?? a).tensor], params, [
+    Math.ceil(n / (4 * lanes)),
+    Math.ceil(m / (4 * rows)),
+    batch * heads,
+  ]);
 }
 
 /** The matrices that give the transposed product. */
-function swap({ m, n, a, aAlongK, b, bAlongK }: LanesProduct): Pick<LanesProduct, 'm' | 'n' | 'a' | 'aAlongK' | 'b' | 'bAlongK'> {
+function swap({
+  m,
+  n,
+  a,
+  aAlongK,
+  b,
+  bAlongK,
+}: LanesProduct): Pick<LanesProduct, 'm' | 'n' | 'a' | 'aAlongK' | 'b' | 'bAlongK'> {
   return { m: n, n: m, a: b, aAlongK: bAlongK, b: a, bAlongK: aAlongK };
 }
 
 function text([out, a, b]: readonly [Kind, Kind, Kind], lanes: number, rows: number): string {
   const reader = (kind: Kind, name: string): string =>
-    fill(kind === 'vector' ? wgsl.viewVector : wgsl.viewScalar, { READ: `read_${name}`, VIEW: `own_${name}`, VALUES: name, NOTHING: 'params.zero' });
+    fill(kind === 'vector' ? wgsl.viewVector : wgsl.viewScalar, {
+      READ: `read_${name}`,
+      VIEW: `own_${name}`,
+      VALUES: name,
+      NOTHING: 'params.zero',
+    });
   return [
     'enable subgroups;',
     `const LANES = ${lanes}u;\nconst ROWS = ${rows}u;`,

@@ -3,7 +3,14 @@ import { chooseVariant } from '../runtime/variant.js';
 import { gpuDispatch, gpuIsSoftware, gpuLimits } from '../runtime/webgpu.js';
 import { lanesJob, runsByLanes } from './gpu-lanes.js';
 import { head } from './head.js';
-import { BUSY_GROUPS, matrixBuffers, matrixDispatch, packJobs, releasePacked, suitsMatrices } from './matrix-products.js';
+import {
+  BUSY_GROUPS,
+  matrixBuffers,
+  matrixDispatch,
+  packJobs,
+  releasePacked,
+  suitsMatrices,
+} from './matrix-products.js';
 import { JobText, type GpuJob, type GpuSegment, type GpuView } from './job-text.js';
 import * as wgsl from './wgsl.generated.js';
 
@@ -25,8 +32,8 @@ export function wholeView(tensor: TensorInfo): GpuView {
 }
 
 /**
- * Records independent products, in one dispatch where a shader may bind all their buffers; else a job goes to a later one, and one with many
- * segments to several that add up.
+ * Records independent products, in one dispatch where a shader may bind all their buffers; else a job goes to a later
+ * one, and one with many segments to several that add up.
  *
  * @param thin all have few columns
  */
@@ -39,12 +46,18 @@ export function gpuProducts(backend: unknown, jobs: readonly GpuJob[], thin = fa
   const suited = unit === undefined || thin ? [] : jobs.filter((job) => suitsMatrices(backend, job));
   if (unit !== undefined && suited.length > 0) {
     for (const group of packJobs(backend, unit, suited)) {
-      const way = { buffers: (some: readonly GpuJob[]) => matrixBuffers(some, group.rows), record: (some: readonly GpuJob[]) => matrixDispatch(backend, unit, some, group.rows) };
+      const way = {
+        buffers: (some: readonly GpuJob[]) => matrixBuffers(some, group.rows),
+        record: (some: readonly GpuJob[]) => matrixDispatch(backend, unit, some, group.rows),
+      };
       inDispatches(backend, group.jobs, way);
       releasePacked(backend, group);
     }
   }
-  inDispatches(backend, suited.length === 0 ? jobs : jobs.filter((job) => !suited.includes(job)), { buffers: bufferCount, record: (some) => dispatch(backend, some, thin) });
+  inDispatches(backend, suited.length === 0 ? jobs : jobs.filter((job) => !suited.includes(job)), {
+    buffers: bufferCount,
+    record: (some) => dispatch(backend, some, thin),
+  });
 }
 
 /** How some jobs are done in one dispatch. */
@@ -74,7 +87,11 @@ function inDispatches(backend: unknown, jobs: readonly GpuJob[], { buffers, reco
 function bySegments(job: GpuJob, most: number, buffers: Way['buffers']): GpuJob[] {
   const pieces: GpuJob[] = [];
   let segments: GpuSegment[] = [];
-  const piece = (): GpuJob => ({ ...job, segments, ...(pieces.length === 0 ? {} : { bias: undefined, accumulate: true }) });
+  const piece = (): GpuJob => ({
+    ...job,
+    segments,
+    ...(pieces.length === 0 ? {} : { bias: undefined, accumulate: true }),
+  });
   for (const segment of job.segments) {
     if (segments.length > 0 && buffers([{ ...piece(), segments: [...segments, segment] }]) > most) {
       pieces.push(piece());
@@ -110,7 +127,11 @@ function dispatch(backend: unknown, jobs: readonly GpuJob[], thin: boolean): voi
   const shape = thin ? 'thin' : shapeFor(backend, jobs);
   const { TILE_M, TILE_N, ROWS, COLUMNS } = SHAPES[shape];
   const software = gpuIsSoftware(backend);
-  const text = new JobText(jobs, { main: wgsl.jobs, stage: wgsl.stage, counts: { columns: COLUMNS, stores: software ? 0 : ROWS * COLUMNS, loops: software ? COLUMNS : 0 } });
+  const text = new JobText(jobs, {
+    main: wgsl.jobs,
+    stage: wgsl.stage,
+    counts: { columns: COLUMNS, stores: software ? 0 : ROWS * COLUMNS, loops: software ? COLUMNS : 0 },
+  });
   // Sums of slices pass through the tiles' memory, which must not round them.
   const halfTiles = traits.halfTiles && !thin;
   const program = {
@@ -122,10 +143,25 @@ function dispatch(backend: unknown, jobs: readonly GpuJob[], thin: boolean): voi
   const params: (readonly ['u' | 'i' | 'f', number])[] = [];
   for (const { m, n, segments: own, bias } of jobs) {
     const across = Math.ceil(n / TILE_N);
-    params.push(['u', m], ['u', n], ['u', groups], ['u', across], ['u', segments], ['u', segments + own.length], ['u', bias?.offset ?? 0], ['u', 0]);
+    params.push(
+      ['u', m],
+      ['u', n],
+      ['u', groups],
+      ['u', across],
+      ['u', segments],
+      ['u', segments + own.length],
+      ['u', bias?.offset ?? 0],
+      ['u', 0],
+    );
     groups += across * Math.ceil(m / TILE_M);
     segments += own.length;
   }
   const y = Math.ceil(groups / 65535);
-  gpuDispatch(backend, program, [...text.outs, ...text.inputs], [...params, ...text.params()], [Math.ceil(groups / y), y, 1]);
+  gpuDispatch(
+    backend,
+    program,
+    [...text.outs, ...text.inputs],
+    [...params, ...text.params()],
+    [Math.ceil(groups / y), y, 1],
+  );
 }

@@ -63,7 +63,10 @@ export class JobText {
   private readonly prepared: string[] = [];
 
   /** @param shape absent where no text is wanted, only what it would bind */
-  constructor(private readonly jobs: readonly GpuJob[], private readonly shape: JobShape = PLAIN) {
+  constructor(
+    private readonly jobs: readonly GpuJob[],
+    private readonly shape: JobShape = PLAIN,
+  ) {
     if (shape.packed !== undefined) {
       this.inputs.push(...shape.packed);
       this.inputKinds.push('packed', 'scalar');
@@ -77,25 +80,56 @@ export class JobText {
   code(software: boolean): string {
     const { jobs, outs } = this;
     const variables = [
-      ...outs.map((_, i) => `@group(0) @binding(${i}) var<storage, read_write> out_${i}: array<${element(this.outKinds[i] as Kind)}>;`),
-      ...this.inputKinds.map((kind, i) => (kind === '4bit' ? '' : `@group(0) @binding(${outs.length + i}) var<storage, read> in_${i}: array<${element(kind)}>;`)),
+      ...outs.map(
+        (_, i) =>
+          `@group(0) @binding(${i}) var<storage, read_write> out_${i}: array<${element(this.outKinds[i] as Kind)}>;`,
+      ),
+      ...this.inputKinds.map((kind, i) =>
+        kind === '4bit'
+          ? ''
+          : `@group(0) @binding(${outs.length + i}) var<storage, read> in_${i}: array<${element(kind)}>;`,
+      ),
       `@group(0) @binding(${outs.length + this.inputs.length}) var<uniform> params: Params;`,
     ];
-    const counts = { jobs: jobs.length, segments: jobs.flatMap((job) => job.segments).length, outs: jobs.flatMap((job) => job.outs).length };
-    const main = forEach(this.shape.main, { ...counts, ...this.shape.counts }).replace('// #biases', this.biases.join('\n    ')).replace('// #outs', this.stores.join('\n  ')).replace('// #prepare', this.prepared.join('\n  '));
-    return fill([...variables, ...this.parts.map((part) => part()), main].join('\n'), { NOTHING: software ? 'params.segments[0].zero' : '0u' });
+    const counts = {
+      jobs: jobs.length,
+      segments: jobs.flatMap((job) => job.segments).length,
+      outs: jobs.flatMap((job) => job.outs).length,
+    };
+    const main = forEach(this.shape.main, { ...counts, ...this.shape.counts })
+      .replace('// #biases', this.biases.join('\n    '))
+      .replace('// #outs', this.stores.join('\n  '))
+      .replace('// #prepare', this.prepared.join('\n  '));
+    return fill([...variables, ...this.parts.map((part) => part()), main].join('\n'), {
+      NOTHING: software ? 'params.segments[0].zero' : '0u',
+    });
   }
 
   params(): GpuParams {
     const segments = this.jobs.flatMap(({ m, n, segments: own }) =>
       own.flatMap(({ k, scale, a, b }): GpuParams => {
         const view = 'tensor' in b ? b : { offset: 0, stride: 0 };
-        return [['u', m], ['u', n], ['u', k], ['f', scale], ['u', a.offset], ['u', a.stride], ['u', view.offset], ['u', view.stride], ...('tensor' in b ? NO_CODES : b.params)];
+        return [
+          ['u', m],
+          ['u', n],
+          ['u', k],
+          ['f', scale],
+          ['u', a.offset],
+          ['u', a.stride],
+          ['u', view.offset],
+          ['u', view.stride],
+          ...('tensor' in b ? NO_CODES : b.params),
+        ];
       }),
     );
     const outs = this.jobs.flatMap(({ outs: own }) => {
       let begin = 0;
-      return own.flatMap(({ offset, stride, rows }): GpuParams => [['u', offset], ['u', stride], ['u', begin], ['u', (begin += rows)]]);
+      return own.flatMap(({ offset, stride, rows }): GpuParams => [
+        ['u', offset],
+        ['u', stride],
+        ['u', begin],
+        ['u', (begin += rows)],
+      ]);
     });
     return [...segments, ...outs];
   }
@@ -117,8 +151,16 @@ export class JobText {
       const out = this.outs.findIndex((known) => known.dataId === tensor.dataId);
       const range = `params.outs[${at}]`;
       this.key += out;
-      this.parts.push(() => fill(this.outKinds[out] === 'vector' ? wgsl.putVector : wgsl.putScalar, { INDEX: `${at}`, VALUES: `out_${out}`, ASSIGN: job.accumulate === true ? '+=' : '=' }));
-      this.stores.push(`if (job == ${j}u && m >= ${range}.begin && m < ${range}.end) { put_${at}(m - ${range}.begin, n, ${width}, values); }`);
+      this.parts.push(() =>
+        fill(this.outKinds[out] === 'vector' ? wgsl.putVector : wgsl.putScalar, {
+          INDEX: `${at}`,
+          VALUES: `out_${out}`,
+          ASSIGN: job.accumulate === true ? '+=' : '=',
+        }),
+      );
+      this.stores.push(
+        `if (job == ${j}u && m >= ${range}.begin && m < ${range}.end) { put_${at}(m - ${range}.begin, n, ${width}, values); }`,
+      );
     }
     for (const segment of job.segments) this.addSegment(segment, job);
     if (job.bias === undefined) return;
@@ -129,13 +171,20 @@ export class JobText {
   private addSegment({ k, a, aAlongK, b, bAlongK }: GpuSegment, { m, n }: GpuJob): void {
     const index = this.prepared.length;
     this.key += `s${aAlongK ? 1 : 0}${bAlongK ? 1 : 0}`;
-    if (this.shape.packed === undefined) this.reader(`read_a_${index}`, `params.segments[${index}].a`, a, aAlongK ? k : m);
+    if (this.shape.packed === undefined)
+      this.reader(`read_a_${index}`, `params.segments[${index}].a`, a, aAlongK ? k : m);
     if ('tensor' in b) {
       this.prepared.push('');
       this.reader(`read_b_${index}`, `params.segments[${index}].b`, b, bAlongK ? k : n);
       if (this.shape.packed !== undefined) this.parts.push(() => fill(wgsl.viewEight, { INDEX: `${index}` }));
     } else this.addCodes(b, bAlongK, index);
-    this.parts.push(() => fill(forEach(this.shape.stage, { ...this.shape.counts }), { INDEX: `${index}`, A_ALONG_K: `${aAlongK}`, B_ALONG_K: `${bAlongK}` }));
+    this.parts.push(() =>
+      fill(forEach(this.shape.stage, { ...this.shape.counts }), {
+        INDEX: `${index}`,
+        A_ALONG_K: `${aAlongK}`,
+        B_ALONG_K: `${bAlongK}`,
+      }),
+    );
   }
 
   private addCodes({ code, tensors, constants, name }: GpuOperand, alongK: boolean, index: number): void {
@@ -147,10 +196,16 @@ export class JobText {
     for (const [constant, value] of Object.entries(constants)) this.constants[`${constant}_${index}`] = value;
     this.parts.push(() => {
       const own = inNamespace(code, index)
-        .replace(/@binding\((\d+)\)/g, (_, binding: string) => `@binding(${this.outs.length + first + Number(binding) - 2})`)
+        .replace(
+          /@binding\((\d+)\)/g,
+          (_, binding: string) => `@binding(${this.outs.length + first + Number(binding) - 2})`,
+        )
         .replace(/\bparams\./g, `params.segments[${index}].`);
       const called = own.replaceAll(`read_b_${index}`, `decoded_${index}`);
-      return fill(`${called}\nfn read_b_${index}(row: u32, column: u32, size: vec2u) -> vec4f { return decoded_${index}(row, column); }\n`, { B_ALONG_K: `${alongK}` });
+      return fill(
+        `${called}\nfn read_b_${index}(row: u32, column: u32, size: vec2u) -> vec4f { return decoded_${index}(row, column); }\n`,
+        { B_ALONG_K: `${alongK}` },
+      );
     });
   }
 
@@ -162,11 +217,18 @@ export class JobText {
       this.inputKinds.push(kind);
     }
     this.key += `${kind[0]}${index}`;
-    this.parts.push(() => fill(kind === 'vector' ? wgsl.viewVector : wgsl.viewScalar, { READ: name, VIEW: view, VALUES: `in_${index}` }));
+    this.parts.push(() =>
+      fill(kind === 'vector' ? wgsl.viewVector : wgsl.viewScalar, { READ: name, VIEW: view, VALUES: `in_${index}` }),
+    );
   }
 }
 
-const NO_CODES: GpuParams = [['f', 0], ['u', 0], ['u', 0], ['u', 0]];
+const NO_CODES: GpuParams = [
+  ['f', 0],
+  ['u', 0],
+  ['u', 0],
+  ['u', 0],
+];
 
 export function element(kind: Kind | 'packed'): string {
   return kind === 'packed' ? 'vec4u' : kind === 'vector' ? 'vec4f' : 'f32';
@@ -179,11 +241,22 @@ export function kindOf({ offset, stride }: GpuView, width: number): Kind {
 
 /** Text with words in the place of others. */
 export function fill(text: string, words: Readonly<Record<string, string>>): string {
-  return Object.entries(words).reduce((out, [word, by]) => out.replace(new RegExp(`(?<![a-zA-Z0-9])${word}(?![a-zA-Z0-9])`, 'g'), by), text);
+  return Object.entries(words).reduce(
+    (out, [word, by]) => out.replace(new RegExp(`(?<![a-zA-Z0-9])${word}(?![a-zA-Z0-9])`, 'g'), by),
+    text,
+  );
 }
 
-/** WGSL whose functions, variables and constants have `index` behind their names, so that it may stand in a shader several times. */
+/**
+ * WGSL whose functions, variables and constants have `index` behind their names, so that it may stand in a shader
+ * several times.
+ */
 function inNamespace(code: string, index: number): string {
-  const names = [...code.matchAll(/^(?:@group.* |override |const |var<\w+> |fn )?(?:var<[^>]*> |override |const |fn )?(\w+)[:(]/gm)].map((match) => match[1] as string);
-  return [...new Set(names)].reduce((out, name) => out.replace(new RegExp(`\\b${name}\\b`, 'g'), `${name}_${index}`), code);
+  const names = [
+    ...code.matchAll(/^(?:@group.* |override |const |var<\w+> |fn )?(?:var<[^>]*> |override |const |fn )?(\w+)[:(]/gm),
+  ].map((match) => match[1] as string);
+  return [...new Set(names)].reduce(
+    (out, name) => out.replace(new RegExp(`\\b${name}\\b`, 'g'), `${name}_${index}`),
+    code,
+  );
 }

@@ -6,10 +6,15 @@ import { wasmGemm } from './gemm.js';
 import { matmulReference } from './reference.js';
 import { matmulWebgpu } from './webgpu.js';
 
-/** y = scale · op(x) · op(w), float32. tfjs's own product is slow on WASM for all but `nn`, and so are its gradients. */
+/**
+ * y = scale · op(x) · op(w), float32. tfjs's own product is slow on WASM for all but `nn`, and so are its gradients.
+ */
 export function matmul(x: tf.Tensor2D, w: tf.Tensor2D, form: MatmulForm = 'nn', scale = 1): tf.Tensor2D {
   const { inner, innerOfW } = matmulSizes(x.shape, w.shape, form);
-  tf.util.assert(inner === innerOfW, () => `matmul '${form}': [${x.shape.join(', ')}] and [${w.shape.join(', ')}] do not fit`);
+  tf.util.assert(
+    inner === innerOfW,
+    () => `matmul '${form}': [${x.shape.join(', ')}] and [${w.shape.join(', ')}] do not fit`,
+  );
   return runOp(matmulOp, { x, w }, { form, scale }) as tf.Tensor2D;
 }
 
@@ -17,7 +22,12 @@ export function matmul(x: tf.Tensor2D, w: tf.Tensor2D, form: MatmulForm = 'nn', 
 export const matmulOp: Op = {
   name: 'LowrankMatmul',
   reference: (inputs, attrs) =>
-    matmulReference(inputs['x'] as tf.Tensor2D, inputs['w'] as tf.Tensor2D, attrs['form'] as MatmulForm, attrs['scale'] as number),
+    matmulReference(
+      inputs['x'] as tf.Tensor2D,
+      inputs['w'] as tf.Tensor2D,
+      attrs['form'] as MatmulForm,
+      attrs['scale'] as number,
+    ),
   wasm: ({ inputs, attrs, backend }) => {
     const { x, w } = inputs as { x: tf.TensorInfo; w: tf.TensorInfo };
     const { form, scale } = attrs as unknown as { form: MatmulForm; scale: number };

@@ -42,7 +42,13 @@ export function packBuffers(sources: readonly PackedSource[]): number {
 }
 
 /** Records the packing of matrices of `m` rows, each to begin at a multiple of `tileK`. */
-export function packRows(backend: unknown, unit: MatrixUnit, m: number, tileK: number, sources: readonly PackedSource[]): PackedRows {
+export function packRows(
+  backend: unknown,
+  unit: MatrixUnit,
+  m: number,
+  tileK: number,
+  sources: readonly PackedSource[],
+): PackedRows {
   const per = perVector(unit);
   const padded = Math.ceil(m / ROWS_ALIGN) * ROWS_ALIGN;
   const ends: number[] = [];
@@ -54,14 +60,26 @@ export function packRows(backend: unknown, unit: MatrixUnit, m: number, tileK: n
   const inputs = inputsOf(sources);
   const params: GpuParams = sources.flatMap(({ view, k, scale }, i): GpuParams => [
     ...(['u', 'u', 'u'] as const).map((type, at) => [type, [k, firsts[i], ends[i]][at] as number] as const),
-    ...([['f', scale], ['u', view.offset], ['u', view.stride], ['u', 0], ['u', 0]] as const),
+    ...([
+      ['f', scale],
+      ['u', view.offset],
+      ['u', view.stride],
+      ['u', 0],
+      ['u', 0],
+    ] as const),
   ]);
   const program = {
     name: `matrix/pack/${unit.element}/${inputs.map(({ kind }) => kind[0]).join('')}/${sources.map((source) => inputs.findIndex((input) => isOf(input, source))).join()}`,
     code: () => packText(unit, sources, inputs),
   };
   const y = Math.ceil(padded / 65535);
-  gpuDispatch(backend, program, [packed, unscale, ...inputs.map(({ tensor }) => tensor)], [['u', m], ['u', padded], ['u', width], ['u', 0], ...params], [Math.ceil(padded / y), y, 1]);
+  gpuDispatch(
+    backend,
+    program,
+    [packed, unscale, ...inputs.map(({ tensor }) => tensor)],
+    [['u', m], ['u', padded], ['u', width], ['u', 0], ...params],
+    [Math.ceil(padded / y), y, 1],
+  );
   return { packed, unscale, width, firsts: firsts.map((first) => first / per) };
 }
 
@@ -74,7 +92,8 @@ interface Input {
 function inputsOf(sources: readonly PackedSource[]): Input[] {
   const inputs: Input[] = [];
   for (const source of sources) {
-    if (!inputs.some((input) => isOf(input, source))) inputs.push({ tensor: source.view.tensor, kind: kindOf(source.view, source.k) });
+    if (!inputs.some((input) => isOf(input, source)))
+      inputs.push({ tensor: source.view.tensor, kind: kindOf(source.view, source.k) });
   }
   return inputs;
 }
@@ -87,7 +106,12 @@ function packText(unit: MatrixUnit, sources: readonly PackedSource[], inputs: re
   const readers = sources.map((source, i) => {
     const index = inputs.findIndex((input) => isOf(input, source));
     const view = `params.views[${i}]`;
-    const reader = fill((inputs[index] as Input).kind === 'vector' ? wgsl.viewVector : wgsl.viewScalar, { READ: `read_${i}`, VIEW: `${view}.at`, VALUES: `in_${index}`, NOTHING: '0u' });
+    const reader = fill((inputs[index] as Input).kind === 'vector' ? wgsl.viewVector : wgsl.viewScalar, {
+      READ: `read_${i}`,
+      VIEW: `${view}.at`,
+      VALUES: `in_${index}`,
+      NOTHING: '0u',
+    });
     return `${reader}\nfn number_${i}(row: u32, k: u32) -> vec4f { return ${view}.scale * read_${i}(row, k, vec2u(params.rows, ${view}.k)); }`;
   });
   return [

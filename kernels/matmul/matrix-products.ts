@@ -15,8 +15,8 @@ interface Division {
 }
 
 /**
- * A large tile is read less often and keeps fewer workgroups busy; a small one is for subgroups of few invocations, which have few registers
- * between them.
+ * A large tile is read less often and keeps fewer workgroups busy; a small one is for subgroups of few invocations,
+ * which have few registers between them.
  */
 const DIVISIONS = {
   large: { subgroups: 8, across: 4, m: 64, n: 32, depth: 4 },
@@ -48,14 +48,20 @@ export interface MatrixJobs {
   readonly rows: PackedRows;
 }
 
-/** Records the packing of what jobs have on the left, those of equal rows and direction together where a shader may bind it all. */
+/**
+ * Records the packing of what jobs have on the left, those of equal rows and direction together where a shader may bind
+ * it all.
+ */
 export function packJobs(backend: unknown, unit: MatrixUnit, jobs: readonly GpuJob[]): MatrixJobs[] {
   const groups: GpuJob[][] = [];
   const most = gpuLimits(backend).maxStorageBuffersPerShaderStage;
   for (const job of jobs) {
-    const group = groups.find(([other]) => other?.m === job.m && other.segments[0]?.bAlongK === job.segments[0]?.bAlongK);
+    const group = groups.find(
+      ([other]) => other?.m === job.m && other.segments[0]?.bAlongK === job.segments[0]?.bAlongK,
+    );
     const together = [...(group ?? []), job];
-    if (group !== undefined && packBuffers(sourcesOf(together.flatMap(({ segments }) => segments))) <= most) group.push(job);
+    if (group !== undefined && packBuffers(sourcesOf(together.flatMap(({ segments }) => segments))) <= most)
+      group.push(job);
     else groups.push([job]);
   }
   return groups.map((group) => {
@@ -81,7 +87,12 @@ export function matrixBuffers(jobs: readonly GpuJob[], { packed, unscale }: Pack
 }
 
 /** Records jobs over packed rows in one dispatch. */
-export function matrixDispatch(backend: unknown, unit: MatrixUnit, jobs: readonly GpuJob[], { packed, unscale }: PackedRows): void {
+export function matrixDispatch(
+  backend: unknown,
+  unit: MatrixUnit,
+  jobs: readonly GpuJob[],
+  { packed, unscale }: PackedRows,
+): void {
   const name = divisionFor(backend, unit, jobs);
   const division = DIVISIONS[name];
   const alongK = jobs[0]?.segments[0]?.bAlongK === true;
@@ -98,7 +109,9 @@ export function matrixDispatch(backend: unknown, unit: MatrixUnit, jobs: readonl
   for (const job of jobs) {
     const across = Math.ceil(job.n / tile.n);
     const own = segments + job.segments.length;
-    params.push(...[job.m, job.n, groups, across, segments, own, job.bias?.offset ?? 0, 0].map((value) => ['u', value] as const));
+    params.push(
+      ...[job.m, job.n, groups, across, segments, own, job.bias?.offset ?? 0, 0].map((value) => ['u', value] as const),
+    );
     groups += across * Math.ceil(job.m / tile.m);
     segments = own;
   }
@@ -116,7 +129,9 @@ function divisionFor(backend: unknown, unit: MatrixUnit, jobs: readonly GpuJob[]
   const { maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup } = gpuLimits(backend);
   const tile = tileOf(DIVISIONS.large);
   const groups = jobs.reduce((sum, job) => sum + Math.ceil(job.m / tile.m) * Math.ceil(job.n / tile.n), 0);
-  const fits = memoryOf(unit, DIVISIONS.large) <= maxComputeWorkgroupStorageSize && unit.lanes * DIVISIONS.large.subgroups <= maxComputeInvocationsPerWorkgroup;
+  const fits =
+    memoryOf(unit, DIVISIONS.large) <= maxComputeWorkgroupStorageSize &&
+    unit.lanes * DIVISIONS.large.subgroups <= maxComputeInvocationsPerWorkgroup;
   // Units of 8 x 8 would need twice as many variables as a large tile of 16 x 16 has.
   return fits && unit.m >= 16 && groups >= BUSY_GROUPS ? 'large' : 'medium';
 }
@@ -126,14 +141,29 @@ function memoryOf(unit: MatrixUnit, division: Division): number {
   const tile = tileOf(division);
   const { depth } = division;
   const per = perVector(unit);
-  return 16 * (tile.m * (depth + 1) + Math.max(tile.n * (depth + 1), depth * (tile.n + per))) + 4 * division.subgroups * unit.m * unit.n + 1024;
+  return (
+    16 * (tile.m * (depth + 1) + Math.max(tile.n * (depth + 1), depth * (tile.n + per))) +
+    4 * division.subgroups * unit.m * unit.n +
+    1024
+  );
 }
 
 function head(unit: MatrixUnit, division: Division, alongK: boolean): string {
   const { element, emulated, m, n, k, lanes, pinned } = unit;
-  const extensions = ['chromium_experimental_subgroup_matrix', ...(element === 'f16' ? ['f16'] : []), ...(pinned ? ['subgroup_size_control'] : [])];
+  const extensions = [
+    'chromium_experimental_subgroup_matrix',
+    ...(element === 'f16' ? ['f16'] : []),
+    ...(pinned ? ['subgroup_size_control'] : []),
+  ];
   const tile = tileOf(division);
-  const sizes = { TILE_M: tile.m, TILE_N: tile.n, TILE_K: division.depth * perVector(unit), SUBGROUPS: division.subgroups, ACROSS: division.across, LANES: lanes };
+  const sizes = {
+    TILE_M: tile.m,
+    TILE_N: tile.n,
+    TILE_K: division.depth * perVector(unit),
+    SUBGROUPS: division.subgroups,
+    ACROSS: division.across,
+    LANES: lanes,
+  };
   const units = { ROWS: division.m / m, COLUMNS: division.n / n, UNIT_M: m, UNIT_N: n, UNIT_K: k };
   return [
     ...(emulated ? [] : extensions.map((name) => `enable ${name};`)),
@@ -150,7 +180,8 @@ function shapeOf(unit: MatrixUnit, division: Division, alongK: boolean): JobShap
   const [per, tile] = [perVector(unit), tileOf(division)];
   const tileK = division.depth * per;
   const strides = alongK ? ['UNIT_N * B_STRIDE', 'UNIT_K / PER'] : ['UNIT_N / PER', 'UNIT_K * B_STRIDE'];
-  const each = (line: (r: number, c: number) => string): string[] => rows.flatMap((r) => columns.map((c) => line(r, c)));
+  const each = (line: (r: number, c: number) => string): string[] =>
+    rows.flatMap((r) => columns.map((c) => line(r, c)));
   const products = range(tileK / unit.k).flatMap((step) => [
     '{',
     ...rows.map((r) => `let left_${r} = load_left(at_a + ${r}u * UNIT_M * A_STRIDE + ${step}u * (UNIT_K / PER));`),
@@ -160,18 +191,27 @@ function shapeOf(unit: MatrixUnit, division: Division, alongK: boolean): JobShap
     ]),
     '}',
   ]);
-  const results = each((r, c) => `put(subgroup * RESULTS, sums_${r}_${c});\n  workgroupBarrier();\n  keep(j, m0, n0, ${r}u, ${c}u, lane);\n  workgroupBarrier();`);
-  const operations = unit.emulated ? wgsl.matrixEmulated : wgsl.matrixSubgroup.replace('B_ORDER', alongK ? 'col_major' : 'row_major');
+  const results = each(
+    (r, c) =>
+      `put(subgroup * RESULTS, sums_${r}_${c});\n  workgroupBarrier();\n  keep(j, m0, n0, ${r}u, ${c}u, lane);\n  workgroupBarrier();`,
+  );
+  const operations = unit.emulated
+    ? wgsl.matrixEmulated
+    : wgsl.matrixSubgroup.replace('B_ORDER', alongK ? 'col_major' : 'row_major');
   const main = `${operations}\n${fill(wgsl.matrixTile, { PACKED: 'in_0', UNSCALE: 'in_1' })}`
     .replace('// #size', unit.pinned ? `@subgroup_size(${unit.lanes})` : '')
     .replace('/* #subgroup */', unit.emulated ? '' : '@builtin(subgroup_id) subgroup: u32')
-    .replace('// #prepare', unit.emulated ? 'let subgroup = lane / LANES;\n  own_lane = lane % LANES;\n  // #prepare' : '// #prepare')
+    .replace(
+      '// #prepare',
+      unit.emulated ? 'let subgroup = lane / LANES;\n  own_lane = lane % LANES;\n  // #prepare' : '// #prepare',
+    )
     .replace('// #sums', each((r, c) => `var sums_${r}_${c} = no_sums(${r * columns.length + c}u);`).join('\n  '))
     .replace('// #products', products.join('\n    '))
     .replace('// #results', results.join('\n  '));
   const threads = unit.lanes * division.subgroups;
   const counts = { a_units: (tile.m * tileK) / per / threads, b_units: (tile.n * tileK) / per / threads };
-  if (!Object.values(counts).every(Number.isInteger)) throw new Error(`${threads} invocations cannot share tiles of ${tile.m}×${tileK} and ${tile.n}×${tileK}`);
+  if (!Object.values(counts).every(Number.isInteger))
+    throw new Error(`${threads} invocations cannot share tiles of ${tile.m}×${tileK} and ${tile.n}×${tileK}`);
   return { main, stage: wgsl.matrixStage, counts };
 }
 
@@ -183,12 +223,19 @@ function range(count: number): number[] {
 function sourcesOf(segments: readonly GpuSegment[]): PackedSource[] {
   const sources: PackedSource[] = [];
   for (const segment of segments) {
-    if (!sources.some((source) => isSame(source, segment))) sources.push({ view: segment.a, k: segment.k, scale: segment.scale });
+    if (!sources.some((source) => isSame(source, segment)))
+      sources.push({ view: segment.a, k: segment.k, scale: segment.scale });
   }
   return sources;
 }
 
 function isSame({ view, k, scale }: PackedSource, segment: GpuSegment): boolean {
   const { tensor, offset, stride } = segment.a;
-  return view.tensor.dataId === tensor.dataId && view.offset === offset && view.stride === stride && k === segment.k && scale === segment.scale;
+  return (
+    view.tensor.dataId === tensor.dataId &&
+    view.offset === offset &&
+    view.stride === stride &&
+    k === segment.k &&
+    scale === segment.scale
+  );
 }

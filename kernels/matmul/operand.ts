@@ -12,7 +12,10 @@ export interface GpuOperand {
   readonly constants: Readonly<Record<string, number>>;
   /** What decode.wgsl reads of `params`: offset, zero, nested, rounding. Zeros for a float matrix. */
   readonly params: GpuParams;
-  /** A new float matrix with what the code stands for; absent for a float matrix, and where that would be too large for a binding. */
+  /**
+   * A new float matrix with what the code stands for; absent for a float matrix, and where that would be too large for
+   * a binding.
+   */
   readonly decode?: (() => TensorInfo) | undefined;
   /** Where the matrix is too large for one binding: stretches of its rows. What is above then describes nothing. */
   readonly parts?: readonly RowPart<GpuOperand>[];

@@ -1,5 +1,6 @@
-// AssemblyScript. Pointers are byte offsets into the tfjs heap. Sums of matrix products, in the manner of Goto & van de Geijn 2008: columns of
-// the right operand are packed into panels of NR, cut along the summed dimension, and MR rows of the left one at a time.
+// AssemblyScript. Pointers are byte offsets into the tfjs heap. Sums of matrix products, in the manner of Goto & van de
+// Geijn 2008: columns of the right operand are packed into panels of NR, cut along the summed dimension, and MR rows of
+// the left one at a time.
 import { setWeight } from '../nf4-dequantize/wasm';
 import { dots } from './dots/wasm';
 import { outer } from './outer/wasm';
@@ -16,7 +17,9 @@ const ROOM: i32 = 64;
 /** Pieces in a row at most, and the bytes that describe one: its term, where it begins and how long it is. */
 const PIECES: i32 = 16;
 const PIECE: i32 = 12;
-/** Columns whose panels are packed at a time: with KC, what fits into the second-level cache beside rows of the results. */
+/**
+ * Columns whose panels are packed at a time: with KC, what fits into the second-level cache beside rows of the results.
+ */
 const NC: i32 = 384;
 /** Up to this many rows, dot products beat panels. */
 const FEW_ROWS: i32 = 4;
@@ -35,11 +38,13 @@ export function scratchBytes(): i32 {
 }
 
 /**
- * Results c = Σ over its terms of alpha · a · b, [rows, cols] each, added to c when accumulate, 1, is part of their mode, to a bias [cols] where that is not 0. `results`
- * points to RESULT bytes each: c, ldc, rows, cols, mode (accumulate, 2 more where all terms have aColumns and bKind 1 and so few rows that panels do not
- * pay, and then 4 more where c is stored transposed), bias, where its terms are described, and how many they are. TERM bytes describe one: a, lda,
- * aColumns (1 when a is stored as [k, rows]), k, b, ldb, bKind (0 stored as [cols, k], 1 as [k, cols]; 2 and 3 are the same for a 4-bit weight),
- * alpha (f32), and then what setWeight takes. lda, ldb, ldc: elements from one stored row to the next.
+ * Results c = Σ over its terms of alpha · a · b, [rows, cols] each, added to c when accumulate, 1, is part of their
+ * mode, to a bias [cols] where that is not 0. `results` points to RESULT bytes each: c, ldc, rows, cols, mode
+ * (accumulate, 2 more where all terms have aColumns and bKind 1 and so few rows that panels do not pay, and then 4 more
+ * where c is stored transposed), bias, where its terms are described, and how many they are. TERM bytes describe one:
+ * a, lda, aColumns (1 when a is stored as [k, rows]), k, b, ldb, bKind (0 stored as [cols, k], 1 as [k, cols]; 2 and 3
+ * are the same for a 4-bit weight), alpha (f32), and then what setWeight takes. lda, ldb, ldc: elements from one stored
+ * row to the next.
  *
  * This call makes the rows [begin, end) of all results or, byColumns, the panels [begin, end) of them in a row.
  */
@@ -78,15 +83,29 @@ function multiplyRange(result: usize, rowBegin: i32, rowEnd: i32, colBegin: i32,
       addTerms(terms, count, c, ldc, add, few, rowBegin, rowEnd, col, nc, scratch);
       continue;
     }
-    for (let term = terms; term < terms + count * TERM; term += TERM, add = 1) addOuter(term, c, ldc, mode >> 2, add, rowBegin, rowEnd, col, nc, scratch);
+    for (let term = terms; term < terms + count * TERM; term += TERM, add = 1)
+      addOuter(term, c, ldc, mode >> 2, add, rowBegin, rowEnd, col, nc, scratch);
   }
 }
 
 /**
- * c = (or, with add, +=) what terms yield for these rows and up to NC columns. Pieces of terms that follow each other are made as one product along
- * all of their summed dimensions, as far as they fit: then c is read and written once for them.
+ * c = (or, with add, +=) what terms yield for these rows and up to NC columns. Pieces of terms that follow each other
+ * are made as one product along all of their summed dimensions, as far as they fit: then c is read and written once for
+ * them.
  */
-function addTerms(term: usize, count: i32, c: usize, ldc: i32, add: i32, few: bool, rowBegin: i32, rowEnd: i32, col: i32, nc: i32, scratch: usize): void {
+function addTerms(
+  term: usize,
+  count: i32,
+  c: usize,
+  ldc: i32,
+  add: i32,
+  few: bool,
+  rowBegin: i32,
+  rowEnd: i32,
+  col: i32,
+  nc: i32,
+  scratch: usize,
+): void {
   const decoded = scratch + (((KC + ROOM) * (NC + MR)) << 2);
   const table = decoded + ((NR * KC + MR * NR) << 2);
   const pieces = table + 64;
@@ -97,7 +116,24 @@ function addTerms(term: usize, count: i32, c: usize, ldc: i32, add: i32, few: bo
       const kind = load<i32>(term, 24);
       if (kind > 1) setTerm(term);
       const k = load<i32>(term, 12);
-      dots(load<i32>(term), load<i32>(term, 4), load<i32>(term, 16), load<i32>(term, 20), kind, c, ldc, k, load<f32>(term, 28), add, rowBegin, rowEnd, col, col + nc, decoded, table);
+      dots(
+        load<i32>(term),
+        load<i32>(term, 4),
+        load<i32>(term, 16),
+        load<i32>(term, 20),
+        kind,
+        c,
+        ldc,
+        k,
+        load<f32>(term, 28),
+        add,
+        rowBegin,
+        rowEnd,
+        col,
+        col + nc,
+        decoded,
+        table,
+      );
       term += TERM;
       add = 1;
       continue;
@@ -131,7 +167,19 @@ function inOrder(term: usize): bool {
 }
 
 /** c = (or, with add, +=) what n pieces of terms, `length` long together, yield for these rows and up to NC columns. */
-function addPieces(pieces: usize, n: i32, length: i32, c: usize, ldc: i32, add: i32, rowBegin: i32, rowEnd: i32, col: i32, nc: i32, scratch: usize): void {
+function addPieces(
+  pieces: usize,
+  n: i32,
+  length: i32,
+  c: usize,
+  ldc: i32,
+  add: i32,
+  rowBegin: i32,
+  rowEnd: i32,
+  col: i32,
+  nc: i32,
+  scratch: usize,
+): void {
   const packed = scratch;
   const rows = packed + (((KC + ROOM) * NC) << 2);
   const decoded = rows + (((KC + ROOM) * MR) << 2);
@@ -145,7 +193,19 @@ function addPieces(pieces: usize, n: i32, length: i32, c: usize, ldc: i32, add: 
     const kind = load<i32>(term, 24);
     const alpha = load<f32>(term, 28);
     if (kind > 1) setTerm(term);
-    packColumns(load<i32>(term, 16), load<i32>(term, 20), kind, load<i32>(piece, 4), kc, col, nc, to, length, decoded, table);
+    packColumns(
+      load<i32>(term, 16),
+      load<i32>(term, 20),
+      kind,
+      load<i32>(piece, 4),
+      kc,
+      col,
+      nc,
+      to,
+      length,
+      decoded,
+      table,
+    );
     if (alpha != 1) scalePanels(to, nc, kc, length, alpha);
     to += (kc * NR) << 2;
   }
@@ -189,22 +249,62 @@ function addPieces(pieces: usize, n: i32, length: i32, c: usize, ldc: i32, add: 
 }
 
 /** What one term yields for a result of few rows. */
-function addOuter(term: usize, c: usize, ldc: i32, transposed: i32, add: i32, rowBegin: i32, rowEnd: i32, col: i32, nc: i32, tile: usize): void {
+function addOuter(
+  term: usize,
+  c: usize,
+  ldc: i32,
+  transposed: i32,
+  add: i32,
+  rowBegin: i32,
+  rowEnd: i32,
+  col: i32,
+  nc: i32,
+  tile: usize,
+): void {
   const a = load<i32>(term) + (rowBegin << 2);
   const to = c + ((transposed ? rowBegin : rowBegin * ldc) << 2);
-  outer(a, load<i32>(term, 4), rowEnd - rowBegin, load<i32>(term, 16), load<i32>(term, 20), col, nc, load<i32>(term, 12), load<f32>(term, 28), to, ldc, transposed, add, tile);
+  outer(
+    a,
+    load<i32>(term, 4),
+    rowEnd - rowBegin,
+    load<i32>(term, 16),
+    load<i32>(term, 20),
+    col,
+    nc,
+    load<i32>(term, 12),
+    load<f32>(term, 28),
+    to,
+    ldc,
+    transposed,
+    add,
+    tile,
+  );
 }
 
 function setTerm(term: usize): void {
-  setWeight(load<i32>(term, 32), load<i32>(term, 36), load<i32>(term, 40), load<i32>(term, 44), load<i32>(term, 48), load<i32>(term, 52), load<i32>(term, 56), load<f32>(term, 60), load<i32>(term, 64));
+  setWeight(
+    load<i32>(term, 32),
+    load<i32>(term, 36),
+    load<i32>(term, 40),
+    load<i32>(term, 44),
+    load<i32>(term, 48),
+    load<i32>(term, 52),
+    load<i32>(term, 56),
+    load<f32>(term, 60),
+    load<i32>(term, 64),
+  );
 }
 
 /** c[i, j] = bias[j]. */
 function fillRows(bias: usize, c: usize, ldc: i32, rowBegin: i32, rowEnd: i32, colBegin: i32, colEnd: i32): void {
-  for (let i = rowBegin; i < rowEnd; i++) memory.copy(c + ((i * ldc + colBegin) << 2), bias + (colBegin << 2), (colEnd - colBegin) << 2);
+  for (let i = rowBegin; i < rowEnd; i++)
+    memory.copy(c + ((i * ldc + colBegin) << 2), bias + (colBegin << 2), (colEnd - colBegin) << 2);
 }
 
-/** The corner of a tile, which sums begin with: an element must be summed in the same order whether its tile is whole or not, which depends on the range. */
+/**
+ * The corner of a tile, which sums begin with: an element must be summed in the same order whether its tile is whole or
+ * not, which depends on the range.
+ */
 function getCorner(c: usize, stride: usize, tile: usize, rows: i32, cols: i32): void {
   for (let i = 0; i < rows; i++) copyRow(c + i * stride, tile + ((i * NR) << 2), cols);
 }

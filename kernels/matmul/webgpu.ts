@@ -18,7 +18,12 @@ export function gpuMatmul(backend: unknown, x: TensorInfo, w: TensorInfo, form: 
   if (form !== 'tn' && n <= 2 * FEW_ROWS && m > FEW_ROWS && !chooseVariant(backend).traits.lanes) {
     // A low-rank factor: few columns, so the rows of x take the part of the weight's.
     const b = denseOperand(x);
-    gpuRowProduct(backend, { m: n, n: m, k, scale, a: w, aAlongK: form === 'nt', b, bAlongK: true, out }, {}, { row: n, vector: 1 });
+    gpuRowProduct(
+      backend,
+      { m: n, n: m, k, scale, a: w, aAlongK: form === 'nt', b, bAlongK: true, out },
+      {},
+      { row: n, vector: 1 },
+    );
   } else {
     const b = weightOperand(backend, w);
     gpuProduct(backend, { m, n, k, scale, a: x, aAlongK: form !== 'tn', b, bAlongK: form === 'nt', out });

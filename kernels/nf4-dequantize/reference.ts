@@ -2,14 +2,19 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { FloatDtype } from '../types.js';
 import type { QuantizedAttrs } from './weight.js';
 
-/** A 4-bit weight decoded with stock ops; inputs and attributes as LowrankDequantize takes them. Wants exact int32 ops. */
+/**
+ * A 4-bit weight decoded with stock ops; inputs and attributes as LowrankDequantize takes them. Wants exact int32 ops.
+ */
 export function dequantizeReference(inputs: Record<string, tf.Tensor>, attrs: QuantizedAttrs): tf.Tensor2D {
   const { rows, cols, blockSize, nestedBlockSize, offset, dtype } = attrs;
   const count = rows * cols;
   const blocks = Math.ceil(count / blockSize);
   let absmax = inputs['absmax'];
   if (nestedBlockSize > 0) {
-    const values = tf.gather(inputs['absmaxMap'] as tf.Tensor1D, firstOf(bytesOfWords(inputs['absmaxCodes'] as tf.Tensor1D), blocks));
+    const values = tf.gather(
+      inputs['absmaxMap'] as tf.Tensor1D,
+      firstOf(bytesOfWords(inputs['absmaxCodes'] as tf.Tensor1D), blocks),
+    );
     absmax = tf.add(scaledByBlock(values, inputs['nestedAbsmax'] as tf.Tensor1D, nestedBlockSize), offset);
   }
   const nibbles = firstOf(nibblesOfWords(inputs['packed'] as tf.Tensor1D), count);
@@ -24,7 +29,10 @@ function firstOf(values: tf.Tensor, count: number): tf.Tensor1D {
 /** values[i] · scales[i div blockSize]. */
 function scaledByBlock(values: tf.Tensor1D, scales: tf.Tensor1D, blockSize: number): tf.Tensor1D {
   const padded = tf.pad(values, [[0, scales.size * blockSize - values.size]]);
-  return firstOf(tf.mul(tf.reshape(padded, [scales.size, blockSize]), tf.reshape(scales, [scales.size, 1])), values.size);
+  return firstOf(
+    tf.mul(tf.reshape(padded, [scales.size, blockSize]), tf.reshape(scales, [scales.size, 1])),
+    values.size,
+  );
 }
 
 /** The low and high 16 bits of int32 words, each in [0, 65536). */
@@ -68,9 +76,13 @@ function roundToDtype(values: tf.Tensor1D, dtype: FloatDtype): tf.Tensor1D {
   const magnitude = tf.abs(values);
   // Next to 1.5 · 2^(24 − bits) times the value's own power of two, float32 keeps just the wanted bits.
   const power = powerOfTwoBelow(magnitude);
-  const shift = tf.mul(dtype === 'F16' ? tf.maximum(power, 2 ** -14) : power, 1.5 * 2 ** (24 - SIGNIFICAND_BITS[dtype]));
+  const shift = tf.mul(
+    dtype === 'F16' ? tf.maximum(power, 2 ** -14) : power,
+    1.5 * 2 ** (24 - SIGNIFICAND_BITS[dtype]),
+  );
   const rounded = tf.sub(tf.add(magnitude, shift), shift);
-  const limited = dtype === 'F16' ? tf.where(tf.greater(rounded, 65504), tf.fill(rounded.shape, Infinity), rounded) : rounded;
+  const limited =
+    dtype === 'F16' ? tf.where(tf.greater(rounded, 65504), tf.fill(rounded.shape, Infinity), rounded) : rounded;
   // Not by tf.sign, which is 0 for small values on WASM.
   return tf.where(tf.less(values, 0), tf.neg(limited), limited) as tf.Tensor1D;
 }

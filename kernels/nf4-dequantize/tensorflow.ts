@@ -5,7 +5,10 @@ import { weightArgs, type SetWeight } from './wasm-weight.js';
 import { wasmSource } from './wasm.generated.js';
 import { weightTensors, type QuantizedAttrs } from './weight.js';
 
-/** What this file uses of TensorFlow's backend: values that no op of TensorFlow's has taken are handed out without a copy. */
+/**
+ * What this file uses of TensorFlow's backend: values that no op of TensorFlow's has taken are handed out without a
+ * copy.
+ */
 interface ValueStore {
   readSync(dataId: object): tf.TypedArray;
 }
@@ -24,12 +27,18 @@ const ALIGNMENT = 64;
 let decoder: Decoder | undefined;
 
 /**
- * Decodes a 4-bit weight into scratch memory that TensorFlow reads in place, and runs `body` on it. The packed values stay on the host:
- * no float copy outlives `body`, which must have computed with w, not merely kept it, before it returns.
+ * Decodes a 4-bit weight into scratch memory that TensorFlow reads in place, and runs `body` on it. The packed values
+ * stay on the host: no float copy outlives `body`, which must have computed with w, not merely kept it, before it
+ * returns.
  *
  * @param inputs those of LowrankDequantize, among others
  */
-export function withDecodedWeight<T extends tf.TensorContainer>(backend: unknown, inputs: WeightInputs, attrs: QuantizedAttrs, body: (w: tf.Tensor2D) => T): T {
+export function withDecodedWeight<T extends tf.TensorContainer>(
+  backend: unknown,
+  inputs: WeightInputs,
+  attrs: QuantizedAttrs,
+  body: (w: tf.Tensor2D) => T,
+): T {
   const values = decode(backend, inputs, attrs);
   return tf.tidy(() => body(tf.tensor2d(values, [attrs.rows, attrs.cols])));
 }
@@ -45,7 +54,10 @@ export const dequantizeTensorflow: KernelFunction<unknown> = ({ inputs, attrs, b
 function decode(backend: unknown, inputs: WeightInputs, attrs: QuantizedAttrs): Float32Array {
   const count = attrs.rows * attrs.cols;
   const tensors = weightTensors(inputs);
-  const parts = Object.values(tensors).map(({ dataId }) => ({ dataId, values: (backend as ValueStore).readSync(dataId) }));
+  const parts = Object.values(tensors).map(({ dataId }) => ({
+    dataId,
+    values: (backend as ValueStore).readSync(dataId),
+  }));
   const places = new Map<object, { memoryOffset: number }>();
   // In front, 64 bytes of the decoder's own.
   let end = ALIGNMENT;
@@ -64,7 +76,10 @@ function decode(backend: unknown, inputs: WeightInputs, attrs: QuantizedAttrs): 
   return new Float32Array(wasm.memory.buffer, end, count);
 }
 
-/** The decoder with at least so many bytes. Memory that grows leaves the arrays over it, TensorFlow's among them: a larger one is made instead. */
+/**
+ * The decoder with at least so many bytes. Memory that grows leaves the arrays over it, TensorFlow's among them: a
+ * larger one is made instead.
+ */
 function decoderOver(bytes: number): Decoder {
   if (decoder === undefined || decoder.memory.buffer.byteLength < bytes) {
     const memory = new WebAssembly.Memory({ initial: Math.ceil(bytes / PAGE_BYTES) });

@@ -5,7 +5,15 @@ import type { QuantizedAttrs } from './weight.js';
 /** The export of every module that decodes 4-bit weights. */
 export interface SetWeight {
   setWeight(
-    packed: number, code: number, scales: number, map: number, nestedScales: number, blockSize: number, nestedBlockSize: number, offset: number, dtype: number,
+    packed: number,
+    code: number,
+    scales: number,
+    map: number,
+    nestedScales: number,
+    blockSize: number,
+    nestedBlockSize: number,
+    offset: number,
+    dtype: number,
   ): void;
 }
 

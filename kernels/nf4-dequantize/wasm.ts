@@ -12,10 +12,20 @@ let offset: f32 = 0;
 let dtype: i32 = 0;
 
 /**
- * Names the weight that later calls decode. scales is float32 a block when nestedBlock is 0; otherwise the 8-bit codes, which index
- * mapTable and are scaled by nestedScales. type: 0 float32, 1 float16, 2 bfloat16.
+ * Names the weight that later calls decode. scales is float32 a block when nestedBlock is 0; otherwise the 8-bit codes,
+ * which index mapTable and are scaled by nestedScales. type: 0 float32, 1 float16, 2 bfloat16.
  */
-export function setWeight(bytes: usize, table: usize, scales: usize, mapTable: usize, nestedScales: usize, block: u32, nestedBlock: u32, mean: f32, type: i32): void {
+export function setWeight(
+  bytes: usize,
+  table: usize,
+  scales: usize,
+  mapTable: usize,
+  nestedScales: usize,
+  block: u32,
+  nestedBlock: u32,
+  mean: f32,
+  type: i32,
+): void {
   packed = bytes;
   code = table;
   absmax = scales;
@@ -31,7 +41,7 @@ export function setWeight(bytes: usize, table: usize, scales: usize, mapTable: u
 @inline
 function scaleOf(block: u32): f32 {
   if (nestedBlockSize == 0) return load<f32>(absmax + (block << 2));
-  const value = load<f32>(map + (<u32>load<u8>(codes + block) << 2));
+  const value = load<f32>(map + ((<u32>load<u8>(codes + block)) << 2));
   return value * load<f32>(nested + ((block / nestedBlockSize) << 2)) + offset;
 }
 
@@ -45,7 +55,8 @@ function roundToDtype(v: v128): v128 {
     return v128.bitselect(v, rounded, f32x4.ne(v, v));
   }
   if (dtype == 1) {
-    // Adding and subtracting 1.5 · 2^13 times the value's power of two leaves the 11 bits that float16 keeps (fewer below 2^-14).
+    // Adding and subtracting 1.5 · 2^13 times the value's power of two leaves the 11 bits that float16 keeps (fewer
+    // below 2^-14).
     const magnitude = f32x4.abs(v);
     const power = i32x4.max_s(v128.and(magnitude, i32x4.splat(0x7f800000)), i32x4.splat(113 << 23));
     const shift = v128.or(i32x4.add(power, i32x4.splat(13 << 23)), i32x4.splat(0x400000));
@@ -82,7 +93,7 @@ export function decode(start: u32, count: u32, to: usize, table: usize): void {
     v128.store(table, t2, 32);
     v128.store(table, t3, 48);
     if (i & 1) {
-      store<f32>(to, load<f32>(table + ((<u32>load<u8>(packed + (i >> 1)) & 15) << 2)));
+      store<f32>(to, load<f32>(table + (((<u32>load<u8>(packed + (i >> 1))) & 15) << 2)));
       to += 4;
       i++;
     }
@@ -99,7 +110,26 @@ export function decode(start: u32, count: u32, to: usize, table: usize): void {
       for (; i + 16 <= stop; i += 16, to += 64) {
         const bytes = v128.load64_zero(packed + (i >> 1));
         const high = v128.and(i16x8.shr_u(bytes, 4), low);
-        const nibbles = i8x16.shuffle(high, v128.and(bytes, low), 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        const nibbles = i8x16.shuffle(
+          high,
+          v128.and(bytes, low),
+          0,
+          16,
+          1,
+          17,
+          2,
+          18,
+          3,
+          19,
+          4,
+          20,
+          5,
+          21,
+          6,
+          22,
+          7,
+          23,
+        );
         const v0 = i8x16.swizzle(byte0, nibbles);
         const v1 = i8x16.swizzle(byte1, nibbles);
         const v2 = i8x16.swizzle(byte2, nibbles);

@@ -23,8 +23,12 @@ export function packedBindings(backend: unknown, inputs: Inputs, attrs: Quantize
   const { packed, code, absmax, absmaxCodes, absmaxMap, nestedAbsmax } = inputs as Record<string, TensorInfo>;
   const nested = absmaxCodes !== undefined && absmaxMap !== undefined && nestedAbsmax !== undefined;
   const scales = nested ? absmaxCodes : absmax;
-  if (packed === undefined || code === undefined || scales === undefined) throw new Error('a 4-bit weight needs packed, code and its block scales');
-  if (attrs.blockSize < 4) throw new Error(`blocks of ${attrs.blockSize} values are too small for the WebGPU kernels, which decode four values at a time`);
+  if (packed === undefined || code === undefined || scales === undefined)
+    throw new Error('a 4-bit weight needs packed, code and its block scales');
+  if (attrs.blockSize < 4)
+    throw new Error(
+      `blocks of ${attrs.blockSize} values are too small for the WebGPU kernels, which decode four values at a time`,
+    );
   return {
     packed,
     tables: nested ? nestedTables(backend, code, absmaxMap, nestedAbsmax) : code,
@@ -34,15 +38,24 @@ export function packedBindings(backend: unknown, inputs: Inputs, attrs: Quantize
       NESTED_BLOCK_SIZE: Math.max(1, attrs.nestedBlockSize),
       ALIGNED: width % 4 === 0 && attrs.blockSize % 4 === 0 ? 1 : 0,
     },
-    params: [['f', attrs.offset], ['u', 0], ['u', nested ? 1 : 0], ['u', ROUNDING[attrs.dtype]]],
+    params: [
+      ['f', attrs.offset],
+      ['u', 0],
+      ['u', nested ? 1 : 0],
+      ['u', ROUNDING[attrs.dtype]],
+    ],
   };
 }
 
 /**
- * A 4-bit weight whose codes are too many for one binding, as weights of some rows each; undefined where they are not. Parts begin where a word
- * of codes, a word of scales and a value of nested_absmax do.
+ * A 4-bit weight whose codes are too many for one binding, as weights of some rows each; undefined where they are not.
+ * Parts begin where a word of codes, a word of scales and a value of nested_absmax do.
  */
-export function packedParts(backend: unknown, inputs: Inputs, { rows, cols, blockSize, nestedBlockSize }: QuantizedAttrs): RowPart<Record<string, TensorInfo>>[] | undefined {
+export function packedParts(
+  backend: unknown,
+  inputs: Inputs,
+  { rows, cols, blockSize, nestedBlockSize }: QuantizedAttrs,
+): RowPart<Record<string, TensorInfo>>[] | undefined {
   const unit = blockSize * Math.max(4, nestedBlockSize);
   let align = ROWS_ALIGN;
   while ((align * cols) % unit !== 0 && align < rows) align += ROWS_ALIGN;
@@ -51,12 +64,20 @@ export function packedParts(backend: unknown, inputs: Inputs, { rows, cols, bloc
   const tensors = inputs as Record<string, TensorInfo>;
   const split = (name: string, values: number): readonly TensorInfo[] | undefined => {
     const tensor = tensors[name];
-    return tensor === undefined ? undefined : splitTensor(backend, tensor, stretches.map(({ first }) => (first * cols) / values));
+    return tensor === undefined
+      ? undefined
+      : splitTensor(
+          backend,
+          tensor,
+          stretches.map(({ first }) => (first * cols) / values),
+        );
   };
   const names = { packed: 8, absmax: blockSize, absmaxCodes: 4 * blockSize, nestedAbsmax: blockSize * nestedBlockSize };
   const pieces = Object.entries(names).map(([name, values]) => [name, split(name, values)] as const);
   return stretches.map((stretch, i) => {
-    const own = pieces.flatMap(([name, parts]) => (parts === undefined ? [] : [[name, parts[i] as TensorInfo] as const]));
+    const own = pieces.flatMap(([name, parts]) =>
+      parts === undefined ? [] : [[name, parts[i] as TensorInfo] as const],
+    );
     return { ...stretch, part: { ...tensors, ...Object.fromEntries(own) } };
   });
 }
@@ -68,9 +89,9 @@ interface Tables {
 }
 
 /**
- * By nested_absmax's data: one buffer code[16], map[256], nested_absmax, because a linear layer's product needs all of them beside
- * seven other buffers and devices may bind eight only. It costs 1.1 KB a weight, is made at a weight's first use,
- * is not among tfjs's tensors and goes with the weight's data when that is collected.
+ * By nested_absmax's data: one buffer code[16], map[256], nested_absmax, because a linear layer's product needs all of
+ * them beside seven other buffers and devices may bind eight only. It costs 1.1 KB a weight, is made at a weight's
+ * first use, is not among tfjs's tensors and goes with the weight's data when that is collected.
  */
 const tablesOf = new WeakMap<object, Tables>();
 
@@ -79,7 +100,13 @@ function nestedTables(backend: unknown, code: TensorInfo, map: TensorInfo, neste
   if (known !== undefined && known.code === code.dataId && known.map === map.dataId) return known.tensor;
   const count = 272 + (nestedAbsmax.shape[0] as number);
   const tensor = gpuOutput(backend, [count]);
-  gpuDispatch(backend, { name: 'nf4-dequantize/tables', code: wgsl.tables }, [tensor, code, map, nestedAbsmax], [['u', count]], gpuWorkgroups(count, 64));
+  gpuDispatch(
+    backend,
+    { name: 'nf4-dequantize/tables', code: wgsl.tables },
+    [tensor, code, map, nestedAbsmax],
+    [['u', count]],
+    gpuWorkgroups(count, 64),
+  );
   tablesOf.set(nestedAbsmax.dataId, { code: code.dataId, map: map.dataId, tensor });
   return tensor;
 }
@@ -92,6 +119,12 @@ export const dequantizeWebgpu: KernelFunction<unknown> = ({ inputs, attrs, backe
   // Read along the flattened weight: only the block size decides whether four neighbours share a scale.
   const { packed, tables, scales, constants, params } = packedBindings(backend, inputs, quantized, 4);
   const program = { name: 'nf4-dequantize/forward', code: wgsl.forward, constants };
-  gpuDispatch(backend, program, [out, packed, tables, scales], [['u', rows * cols], ...params], gpuWorkgroups(Math.ceil((rows * cols) / 8), 64));
+  gpuDispatch(
+    backend,
+    program,
+    [out, packed, tables, scales],
+    [['u', rows * cols], ...params],
+    gpuWorkgroups(Math.ceil((rows * cols) / 8), 64),
+  );
   return out;
 };

@@ -25,8 +25,12 @@ export function uploadQuantized(host: Packed4bit): QuantizedWeight {
   const blocks = Math.ceil(count / host.blockSize);
   const scales = host.absmax.kind === 'plain' ? host.absmax.values.length : host.absmax.codes.length;
   tf.util.assert(
-    host.shape.length === 2 && host.packed.length === Math.ceil(count / 2) && host.code.length === 16 && scales === blocks,
-    () => `a 4-bit weight [${host.shape.join(', ')}] in blocks of ${host.blockSize} needs ${Math.ceil(count / 2)} bytes and ${blocks} block scales, found ${host.packed.length} and ${scales}`,
+    host.shape.length === 2 &&
+      host.packed.length === Math.ceil(count / 2) &&
+      host.code.length === 16 &&
+      scales === blocks,
+    () =>
+      `a 4-bit weight [${host.shape.join(', ')}] in blocks of ${host.blockSize} needs ${Math.ceil(count / 2)} bytes and ${blocks} block scales, found ${host.packed.length} and ${scales}`,
   );
   const { absmax } = host;
   const weight: QuantizedWeight = {
@@ -58,7 +62,8 @@ export function uploadQuantized(host: Packed4bit): QuantizedWeight {
 export async function downloadQuantized(weight: QuantizedWeight): Promise<Packed4bit> {
   const { shape, quantType, blockSize, dtype, absmax } = weight;
   const count = shape[0] * shape[1];
-  const bytes = async (tensor: tf.Tensor1D, length: number): Promise<Uint8Array> => new Uint8Array((await tensor.data<'int32'>()).slice().buffer, 0, length);
+  const bytes = async (tensor: tf.Tensor1D, length: number): Promise<Uint8Array> =>
+    new Uint8Array((await tensor.data<'int32'>()).slice().buffer, 0, length);
   const floats = async (tensor: tf.Tensor1D): Promise<Float32Array> => (await tensor.data<'float32'>()).slice();
   return {
     ...{ quantType, shape: [...shape], blockSize, dtype },
@@ -105,7 +110,14 @@ export function quantizedInputs(weight: QuantizedWeight): Record<string, tf.Tens
 export function quantizedAttrs(weight: QuantizedWeight): QuantizedAttrs & tf.NamedAttrMap {
   const { shape, blockSize, dtype, absmax } = weight;
   const nested = absmax.kind === 'nested' ? absmax : { nestedBlockSize: 0, offset: 0 };
-  return { rows: shape[0], cols: shape[1], blockSize, nestedBlockSize: nested.nestedBlockSize, offset: nested.offset, dtype };
+  return {
+    rows: shape[0],
+    cols: shape[1],
+    blockSize,
+    nestedBlockSize: nested.nestedBlockSize,
+    offset: nested.offset,
+    dtype,
+  };
 }
 
 /** The names of `quantizedInputs`, in its order. */

@@ -2,7 +2,13 @@ import * as tf from '@tensorflow/tfjs-core';
 import { wasmGemm } from '../matmul/gemm.js';
 import { dequantizeOp } from '../nf4-dequantize/kernel.js';
 import { withDecodedWeight } from '../nf4-dequantize/tensorflow.js';
-import { quantizedAttrs, quantizedInputs, weightInputNames, weightTensors, type QuantizedAttrs } from '../nf4-dequantize/weight.js';
+import {
+  quantizedAttrs,
+  quantizedInputs,
+  weightInputNames,
+  weightTensors,
+  type QuantizedAttrs,
+} from '../nf4-dequantize/weight.js';
 import { runOp, type Op } from '../runtime/op.js';
 import { wasmOutput } from '../runtime/wasm.js';
 import type { QuantizedWeight } from '../types.js';
@@ -10,13 +16,20 @@ import { quantizedMatmulReference } from './reference.js';
 import { quantizedMatmulWebgpu } from './webgpu.js';
 
 /**
- * Product with a frozen 4-bit weight W `[out, in]` that is decoded on the fly: y = x·Wᵀ (x `[n, in]` -> `[n, out]`), or with
- * `transposed` y = x·W (x `[n, out]` -> `[n, in]`). Differentiable in x only.
+ * Product with a frozen 4-bit weight W `[out, in]` that is decoded on the fly: y = x·Wᵀ (x `[n, in]` -> `[n, out]`), or
+ * with `transposed` y = x·W (x `[n, out]` -> `[n, in]`). Differentiable in x only.
  */
 export function quantizedMatmul(x: tf.Tensor2D, weight: QuantizedWeight, transposed = false): tf.Tensor2D {
   const [out, inner] = weight.shape;
-  tf.util.assert(x.shape[1] === (transposed ? out : inner), () => `quantizedMatmul: x is [${x.shape.join(', ')}], the weight [${out}, ${inner}], transposed ${transposed}`);
-  return runOp(quantizedMatmulOp, { x, ...quantizedInputs(weight) }, { ...quantizedAttrs(weight), transposed }) as tf.Tensor2D;
+  tf.util.assert(
+    x.shape[1] === (transposed ? out : inner),
+    () => `quantizedMatmul: x is [${x.shape.join(', ')}], the weight [${out}, ${inner}], transposed ${transposed}`,
+  );
+  return runOp(
+    quantizedMatmulOp,
+    { x, ...quantizedInputs(weight) },
+    { ...quantizedAttrs(weight), transposed },
+  ) as tf.Tensor2D;
 }
 
 /** Inputs x and those of LowrankDequantize; attributes those of LowrankDequantize and transposed. */
@@ -31,7 +44,13 @@ export const quantizedMatmulOp: Op = {
     const weight = attrs as unknown as QuantizedAttrs;
     const transposed = attrs['transposed'] as boolean;
     const y = wasmOutput(backend, [x.shape[0] as number, transposed ? weight.cols : weight.rows]);
-    wasmGemm(backend, x, { inputs: inputs as Record<string, tf.TensorInfo>, attrs: weight }, y, transposed ? 'nn' : 'nt');
+    wasmGemm(
+      backend,
+      x,
+      { inputs: inputs as Record<string, tf.TensorInfo>, attrs: weight },
+      y,
+      transposed ? 'nn' : 'nt',
+    );
     return y;
   },
   webgpu: quantizedMatmulWebgpu,

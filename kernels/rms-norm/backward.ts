@@ -25,7 +25,15 @@ export const rmsNormGradOp: Op = {
     const [rows, dim] = x.shape as [number, number];
     const dx = wasmOutput(backend, [rows, dim]);
     const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
-    const args = [...partPointers(backend, inputs as Record<string, tf.TensorInfo>), at(x), at(w), at(rstd), added === undefined ? 0 : at(added), at(dx), dim];
+    const args = [
+      ...partPointers(backend, inputs as Record<string, tf.TensorInfo>),
+      at(x),
+      at(w),
+      at(rstd),
+      added === undefined ? 0 : at(added),
+      at(dx),
+      dim,
+    ];
     parallelFor(backend, wasmSource, 'backward', args, { count: rows, cost: 0.7 * dim });
     return dx;
   },
@@ -37,7 +45,16 @@ export const rmsNormGradOp: Op = {
     const others = added === undefined ? [] : [added];
     const counts = { n: parts.length, a: others.length };
     const program = { name: `rms-norm/backward ${counts.n} ${counts.a}`, code: () => forEach(wgsl.backward, counts) };
-    gpuDispatch(backend, program, [...parts, x, w, rstd, ...others, dx], [['u', rows], ['u', dim]], gpuWorkgroups(rows, 1));
+    gpuDispatch(
+      backend,
+      program,
+      [...parts, x, w, rstd, ...others, dx],
+      [
+        ['u', rows],
+        ['u', dim],
+      ],
+      gpuWorkgroups(rows, 1),
+    );
     return dx;
   },
   gradient: null,
@@ -46,7 +63,8 @@ export const rmsNormGradOp: Op = {
 /** dw; runs only where the weight is trained. */
 export const rmsNormWeightGradOp: Op = {
   name: 'LowrankRmsNormWeightGrad',
-  reference: (inputs) => rmsNormWeightGradReference(sumParts(inputs), inputs['x'] as tf.Tensor2D, inputs['rstd'] as tf.Tensor1D),
+  reference: (inputs) =>
+    rmsNormWeightGradReference(sumParts(inputs), inputs['x'] as tf.Tensor2D, inputs['rstd'] as tf.Tensor1D),
   wasm: ({ inputs, backend }) => {
     const { x, rstd } = inputs as Record<'x' | 'rstd', tf.TensorInfo>;
     const [rows, dim] = x.shape as [number, number];
@@ -61,8 +79,20 @@ export const rmsNormWeightGradOp: Op = {
     const [rows, dim] = x.shape as [number, number];
     const parts = partsIn(inputs as Record<string, tf.TensorInfo>);
     const dw = gpuOutput(backend, [dim]);
-    const program = { name: `rms-norm/weights ${parts.length}`, code: () => forEach(wgsl.weights, { n: parts.length }) };
-    gpuDispatch(backend, program, [...parts, x, rstd, dw], [['u', rows], ['u', dim]], [Math.ceil(dim / COLUMNS), 1, 1]);
+    const program = {
+      name: `rms-norm/weights ${parts.length}`,
+      code: () => forEach(wgsl.weights, { n: parts.length }),
+    };
+    gpuDispatch(
+      backend,
+      program,
+      [...parts, x, rstd, dw],
+      [
+        ['u', rows],
+        ['u', dim],
+      ],
+      [Math.ceil(dim / COLUMNS), 1, 1],
+    );
     return dw;
   },
   gradient: null,

@@ -19,22 +19,35 @@ import * as wgsl from './wgsl.generated.js';
  * Source: Zhang & Sennrich 2019, arXiv:1910.07467.
  */
 export function rmsNorm(x: tf.Tensor2D, w: tf.Tensor1D, eps: number): tf.Tensor2D {
-  tf.util.assert(x.rank === 2 && w.shape[0] === x.shape[1], () => `rmsNorm: x is [${x.shape.join(', ')}], w is [${w.shape.join(', ')}]`);
+  tf.util.assert(
+    x.rank === 2 && w.shape[0] === x.shape[1],
+    () => `rmsNorm: x is [${x.shape.join(', ')}], w is [${w.shape.join(', ')}]`,
+  );
   const [y, rstd] = runOpMulti(rmsNormOp, { x, w }, { eps }) as [tf.Tensor2D, tf.Tensor1D];
   rstd.dispose();
   return y;
 }
 
 /**
- * A residual connection and the normalisation behind it, in one pass: sum = x + added, y as rmsNorm gives it for the sum.
+ * A residual connection and the normalisation behind it, in one pass: sum = x + added, y as rmsNorm gives it for the
+ * sum.
  *
  * @param x, added `[rows, dim]` float32
  * @param w `[dim]` float32
  * @returns [sum, y], both `[rows, dim]`
  */
-export function addRmsNorm(x: tf.Tensor2D, added: tf.Tensor2D, w: tf.Tensor1D, eps: number): [sum: tf.Tensor2D, y: tf.Tensor2D] {
+export function addRmsNorm(
+  x: tf.Tensor2D,
+  added: tf.Tensor2D,
+  w: tf.Tensor1D,
+  eps: number,
+): [sum: tf.Tensor2D, y: tf.Tensor2D] {
   const fits = tf.util.arraysEqual(x.shape, added.shape) && w.shape[0] === x.shape[1];
-  tf.util.assert(fits, () => `addRmsNorm: x is [${x.shape.join(', ')}], added is [${added.shape.join(', ')}], w is [${w.shape.join(', ')}]`);
+  tf.util.assert(
+    fits,
+    () =>
+      `addRmsNorm: x is [${x.shape.join(', ')}], added is [${added.shape.join(', ')}], w is [${w.shape.join(', ')}]`,
+  );
   const [y, sum, rstd] = runOpMulti(addRmsNormOp, { x, added, w }, { eps }) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor1D];
   rstd.dispose();
   return [sum, y];
@@ -42,14 +55,18 @@ export function addRmsNorm(x: tf.Tensor2D, added: tf.Tensor2D, w: tf.Tensor1D, e
 
 export const rmsNormOp: Op = {
   name: 'LowrankRmsNorm',
-  reference: (inputs, attrs) => rmsNormReference(inputs['x'] as tf.Tensor2D, inputs['w'] as tf.Tensor1D, attrs['eps'] as number),
+  reference: (inputs, attrs) =>
+    rmsNormReference(inputs['x'] as tf.Tensor2D, inputs['w'] as tf.Tensor1D, attrs['eps'] as number),
   wasm: ({ inputs, attrs, backend }) => {
     const { x, w } = inputs as { x: tf.TensorInfo; w: tf.TensorInfo };
     const [rows, dim] = x.shape as [number, number];
     const y = wasmOutput(backend, [rows, dim]);
     const rstd = wasmOutput(backend, [rows]);
     const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
-    parallelFor(backend, wasmSource, 'forward', [at(x), at(w), at(y), at(rstd), dim, attrs['eps'] as number], { count: rows, cost: 0.4 * dim });
+    parallelFor(backend, wasmSource, 'forward', [at(x), at(w), at(y), at(rstd), dim, attrs['eps'] as number], {
+      count: rows,
+      cost: 0.4 * dim,
+    });
     return [y, rstd];
   },
   webgpu: ({ inputs, attrs, backend }) => {
@@ -58,7 +75,17 @@ export const rmsNormOp: Op = {
     const y = gpuOutput(backend, [rows, dim]);
     const rstd = gpuOutput(backend, [rows]);
     const program = { name: 'rms-norm/forward', code: () => forEach(wgsl.forward, { a: 0 }) };
-    gpuDispatch(backend, program, [x, w, y, rstd], [['u', rows], ['u', dim], ['f', attrs['eps'] as number]], gpuWorkgroups(rows, 1));
+    gpuDispatch(
+      backend,
+      program,
+      [x, w, y, rstd],
+      [
+        ['u', rows],
+        ['u', dim],
+        ['f', attrs['eps'] as number],
+      ],
+      gpuWorkgroups(rows, 1),
+    );
     return [y, rstd];
   },
   gradient: {
@@ -88,17 +115,38 @@ export const addRmsNormOp: Op = {
   wasm: ({ inputs, attrs, backend }) => {
     const { x, added, w } = inputs as Record<'x' | 'added' | 'w', tf.TensorInfo>;
     const [rows, dim] = x.shape as [number, number];
-    const [y, sum, rstd] = [wasmOutput(backend, [rows, dim]), wasmOutput(backend, [rows, dim]), wasmOutput(backend, [rows])];
+    const [y, sum, rstd] = [
+      wasmOutput(backend, [rows, dim]),
+      wasmOutput(backend, [rows, dim]),
+      wasmOutput(backend, [rows]),
+    ];
     const pointers = [x, added, w, sum, y, rstd].map((t) => wasmOffset(backend, t));
-    parallelFor(backend, wasmSource, 'addForward', [...pointers, dim, attrs['eps'] as number], { count: rows, cost: 0.6 * dim });
+    parallelFor(backend, wasmSource, 'addForward', [...pointers, dim, attrs['eps'] as number], {
+      count: rows,
+      cost: 0.6 * dim,
+    });
     return [y, sum, rstd];
   },
   webgpu: ({ inputs, attrs, backend }) => {
     const { x, added, w } = inputs as Record<'x' | 'added' | 'w', tf.TensorInfo>;
     const [rows, dim] = x.shape as [number, number];
-    const [y, sum, rstd] = [gpuOutput(backend, [rows, dim]), gpuOutput(backend, [rows, dim]), gpuOutput(backend, [rows])];
+    const [y, sum, rstd] = [
+      gpuOutput(backend, [rows, dim]),
+      gpuOutput(backend, [rows, dim]),
+      gpuOutput(backend, [rows]),
+    ];
     const program = { name: 'rms-norm/add-forward', code: () => forEach(wgsl.forward, { a: 1 }) };
-    gpuDispatch(backend, program, [x, w, y, rstd, added, sum], [['u', rows], ['u', dim], ['f', attrs['eps'] as number]], gpuWorkgroups(rows, 1));
+    gpuDispatch(
+      backend,
+      program,
+      [x, w, y, rstd, added, sum],
+      [
+        ['u', rows],
+        ['u', dim],
+        ['f', attrs['eps'] as number],
+      ],
+      gpuWorkgroups(rows, 1),
+    );
     return [y, sum, rstd];
   },
   gradient: {

@@ -1,4 +1,5 @@
-// AssemblyScript. Pointers are byte offsets into the tfjs heap; rows are contiguous, and [begin, end) is a range of them.
+// AssemblyScript. Pointers are byte offsets into the tfjs heap; rows are contiguous, and [begin, end) is a range of
+// them.
 import { sumOfPart, sumOfParts } from '../runtime/parts/wasm';
 import { sumLanes } from '../runtime/simd';
 
@@ -33,7 +34,18 @@ export function forward(x: usize, w: usize, y: usize, rstd: usize, dim: i32, eps
 }
 
 /** The same of v = x + added, which is written to total; `total` may not be x. */
-export function addForward(x: usize, added: usize, w: usize, total: usize, y: usize, rstd: usize, dim: i32, eps: f32, begin: i32, end: i32): void {
+export function addForward(
+  x: usize,
+  added: usize,
+  w: usize,
+  total: usize,
+  y: usize,
+  rstd: usize,
+  dim: i32,
+  eps: f32,
+  begin: i32,
+  end: i32,
+): void {
   const vector = dim & ~3;
   for (let row = begin; row < end; row++) {
     const offset = (<usize>row * dim) << 2;
@@ -50,7 +62,19 @@ export function addForward(x: usize, added: usize, w: usize, total: usize, y: us
 }
 
 /** dx = rstd · (dy·w − x · rstd² · mean(dy·w·x)), + added where that is not 0; dy = d0 + d1 + d2. */
-export function backward(d0: usize, d1: usize, d2: usize, x: usize, w: usize, rstd: usize, added: usize, dx: usize, dim: i32, begin: i32, end: i32): void {
+export function backward(
+  d0: usize,
+  d1: usize,
+  d2: usize,
+  x: usize,
+  w: usize,
+  rstd: usize,
+  added: usize,
+  dx: usize,
+  dim: i32,
+  begin: i32,
+  end: i32,
+): void {
   const vector = dim & ~3;
   for (let row = begin; row < end; row++) {
     const offset = (<usize>row * dim) << 2;
@@ -86,7 +110,18 @@ export function backward(d0: usize, d1: usize, d2: usize, x: usize, w: usize, rs
 }
 
 /** dw = Σ over rows of dy·x·rstd, for the columns [begin, end): begin is a multiple of 4. */
-export function weights(d0: usize, d1: usize, d2: usize, x: usize, rstd: usize, dw: usize, rows: i32, dim: i32, begin: i32, end: i32): void {
+export function weights(
+  d0: usize,
+  d1: usize,
+  d2: usize,
+  x: usize,
+  rstd: usize,
+  dw: usize,
+  rows: i32,
+  dim: i32,
+  begin: i32,
+  end: i32,
+): void {
   memory.fill(dw + (begin << 2), 0, (<usize>(end - begin)) << 2);
   const vector = begin + ((end - begin) & ~3);
   for (let row = 0; row < rows; row++) {

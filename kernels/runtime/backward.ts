@@ -13,16 +13,23 @@ export interface TapeNode {
 }
 
 /**
- * Gradients by tensor id. One that is the sum of several is kept in up to `MOST_PARTS` parts where the op behind the tensor adds them up
- * itself, and as one tensor elsewhere.
+ * Gradients by tensor id. One that is the sum of several is kept in up to `MOST_PARTS` parts where the op behind the
+ * tensor adds them up itself, and as one tensor elsewhere.
  */
 type Incoming = Map<number, tf.Tensor[]>;
 
 /**
- * Walks the tape backwards from `value`, whose gradient is `seed`; both `seed` and, unless it is kept, the tape are consumed.
+ * Walks the tape backwards from `value`, whose gradient is `seed`; both `seed` and, unless it is kept, the tape are
+ * consumed.
  * @returns gradients of the parameters, in their order; zeros where there is none
  */
-export function backward(tape: readonly TapeNode[], value: tf.Tensor, seed: tf.Tensor, parameters: readonly tf.Tensor[], keep = false): tf.Tensor[] {
+export function backward(
+  tape: readonly TapeNode[],
+  value: tf.Tensor,
+  seed: tf.Tensor,
+  parameters: readonly tf.Tensor[],
+  keep = false,
+): tf.Tensor[] {
   const incoming: Incoming = new Map([[value.id, [seed]]]);
   const reached = new Set(parameters.map((p) => p.id));
   const wanted = tape.map((node) => {
@@ -31,7 +38,11 @@ export function backward(tape: readonly TapeNode[], value: tf.Tensor, seed: tf.T
     return names;
   });
   const isParameter = new Set(parameters.map((p) => p.id));
-  const takesParts = new Set(tape.flatMap(({ kernelName, outputs: [first] }) => (first === undefined || registeredOp(kernelName)?.sumsInto === undefined ? [] : [first.id])));
+  const takesParts = new Set(
+    tape.flatMap(({ kernelName, outputs: [first] }) =>
+      first === undefined || registeredOp(kernelName)?.sumsInto === undefined ? [] : [first.id],
+    ),
+  );
   const mostParts = (id: number): number => (takesParts.has(id) && !isParameter.has(id) ? MOST_PARTS : 1);
   for (let i = tape.length - 1; i >= 0; i--) {
     const node = tape[i] as TapeNode;
@@ -56,7 +67,13 @@ export function release(node: TapeNode): void {
   delete node.saved;
 }
 
-function differentiate(incoming: Incoming, node: TapeNode, names: readonly string[], dys: readonly tf.Tensor[][], mostParts: (id: number) => number): void {
+function differentiate(
+  incoming: Incoming,
+  node: TapeNode,
+  names: readonly string[],
+  dys: readonly tf.Tensor[][],
+  mostParts: (id: number) => number,
+): void {
   const { gradient, kernelName } = node;
   if (gradient === undefined) throw new Error(`no gradient is registered for '${kernelName}'`);
   const sumsInto = registeredOp(kernelName)?.sumsInto;
@@ -75,7 +92,8 @@ function differentiate(incoming: Incoming, node: TapeNode, names: readonly strin
   const taken = new Set(dys.flat());
   names.forEach((name, k) => {
     const made1 = made[k] as tf.Tensor;
-    // A gradient function may hand its own input back, or one tensor for two inputs: each entry needs a tensor of its own.
+    // A gradient function may hand its own input back, or one tensor for two inputs: each entry needs a tensor of its
+    // own.
     const own = taken.has(made1) ? made1.clone() : made1;
     taken.add(own);
     addPart(incoming, idOf(name), own, mostParts(idOf(name)));

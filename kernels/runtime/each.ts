@@ -1,17 +1,22 @@
 import { gpuLimits } from './webgpu.js';
 
-/** Storage buffers that a packed dispatch binds at most: past some thirty a shader's switch grows and its dispatches hardly get fewer. */
+/**
+ * Storage buffers that a packed dispatch binds at most: past some thirty a shader's switch grows and its dispatches
+ * hardly get fewer.
+ */
 const MOST_BUFFERS = 32;
 
 /**
- * WGSL for one dispatch over lists of tensors, of which it has none: a line that ends in `// #each n` is repeated `counts.n` times with 0, 1, …
- * in place of `$i`, and `$n` becomes the count.
+ * WGSL for one dispatch over lists of tensors, of which it has none: a line that ends in `// #each n` is repeated
+ * `counts.n` times with 0, 1, … in place of `$i`, and `$n` becomes the count.
  */
 export function forEach(code: string, counts: Readonly<Record<string, number>>): string {
   let out = code;
   for (const [name, count] of Object.entries(counts)) {
     const line = new RegExp(`^(.*) // #each ${name}\\n`, 'gm');
-    out = out.replace(line, (_, text: string) => Array.from({ length: count }, (_value, i) => `${text.replaceAll('$i', `${i}`)}\n`).join(''));
+    out = out.replace(line, (_, text: string) =>
+      Array.from({ length: count }, (_value, i) => `${text.replaceAll('$i', `${i}`)}\n`).join(''),
+    );
     out = out.replaceAll(`$${name}`, `${count}`);
   }
   return out;

@@ -14,7 +14,10 @@ export interface FlatLayout {
 export const MOST_FLAT_BYTES = 128 * 2 ** 20;
 
 /** A layout of tensors of these shapes that puts them in the given order of their indices. */
-export function flatLayout(shapes: readonly (readonly number[])[], order: readonly number[] = shapes.map((_, i) => i)): FlatLayout {
+export function flatLayout(
+  shapes: readonly (readonly number[])[],
+  order: readonly number[] = shapes.map((_, i) => i),
+): FlatLayout {
   const firsts: number[] = [];
   let size = 0;
   for (const i of order) {
@@ -26,13 +29,21 @@ export function flatLayout(shapes: readonly (readonly number[])[], order: readon
 
 /** Whether tensors can be views here: on webgpu, unless they are too large. */
 export function canBeFlat({ size }: FlatLayout): boolean {
-  return size > 0 && tf.getBackend() === 'webgpu' && kernelMode() === 'auto' && 4 * size <= Math.min(MOST_FLAT_BYTES, stateOf(tf.backend()).bindingBytes);
+  return (
+    size > 0 &&
+    tf.getBackend() === 'webgpu' &&
+    kernelMode() === 'auto' &&
+    4 * size <= Math.min(MOST_FLAT_BYTES, stateOf(tf.backend()).bindingBytes)
+  );
 }
 
 /** Gradients, one a parameter: in tensors of their own, or in one. */
 export type Gradients = readonly tf.Tensor[] | FlatTensors;
 
-/** Tensors side by side in the memory of one, float32, zeros at first: what is done to all of them is done in one dispatch. Only on webgpu. */
+/**
+ * Tensors side by side in the memory of one, float32, zeros at first: what is done to all of them is done in one
+ * dispatch. Only on webgpu.
+ */
 export class FlatTensors {
   /** All of them, with zeros in the gaps. */
   readonly flat: tf.Variable<tf.Rank.R1>;
@@ -44,12 +55,17 @@ export class FlatTensors {
     const zeros = tf.zeros<tf.Rank.R1>([layout.size]);
     this.flat = tf.variable(zeros);
     zeros.dispose();
-    this.stretches = layout.shapes.map((shape, i) => gpuStretch(tf.backend(), this.flat, layout.firsts[i] as number, shape));
+    this.stretches = layout.shapes.map((shape, i) =>
+      gpuStretch(tf.backend(), this.flat, layout.firsts[i] as number, shape),
+    );
   }
 
   /** Takes over the values of tensors, all of them or, by their indices, some. */
   take(tensors: readonly tf.Tensor[], indices: readonly number[] = tensors.map((_, i) => i)): void {
-    gpuCopy(tf.backend(), tensors.map((from, k) => ({ from, to: this.stretches[indices[k] as number] as tf.TensorInfo })));
+    gpuCopy(
+      tf.backend(),
+      tensors.map((from, k) => ({ from, to: this.stretches[indices[k] as number] as tf.TensorInfo })),
+    );
   }
 
   /** Values in the order of the layout's shapes. */
@@ -65,7 +81,12 @@ export class FlatTensors {
 
   /** A tensor that is one of them, the caller's to dispose before this. */
   view(i: number): tf.Tensor {
-    return gpuView(tf.backend(), this.flat, this.layout.firsts[i] as number, this.layout.shapes[i] as readonly number[]);
+    return gpuView(
+      tf.backend(),
+      this.flat,
+      this.layout.firsts[i] as number,
+      this.layout.shapes[i] as readonly number[],
+    );
   }
 
   /** All of them: see {@link view}. */
@@ -79,13 +100,18 @@ export class FlatTensors {
     const all = gpuView(tf.backend(), this.flat, 0, [this.layout.size]);
     try {
       const values = await all.data<'float32'>();
-      return this.layout.firsts.map((first, i) => values.slice(first, first + tf.util.sizeFromShape([...(this.layout.shapes[i] as readonly number[])])));
+      return this.layout.firsts.map((first, i) =>
+        values.slice(first, first + tf.util.sizeFromShape([...(this.layout.shapes[i] as readonly number[])])),
+      );
     } finally {
       all.dispose();
     }
   }
 
-  /** `count` of all values from element `first` on, a multiple of VIEW_ALIGN: a variable for updates in place. It is this object's. */
+  /**
+   * `count` of all values from element `first` on, a multiple of VIEW_ALIGN: a variable for updates in place. It is
+   * this object's.
+   */
   span(first: number, count: number): tf.Variable {
     if (count === this.layout.size) return this.flat;
     let span = this.spans.get(first);
@@ -101,7 +127,13 @@ export class FlatTensors {
   /** `[tensors, 2]`, int32: where each begins, and its elements. */
   places(): tf.Tensor2D {
     const { shapes, firsts } = this.layout;
-    this.table ??= tf.keep(tf.tensor2d(shapes.flatMap((shape, i) => [firsts[i] as number, tf.util.sizeFromShape([...shape])]), [shapes.length, 2], 'int32'));
+    this.table ??= tf.keep(
+      tf.tensor2d(
+        shapes.flatMap((shape, i) => [firsts[i] as number, tf.util.sizeFromShape([...shape])]),
+        [shapes.length, 2],
+        'int32',
+      ),
+    );
     return this.table;
   }
 

@@ -16,9 +16,9 @@ export function bufferId(buffer: GPUBuffer): number {
 }
 
 /**
- * Makes a pool hand out the oldest free buffer of a size, where tfjs's takes the one that was freed last. Which buffers a step of training
- * gets then depends on what is free when it begins and no longer on the steps before: it gets the same ones every time, and what was
- * made for them, bind groups above all, serves again.
+ * Makes a pool hand out the oldest free buffer of a size, where tfjs's takes the one that was freed last. Which buffers
+ * a step of training gets then depends on what is free when it begins and no longer on the steps before: it gets the
+ * same ones every time, and what was made for them, bind groups above all, serves again.
  */
 export function takeBuffersInOrder(pool: BufferManager): void {
   if (pool.freeBuffers instanceof OrderedPools) return;

@@ -3,9 +3,9 @@ import { bufferId, takeBuffersInOrder, type BufferManager } from './gpu-buffers.
 import { sumsBySubgroups, withVariantSums, type VariantDevice } from './variant.js';
 
 /**
- * What this folder uses of tfjs's WebGPU backend, and nothing else does. tfjs puts its own text in front of every shader, so `enable f16;`
- * and `enable subgroups;` cannot go through its program runner: kernels here compile their own pipelines and record into the
- * backend's current encoder, in order with the stock ops around them.
+ * What this folder uses of tfjs's WebGPU backend, and nothing else does. tfjs puts its own text in front of every
+ * shader, so `enable f16;` and `enable subgroups;` cannot go through its program runner: kernels here compile their own
+ * pipelines and record into the backend's current encoder, in order with the stock ops around them.
  */
 export interface GpuBackend {
   readonly device: GPUDevice;
@@ -77,7 +77,10 @@ export interface BackendState {
 const states = new WeakMap<GpuBackend, BackendState>();
 /** Bound on cached uniform buffers: shapes of a run are few; generation makes new ones with every token. */
 const MAX_CACHED_UNIFORMS = 4096;
-/** Bound on bind groups used lately. tfjs takes buffers from a pool, in one order (see gpu-buffers.ts): a step's groups come again in the next. */
+/**
+ * Bound on bind groups used lately. tfjs takes buffers from a pool, in one order (see gpu-buffers.ts): a step's groups
+ * come again in the next.
+ */
 const MAX_CACHED_GROUPS = 8192;
 
 /** The pipelines, buffers and bind groups that are kept for a backend. */
@@ -97,13 +100,22 @@ export function stateOf(backend: unknown): BackendState {
 }
 
 /** The bind group of a pipeline and what it binds, in the order of the bindings. */
-export function bindGroupFor(device: GPUDevice, state: BackendState, pipeline: Pipeline, bound: readonly Bound[]): GPUBindGroup {
+export function bindGroupFor(
+  device: GPUDevice,
+  state: BackendState,
+  pipeline: Pipeline,
+  bound: readonly Bound[],
+): GPUBindGroup {
   let key = `${pipeline.id}`;
-  for (const one of bound) key += 'buffer' in one ? `,${bufferId(one.buffer)}@${one.offset ?? 0}+${one.size ?? ''}` : `,${bufferId(one)}`;
+  for (const one of bound)
+    key += 'buffer' in one ? `,${bufferId(one.buffer)}@${one.offset ?? 0}+${one.size ?? ''}` : `,${bufferId(one)}`;
   let group = state.recentGroups.get(key);
   if (group !== undefined) return group;
   group = state.olderGroups.get(key);
-  group ??= device.createBindGroup({ layout: pipeline.layout, entries: bound.map((one, binding) => ({ binding, resource: 'buffer' in one ? one : { buffer: one } })) });
+  group ??= device.createBindGroup({
+    layout: pipeline.layout,
+    entries: bound.map((one, binding) => ({ binding, resource: 'buffer' in one ? one : { buffer: one } })),
+  });
   if (state.recentGroups.size >= MAX_CACHED_GROUPS) {
     state.olderGroups = state.recentGroups;
     state.recentGroups = new Map();
@@ -113,14 +125,25 @@ export function bindGroupFor(device: GPUDevice, state: BackendState, pipeline: P
 }
 
 /** The pipeline of a program with its constants, compiled at first use. */
-export function pipelineFor(device: GPUDevice, state: BackendState, { name, code, constants = {} }: GpuProgram): Pipeline {
+export function pipelineFor(
+  device: GPUDevice,
+  state: BackendState,
+  { name, code, constants = {} }: GpuProgram,
+): Pipeline {
   const subgroups = sumsBySubgroups(device as GPUDevice & VariantDevice);
   let key = subgroups ? `${name}/subgroups` : name;
   for (const value of Object.values(constants)) key += `|${value}`;
   let known = state.pipelines.get(key);
   if (known === undefined) {
-    const module = device.createShaderModule({ label: name, code: withVariantSums(typeof code === 'string' ? code : code(), subgroups) });
-    const pipeline = device.createComputePipeline({ label: name, layout: 'auto', compute: { module, entryPoint: 'main', constants: { ...constants } } });
+    const module = device.createShaderModule({
+      label: name,
+      code: withVariantSums(typeof code === 'string' ? code : code(), subgroups),
+    });
+    const pipeline = device.createComputePipeline({
+      label: name,
+      layout: 'auto',
+      compute: { module, entryPoint: 'main', constants: { ...constants } },
+    });
     known = { pipeline, layout: pipeline.getBindGroupLayout(0), id: state.pipelines.size };
     state.pipelines.set(key, known);
   }
@@ -139,8 +162,9 @@ export function packParams(params: GpuParams): ArrayBuffer {
 }
 
 /**
- * The uniform buffer holding `params`. Shapes repeat from step to step, so equal contents share one buffer that is written once;
- * past the bound, or where they are transient, the buffer is a pooled one that goes back after the submit.
+ * The uniform buffer holding `params`. Shapes repeat from step to step, so equal contents share one buffer that is
+ * written once; past the bound, or where they are transient, the buffer is a pooled one that goes back after the
+ * submit.
  */
 export function uniformFor(gpu: GpuBackend, state: BackendState, params: GpuParams, transient: boolean): GPUBuffer {
   let key = '';
@@ -149,7 +173,10 @@ export function uniformFor(gpu: GpuBackend, state: BackendState, params: GpuPara
   if (cached !== undefined) return cached;
   if (transient || state.uniforms.size >= MAX_CACHED_UNIFORMS) return pooledUniform(gpu, params);
   const bytes = packParams(params);
-  const buffer = gpu.device.createBuffer({ size: bytes.byteLength, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.UNIFORM });
+  const buffer = gpu.device.createBuffer({
+    size: bytes.byteLength,
+    usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.UNIFORM,
+  });
   gpu.queue.writeBuffer(buffer, 0, bytes);
   state.uniforms.set(key, buffer);
   return buffer;

@@ -19,11 +19,14 @@ interface ClockedBackend {
 const MAX_PASSES = 2048;
 
 /**
- * Runs `body`, which must wait for its own results, and takes the time of every compute pass begun in it by timestamp queries: of stock
- * ops and of this package's kernels, whatever records them.
+ * Runs `body`, which must wait for its own results, and takes the time of every compute pass begun in it by timestamp
+ * queries: of stock ops and of this package's kernels, whatever records them.
  * @returns times undefined where the device was opened without `timestamp-query`
  */
-export async function withGpuClock<T>(backend: unknown, body: () => Promise<T>): Promise<{ value: T; times: GpuTimes | undefined }> {
+export async function withGpuClock<T>(
+  backend: unknown,
+  body: () => Promise<T>,
+): Promise<{ value: T; times: GpuTimes | undefined }> {
   const { device } = backend as Partial<ClockedBackend>;
   if (device?.features.has('timestamp-query') !== true) return { value: await body(), times: undefined };
   const gpu = backend as ClockedBackend;

@@ -35,20 +35,32 @@ export function bindingBytes(backend: unknown): number {
  * @param rowBytes bytes of a row
  * @param align stretches begin at multiples of this, itself a multiple of ROWS_ALIGN
  */
-export function rowStretches(backend: unknown, rows: number, rowBytes: number, align = ROWS_ALIGN): { first: number; rows: number }[] | undefined {
+export function rowStretches(
+  backend: unknown,
+  rows: number,
+  rowBytes: number,
+  align = ROWS_ALIGN,
+): { first: number; rows: number }[] | undefined {
   const most = bindingBytes(backend);
   if (rows * rowBytes <= most) return undefined;
   const each = Math.floor(most / rowBytes / align) * align;
-  if (each === 0) throw new Error(`${align} rows of ${rowBytes} bytes do not fit into a buffer of ${most}, the most that this device can bind`);
-  return Array.from({ length: Math.ceil(rows / each) }, (_, i) => ({ first: i * each, rows: Math.min(each, rows - i * each) }));
+  if (each === 0)
+    throw new Error(
+      `${align} rows of ${rowBytes} bytes do not fit into a buffer of ${most}, the most that this device can bind`,
+    );
+  return Array.from({ length: Math.ceil(rows / each) }, (_, i) => ({
+    first: i * each,
+    rows: Math.min(each, rows - i * each),
+  }));
 }
 
 /** By data of the whole: its parts, in order. */
 const splits = new WeakMap<object, readonly TensorInfo[]>();
 
 /**
- * The values of a tensor in several tensors of one dimension, which begin at `firsts`. They are made once, out of values that are still on
- * the host, and go when the tensor goes; it stays readable, and nothing but kernels that know of parts can compute with it.
+ * The values of a tensor in several tensors of one dimension, which begin at `firsts`. They are made once, out of
+ * values that are still on the host, and go when the tensor goes; it stays readable, and nothing but kernels that know
+ * of parts can compute with it.
  *
  * @throws Error when its values are on the GPU already
  */
@@ -58,7 +70,10 @@ export function splitTensor(backend: unknown, tensor: TensorInfo, firsts: readon
   const gpu = backend as SplitBackend;
   const data = gpu.tensorMap.get(tensor.dataId) as { values?: Float32Array | Int32Array | null };
   const { values } = data;
-  if (values === undefined || values === null) throw new Error(`a tensor of shape [${tensor.shape.join(', ')}] is larger than what this device can bind, and not a frozen weight`);
+  if (values === undefined || values === null)
+    throw new Error(
+      `a tensor of shape [${tensor.shape.join(', ')}] is larger than what this device can bind, and not a frozen weight`,
+    );
   attend(gpu);
   const parts = firsts.map((first, i) => {
     const part = values.subarray(first, firsts[i + 1]);
@@ -77,7 +92,8 @@ function attend(gpu: SplitBackend): void {
   state.knowsParts = true;
   const [upload, read, dispose] = [gpu.uploadToGPU.bind(gpu), gpu.read.bind(gpu), gpu.disposeData.bind(gpu)];
   gpu.uploadToGPU = (dataId) => {
-    if (splits.has(dataId)) throw new Error('a weight is larger than what this device can bind, and this operation cannot use it in parts');
+    if (splits.has(dataId))
+      throw new Error('a weight is larger than what this device can bind, and this operation cannot use it in parts');
     upload(dataId);
   };
   gpu.read = async (dataId) => {

@@ -28,8 +28,8 @@ export function placeOf(dataId: object): Place | undefined {
 }
 
 /**
- * A tensor whose values are those of `whole` from element `first` on: what is written to one is written to the other. For all ops it is a
- * tensor like others. The whole must outlive it.
+ * A tensor whose values are those of `whole` from element `first` on: what is written to one is written to the other.
+ * For all ops it is a tensor like others. The whole must outlive it.
  *
  * @param first a multiple of VIEW_ALIGN
  */
@@ -38,7 +38,12 @@ export function gpuView(backend: unknown, whole: tf.TensorInfo, first: number, s
 }
 
 /** The same that tfjs's engine does not know of, nor count: `disposeData` of the backend lets go of it. */
-export function gpuStretch(backend: unknown, whole: tf.TensorInfo, first: number, shape: readonly number[]): tf.TensorInfo {
+export function gpuStretch(
+  backend: unknown,
+  whole: tf.TensorInfo,
+  first: number,
+  shape: readonly number[],
+): tf.TensorInfo {
   const gpu = backend as ViewBackend;
   tf.util.assert(first % VIEW_ALIGN === 0, () => `a view cannot begin at element ${first}`);
   attend(gpu);
@@ -46,7 +51,14 @@ export function gpuStretch(backend: unknown, whole: tf.TensorInfo, first: number
   const { resource } = gpu.tensorMap.get(whole.dataId);
   const dataId = { id: gpu.nextDataId() };
   // What tfjs takes for foreign it does not give to its pool. Not `write`: no memory is taken.
-  gpu.tensorMap.set(dataId, { dtype: 'float32', shape: [...shape], values: null, refCount: 1, resource, external: true });
+  gpu.tensorMap.set(dataId, {
+    dtype: 'float32',
+    shape: [...shape],
+    values: null,
+    refCount: 1,
+    resource,
+    external: true,
+  });
   places.set(dataId, { offset: 4 * first, size: 4 * tf.util.sizeFromShape([...shape]) });
   return { dataId, shape: [...shape], dtype: 'float32' };
 }
@@ -75,7 +87,10 @@ function attend(gpu: ViewBackend): void {
 }
 
 /** Copies values between tensors of one size, without a dispatch: on either side there may be a view. */
-export function gpuCopy(backend: unknown, pairs: readonly { readonly from: tf.TensorInfo; readonly to: tf.TensorInfo }[]): void {
+export function gpuCopy(
+  backend: unknown,
+  pairs: readonly { readonly from: tf.TensorInfo; readonly to: tf.TensorInfo }[],
+): void {
   const gpu = backend as GpuBackend;
   // Uploads may end what is being recorded: they come first.
   for (const { from, to } of pairs) for (const { dataId } of [from, to]) gpu.uploadToGPU(dataId);
@@ -88,7 +103,13 @@ export function gpuCopy(backend: unknown, pairs: readonly { readonly from: tf.Te
       return { data, buffer: data.resource as GPUBuffer, offset: places.get(dataId)?.offset ?? 0 };
     }) as [Side, Side];
     target.data.values = null;
-    (gpu.commandEncoder as GPUCommandEncoder).copyBufferToBuffer(source.buffer, source.offset, target.buffer, target.offset, 4 * tf.util.sizeFromShape(from.shape));
+    (gpu.commandEncoder as GPUCommandEncoder).copyBufferToBuffer(
+      source.buffer,
+      source.offset,
+      target.buffer,
+      target.offset,
+      4 * tf.util.sizeFromShape(from.shape),
+    );
   }
 }
 

@@ -15,13 +15,17 @@ function tapeState(): TapeState {
 /**
  * Runs `forward` and returns its value with the gradients with respect to `parameters`, in their order.
  *
- * Differs from `tf.grads` in what it frees: each recorded step's saved tensors and incoming gradient are disposed as soon as
- * they have been used, where tfjs keeps all of them to the end. Only steps on a path from a parameter to the value are
- * differentiated, so nothing is computed for frozen weights.
+ * Differs from `tf.grads` in what it frees: each recorded step's saved tensors and incoming gradient are disposed as
+ * soon as they have been used, where tfjs keeps all of them to the end. Only steps on a path from a parameter to the
+ * value are differentiated, so nothing is computed for frozen weights.
  *
- * @returns value (scalar), one gradient a parameter (same shape; zeros where the value does not depend on it). The caller disposes all.
+ * @returns value (scalar), one gradient a parameter (same shape; zeros where the value does not depend on it). The
+ * caller disposes all.
  */
-export function valueAndGradients(forward: () => tf.Scalar, parameters: readonly tf.Tensor[]): { value: tf.Scalar; gradients: tf.Tensor[] } {
+export function valueAndGradients(
+  forward: () => tf.Scalar,
+  parameters: readonly tf.Tensor[],
+): { value: tf.Scalar; gradients: tf.Tensor[] } {
   const { value, tape } = record(forward);
   try {
     const seed = tf.onesLike(value);
@@ -36,10 +40,11 @@ export function valueAndGradients(forward: () => tf.Scalar, parameters: readonly
 }
 
 /**
- * Runs `forward(x)` without keeping anything of it but x and the result, and runs it again when its gradient is asked for
- * (gradient checkpointing; Chen et al. 2016, arXiv:1604.06174). `parameters` are the tensors besides x that the gradient reaches;
- * `constants` are those that it does not reach and that may be gone by then: `forward` gets them, and later copies of them.
- * `again` is what is run for the gradient in its place, where it knows how to do without values that only the result is made of.
+ * Runs `forward(x)` without keeping anything of it but x and the result, and runs it again when its gradient is asked
+ * for (gradient checkpointing; Chen et al. 2016, arXiv:1604.06174). `parameters` are the tensors besides x that the
+ * gradient reaches; `constants` are those that it does not reach and that may be gone by then: `forward` gets them, and
+ * later copies of them. `again` is what is run for the gradient in its place, where it knows how to do without values
+ * that only the result is made of.
  */
 export function checkpointed(
   forward: (x: tf.Tensor, ...constants: tf.Tensor[]) => tf.Tensor,

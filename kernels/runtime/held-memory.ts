@@ -22,9 +22,10 @@ export function heldMemory(heap: object): HeldMemory | undefined {
 }
 
 /**
- * Memory that JavaScript has given back while jobs were waiting that may use it. The allocator must not have it before they are finished: it
- * writes into what is free, and JavaScript may write into what it gets. But later jobs may write there, since jobs run in order: what they
- * write to is taken from here where there is a piece of the same size, so that as good as nothing is allocated twice.
+ * Memory that JavaScript has given back while jobs were waiting that may use it. The allocator must not have it before
+ * they are finished: it writes into what is free, and JavaScript may write into what it gets. But later jobs may write
+ * there, since jobs run in order: what they write to is taken from here where there is a piece of the same size, so
+ * that as good as nothing is allocated twice.
  */
 export class HeldMemory {
   private readonly own: Heap;
@@ -45,7 +46,9 @@ export class HeldMemory {
     held.set(heap, this);
   }
 
-  /** Memory that jobs alone write to: the address of a piece that was held back, or undefined where none has this size. */
+  /**
+   * Memory that jobs alone write to: the address of a piece that was held back, or undefined where none has this size.
+   */
   take(bytes: number): number | undefined {
     const address = this.pieces.get(bytes)?.pop();
     if (address !== undefined) this.bytes -= bytes;

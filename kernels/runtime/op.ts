@@ -24,8 +24,8 @@ export interface Op {
   readonly tensorflow?: KernelFunction<unknown>;
   readonly gradient: Omit<tf.GradConfig, 'kernelName'> | null;
   /**
-   * Given where the backward pass does sums of gradients on its way: it takes the gradient of its first output in parts (see parts.ts), and
-   * the gradient functions of these inputs take a tensor which they add theirs to.
+   * Given where the backward pass does sums of gradients on its way: it takes the gradient of its first output in parts
+   * (see parts.ts), and the gradient functions of these inputs take a tensor which they add theirs to.
    */
   readonly sumsInto?: readonly string[];
 }
@@ -61,7 +61,10 @@ export function handWrittenKernel(op: Op, backend: string): KernelFunction<unkno
   return name === undefined ? undefined : op[name];
 }
 
-/** Whether an op that updates tensors writes over them on the current backend, as its kernels do and its reference does not. */
+/**
+ * Whether an op that updates tensors writes over them on the current backend, as its kernels do and its reference does
+ * not.
+ */
 export function writesInPlace(op: Op): boolean {
   return mode === 'auto' && handWrittenKernel(op, targetBackend()) !== undefined;
 }
@@ -116,7 +119,10 @@ export function shared(make: () => tf.Tensor): () => tf.Tensor {
   };
 }
 
-/** The like of `shared` for an op with several outputs: takes the i-th of one run, which is repeated when that output is gone. */
+/**
+ * The like of `shared` for an op with several outputs: takes the i-th of one run, which is repeated when that output is
+ * gone.
+ */
 export function sharedMany(make: () => tf.Tensor[]): (i: number) => tf.Tensor {
   let values: tf.Tensor[] | undefined;
   return (i) => {

@@ -1,7 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { wasmOffset } from './wasm.js';
 
-/** Parts of a gradient that an op's own backward pass adds up: as many as leave room for the rest in eight storage buffers. */
+/**
+ * Parts of a gradient that an op's own backward pass adds up: as many as leave room for the rest in eight storage
+ * buffers.
+ */
 export const MOST_PARTS = 3;
 
 /** The incoming gradient of an op's first output, as a list. Only the walk of backward.ts hands over several. */

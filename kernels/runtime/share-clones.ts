@@ -3,8 +3,9 @@ import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-wasm';
 
 /**
- * Lets clones of a tensor share its memory on WASM, as they do on every other backend. tfjs copies them there, and as it clones whatever a
- * backward pass will need, a step of training would copy every frozen weight and hold most activations twice.
+ * Lets clones of a tensor share its memory on WASM, as they do on every other backend. tfjs copies them there, and as
+ * it clones whatever a backward pass will need, a step of training would copy every frozen weight and hold most
+ * activations twice.
  */
 export function shareClonesOnWasm(): void {
   const own = tf.getKernel(tf.Identity, 'wasm');
@@ -30,8 +31,8 @@ interface Saving {
 }
 
 /**
- * What an op saves for its backward pass becomes another tensor over the same memory, and no more. tfjs runs an op for each, with a node on the
- * tape: most ops of a step of training would be these.
+ * What an op saves for its backward pass becomes another tensor over the same memory, and no more. tfjs runs an op for
+ * each, with a node on the tape: most ops of a step of training would be these.
  */
 export function saveWithoutOps(): void {
   const engine = tf.engine() as unknown as Saving;
@@ -39,7 +40,8 @@ export function saveWithoutOps(): void {
     tensors.map((x) => {
       const { backend } = engine;
       // What another backend holds is moved by an op.
-      if (x.dtype === 'string' || x.dtype === 'complex64' || engine.state.tensorInfo.get(x.dataId)?.backend !== backend) return tf.keep(engine.clone(x));
+      if (x.dtype === 'string' || x.dtype === 'complex64' || engine.state.tensorInfo.get(x.dataId)?.backend !== backend)
+        return tf.keep(engine.clone(x));
       backend.incRef(x.dataId);
       return tf.keep(engine.makeTensorFromTensorInfo({ dataId: x.dataId, shape: x.shape, dtype: x.dtype }));
     });

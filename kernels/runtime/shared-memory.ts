@@ -4,11 +4,12 @@ const MEMORIES = 5;
 const MOST_PAGES = 65536;
 
 /**
- * The same WebAssembly binary with its memory, imported or its own, declared as shared, so that threads can work on it. Plain loads
- * and stores are allowed on shared memory: nothing else changes.
+ * The same WebAssembly binary with its memory, imported or its own, declared as shared, so that threads can work on it.
+ * Plain loads and stores are allowed on shared memory: nothing else changes.
  *
  * @throws Error when the binary is cut short or has no memory
- * Source: WebAssembly specification, binary format of modules; limits with flag 3 (a maximum, shared) are its threads extension.
+ * Source: WebAssembly specification, binary format of modules; limits with flag 3 (a maximum, shared) are its threads
+ * extension.
  */
 export function withSharedMemory(binary: Uint8Array): Uint8Array {
   const reader = new Reader(binary);

@@ -1,11 +1,15 @@
-// AssemblyScript helpers shared by the WASM kernels. Included by import; no static data (see scripts/embed-kernels.mjs).
+// AssemblyScript helpers shared by the WASM kernels. Included by import; no static data (see
+// scripts/embed-kernels.mjs).
 
-/** Whether the engine makes one instruction of 256 bits of two neighbours of 128: scripts/embed-kernels.mjs compiles for both. */
+/**
+ * Whether the engine makes one instruction of 256 bits of two neighbours of 128: scripts/embed-kernels.mjs compiles for
+ * both.
+ */
 export const WIDE: bool = false;
 
 /**
- * a · b + c in each lane. Rounded once where the module is compiled with relaxed SIMD and the processor can do it, else twice: the same
- * on all threads of a process, though not on all machines.
+ * a · b + c in each lane. Rounded once where the module is compiled with relaxed SIMD and the processor can do it, else
+ * twice: the same on all threads of a process, though not on all machines.
  */
 @inline
 export function madd(a: v128, b: v128, c: v128): v128 {
@@ -21,8 +25,8 @@ export function sumLanes(v: v128): f32 {
 export const EXP_TABLE: i32 = 48;
 
 /**
- * Writes that table. V8 builds a constant of 128 bits anew wherever one is used, which takes longer than reading it: from memory eˣ takes half
- * the time.
+ * Writes that table. V8 builds a constant of 128 bits anew wherever one is used, which takes longer than reading it:
+ * from memory eˣ takes half the time.
  */
 export function fillExpTable(to: usize): void {
   store<f32>(to, -87);
@@ -30,7 +34,7 @@ export function fillExpTable(to: usize): void {
   store<f32>(to, 1.44269504, 8);
   store<f32>(to, 12582912 + 127, 12);
   store<f32>(to, 0.693359375, 16);
-  store<f32>(to, 2.12194440e-4, 20);
+  store<f32>(to, 2.1219444e-4, 20);
   store<f32>(to, 0.00138146132, 24);
   store<f32>(to, 0.00836870993, 28);
   store<f32>(to, 0.0416683874, 32);
@@ -52,8 +56,9 @@ export function lowestExponent(table: usize): v128 {
 }
 
 /**
- * eˣ in each lane for −87 ≤ x ≤ 88.02, relative error below 1e-7 plus rounding: x = n·ln 2 + r with |r| ≤ ln 2 / 2, a degree-6 polynomial in r
- * fitted by least maximum error with the first two terms fixed, times 2ⁿ. NaN stays NaN. `table`: what `fillExpTable` has written.
+ * eˣ in each lane for −87 ≤ x ≤ 88.02, relative error below 1e-7 plus rounding: x = n·ln 2 + r with |r| ≤ ln 2 / 2, a
+ * degree-6 polynomial in r fitted by least maximum error with the first two terms fixed, times 2ⁿ. NaN stays NaN.
+ * `table`: what `fillExpTable` has written.
  */
 @inline
 export function expWithin(x: v128, table: usize): v128 {
@@ -70,8 +75,8 @@ export function expWithin(x: v128, table: usize): v128 {
 }
 
 /**
- * Stores `expWithin` of x and, 16 bytes on, of y, where the masks have bits, and 0 elsewhere. Each constant is read once for both: two broadcasts
- * of the same bytes V8 does not join.
+ * Stores `expWithin` of x and, 16 bytes on, of y, where the masks have bits, and 0 elsewhere. Each constant is read
+ * once for both: two broadcasts of the same bytes V8 does not join.
  */
 @inline
 export function storeExpWithin(to: usize, x: v128, y: v128, maskX: v128, maskY: v128, table: usize): void {
@@ -93,7 +98,17 @@ export function storeExpWithin(to: usize, x: v128, y: v128, maskX: v128, maskY: 
 
 @inline
 function exponential(
-  x: v128, log2e: v128, rounding: v128, coarse: v128, fine: v128, a6: v128, a5: v128, a4: v128, a3: v128, a2: v128, one: v128,
+  x: v128,
+  log2e: v128,
+  rounding: v128,
+  coarse: v128,
+  fine: v128,
+  a6: v128,
+  a5: v128,
+  a4: v128,
+  a3: v128,
+  a2: v128,
+  one: v128,
 ): v128 {
   // Adding 1.5 · 2²³ rounds to an integer and leaves it in the low bits; 127 more make it the exponent of 2ⁿ.
   const shifted = madd(x, log2e, rounding);
@@ -113,7 +128,8 @@ function exponential(
 @inline
 export function expLanes(x: v128, table: usize): v128 {
   const lowest = lowestExponent(table);
-  // Not min and max: what those do about NaN takes several instructions. These give back a NaN that is their first operand.
+  // Not min and max: what those do about NaN takes several instructions. These give back a NaN that is their first
+  // operand.
   const t = f32x4.pmin(f32x4.pmax(x, lowest), v128.load32_splat(table, 4));
   return v128.andnot(expWithin(t, table), f32x4.lt(x, lowest));
 }

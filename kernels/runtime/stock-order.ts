@@ -11,7 +11,10 @@ type Finish = (backend: unknown) => void;
 
 const ordered = new WeakSet<object>();
 
-/** Has `finish` called before tfjs's own kernels on WASM run, and before tensors of this backend are read. @returns what ends the latter */
+/**
+ * Has `finish` called before tfjs's own kernels on WASM run, and before tensors of this backend are read. @returns what
+ * ends the latter
+ */
 export function inOrder(backend: unknown, finish: Finish): { close(): void } {
   orderKernels(finish);
   const reader = backend as Reader;

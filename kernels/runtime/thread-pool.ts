@@ -7,12 +7,14 @@ export interface WorkerThread {
 }
 
 /**
- * Starts a thread that evaluates `script`, an expression that gives a function, and calls it with `data`. Such a thread must not
- * keep the process alive.
+ * Starts a thread that evaluates `script`, an expression that gives a function, and calls it with `data`. Such a thread
+ * must not keep the process alive.
  */
 export type SpawnThread = (script: string, data: ThreadData) => WorkerThread;
 
-/** An export that is called before each part with these arguments, then the scratch: it sets variables of the module. */
+/**
+ * An export that is called before each part with these arguments, then the scratch: it sets variables of the module.
+ */
 export interface Preparation {
   readonly name: string;
   readonly args: readonly number[];
@@ -29,19 +31,23 @@ export interface JobRange {
 }
 
 /**
- * How long a thread without work watches for more before it sleeps. Longer than the gaps between the kernels of a step: being woken takes
- * tens of microseconds, and a scheduler that has seen threads sleep may wake all of them on one core.
+ * How long a thread without work watches for more before it sleeps. Longer than the gaps between the kernels of a step:
+ * being woken takes tens of microseconds, and a scheduler that has seen threads sleep may wake all of them on one core.
  */
 const SPIN_MS = 1;
 
 const MOST_ARGS = LAYOUT.prepareArgs - LAYOUT.args;
 
-/** Where the places of jobs are full, as many of them are waited for: the JavaScript that fills them runs best undisturbed. */
+/**
+ * Where the places of jobs are full, as many of them are waited for: the JavaScript that fills them runs best
+ * undisturbed.
+ */
 const ROOM = LAYOUT.places >> 1;
 
 /**
- * The threads of one backend and the control block through which they get their work; see `makeThread` for the protocol. Whoever posts a job goes
- * on at once: what JavaScript does between kernels then costs only one thread, and less time, since nothing else uses the caches of that one.
+ * The threads of one backend and the control block through which they get their work; see `makeThread` for the
+ * protocol. Whoever posts a job goes on at once: what JavaScript does between kernels then costs only one thread, and
+ * less time, since nothing else uses the caches of that one.
  */
 export class ThreadPool {
   private readonly control = new SharedArrayBuffer(LAYOUT.bytes);
@@ -81,7 +87,8 @@ export class ThreadPool {
     const { index, names } = this.module(source);
     const { prepare } = range;
     const [run, prepareRun] = [indexOf(names, name), prepare === undefined ? -1 : indexOf(names, prepare.name)];
-    if (args.length > MOST_ARGS || (prepare?.args.length ?? 0) > MOST_ARGS) throw new Error(`'${source.name}/${name}' has more than ${MOST_ARGS} arguments`);
+    if (args.length > MOST_ARGS || (prepare?.args.length ?? 0) > MOST_ARGS)
+      throw new Error(`'${source.name}/${name}' has more than ${MOST_ARGS} arguments`);
     // Told before the name of the job that failed is overwritten.
     if (Atomics.load(this.ints, LAYOUT.failed) !== 0) this.finish();
     if (this.waitingJobs() >= LAYOUT.places - 1) while (this.waitingJobs() > ROOM) this.help();
@@ -132,7 +139,10 @@ export class ThreadPool {
     const completed = Atomics.load(this.ints, LAYOUT.completed);
     if (completed === this.posted) return;
     const until = performance.now() + SPIN_MS;
-    while (Atomics.load(this.ints, LAYOUT.completed) === completed && (Atomics.load(this.ints, LAYOUT.word) & 255) === 0) {
+    while (
+      Atomics.load(this.ints, LAYOUT.completed) === completed &&
+      (Atomics.load(this.ints, LAYOUT.word) & 255) === 0
+    ) {
       if (!this.mayWait || performance.now() < until) continue;
       Atomics.store(this.ints, LAYOUT.waiting, 1);
       try {
@@ -151,7 +161,8 @@ export class ThreadPool {
     if (known === undefined) {
       const bytes = wasmBinary(this.backend, source);
       const index = this.modules.size;
-      if (this.nextByte + bytes.length > LAYOUT.bytes) throw new Error('the kernel modules do not fit into the control block');
+      if (this.nextByte + bytes.length > LAYOUT.bytes)
+        throw new Error('the kernel modules do not fit into the control block');
       new Uint8Array(this.control).set(bytes, this.nextByte);
       this.ints[LAYOUT.modules + 2 * index] = this.nextByte;
       this.ints[LAYOUT.modules + 2 * index + 1] = bytes.length;

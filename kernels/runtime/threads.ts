@@ -5,7 +5,10 @@ import { isSharedMemory, wasmExports, withWasmScratch, type WasmSource } from '.
 
 /** A job's parts are at least this long: handing one over costs some microseconds. */
 const SHORTEST_PART_NS = 30_000;
-/** More parts than threads and none of them long, since a thread which is late or slow holds up the others by up to one of them. */
+/**
+ * More parts than threads and none of them long, since a thread which is late or slow holds up the others by up to one
+ * of them.
+ */
 const PARTS_PER_THREAD = 3;
 const LONGEST_PART_NS = 2_000_000;
 const MOST_PARTS = 255;
@@ -17,7 +20,10 @@ export interface ParallelOptions {
   readonly cost: number;
   /** Parts begin at multiples of this. Default 1. */
   readonly align?: number;
-  /** Items below which parts get costly, because of what each does anew. They go below it to give every thread one. Default 1. */
+  /**
+   * Items below which parts get costly, because of what each does anew. They go below it to give every thread one.
+   * Default 1.
+   */
   readonly fewest?: number;
   /** Bytes of scratch that each thread needs. */
   readonly scratchBytes?: number;
@@ -27,11 +33,17 @@ export interface ParallelOptions {
 const pools = new WeakMap<object, ThreadPool>();
 
 /**
- * Calls `name(...args, begin, end, scratch)` of a kernel module over the items [0, count), on all threads of the backend, after
- * what was called before. With threads it returns at once: see `finishJobs`. The ranges depend on the number of threads, so what an item
- * yields must not depend on the range that it is in.
+ * Calls `name(...args, begin, end, scratch)` of a kernel module over the items [0, count), on all threads of the
+ * backend, after what was called before. With threads it returns at once: see `finishJobs`. The ranges depend on the
+ * number of threads, so what an item yields must not depend on the range that it is in.
  */
-export function parallelFor(backend: unknown, source: WasmSource, name: string, args: readonly number[], options: ParallelOptions): void {
+export function parallelFor(
+  backend: unknown,
+  source: WasmSource,
+  name: string,
+  args: readonly number[],
+  options: ParallelOptions,
+): void {
   const { count, align = 1, scratchBytes = 0, prepare } = options;
   if (count === 0) return;
   const pool = pools.get(poolKey(backend));
@@ -52,8 +64,8 @@ export function parallelFor(backend: unknown, source: WasmSource, name: string, 
 }
 
 /**
- * Waits until all that `parallelFor` was called for is done, and takes part in it. Before JavaScript or tfjs reads the heap, or writes to
- * what jobs have read: tfjs's own kernels and its reading of tensors do so by themselves.
+ * Waits until all that `parallelFor` was called for is done, and takes part in it. Before JavaScript or tfjs reads the
+ * heap, or writes to what jobs have read: tfjs's own kernels and its reading of tensors do so by themselves.
  *
  * @throws Error when a kernel has failed on any thread
  */

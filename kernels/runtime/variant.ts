@@ -19,13 +19,15 @@ export interface VariantAdapter extends MatrixAdapter {
 export const KERNEL_VARIANTS = ['auto', 'f32', 'f16', 'subgroups', 'subgroup-matrix', 'lanes'] as const;
 
 /**
- * `f32` needs no feature and sums float32 products; `f16` keeps the tiles of products, float and 4-bit weights alike, in workgroup memory
- * as float16 (`shader-f16`) and still sums in float32; `subgroups` sums within subgroups (`subgroups`) before it goes through memory:
- * products with few rows or columns, norms, losses. `subgroup-matrix` makes products of linear layers and of large matrices with what GPUs have
- * for that (tensor cores; `chromium-experimental-subgroup-matrix`): float16 factors, rows of A brought to float16's range first, sums in float32,
- * all else as in `f32`. `lanes` is float32 for devices with no GPU behind them: products and attention by single
- * subgroups, which must have one size there, without workgroup memory and barriers. `auto` is `lanes` on such a device and else `f32`:
- * the numbers of every device agree to float32 rounding, and nothing depends on what a driver offers.
+ * `f32` needs no feature and sums float32 products; `f16` keeps the tiles of products, float and 4-bit weights alike,
+ * in workgroup memory as float16 (`shader-f16`) and still sums in float32; `subgroups` sums within subgroups
+ * (`subgroups`) before it goes through memory: products with few rows or columns, norms, losses. `subgroup-matrix`
+ * makes products of linear layers and of large matrices with what GPUs have for that (tensor cores;
+ * `chromium-experimental-subgroup-matrix`): float16 factors, rows of A brought to float16's range first, sums in
+ * float32, all else as in `f32`. `lanes` is float32 for devices with no GPU behind them: products and attention by
+ * single subgroups, which must have one size there, without workgroup memory and barriers. `auto` is `lanes` on such a
+ * device and else `f32`: the numbers of every device agree to float32 rounding, and nothing depends on what a driver
+ * offers.
  */
 export type KernelVariant = (typeof KERNEL_VARIANTS)[number];
 type Named = Exclude<KernelVariant, 'auto'>;
@@ -41,7 +43,14 @@ export interface VariantTraits {
   readonly matrices: boolean;
 }
 
-const PLAIN: VariantTraits = { feature: undefined, enable: undefined, halfTiles: false, subgroups: false, lanes: false, matrices: false };
+const PLAIN: VariantTraits = {
+  feature: undefined,
+  enable: undefined,
+  halfTiles: false,
+  subgroups: false,
+  lanes: false,
+  matrices: false,
+};
 const TRAITS: Readonly<Record<Named, VariantTraits>> = {
   f32: PLAIN,
   f16: { ...PLAIN, feature: 'shader-f16', enable: 'f16', halfTiles: true },
@@ -80,7 +89,10 @@ export function laneCount({ subgroupMinSize = 0, subgroupMaxSize = 0 }: VariantA
 export function backendVariants(backend: unknown): Named[] {
   const { device } = backend as WithDevice;
   const matrices = 'missing' in matrixUnitOf(device) ? [] : (['subgroup-matrix'] as const);
-  return [...availableVariants(device.features, device.adapterInfo).filter((name) => !TRAITS[name].matrices), ...matrices];
+  return [
+    ...availableVariants(device.features, device.adapterInfo).filter((name) => !TRAITS[name].matrices),
+    ...matrices,
+  ];
 }
 
 export interface ChosenVariant {
@@ -107,11 +119,15 @@ function deviceVariant(device: VariantDevice): ChosenVariant {
   const name = forced === 'auto' ? own : forced;
   const traits = TRAITS[name];
   if (traits.feature !== undefined && !features.has(traits.feature)) {
-    throw new Error(`kernel variant '${name}' needs the WebGPU feature '${traits.feature}', which this device was opened without`);
+    throw new Error(
+      `kernel variant '${name}' needs the WebGPU feature '${traits.feature}', which this device was opened without`,
+    );
   }
-  if (traits.lanes && lanes === 0) throw new Error(`kernel variant '${name}' needs subgroups of one size, which this device does not promise`);
+  if (traits.lanes && lanes === 0)
+    throw new Error(`kernel variant '${name}' needs subgroups of one size, which this device does not promise`);
   const unit = traits.matrices ? matrixUnitOf(device) : undefined;
-  if (unit !== undefined && 'missing' in unit) throw new Error(`kernel variant '${name}' cannot run here: ${unit.missing}`);
+  if (unit !== undefined && 'missing' in unit)
+    throw new Error(`kernel variant '${name}' cannot run here: ${unit.missing}`);
   return { name, traits, lanes, unit };
 }
 
@@ -121,8 +137,8 @@ export function sumsBySubgroups(device: VariantDevice): boolean {
 }
 
 /**
- * WGSL with the sums over a workgroup that the variant in force takes. Lines that end in `// #subgroups` belong to that variant, those
- * that end in `// #memory` to all others.
+ * WGSL with the sums over a workgroup that the variant in force takes. Lines that end in `// #subgroups` belong to that
+ * variant, those that end in `// #memory` to all others.
  */
 export function withVariantSums(code: string, subgroups: boolean): string {
   if (!code.includes('// #memory\n')) return code;

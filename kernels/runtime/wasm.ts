@@ -24,8 +24,8 @@ export interface WasmSource {
 }
 
 /**
- * How much of SIMD kernels use: instructions of 128 bits; relaxed SIMD, and with it fused multiply-add; and code of such a shape that an engine
- * which makes 256 bits of neighbouring 128 does so.
+ * How much of SIMD kernels use: instructions of 128 bits; relaxed SIMD, and with it fused multiply-add; and code of
+ * such a shape that an engine which makes 256 bits of neighbouring 128 does so.
  */
 export type WasmSimd = 'plain' | 'relaxed' | 'wide';
 
@@ -37,7 +37,10 @@ const PROBE = [
   ...[...ZERO_LANES, ...ZERO_LANES, ...ZERO_LANES, ...RELAXED_MADD, 0x1a, 0x0b],
 ];
 
-/** Whether this JavaScript engine has relaxed SIMD: V8 does from Chrome 114 and Node 21 on, and Node 20 where a flag is set. */
+/**
+ * Whether this JavaScript engine has relaxed SIMD: V8 does from Chrome 114 and Node 21 on, and Node 20 where a flag is
+ * set.
+ */
 export function hasRelaxedSimd(): boolean {
   return WebAssembly.validate(Uint8Array.from(PROBE));
 }
@@ -111,13 +114,20 @@ export function wasmOffset(backend: unknown, tensor: TensorInfo): number {
 }
 
 /** Allocates an output (uninitialised values) on the backend's heap, to be written by kernels. */
-export function wasmOutput(backend: unknown, shape: readonly number[], dtype: 'float32' | 'int32' = 'float32'): TensorInfo {
+export function wasmOutput(
+  backend: unknown,
+  shape: readonly number[],
+  dtype: 'float32' | 'int32' = 'float32',
+): TensorInfo {
   const owner = backend as WasmBackend;
   const address = heldMemory(owner.wasm)?.take(shape.reduce((size, length) => size * length, 4));
   return owner.makeOutput([...shape], dtype, address);
 }
 
-/** Runs `body` with `bytes` bytes of scratch memory on the backend's heap (16-byte aligned, uninitialised), to be used by kernels. */
+/**
+ * Runs `body` with `bytes` bytes of scratch memory on the backend's heap (16-byte aligned, uninitialised), to be used
+ * by kernels.
+ */
 export function withWasmScratch<T>(backend: unknown, bytes: number, body: (offset: number) => T): T {
   return withMemory(backend, wasmOutput(backend, [Math.ceil(bytes / 4) + 4]), body);
 }

@@ -18,18 +18,25 @@ import { placeOf } from './gpu-views.js';
 export type { GpuOffsets, GpuParams, GpuProgram, SeededParams } from './gpu-cache.js';
 
 /** Allocates an output tensor with uninitialised values. */
-export function gpuOutput(backend: unknown, shape: readonly number[], dtype: 'float32' | 'int32' = 'float32'): TensorInfo {
+export function gpuOutput(
+  backend: unknown,
+  shape: readonly number[],
+  dtype: 'float32' | 'int32' = 'float32',
+): TensorInfo {
   return (backend as GpuBackend).makeTensorInfo([...shape], dtype);
 }
 
-/** Gives back an output that only served between dispatches of one kernel; its buffer lives until the recorded work is done. */
+/**
+ * Gives back an output that only served between dispatches of one kernel; its buffer lives until the recorded work is
+ * done.
+ */
 export function gpuRelease(backend: unknown, tensor: TensorInfo): void {
   (backend as { disposeData(dataId: object, force?: boolean): boolean }).disposeData(tensor.dataId, true);
 }
 
 /**
- * Says that a dispatch is about to write over a tensor that has values: puts them on the GPU and forgets the copy that reading
- * them may have left on the host.
+ * Says that a dispatch is about to write over a tensor that has values: puts them on the GPU and forgets the copy that
+ * reading them may have left on the host.
  */
 export function gpuInPlace(backend: unknown, tensor: TensorInfo): void {
   const gpu = backend as GpuBackend;
@@ -58,14 +65,18 @@ export function gpuDispatchCount(backend: unknown): number {
 }
 
 /**
- * A uniform buffer of 16 bytes with the value of a scalar tensor, copied on the GPU. There is one a name: a dispatch recorded before the
- * next call reads this value.
+ * A uniform buffer of 16 bytes with the value of a scalar tensor, copied on the GPU. There is one a name: a dispatch
+ * recorded before the next call reads this value.
  */
 export function gpuUniform(backend: unknown, name: string, scalar: TensorInfo): GPUBuffer {
   const gpu = backend as GpuBackend;
   const { copies } = stateOf(gpu);
   let copy = copies.get(name);
-  if (copy === undefined) copies.set(name, (copy = gpu.device.createBuffer({ size: 16, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.UNIFORM })));
+  if (copy === undefined)
+    copies.set(
+      name,
+      (copy = gpu.device.createBuffer({ size: 16, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.UNIFORM })),
+    );
   const source = bufferOf(gpu, scalar);
   gpu.commandQueueOwnedIds.add(scalar.dataId);
   gpu.ensureCommandEncoderReady();
@@ -76,8 +87,9 @@ export function gpuUniform(backend: unknown, name: string, scalar: TensorInfo): 
 
 /**
  * Records one dispatch. Binding i of group 0 is `tensors[i]` (read or read_write storage, as the shader declares); the
- * uniform struct of `params`, if any, is the binding after the last tensor, and `uniforms` follow. A tensor that is written must not be
- * bound twice. `workgroups` are counts, each at most 65535. `offsets` let bindings begin past the beginning of a tensor.
+ * uniform struct of `params`, if any, is the binding after the last tensor, and `uniforms` follow. A tensor that is
+ * written must not be bound twice. `workgroups` are counts, each at most 65535. `offsets` let bindings begin past the
+ * beginning of a tensor.
  */
 export function gpuDispatch(
   backend: unknown,

@@ -1,13 +1,19 @@
 /** Where things lie in the control block that all threads share: int32 slots, float64 slots, and bytes of modules. */
 export const LAYOUT = {
-  /** Number of the job at hand in the upper 24 bits, parts of it that nobody has taken yet in the lower 8. Each on a cache line of its own. */
+  /**
+   * Number of the job at hand in the upper 24 bits, parts of it that nobody has taken yet in the lower 8. Each on a
+   * cache line of its own.
+   */
   word: 0,
   /** Numbers of the last job that was posted, and of the last one that is finished. */
   posted: 16,
   completed: 32,
   /** 1 + the place of a job of which a part has failed; 0 if none has. */
   failed: 48,
-  /** Workers that sleep, or are about to, until the word changes; 1 while the thread that posts sleeps until a job is finished. */
+  /**
+   * Workers that sleep, or are about to, until the word changes; 1 while the thread that posts sleeps until a job is
+   * finished.
+   */
   sleeping: 64,
   waiting: 80,
   /** Parts that are finished of the job in each place. */
@@ -26,7 +32,18 @@ export const LAYOUT = {
 } as const;
 
 /** The order of a job's numbers from its place on. */
-export const JOB = { module: 0, run: 1, prepare: 2, parts: 3, count: 4, grain: 5, scratch: 6, scratchStride: 7, argCount: 8, prepareArgCount: 9 } as const;
+export const JOB = {
+  module: 0,
+  run: 1,
+  prepare: 2,
+  parts: 3,
+  count: 4,
+  grain: 5,
+  scratch: 6,
+  scratchStride: 7,
+  argCount: 8,
+  prepareArgCount: 9,
+} as const;
 
 /** Numbers of jobs begin anew after this many. */
 export const NUMBERS = 2 ** 24;
@@ -49,13 +66,15 @@ export interface JobThread {
 }
 
 /**
- * Makes the functions by which a thread takes part. The text is what workers are given, so it uses nothing but its argument.
+ * Makes the functions by which a thread takes part. The text is what workers are given, so it uses nothing but its
+ * argument.
  *
- * Jobs run one after the other, in the order of their posting. One is posted by describing it in its place and then counting `posted` up. It
- * becomes the one at hand once the one before is finished: whoever posts, and whoever finishes a last part, looks whether both have happened,
- * and whoever of them changes the word has begun it. A thread takes a part by lowering the word, which fails if the job has changed meanwhile;
- * while it has the part, the job is not finished and its place not used again. A thread that starts or wakes late does no harm: nobody waits
- * for threads, only for parts.
+ * Jobs run one after the other, in the order of their posting. One is posted by describing it in its place and then
+ * counting `posted` up. It becomes the one at hand once the one before is finished: whoever posts, and whoever finishes
+ * a last part, looks whether both have happened, and whoever of them changes the word has begun it. A thread takes a
+ * part by lowering the word, which fails if the job has changed meanwhile; while it has the part, the job is not
+ * finished and its place not used again. A thread that starts or wakes late does no harm: nobody waits for threads,
+ * only for parts.
  */
 export function makeThread({ control, memory, thread, layout, job }: ThreadData): JobThread {
   const ints = new Int32Array(control);
@@ -101,8 +120,17 @@ export function makeThread({ control, memory, thread, layout, job }: ThreadData)
         const end = Math.min(at(job.count), begin + at(job.grain));
         const scratch = at(job.scratch) + thread * at(job.scratchStride);
         const prepare = functions[at(job.prepare)];
-        if (prepare !== undefined) prepare(...floats.subarray(base + layout.prepareArgs, base + layout.prepareArgs + at(job.prepareArgCount)), scratch);
-        functions[at(job.run)]?.(...floats.subarray(base + layout.args, base + layout.args + at(job.argCount)), begin, end, scratch);
+        if (prepare !== undefined)
+          prepare(
+            ...floats.subarray(base + layout.prepareArgs, base + layout.prepareArgs + at(job.prepareArgCount)),
+            scratch,
+          );
+        functions[at(job.run)]?.(
+          ...floats.subarray(base + layout.args, base + layout.args + at(job.argCount)),
+          begin,
+          end,
+          scratch,
+        );
       } catch {
         Atomics.store(ints, layout.failed, 1 + placeOf(number));
       }
@@ -126,7 +154,8 @@ export function serve(data: ThreadData, make: typeof makeThread, spinMs: number)
     let word = Atomics.load(ints, data.layout.word);
     while ((word & 255) === 0 && performance.now() < until) word = Atomics.load(ints, data.layout.word);
     if ((word & 255) !== 0) continue;
-    // Whoever begins a job after this sees that somebody sleeps; the word of one begun before is not the one that is waited on.
+    // Whoever begins a job after this sees that somebody sleeps; the word of one begun before is not the one that is
+    // waited on.
     Atomics.add(ints, data.layout.sleeping, 1);
     Atomics.wait(ints, data.layout.word, word);
     Atomics.sub(ints, data.layout.sleeping, 1);

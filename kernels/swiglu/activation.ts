@@ -30,7 +30,12 @@ export const activationOp: Op = {
     const { x } = inputs as Record<'x', tf.TensorInfo>;
     const y = wasmOutput(backend, x.shape);
     const pointers = [x, y].map((t) => wasmOffset(backend, t));
-    parallelFor(backend, wasmSource, 'activate', [...pointers, activationCode(attrs)], { count: tf.util.sizeFromShape(x.shape), cost: 1.2, align: 64, scratchBytes: wasmScratchBytes(backend, wasmSource) });
+    parallelFor(backend, wasmSource, 'activate', [...pointers, activationCode(attrs)], {
+      count: tf.util.sizeFromShape(x.shape),
+      cost: 1.2,
+      align: 64,
+      scratchBytes: wasmScratchBytes(backend, wasmSource),
+    });
     return y;
   },
   webgpu: ({ inputs, attrs, backend }) => {
@@ -52,19 +57,29 @@ export const activationOp: Op = {
 
 export const activationGradOp: Op = {
   name: 'LowrankActivationGrad',
-  reference: (inputs, attrs) => activateGradReference(inputs['dy'] as tf.Tensor, inputs['x'] as tf.Tensor, attrs['activation'] as Activation),
+  reference: (inputs, attrs) =>
+    activateGradReference(inputs['dy'] as tf.Tensor, inputs['x'] as tf.Tensor, attrs['activation'] as Activation),
   wasm: ({ inputs, attrs, backend }) => {
     const { dy, x } = inputs as Record<'dy' | 'x', tf.TensorInfo>;
     const dx = wasmOutput(backend, x.shape);
     const pointers = [dy, x, dx].map((t) => wasmOffset(backend, t));
-    parallelFor(backend, wasmSource, 'activateBackward', [...pointers, activationCode(attrs)], { count: tf.util.sizeFromShape(x.shape), cost: 1.6, align: 64, scratchBytes: wasmScratchBytes(backend, wasmSource) });
+    parallelFor(backend, wasmSource, 'activateBackward', [...pointers, activationCode(attrs)], {
+      count: tf.util.sizeFromShape(x.shape),
+      cost: 1.6,
+      align: 64,
+      scratchBytes: wasmScratchBytes(backend, wasmSource),
+    });
     return dx;
   },
   webgpu: ({ inputs, attrs, backend }) => {
     const { dy, x } = inputs as Record<'dy' | 'x', tf.TensorInfo>;
     const count = tf.util.sizeFromShape(x.shape);
     const dx = gpuOutput(backend, x.shape);
-    const program = { name: 'swiglu/activate-backward', code: wgsl.activateBackward, constants: { ACTIVATION: activationCode(attrs) } };
+    const program = {
+      name: 'swiglu/activate-backward',
+      code: wgsl.activateBackward,
+      constants: { ACTIVATION: activationCode(attrs) },
+    };
     gpuDispatch(backend, program, [dy, x, dx], [['u', count]], gpuWorkgroups(count, 256));
     return dx;
   },

@@ -17,18 +17,27 @@ import * as wgsl from './wgsl.generated.js';
  * Source: Shazeer 2020, arXiv:2002.05202 (SwiGLU is `silu`, GEGLU `gelu`).
  */
 export function swiglu(gate: tf.Tensor2D, up: tf.Tensor2D, activation: Activation = 'silu'): tf.Tensor2D {
-  tf.util.assert(tf.util.arraysEqual(gate.shape, up.shape), () => `swiglu: gate is [${gate.shape.join(', ')}], up is [${up.shape.join(', ')}]`);
+  tf.util.assert(
+    tf.util.arraysEqual(gate.shape, up.shape),
+    () => `swiglu: gate is [${gate.shape.join(', ')}], up is [${up.shape.join(', ')}]`,
+  );
   return runOp(swigluOp, { gate, up }, { activation }) as tf.Tensor2D;
 }
 
 export const swigluOp: Op = {
   name: 'LowrankSwiglu',
-  reference: (inputs, attrs) => swigluReference(inputs['gate'] as tf.Tensor, inputs['up'] as tf.Tensor, attrs['activation'] as Activation),
+  reference: (inputs, attrs) =>
+    swigluReference(inputs['gate'] as tf.Tensor, inputs['up'] as tf.Tensor, attrs['activation'] as Activation),
   wasm: ({ inputs, attrs, backend }) => {
     const { gate, up } = inputs as Record<'gate' | 'up', tf.TensorInfo>;
     const y = wasmOutput(backend, gate.shape);
     const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
-    parallelFor(backend, wasmSource, 'forward', [at(gate), at(up), at(y), activationCode(attrs)], { count: tf.util.sizeFromShape(gate.shape), cost: 1, align: 64, scratchBytes: wasmScratchBytes(backend, wasmSource) });
+    parallelFor(backend, wasmSource, 'forward', [at(gate), at(up), at(y), activationCode(attrs)], {
+      count: tf.util.sizeFromShape(gate.shape),
+      cost: 1,
+      align: 64,
+      scratchBytes: wasmScratchBytes(backend, wasmSource),
+    });
     return y;
   },
   webgpu: ({ inputs, attrs, backend }) => {
@@ -53,13 +62,23 @@ export const swigluOp: Op = {
 export const swigluGradOp: Op = {
   name: 'LowrankSwigluGrad',
   reference: (inputs, attrs) =>
-    swigluGradReference(inputs['dy'] as tf.Tensor, inputs['gate'] as tf.Tensor, inputs['up'] as tf.Tensor, attrs['activation'] as Activation),
+    swigluGradReference(
+      inputs['dy'] as tf.Tensor,
+      inputs['gate'] as tf.Tensor,
+      inputs['up'] as tf.Tensor,
+      attrs['activation'] as Activation,
+    ),
   wasm: ({ inputs, attrs, backend }) => {
     const { dy, gate, up } = inputs as Record<'dy' | 'gate' | 'up', tf.TensorInfo>;
     const [dgate, dup] = [wasmOutput(backend, gate.shape), wasmOutput(backend, gate.shape)];
     const at = (t: tf.TensorInfo): number => wasmOffset(backend, t);
     const args = [at(dy), at(gate), at(up), at(dgate), at(dup), activationCode(attrs)];
-    parallelFor(backend, wasmSource, 'backward', args, { count: tf.util.sizeFromShape(gate.shape), cost: 1.4, align: 64, scratchBytes: wasmScratchBytes(backend, wasmSource) });
+    parallelFor(backend, wasmSource, 'backward', args, {
+      count: tf.util.sizeFromShape(gate.shape),
+      cost: 1.4,
+      align: 64,
+      scratchBytes: wasmScratchBytes(backend, wasmSource),
+    });
     return [dgate, dup];
   },
   webgpu: ({ inputs, attrs, backend }) => {

@@ -47,7 +47,12 @@ export function swigluReference(gate: tf.Tensor, up: tf.Tensor, activation: Acti
 }
 
 /** [dgate, dup] in stock ops. */
-export function swigluGradReference(dy: tf.Tensor, gate: tf.Tensor, up: tf.Tensor, activation: Activation): [tf.Tensor, tf.Tensor] {
+export function swigluGradReference(
+  dy: tf.Tensor,
+  gate: tf.Tensor,
+  up: tf.Tensor,
+  activation: Activation,
+): [tf.Tensor, tf.Tensor] {
   const [value, slope] = activate(gate, activation);
   return [tf.mul(dy, tf.mul(slope, up)), tf.mul(dy, value)];
 }

@@ -1,4 +1,5 @@
-// AssemblyScript. Pointers are byte offsets into the tfjs heap; [begin, end) is a range of elements, `table` scratch for EXP_TABLE bytes.
+// AssemblyScript. Pointers are byte offsets into the tfjs heap; [begin, end) is a range of elements, `table` scratch
+// for EXP_TABLE bytes.
 import { EXP_TABLE, expLanes, fillExpTable, oneLanes } from '../runtime/simd';
 
 const SILU: i32 = 0;
@@ -46,7 +47,10 @@ function bell(x: v128, table: usize): v128 {
 /** ½(1 + tanh(√(2/π)·(x + 0.044715·x³))) = σ(2·√(2/π)·(x + 0.044715·x³)). */
 @inline
 function tanhCdf(x: v128, table: usize): v128 {
-  return sigmoid(f32x4.mul(f32x4.mul(x, all(1.5957691216)), f32x4.add(all(1), f32x4.mul(all(0.044715), f32x4.mul(x, x)))), table);
+  return sigmoid(
+    f32x4.mul(f32x4.mul(x, all(1.5957691216)), f32x4.add(all(1), f32x4.mul(all(0.044715), f32x4.mul(x, x)))),
+    table,
+  );
 }
 
 @inline
@@ -68,9 +72,9 @@ function slope(x: v128, s: v128, activation: i32, table: usize): v128 {
   return f32x4.add(s, f32x4.mul(f32x4.mul(x, inner), f32x4.mul(s, f32x4.sub(all(1), s))));
 }
 
-// Loops take two vectors a turn: their latencies overlap, and an engine that joins neighbours makes them one, where no branch is between
-// them. So what most models have, SiLU, goes through loops of its own. They are exported so that V8 sees them apart from the others, which leaves
-// it enough registers.
+// Loops take two vectors a turn: their latencies overlap, and an engine that joins neighbours makes them one, where no
+// branch is between them. So what most models have, SiLU, goes through loops of its own. They are exported so that V8
+// sees them apart from the others, which leaves it enough registers.
 
 /** y = act(gate) · up. */
 export function forward(gate: usize, up: usize, y: usize, activation: i32, begin: i32, end: i32, table: usize): void {
@@ -99,7 +103,10 @@ function forwardLoop(gate: usize, up: usize, y: usize, activation: i32, bytes: u
     v128.store(y + at, y1, 16);
   }
   for (; at < bytes; at += 4) {
-    store<f32>(y + at, f32x4.extract_lane(gated(v128.load32_splat(gate + at), v128.load32_splat(up + at), activation, table), 0));
+    store<f32>(
+      y + at,
+      f32x4.extract_lane(gated(v128.load32_splat(gate + at), v128.load32_splat(up + at), activation, table), 0),
+    );
   }
 }
 
@@ -109,7 +116,17 @@ function gated(x: v128, up: v128, activation: i32, table: usize): v128 {
 }
 
 /** dgate = dy · up · act'(gate); dup = dy · act(gate). */
-export function backward(dy: usize, gate: usize, up: usize, dgate: usize, dup: usize, activation: i32, begin: i32, end: i32, table: usize): void {
+export function backward(
+  dy: usize,
+  gate: usize,
+  up: usize,
+  dgate: usize,
+  dup: usize,
+  activation: i32,
+  begin: i32,
+  end: i32,
+  table: usize,
+): void {
   fillExpTable(table);
   const first = (<usize>begin) << 2;
   const bytes = (<usize>(end - begin)) << 2;
@@ -117,16 +134,42 @@ export function backward(dy: usize, gate: usize, up: usize, dgate: usize, dup: u
   else backwardOther(dy + first, gate + first, up + first, dgate + first, dup + first, activation, bytes, table);
 }
 
-export function backwardSilu(dy: usize, gate: usize, up: usize, dgate: usize, dup: usize, bytes: usize, table: usize): void {
+export function backwardSilu(
+  dy: usize,
+  gate: usize,
+  up: usize,
+  dgate: usize,
+  dup: usize,
+  bytes: usize,
+  table: usize,
+): void {
   backwardLoop(dy, gate, up, dgate, dup, SILU, bytes, table);
 }
 
-export function backwardOther(dy: usize, gate: usize, up: usize, dgate: usize, dup: usize, activation: i32, bytes: usize, table: usize): void {
+export function backwardOther(
+  dy: usize,
+  gate: usize,
+  up: usize,
+  dgate: usize,
+  dup: usize,
+  activation: i32,
+  bytes: usize,
+  table: usize,
+): void {
   backwardLoop(dy, gate, up, dgate, dup, activation, bytes, table);
 }
 
 @inline
-function backwardLoop(dy: usize, gate: usize, up: usize, dgate: usize, dup: usize, activation: i32, bytes: usize, table: usize): void {
+function backwardLoop(
+  dy: usize,
+  gate: usize,
+  up: usize,
+  dgate: usize,
+  dup: usize,
+  activation: i32,
+  bytes: usize,
+  table: usize,
+): void {
   let at: usize = 0;
   for (; at + 32 <= bytes; at += 32) {
     const x0 = v128.load(gate + at);
@@ -146,7 +189,10 @@ function backwardLoop(dy: usize, gate: usize, up: usize, dgate: usize, dup: usiz
     const x = v128.load32_splat(gate + at);
     const d = v128.load32_splat(dy + at);
     const s = factor(x, activation, table);
-    store<f32>(dgate + at, f32x4.extract_lane(f32x4.mul(f32x4.mul(d, v128.load32_splat(up + at)), slope(x, s, activation, table)), 0));
+    store<f32>(
+      dgate + at,
+      f32x4.extract_lane(f32x4.mul(f32x4.mul(d, v128.load32_splat(up + at)), slope(x, s, activation, table)), 0),
+    );
     store<f32>(dup + at, f32x4.extract_lane(f32x4.mul(d, f32x4.mul(x, s)), 0));
   }
 }
@@ -168,7 +214,15 @@ export function activate(x: usize, y: usize, activation: i32, begin: i32, end: i
 }
 
 /** dx = dy · act'(x). */
-export function activateBackward(dy: usize, x: usize, dx: usize, activation: i32, begin: i32, end: i32, table: usize): void {
+export function activateBackward(
+  dy: usize,
+  x: usize,
+  dx: usize,
+  activation: i32,
+  begin: i32,
+  end: i32,
+  table: usize,
+): void {
   fillExpTable(table);
   let i = begin;
   for (; i + 4 <= end; i += 4) {
@@ -179,6 +233,9 @@ export function activateBackward(dy: usize, x: usize, dx: usize, activation: i32
   for (; i < end; i++) {
     const at = (<usize>i) << 2;
     const v = v128.load32_splat(x + at);
-    store<f32>(dx + at, load<f32>(dy + at) * f32x4.extract_lane(slope(v, factor(v, activation, table), activation, table), 0));
+    store<f32>(
+      dx + at,
+      load<f32>(dy + at) * f32x4.extract_lane(slope(v, factor(v, activation, table), activation, table), 0),
+    );
   }
 }

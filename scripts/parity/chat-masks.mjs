@@ -14,19 +14,39 @@ const [, , casesFile, templates, tokenizerFolder] = process.argv;
 const { transformers, tokenizers, conversations, cases } = parseJsonExactly(readFileSync(casesFile, 'utf8'));
 const loaded = {};
 for (const [name, { file, ...tokens }] of Object.entries(tokenizers)) {
-  loaded[name] = await loadTokenizer(memoryDirectory(name, { 'tokenizer.json': readFileSync(join(tokenizerFolder, name, file), 'utf8'), 'tokenizer_config.json': JSON.stringify(tokens) }));
+  loaded[name] = await loadTokenizer(
+    memoryDirectory(name, {
+      'tokenizer.json': readFileSync(join(tokenizerFolder, name, file), 'utf8'),
+      'tokenizer_config.json': JSON.stringify(tokens),
+    }),
+  );
 }
 const sources = new Map();
-const outcomes = { same: 0, 'refused by both': 0, 'refused here': 0, 'refused by transformers': 0, 'other tokens': 0, 'other mask': 0 };
+const outcomes = {
+  same: 0,
+  'refused by both': 0,
+  'refused here': 0,
+  'refused by transformers': 0,
+  'other tokens': 0,
+  'other mask': 0,
+};
 for (const entry of cases) {
   const { template, tokenizer, conversation } = entry;
   if (!sources.has(template)) sources.set(template, readFileSync(join(templates, template), 'utf8'));
   const row = conversations[conversation];
   const options = { chat_template: sources.get(template) };
-  const rendered = renderRow(row, { plan: planRows(options, row, 'row'), options, tokenizer: loaded[tokenizer], draw: new Random(0, '') });
+  const rendered = renderRow(row, {
+    plan: planRows(options, row, 'row'),
+    options,
+    tokenizer: loaded[tokenizer],
+    draw: new Random(0, ''),
+  });
   const outcome = judge(entry, rendered, loaded[tokenizer]);
   outcomes[outcome]++;
-  if (!['same', 'refused by both'].includes(outcome)) console.log(`${template}, ${tokenizer}, conversation ${conversation}: ${outcome}${rendered.problem === undefined ? '' : `: ${rendered.problem}`}`);
+  if (!['same', 'refused by both'].includes(outcome))
+    console.log(
+      `${template}, ${tokenizer}, conversation ${conversation}: ${outcome}${rendered.problem === undefined ? '' : `: ${rendered.problem}`}`,
+    );
 }
 console.log(`transformers ${transformers}:`, outcomes);
 process.exitCode = cases.length === outcomes.same + outcomes['refused by both'] ? 0 : 1;

@@ -1,4 +1,5 @@
-// Does what scripts/parity/peft.py asks for, in one process: node scripts/parity/driver.mjs JOBS.json RESULTS.json. Takes what `npm run build` made.
+// Does what scripts/parity/peft.py asks for, in one process: node scripts/parity/driver.mjs JOBS.json RESULTS.json.
+// Takes what `npm run build` made.
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
@@ -16,10 +17,20 @@ import { VERSION } from '../../dist/src/version.js';
 const [jobsFile, resultsFile] = process.argv.slice(2);
 const { jobs, device: choice } = JSON.parse(await readFile(jobsFile, 'utf8'));
 
-const examplesOf = (rows) => rows.map(({ input_ids: ids, labels }, row) => ({ inputIds: Int32Array.from(ids), labels: Int32Array.from(labels ?? ids), row, source: 'rows' }));
+const examplesOf = (rows) =>
+  rows.map(({ input_ids: ids, labels }, row) => ({
+    inputIds: Int32Array.from(ids),
+    labels: Int32Array.from(labels ?? ids),
+    row,
+    source: 'rows',
+  }));
 
 function trainingOf(settings) {
-  const config = { model: './m', data: { train: './t.jsonl' }, training: { output_dir: './o', logging_steps: 1, save_strategy: 'no', ...settings } };
+  const config = {
+    model: './m',
+    data: { train: './t.jsonl' },
+    training: { output_dir: './o', logging_steps: 1, save_strategy: 'no', ...settings },
+  };
   return loadConfig(JSON.stringify(config), 'parity').training;
 }
 
@@ -31,10 +42,15 @@ function optionsOf(settings) {
 
 /** Logits of a row, `[tokens, vocab]`, as base64 of float32. */
 async function logitsOf(decoder, ids) {
-  const logits = tf.tidy(() => decoder.logits(decoder.hidden({ ids: tf.tensor1d(Int32Array.from(ids), 'int32'), batch: 1, length: ids.length })));
+  const logits = tf.tidy(() =>
+    decoder.logits(decoder.hidden({ ids: tf.tensor1d(Int32Array.from(ids), 'int32'), batch: 1, length: ids.length })),
+  );
   const values = await logits.data();
   logits.dispose();
-  return { shape: logits.shape, data: Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString('base64') };
+  return {
+    shape: logits.shape,
+    data: Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString('base64'),
+  };
 }
 
 async function runJob(job) {
@@ -53,11 +69,19 @@ async function runJob(job) {
     }
     const losses = [];
     if (job.training !== undefined) {
-      await train({ decoder, adapter, examples: examplesOf(job.rows), options: trainingOf(job.training), shuffle: false, callbacks: { onStep: ({ loss, grad_norm: norm }) => void losses.push({ loss, norm }) } });
+      await train({
+        decoder,
+        adapter,
+        examples: examplesOf(job.rows),
+        options: trainingOf(job.training),
+        shuffle: false,
+        callbacks: { onStep: ({ loss, grad_norm: norm }) => void losses.push({ loss, norm }) },
+      });
     }
     if (job.out !== undefined) {
       await mkdir(job.out, { recursive: true });
-      for (const [name, content] of Object.entries(await adapterFiles(adapter, { model: job.model }))) await writeFile(join(job.out, name), content);
+      for (const [name, content] of Object.entries(await adapterFiles(adapter, { model: job.model })))
+        await writeFile(join(job.out, name), content);
     }
     const logits = [];
     for (const ids of job.ids ?? []) logits.push(await logitsOf(decoder, ids));
@@ -78,5 +102,12 @@ for (const job of jobs) {
     results[job.name] = { error: `${error.name}: ${error.message}` };
   }
 }
-await writeFile(resultsFile, JSON.stringify({ versions: { lowrank: VERSION, node: process.versions.node, '@tensorflow/tfjs': tf.version_core }, device: `${device.name} (${device.description})`, results }));
+await writeFile(
+  resultsFile,
+  JSON.stringify({
+    versions: { lowrank: VERSION, node: process.versions.node, '@tensorflow/tfjs': tf.version_core },
+    device: `${device.name} (${device.description})`,
+    results,
+  }),
+);
 await device.close();

@@ -3,7 +3,8 @@
  * @typedef {import('./draw.mjs').Draw} Draw
  * @typedef {'story' | 'sentiment' | 'question' | 'dialogue' | 'echo'} Task
  * @typedef {'train' | 'held-out'} Split
- * @typedef {{task: Task, prompt: string, completion: string, key: string, pieces?: string[]}} Row `pieces`: without and with a loss by turns
+ * @typedef {{task: Task, prompt: string, completion: string, key: string, pieces?: string[]}} Row `pieces`: without and
+ * with a loss by turns
  */
 import { asQuotedSpeech, asScript, scene, shape, whoSays } from './dialogues.mjs';
 import { Draw, hash } from './draw.mjs';
@@ -13,8 +14,8 @@ import { review } from './reviews.mjs';
 import { story } from './stories.mjs';
 
 /**
- * One text in so many is held out, by a hash of what it says (of how it says it, for a dialogue: see `shape`): no seed can bring it back
- * into training. Besides, the names of rows that are held out are in no row of training (names.mjs).
+ * One text in so many is held out, by a hash of what it says (of how it says it, for a dialogue: see `shape`): no seed
+ * can bring it back into training. Besides, the names of rows that are held out are in no row of training (names.mjs).
  */
 const HELD_OUT_ONE_IN = 8;
 
@@ -37,25 +38,93 @@ function sentimentRow(draw) {
 }
 
 /**
- * How often a kind of row comes: echoes as a share of all rows (and facts recited as a share of the echoes), stories and reviews as
- * shares of the others; and a kind of passage, as a share of the questions. Later stages of pretraining ask more of each passage; the
- * fourth and the seventh ask more of dialogues, with more names that look real. From the fifth on names look like one another in one
- * text, and dialogues are asked for who says what to whom; the sixth recites facts besides. The vocabulary is that of the first.
- * @typedef {{echo: number, recited: number, story: number, sentiment: number, talk: number, roll: number, questions: [least: number, most: number], scripts: boolean, both: boolean, blends: number, alike: number, speakers: boolean}} Mix
+ * How often a kind of row comes: echoes as a share of all rows (and facts recited as a share of the echoes), stories
+ * and reviews as shares of the others; and a kind of passage, as a share of the questions. Later stages of pretraining
+ * ask more of each passage; the fourth and the seventh ask more of dialogues, with more names that look real. From the
+ * fifth on names look like one another in one text, and dialogues are asked for who says what to whom; the sixth
+ * recites facts besides. The vocabulary is that of the first.
+ * @typedef {{echo: number, recited: number, story: number, sentiment: number, talk: number, roll: number, questions:
+ * [least: number, most: number], scripts: boolean, both: boolean, blends: number, alike: number, speakers: boolean}}
+ * Mix
  */
-const FIRST = { echo: 0.1, recited: 0, story: 0.18, sentiment: 0.1, talk: 0.45, roll: 0.15, scripts: true, both: false, blends: 0, alike: 0, speakers: false, questions: /** @type {[number, number]} */ ([2, 6]) };
-/** @type {Readonly<Record<'copying' | 'first' | 'second' | 'third' | 'fourth' | 'fifth' | 'sixth' | 'seventh', Mix>>} */
+const FIRST = {
+  echo: 0.1,
+  recited: 0,
+  story: 0.18,
+  sentiment: 0.1,
+  talk: 0.45,
+  roll: 0.15,
+  scripts: true,
+  both: false,
+  blends: 0,
+  alike: 0,
+  speakers: false,
+  questions: /** @type {[number, number]} */ ([2, 6]),
+};
+/**
+ * @type {Readonly<Record<'copying' | 'first' | 'second' | 'third' | 'fourth' | 'fifth' | 'sixth' | 'seventh', Mix>>}
+ */
 export const MIXES = {
   copying: { ...FIRST, echo: 0.6 },
   first: FIRST,
   second: { ...FIRST, story: 0.14, sentiment: 0.08, talk: 0.4, roll: 0.25, both: true, questions: [4, 8] },
   third: { ...FIRST, echo: 0.05, story: 0.12, sentiment: 0.08, talk: 0.42, roll: 0.12, both: true, questions: [4, 8] },
-  fourth: { ...FIRST, echo: 0.1, story: 0.12, sentiment: 0.08, talk: 0.6, roll: 0.1, both: true, questions: [4, 8], blends: 0.6 },
-  fifth: { ...FIRST, echo: 0.06, story: 0.1, sentiment: 0.08, talk: 0.4, roll: 0.3, both: true, questions: [4, 8], blends: 0.4, alike: 0.3, speakers: true },
-  sixth: { ...FIRST, echo: 0.25, recited: 0.8, story: 0.1, sentiment: 0.08, talk: 0.4, roll: 0.3, both: true, questions: [4, 8], blends: 0.4, alike: 0.3, speakers: true },
-  seventh: { ...FIRST, echo: 0.06, story: 0.12, sentiment: 0.08, talk: 0.55, roll: 0.05, both: true, questions: [4, 8], blends: 0.6, alike: 0.2, speakers: true },
+  fourth: {
+    ...FIRST,
+    echo: 0.1,
+    story: 0.12,
+    sentiment: 0.08,
+    talk: 0.6,
+    roll: 0.1,
+    both: true,
+    questions: [4, 8],
+    blends: 0.6,
+  },
+  fifth: {
+    ...FIRST,
+    echo: 0.06,
+    story: 0.1,
+    sentiment: 0.08,
+    talk: 0.4,
+    roll: 0.3,
+    both: true,
+    questions: [4, 8],
+    blends: 0.4,
+    alike: 0.3,
+    speakers: true,
+  },
+  sixth: {
+    ...FIRST,
+    echo: 0.25,
+    recited: 0.8,
+    story: 0.1,
+    sentiment: 0.08,
+    talk: 0.4,
+    roll: 0.3,
+    both: true,
+    questions: [4, 8],
+    blends: 0.4,
+    alike: 0.3,
+    speakers: true,
+  },
+  seventh: {
+    ...FIRST,
+    echo: 0.06,
+    story: 0.12,
+    sentiment: 0.08,
+    talk: 0.55,
+    roll: 0.05,
+    both: true,
+    questions: [4, 8],
+    blends: 0.6,
+    alike: 0.2,
+    speakers: true,
+  },
 };
-/** Rows that are measured have one question, about a dialogue or a passage; lists of similar facts the model never learnt to tell apart. @type {Mix} */
+/**
+ * Rows that are measured have one question, about a dialogue or a passage; lists of similar facts the model never
+ * learnt to tell apart. @type {Mix}
+ */
 const MEASURED = { ...FIRST, talk: 0.5, roll: 0, questions: [1, 1] };
 
 /** The last of some questions is the one to be answered. @param {Draw} draw @param {Mix} mix @returns {Row} */
@@ -64,8 +133,14 @@ function questionRow(draw, { talk, roll: rolls, questions: [least, most], script
   const kind = draw.uniform();
   if (kind < talk) {
     const said = scene(draw);
-    const asked = draw.some(speakers ? [...said.questions, ...whoSays(said)] : said.questions, count).map(([question, answer]) => ({ question, answer }));
-    return asking(scripts && draw.chance(0.5) ? `Dialogue:\n${asScript(said)}` : `Passage:${asQuotedSpeech(said)}`, asked, shape(said));
+    const asked = draw
+      .some(speakers ? [...said.questions, ...whoSays(said)] : said.questions, count)
+      .map(([question, answer]) => ({ question, answer }));
+    return asking(
+      scripts && draw.chance(0.5) ? `Dialogue:\n${asScript(said)}` : `Passage:${asQuotedSpeech(said)}`,
+      asked,
+      shape(said),
+    );
   }
   const { text, questions } = kind < talk + rolls ? roll(draw, count, both) : passage(draw, count);
   return asking(`Passage:${text}`, questions, text);
@@ -83,7 +158,13 @@ function asking(head, questions, key) {
 function echoRow(draw, share) {
   if (share > 0 && draw.chance(share)) {
     const pieces = recited(draw);
-    return { task: 'echo', prompt: String(pieces[0]), completion: pieces.slice(1).join(''), key: String(pieces[0]), pieces };
+    return {
+      task: 'echo',
+      prompt: String(pieces[0]),
+      completion: pieces.slice(1).join(''),
+      key: String(pieces[0]),
+      pieces,
+    };
   }
   const { prompt, completion } = echo(draw);
   return { task: 'echo', prompt, completion, key: prompt };
@@ -92,7 +173,12 @@ function echoRow(draw, share) {
 /** @param {Draw} draw @returns {Row} */
 function dialogueRow(draw) {
   const talk = scene(draw);
-  return { task: 'dialogue', prompt: `Dialogue:\n${asScript(talk)}\nSummary:`, completion: ` ${talk.summary}`, key: shape(talk) };
+  return {
+    task: 'dialogue',
+    prompt: `Dialogue:\n${asScript(talk)}\nSummary:`,
+    completion: ` ${talk.summary}`,
+    key: shape(talk),
+  };
 }
 
 /**
@@ -102,7 +188,13 @@ function dialogueRow(draw) {
  */
 export function rowsOf(task, count, seed, split) {
   const draw = new Draw(seed, `${task}/${split}`, split, split === 'train' ? 0.5 : 0);
-  const make = { story: storyRow, sentiment: sentimentRow, question: (/** @type {Draw} */ d) => questionRow(d, MEASURED), dialogue: dialogueRow, echo: (/** @type {Draw} */ d) => echoRow(d, 0) }[task];
+  const make = {
+    story: storyRow,
+    sentiment: sentimentRow,
+    question: (/** @type {Draw} */ d) => questionRow(d, MEASURED),
+    dialogue: dialogueRow,
+    echo: (/** @type {Draw} */ d) => echoRow(d, 0),
+  }[task];
   /** @type {Map<string, Row>} */
   const rows = new Map();
   while (rows.size < count) {
@@ -120,9 +212,15 @@ export function rowsOf(task, count, seed, split) {
 export function* pretrainingRows(count, seed, stage = 'first') {
   const mix = MIXES[stage];
   const draw = new Draw(seed, 'pretraining', 'train', mix.blends, mix.alike);
-  for (let made = 0; made < count; ) {
+  for (let made = 0; made < count;) {
     const kind = draw.uniform();
-    const row = draw.chance(mix.echo) ? echoRow(draw, mix.recited) : kind < mix.story ? storyRow(draw) : kind < mix.story + mix.sentiment ? sentimentRow(draw) : questionRow(draw, mix);
+    const row = draw.chance(mix.echo)
+      ? echoRow(draw, mix.recited)
+      : kind < mix.story
+        ? storyRow(draw)
+        : kind < mix.story + mix.sentiment
+          ? sentimentRow(draw)
+          : questionRow(draw, mix);
     if (splitOf(row.key) !== 'train') continue;
     made++;
     yield row;

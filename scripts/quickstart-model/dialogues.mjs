@@ -1,6 +1,6 @@
 /**
- * Dialogues of two people, each with its summary: the task that the quickstart teaches. Pretraining never sees a summary
- * or lines that begin with a name; it sees the same talk as quoted speech with questions about it.
+ * Dialogues of two people, each with its summary: the task that the quickstart teaches. Pretraining never sees a
+ * summary or lines that begin with a name; it sees the same talk as quoted speech with questions about it.
  * @typedef {import('./draw.mjs').Draw} Draw
  * @typedef {import('./words.mjs').Being} Being
  * @typedef {{draw: Draw, one: Being, two: Being, third: Being}} Talkers
@@ -19,8 +19,19 @@ const SCENARIOS = [...ASKING, ...PLANNING];
  * @param {Draw} draw @param {Being} one @param {Being} two @returns {Turn[]}
  */
 function smallTalk(draw, one, two) {
-  const hello = { who: one, says: draw.pick([`Hello, ${two.name}!`, `Hi, ${two.name}.`, `Good morning, ${two.name}.`, `Hi, ${two.name}!`]) };
-  const back = { who: two, says: draw.pick([`Hello, ${one.name}!`, `Hi, ${one.name}, nice to see you.`, 'Hello, nice to see you.', `Hi, ${one.name}! What is new?`]) };
+  const hello = {
+    who: one,
+    says: draw.pick([`Hello, ${two.name}!`, `Hi, ${two.name}.`, `Good morning, ${two.name}.`, `Hi, ${two.name}!`]),
+  };
+  const back = {
+    who: two,
+    says: draw.pick([
+      `Hello, ${one.name}!`,
+      `Hi, ${one.name}, nice to see you.`,
+      'Hello, nice to see you.',
+      `Hi, ${one.name}! What is new?`,
+    ]),
+  };
   const [remark, answer] = /** @type {[string, string]} */ (
     draw.pick([
       [`I was ${draw.pick(PLACES).at} this morning.`, 'That is nice to hear.'],
@@ -65,25 +76,37 @@ function joined(turns) {
   return result;
 }
 
-const DETAILS = new RegExp(`\\b(?:${[...COLOURS, ...DAYS, ...FOODS, ...HOURS, ...OBJECTS, ...PLACES.map(({ place }) => place)].join('|')})\\b`, 'g');
+const DETAILS = new RegExp(
+  `\\b(?:${[...COLOURS, ...DAYS, ...FOODS, ...HOURS, ...OBJECTS, ...PLACES.map(({ place }) => place)].join('|')})\\b`,
+  'g',
+);
 
 /**
- * How a dialogue is put, without who and what: every name is N, and every day, hour, place, thing and colour X. Dialogues of training
- * and held-out ones have no shape in common.
+ * How a dialogue is put, without who and what: every name is N, and every day, hour, place, thing and colour X.
+ * Dialogues of training and held-out ones have no shape in common.
  * @param {Scene & Talkers} scene
  */
 export function shape({ turns, one, two, third }) {
   const names = new RegExp(`\\b(?:${[one, two, third].map(({ name }) => name).join('|')})\\b`, 'g');
-  return turns.map(({ who, says }) => `${who === one ? 1 : 2}: ${says.replace(names, 'N').replace(DETAILS, 'X')}`).join('\n');
+  return turns
+    .map(({ who, says }) => `${who === one ? 1 : 2}: ${says.replace(names, 'N').replace(DETAILS, 'X')}`)
+    .join('\n');
 }
 
-/** Questions of any talk: who says something, to whom, and with whom somebody talks. @param {Scene & Talkers} scene @returns {[string, string][]} */
+/**
+ * Questions of any talk: who says something, to whom, and with whom somebody talks. @param {Scene & Talkers} scene
+ * @returns {[string, string][]}
+ */
 export function whoSays({ turns, one, two, draw }) {
   const other = (/** @type {Being} */ who) => (who === one ? two : one).name;
   return draw.some(turns, 2).flatMap(({ who, says }) => {
     const first = /^[^.!?]*[.!?]/.exec(says)?.[0] ?? says;
     /** @type {[string, string][]} */
-    const questions = [[`Who says "${first}"`, who.name], [`To whom does ${who.name} say "${first}"`, other(who)], [`Who talks with ${who.name}?`, other(who)]];
+    const questions = [
+      [`Who says "${first}"`, who.name],
+      [`To whom does ${who.name} say "${first}"`, other(who)],
+      [`Who talks with ${who.name}?`, other(who)],
+    ];
     return draw.some(questions, 2);
   });
 }

@@ -5,7 +5,8 @@ export class Draw {
    * @param {string} [stream] separates the uses of one seed
    * @param {'train' | 'held-out'} [split] what names are drawn from
    * @param {number} [blends] the share of names that are blended of two real ones
-   * @param {number} [alike] the share of names that are made of another of the same text, so that its first letters do not decide
+   * @param {number} [alike] the share of names that are made of another of the same text, so that its first letters do
+   * not decide
    */
   constructor(seed, stream = '', split = 'train', blends = 0, alike = 0) {
     this.state = hash(`${seed}/${stream}`);
@@ -38,7 +39,10 @@ export class Draw {
     return /** @type {T} */ (list[this.below(list.length)]);
   }
 
-  /** `count` different entries in random order. @template T @param {readonly T[]} list @param {number} count @returns {T[]} */
+  /**
+   * `count` different entries in random order. @template T @param {readonly T[]} list @param {number} count @returns
+   * {T[]}
+   */
   some(list, count) {
     const rest = [...list];
     const taken = [];

@@ -17,7 +17,12 @@ const { values } = parseArgs({
 });
 const rows = Number(values.rows);
 const seed = Number(values.seed);
-if (values.output === undefined || !Number.isInteger(rows) || !Number.isInteger(seed) || !/^(text|completion)$/.test(values.format)) {
+if (
+  values.output === undefined ||
+  !Number.isInteger(rows) ||
+  !Number.isInteger(seed) ||
+  !/^(text|completion)$/.test(values.format)
+) {
   console.error('usage: make-corpus.mjs --rows N --seed S -o corpus.jsonl [--format text|completion]');
   process.exit(2);
 }

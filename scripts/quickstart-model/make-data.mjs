@@ -1,7 +1,8 @@
 /**
  * Writes the quickstart's data, byte for byte the same on every run:
  *   node scripts/quickstart-model/make-data.mjs [-o configs/quickstart]
- * train.jsonl and validation.jsonl are of the new task, the first with a few rows of the old ones; retain.jsonl is of the old tasks.
+ * train.jsonl and validation.jsonl are of the new task, the first with a few rows of the old ones; retain.jsonl is of
+ * the old tasks.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -25,10 +26,20 @@ function pairs(task, count, split) {
 }
 
 /**
- * Rows of the old tasks: those that are measured (a question more or less moves its score by a point), and those that stand among the
- * new rows in training, so that less of the old tasks is forgotten.
+ * Rows of the old tasks: those that are measured (a question more or less moves its score by a point), and those that
+ * stand among the new rows in training, so that less of the old tasks is forgotten.
  */
-const OLD_TASKS = /** @type {const} */ ([['story', 40, 40], ['sentiment', 40, 40], ['question', 100, 200]]);
-write('train.jsonl', [...pairs('dialogue', 1160, 'train'), ...OLD_TASKS.flatMap(([task, , among]) => pairs(task, among, 'train'))]);
+const OLD_TASKS = /** @type {const} */ ([
+  ['story', 40, 40],
+  ['sentiment', 40, 40],
+  ['question', 100, 200],
+]);
+write('train.jsonl', [
+  ...pairs('dialogue', 1160, 'train'),
+  ...OLD_TASKS.flatMap(([task, , among]) => pairs(task, among, 'train')),
+]);
 write('validation.jsonl', pairs('dialogue', 60, 'held-out'));
-write('retain.jsonl', OLD_TASKS.flatMap(([task, count]) => pairs(task, count, 'held-out').map((row) => ({ task, ...row }))));
+write(
+  'retain.jsonl',
+  OLD_TASKS.flatMap(([task, count]) => pairs(task, count, 'held-out').map((row) => ({ task, ...row }))),
+);

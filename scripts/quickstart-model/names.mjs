@@ -1,13 +1,15 @@
 /**
- * First names, more than a small network can memorise: it has to copy them from its text. Some are real, most are built of syllables,
- * and one in eight, by a hash of the name, is held out: no row of training has it, and rows that are held out have no other.
+ * First names, more than a small network can memorise: it has to copy them from its text. Some are real, most are built
+ * of syllables, and one in eight, by a hash of the name, is held out: no row of training has it, and rows that are held
+ * out have no other.
  * @typedef {import('./draw.mjs').Draw} Draw
  */
 import { hash } from './draw.mjs';
 
 const HELD_OUT_ONE_IN = 8;
 
-const REAL = `Aaron Abel Ada Adam Adele Agnes Aisha Alan Albert Alfred Alice Alina Amara Amelia Amina Amir Amy Ana Anders Andre Andrea Anita Anna Anton
+const REAL =
+  `Aaron Abel Ada Adam Adele Agnes Aisha Alan Albert Alfred Alice Alina Amara Amelia Amina Amir Amy Ana Anders Andre Andrea Anita Anna Anton
 Arthur Astrid Aurora Axel Bart Beatrice Ben Bella Bernard Bianca Bjorn Boris Bruce Bruno Camila Carl Carla Carlos Carmen Cecilia Chiara Chris
 Clara Claire Clement Cora Cyril Dan Daniel Dara David Dean Dennis Diana Diego Dina Dmitri Dora Dylan Edgar Edith Edward Elena Eli Elias Elsa
 Emil Emily Emma Erik Ernest Esther Ethan Eva Fabian Farid Fatima Felix Fiona Flora Florian Frank Fred Freya Gemma George Gina Giulia Greta
@@ -20,12 +22,45 @@ Robin Rohan Roman Rosa Ruby Ruth Sally Sam Samir Samuel Sandra Sara Sasha Sean S
 Theo Thomas Tilda Tim Tobias Tom Tomas Tony Tracy Uma Una Ursula Valerie Vera Victor Vincent Viola Walter Wanda William Yara Yasmin Yuki
 Yusuf Zara Zoe`.split(/\s+/);
 
-const STARTS = [...'BCDFGHJKLMNPRSTVWYZ', ...'BDKLMNRST', 'Br', 'Ch', 'Cl', 'Dr', 'Fl', 'Fr', 'Gr', 'Kr', 'Pr', 'Sh', 'St', 'Th', 'Tr'];
-const MIDDLES = [...'bcdfgjklmnprstvz', ...'lmnrst', 'll', 'mm', 'nn', 'rr', 'ss', 'tt', 'ld', 'nd', 'rd', 'rl', 'rt', 'sh', 'th'];
+const STARTS = [
+  ...'BCDFGHJKLMNPRSTVWYZ',
+  ...'BDKLMNRST',
+  'Br',
+  'Ch',
+  'Cl',
+  'Dr',
+  'Fl',
+  'Fr',
+  'Gr',
+  'Kr',
+  'Pr',
+  'Sh',
+  'St',
+  'Th',
+  'Tr',
+];
+const MIDDLES = [
+  ...'bcdfgjklmnprstvz',
+  ...'lmnrst',
+  'll',
+  'mm',
+  'nn',
+  'rr',
+  'ss',
+  'tt',
+  'ld',
+  'nd',
+  'rd',
+  'rl',
+  'rt',
+  'sh',
+  'th',
+];
 const VOWELS = [...'aaaaeeeiiiioou', 'ai', 'ei', 'ia'];
 const ENDS = ['', '', '', '', '', 'n', 'n', 'l', 'r', 's', 'k', 'm', 'd', 't'];
 /** What is written the same at the head of a sentence is no name. */
-const WORDS = /^(?:Can|Let|But|See|How|She|The|Tea|Was|Far|Sun|Men|Man|Boat|Bear|Cat|Dog|Fox|Hot|Red|Bed|Bad|Get|Sit|Cut|Dear|Then|Them|That|This|There|What|When|Where|Who|Which|Take|Come|Make|Give|Good|Sad|Not|Now|Soon|Last|Long|Sat|Mud|Mat|Box|Fun|Did|Does|Do|Hat|Her|His|Him|Had|Has|Here|Dead|Shed|Sick|Thick)$/;
+const WORDS =
+  /^(?:Can|Let|But|See|How|She|The|Tea|Was|Far|Sun|Men|Man|Boat|Bear|Cat|Dog|Fox|Hot|Red|Bed|Bad|Get|Sit|Cut|Dear|Then|Them|That|This|There|What|When|Where|Who|Which|Take|Come|Make|Give|Good|Sad|Not|Now|Soon|Last|Long|Sat|Mud|Mat|Box|Fun|Did|Does|Do|Hat|Her|His|Him|Had|Has|Here|Dead|Shed|Sick|Thick)$/;
 
 /** @param {Draw} draw */
 function built(draw) {
@@ -42,7 +77,10 @@ function blended(draw) {
   return one.slice(0, 1 + draw.below(Math.min(4, one.length - 1))) + two.slice(1 + draw.below(two.length - 1));
 }
 
-/** A name shorter or longer at its end, with another end, or with one letter changed. @param {Draw} draw @param {string} name */
+/**
+ * A name shorter or longer at its end, with another end, or with one letter changed. @param {Draw} draw @param {string}
+ * name
+ */
 function altered(draw, name) {
   const keep = 1 + draw.below(name.length - 1);
   const kind = draw.uniform();
@@ -64,7 +102,8 @@ export function firstNames(draw, count) {
   /** @type {Set<string>} */
   const names = new Set();
   while (names.size < count) {
-    const other = names.size > 0 && draw.alike > 0 && draw.chance(draw.alike) ? altered(draw, draw.pick([...names])) : undefined;
+    const other =
+      names.size > 0 && draw.alike > 0 && draw.chance(draw.alike) ? altered(draw, draw.pick([...names])) : undefined;
     const name = other ?? freshName(draw);
     if (name.length > 2 && name.length < 10 && !WORDS.test(name) && splitOfName(name) === draw.split) names.add(name);
   }
@@ -76,7 +115,10 @@ function freshName(draw) {
   return draw.blends > 0 && draw.chance(draw.blends) ? blended(draw) : draw.chance(0.4) ? draw.pick(REAL) : built(draw);
 }
 
-/** A name that ends in a vowel or y is a woman's here, any other a man's: what the network can learn of a name it has not seen. @param {string} name */
+/**
+ * A name that ends in a vowel or y is a woman's here, any other a man's: what the network can learn of a name it has
+ * not seen. @param {string} name
+ */
 export function isFemale(name) {
   return /[aeiouy]$/.test(name) && !/o$/.test(name);
 }

@@ -19,8 +19,17 @@ function pool(draw) {
   };
   const beings = people(draw, 9);
   return {
-    draw, pets: animals(draw, 2, PETS, beings), person: bag(beings.slice(2)), thing: bag(OBJECTS), food: bag(FOODS), spot: bag(PLACES),
-    corner: bag(SPOTS), colour: bag(COLOURS), coat: bag(COATS), day: bag(DAYS), hour: bag(HOURS),
+    draw,
+    pets: animals(draw, 2, PETS, beings),
+    person: bag(beings.slice(2)),
+    thing: bag(OBJECTS),
+    food: bag(FOODS),
+    spot: bag(PLACES),
+    corner: bag(SPOTS),
+    colour: bag(COLOURS),
+    coat: bag(COATS),
+    day: bag(DAYS),
+    hour: bag(HOURS),
   };
 }
 
@@ -39,9 +48,12 @@ function pets({ draw, pets: [one, two], person, coat }) {
     `A ${first} ${one.kind} named ${one.name} lives with ${owner.name}. A ${second} ${two.kind} named ${two.name} lives there too.`,
   ]);
   return fact(text, [
-    [`What is the name of the ${one.kind}?`, one.name], [`What is the name of the ${two.kind}?`, two.name],
-    [`What colour is the ${one.kind}?`, first], [`What colour is ${two.name}?`, second],
-    [`Who has a ${one.kind}?`, owner.name], [`What kind of animal is ${two.name}?`, two.kind],
+    [`What is the name of the ${one.kind}?`, one.name],
+    [`What is the name of the ${two.kind}?`, two.name],
+    [`What colour is the ${one.kind}?`, first],
+    [`What colour is ${two.name}?`, second],
+    [`Who has a ${one.kind}?`, owner.name],
+    [`What kind of animal is ${two.name}?`, two.kind],
   ]);
 }
 
@@ -54,8 +66,10 @@ function trips({ draw, person, spot, day, hour }) {
     `${two.name} went to ${there.place} at ${time}. ${one.name} went to ${here.place} on ${when}.`,
   ]);
   return fact(text, [
-    [`Where did ${one.name} go?`, here.place], [`Where did ${two.name} go?`, there.place],
-    [`On which day was the trip of ${one.name}?`, when], [`At what time did ${two.name} go?`, time],
+    [`Where did ${one.name} go?`, here.place],
+    [`Where did ${two.name} go?`, there.place],
+    [`On which day was the trip of ${one.name}?`, when],
+    [`At what time did ${two.name} go?`, time],
     [`Who went to ${there.place}?`, two.name],
   ]);
 }
@@ -63,14 +77,22 @@ function trips({ draw, person, spot, day, hour }) {
 /** @param {Pool} from */
 function deal({ draw, person, thing, colour }) {
   const [giver, taker, first, second, shade] = [person(), person(), thing(), thing(), colour()];
-  const [past, base] = /** @type {[string, string]} */ (draw.pick([['gave', 'give'], ['sold', 'sell'], ['lent', 'lend']]));
+  const [past, base] = /** @type {[string, string]} */ (
+    draw.pick([
+      ['gave', 'give'],
+      ['sold', 'sell'],
+      ['lent', 'lend'],
+    ])
+  );
   const text = draw.pick([
     `${giver.name} ${past} ${taker.name} a ${shade} ${first} and got ${a(second)} back.`,
     `${taker.name} wanted a ${shade} ${first}, so ${giver.name} ${past} ${taker.him} the ${first} and got ${a(second)} back.`,
   ]);
   return fact(text, [
-    [`Who ${past} the ${first}?`, giver.name], [`Who got the ${first}?`, taker.name],
-    [`What did ${giver.name} ${base} ${taker.name}?`, `${shade} ${first}`], [`What did ${giver.name} get?`, second],
+    [`Who ${past} the ${first}?`, giver.name],
+    [`Who got the ${first}?`, taker.name],
+    [`What did ${giver.name} ${base} ${taker.name}?`, `${shade} ${first}`],
+    [`What did ${giver.name} get?`, second],
     [`What colour was the ${first}?`, shade],
   ]);
 }
@@ -84,7 +106,9 @@ function lostAndFound({ draw, person, thing, corner }) {
     `"Where is my ${lost}?" asked ${owner.name}. ${finder.name} told ${owner.him} that it was ${where}.`,
   ]);
   return fact(text, [
-    [`What did ${owner.name} lose?`, lost], [`Where was the ${lost}?`, where], [`Who lost the ${lost}?`, owner.name],
+    [`What did ${owner.name} lose?`, lost],
+    [`Where was the ${lost}?`, where],
+    [`Who lost the ${lost}?`, owner.name],
     [`Who knew where the ${lost} was?`, finder.name],
   ]);
 }
@@ -98,8 +122,10 @@ function loan({ draw, person, thing, hour }) {
     `"${owner.name}, I need ${a(wanted)}," said ${asker.name}. ${owner.name} lent ${asker.him} the ${wanted} until ${time}.`,
   ]);
   return fact(text, [
-    [`What does ${asker.name} want to borrow?`, wanted], [`Who wants to borrow the ${wanted}?`, asker.name],
-    [`Who has ${a(wanted)}?`, owner.name], [`When does ${asker.name} have to bring it back?`, time],
+    [`What does ${asker.name} want to borrow?`, wanted],
+    [`Who wants to borrow the ${wanted}?`, asker.name],
+    [`Who has ${a(wanted)}?`, owner.name],
+    [`When does ${asker.name} have to bring it back?`, time],
   ]);
 }
 
@@ -113,8 +139,10 @@ function invitation({ draw, person, spot, hour, day }) {
     `"${guest.name}, let us meet ${where.at} at ${time}," said ${host.name}. "Good, see you on ${when}," said ${guest.name}.`,
   ]);
   return fact(text, [
-    [`Where does ${host.name} want to meet ${guest.name}?`, where.place], [`At what time do ${host.name} and ${guest.name} meet?`, time],
-    [`On which day do ${host.name} and ${guest.name} meet?`, when], [`Who invited ${guest.name}?`, host.name],
+    [`Where does ${host.name} want to meet ${guest.name}?`, where.place],
+    [`At what time do ${host.name} and ${guest.name} meet?`, time],
+    [`On which day do ${host.name} and ${guest.name} meet?`, when],
+    [`Who invited ${guest.name}?`, host.name],
   ]);
 }
 
@@ -127,7 +155,9 @@ function meal({ draw, person, food }) {
     `${cook.name} offered some ${dish} to ${eater.name} because ${eater.he} was hungry.`,
   ]);
   return fact(text, [
-    [`Who was hungry?`, eater.name], [`What did ${cook.name} offer?`, dish], [`Who offered some food?`, cook.name],
+    [`Who was hungry?`, eater.name],
+    [`What did ${cook.name} offer?`, dish],
+    [`Who offered some food?`, cook.name],
   ]);
 }
 
@@ -140,8 +170,10 @@ function accident({ draw, person, thing, spot }) {
     `${guilty.name} broke the ${broken} of ${owner.name} ${where.at}. ${owner.name} was angry.`,
   ]);
   return fact(text, [
-    [`Who broke the ${broken}?`, guilty.name], [`What did ${guilty.name} break?`, broken],
-    [`Where did ${guilty.name} break the ${broken}?`, where.at], [`Whose ${broken} was it?`, owner.name],
+    [`Who broke the ${broken}?`, guilty.name],
+    [`What did ${guilty.name} break?`, broken],
+    [`Where did ${guilty.name} break the ${broken}?`, where.at],
+    [`Whose ${broken} was it?`, owner.name],
   ]);
 }
 

@@ -1,5 +1,6 @@
 /**
- * Plots of trouble and help. Each takes the cast and a phrase that introduces the friend, and gives the middle sentences.
+ * Plots of trouble and help. Each takes the cast and a phrase that introduces the friend, and gives the middle
+ * sentences.
  * @typedef {import('./stories.mjs').Cast} Cast
  * @typedef {(cast: Cast, meeting: string) => string[]} Plot
  */
@@ -9,9 +10,19 @@ import { OUTDOORS, a, upper } from './words.mjs';
 function lost({ draw, hero, friend, thing, colour, at }, meeting) {
   const spot = draw.pick(['under a tree', 'behind a rock', 'in the grass', 'near the road', 'behind a house']);
   return [
-    draw.pick([`${upper(hero.he)} had a ${colour} ${thing}.`, `${upper(hero.he)} loved ${hero.his} ${colour} ${thing}.`]),
-    draw.pick([`But one day the ${thing} was gone.`, `One day ${hero.he} lost the ${thing} ${at}.`, `One morning ${hero.he} could not find it.`]),
-    draw.pick([`${hero.name} was sad and began to cry.`, `${hero.name} looked everywhere, but the ${thing} was not there.`]),
+    draw.pick([
+      `${upper(hero.he)} had a ${colour} ${thing}.`,
+      `${upper(hero.he)} loved ${hero.his} ${colour} ${thing}.`,
+    ]),
+    draw.pick([
+      `But one day the ${thing} was gone.`,
+      `One day ${hero.he} lost the ${thing} ${at}.`,
+      `One morning ${hero.he} could not find it.`,
+    ]),
+    draw.pick([
+      `${hero.name} was sad and began to cry.`,
+      `${hero.name} looked everywhere, but the ${thing} was not there.`,
+    ]),
     `Then ${hero.he} met ${meeting} ${at}.`,
     draw.pick([`"Why are you sad?" asked ${friend.name}.`, `"What is wrong?" asked ${friend.name}.`]),
     `"I lost my ${thing}," said ${hero.name}.`,
@@ -39,7 +50,10 @@ function stuck({ draw, hero, friend, at }, meeting) {
     draw.pick([`${upper(meeting)} heard ${hero.him}.`, `${upper(meeting)} was ${at} and came to see.`]),
     draw.pick([`"Do not be scared," said ${friend.name}.`, `"Wait, I will help you," said ${friend.name}.`]),
     `${friend.name} found ${tool} and ${out} ${hero.name} ${out === 'helped' ? 'to come down' : 'out'}.`,
-    draw.pick([`"You saved me! Thank you," said ${hero.name}.`, `${hero.name} was safe again and thanked ${friend.name}.`]),
+    draw.pick([
+      `"You saved me! Thank you," said ${hero.name}.`,
+      `${hero.name} was safe again and thanked ${friend.name}.`,
+    ]),
     draw.pick([`After that, ${hero.he} was more careful.`, `${upper(hero.he)} learned to be careful.`]),
   ];
 }
@@ -54,7 +68,10 @@ function storm({ draw, hero, friend, thing, at }, meeting) {
     draw.pick([`The wind was strong and ${hero.name} was cold.`, `${hero.name} was cold and wet.`]),
     `${upper(hero.he)} saw a small house. ${upper(meeting)} opened the door.`,
     `"Come in," said ${friend.name}. "You can stay here because it is warm."`,
-    draw.pick([`${friend.name} gave ${hero.him} hot tea and a warm coat.`, `They sat near the fire and drank hot tea.`]),
+    draw.pick([
+      `${friend.name} gave ${hero.him} hot tea and a warm coat.`,
+      `They sat near the fire and drank hot tea.`,
+    ]),
     `When the ${weather} stopped, ${hero.name} went home. The next day, ${hero.he} gave ${friend.name} ${a(thing)} to say thank you.`,
   ];
 }
@@ -62,7 +79,10 @@ function storm({ draw, hero, friend, thing, at }, meeting) {
 /** @type {Plot} */
 function hungry({ draw, hero, friend, food, at }, meeting) {
   return [
-    draw.pick([`One day, ${hero.name} had some ${food} for lunch.`, `${upper(hero.he)} made some ${food} and sat down ${at}.`]),
+    draw.pick([
+      `One day, ${hero.name} had some ${food} for lunch.`,
+      `${upper(hero.he)} made some ${food} and sat down ${at}.`,
+    ]),
     `Then ${meeting} came by. ${friend.name} looked very hungry.`,
     draw.pick([
       `"May I have some of your ${food}?" asked ${friend.name}.`,
@@ -80,7 +100,10 @@ function hungry({ draw, hero, friend, food, at }, meeting) {
 /** @type {Plot} */
 function dark({ draw, hero, friend, colour }, meeting) {
   return [
-    draw.pick([`But ${hero.name} was scared of the dark.`, `At night, ${hero.he} could not sleep because the dark scared ${hero.him}.`]),
+    draw.pick([
+      `But ${hero.name} was scared of the dark.`,
+      `At night, ${hero.he} could not sleep because the dark scared ${hero.him}.`,
+    ]),
     `One evening, ${meeting} came to visit.`,
     draw.pick([`"Why do you not sleep?" asked ${friend.name}.`, `"Are you scared?" asked ${friend.name}.`]),
     `"I am scared of the dark," said ${hero.name}.`,
@@ -94,10 +117,19 @@ function dark({ draw, hero, friend, colour }, meeting) {
 function sick({ draw, hero, friend, food, thing }, meeting) {
   return [
     draw.pick([`One day, ${hero.name} was ill and had to stay in bed.`, `One morning, ${hero.name} felt ill.`]),
-    draw.pick([`${upper(hero.he)} was sad because ${hero.he} could not go out to play.`, `${upper(hero.his)} head was hot and ${hero.he} was tired.`]),
+    draw.pick([
+      `${upper(hero.he)} was sad because ${hero.he} could not go out to play.`,
+      `${upper(hero.his)} head was hot and ${hero.he} was tired.`,
+    ]),
     `Then ${meeting} came to see ${hero.him}.`,
-    draw.pick([`"I made some ${food} for you," said ${friend.name}.`, `"I brought you some ${food}," said ${friend.name}.`]),
-    draw.pick([`${friend.name} also gave ${hero.him} ${a(thing)} to play with.`, `${friend.name} read ${hero.him} a story from a book.`]),
+    draw.pick([
+      `"I made some ${food} for you," said ${friend.name}.`,
+      `"I brought you some ${food}," said ${friend.name}.`,
+    ]),
+    draw.pick([
+      `${friend.name} also gave ${hero.him} ${a(thing)} to play with.`,
+      `${friend.name} read ${hero.him} a story from a book.`,
+    ]),
     `The next day, ${hero.name} felt better and could play again.`,
   ];
 }
@@ -106,10 +138,16 @@ function sick({ draw, hero, friend, food, thing }, meeting) {
 function found({ draw, hero, friend, thing, colour, at }, meeting) {
   return [
     `One day, ${hero.he} found a ${colour} ${thing} ${at}.`,
-    draw.pick([`${upper(hero.he)} wanted to keep it because it was so nice.`, `"Who lost this ${thing}?" ${hero.he} asked.`]),
+    draw.pick([
+      `${upper(hero.he)} wanted to keep it because it was so nice.`,
+      `"Who lost this ${thing}?" ${hero.he} asked.`,
+    ]),
     `Then ${hero.he} saw ${meeting} who was crying.`,
     `"I lost my ${thing}. It is ${colour}," said ${friend.name}.`,
-    draw.pick([`"I found it. Here you are," said ${hero.name}.`, `So ${hero.name} gave the ${thing} back to ${friend.name}.`]),
+    draw.pick([
+      `"I found it. Here you are," said ${hero.name}.`,
+      `So ${hero.name} gave the ${thing} back to ${friend.name}.`,
+    ]),
     draw.pick([`${friend.name} was so happy and thanked ${hero.him}.`, `"You are very kind," said ${friend.name}.`]),
   ];
 }

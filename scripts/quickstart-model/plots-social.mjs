@@ -10,18 +10,30 @@ function borrowed({ draw, hero, friend, thing, colour }, meeting) {
   return [
     `${upper(hero.he)} had a new ${colour} ${thing}.`,
     `One day, ${meeting} came to play.`,
-    draw.pick([`"Can I borrow your ${thing}?" asked ${friend.name}.`, `${friend.name} asked ${hero.him} to lend ${friend.him} the ${thing}.`]),
-    draw.pick([`"Yes, but please be careful," said ${hero.name}.`, `"Sure, but please bring it back," said ${hero.name}.`]),
+    draw.pick([
+      `"Can I borrow your ${thing}?" asked ${friend.name}.`,
+      `${friend.name} asked ${hero.him} to lend ${friend.him} the ${thing}.`,
+    ]),
+    draw.pick([
+      `"Yes, but please be careful," said ${hero.name}.`,
+      `"Sure, but please bring it back," said ${hero.name}.`,
+    ]),
     ...(kept
       ? [
           `${friend.name} promised to be careful and took the ${thing} home.`,
           `On ${draw.pick(DAYS)}, ${friend.he} brought the ${thing} back.`,
-          draw.pick([`"Thank you for the ${thing}," said ${friend.name}.`, `${hero.name} was glad because ${friend.name} had kept the promise.`]),
+          draw.pick([
+            `"Thank you for the ${thing}," said ${friend.name}.`,
+            `${hero.name} was glad because ${friend.name} had kept the promise.`,
+          ]),
         ]
       : [
           `But ${friend.name} broke the ${thing}. ${upper(friend.he)} was very sorry.`,
           `"I am so sorry," said ${friend.name}. "I broke your ${thing}."`,
-          draw.pick([`"It is all right. We can fix it," said ${hero.name}.`, `${hero.name} was angry at first, but then they fixed it together.`]),
+          draw.pick([
+            `"It is all right. We can fix it," said ${hero.name}.`,
+            `${hero.name} was angry at first, but then they fixed it together.`,
+          ]),
         ]),
   ];
 }
@@ -30,11 +42,17 @@ function borrowed({ draw, hero, friend, thing, colour }, meeting) {
 function birthday({ draw, hero, friend, thing, colour, food, at }, meeting) {
   return [
     draw.pick([`It was ${hero.his} birthday on ${draw.pick(DAYS)}.`, `Today was the birthday of ${hero.name}.`]),
-    draw.pick([`But nobody came in the morning, and ${hero.name} was lonely.`, `${hero.name} invited all ${hero.his} friends to a party ${at}.`]),
+    draw.pick([
+      `But nobody came in the morning, and ${hero.name} was lonely.`,
+      `${hero.name} invited all ${hero.his} friends to a party ${at}.`,
+    ]),
     `At ${draw.pick(HOURS)}, ${meeting} came with a big box.`,
     `"Happy birthday!" said ${friend.name}. "This is for you."`,
     draw.pick([`In the box was a ${colour} ${thing}.`, `${hero.name} opened the box and saw a ${colour} ${thing}.`]),
-    draw.pick([`"I always wanted ${a(thing)}," said ${hero.name}.`, `"What a nice ${thing}! Thank you," said ${hero.name}.`]),
+    draw.pick([
+      `"I always wanted ${a(thing)}," said ${hero.name}.`,
+      `"What a nice ${thing}! Thank you," said ${hero.name}.`,
+    ]),
     `Then they ate ${food} and played games.`,
   ];
 }
@@ -42,11 +60,19 @@ function birthday({ draw, hero, friend, thing, colour, food, at }, meeting) {
 /** @type {Plot} */
 function learn({ draw, hero, friend }, meeting) {
   const [skill, done] = draw.pick([
-    ['swim', 'swam'], ['sing', 'sang'], ['read', 'read'], ['ride a bike', 'rode the bike'], ['dance', 'danced'],
-    ['play the guitar', 'played the guitar'], ['cook', 'cooked'],
+    ['swim', 'swam'],
+    ['sing', 'sang'],
+    ['read', 'read'],
+    ['ride a bike', 'rode the bike'],
+    ['dance', 'danced'],
+    ['play the guitar', 'played the guitar'],
+    ['cook', 'cooked'],
   ]);
   return [
-    draw.pick([`${upper(hero.he)} wanted to learn to ${skill}.`, `But ${hero.name} could not ${skill}, and that made ${hero.him} sad.`]),
+    draw.pick([
+      `${upper(hero.he)} wanted to learn to ${skill}.`,
+      `But ${hero.name} could not ${skill}, and that made ${hero.him} sad.`,
+    ]),
     `One day, ${hero.he} asked ${meeting} for help.`,
     draw.pick([
       `"Can you teach me to ${skill}?" asked ${hero.name}. "Yes, but you have to try every day," said ${friend.name}.`,
@@ -61,14 +87,29 @@ function learn({ draw, hero, friend }, meeting) {
 
 /** @type {Plot} */
 function lonely({ draw, hero, friend, at }, meeting) {
-  const game = draw.pick(['ran and jumped', 'played with a ball', 'sang songs', 'danced and laughed', 'looked for flowers']);
+  const game = draw.pick([
+    'ran and jumped',
+    'played with a ball',
+    'sang songs',
+    'danced and laughed',
+    'looked for flowers',
+  ]);
   return [
-    draw.pick([`${hero.name} was lonely because ${hero.he} had no friends.`, `${upper(hero.he)} was new here and had no friends.`]),
+    draw.pick([
+      `${hero.name} was lonely because ${hero.he} had no friends.`,
+      `${upper(hero.he)} was new here and had no friends.`,
+    ]),
     `One day, ${hero.he} saw ${meeting} ${at}.`,
-    draw.pick([`"Hello, can I play with you?" asked ${hero.name}.`, `${hero.name} was shy, but ${hero.he} said hello.`]),
+    draw.pick([
+      `"Hello, can I play with you?" asked ${hero.name}.`,
+      `${hero.name} was shy, but ${hero.he} said hello.`,
+    ]),
     draw.pick([`"Yes, of course," said ${friend.name}.`, `"Hello! Do you want to play?" asked ${friend.name}.`]),
     `They ${game} all day.`,
-    draw.pick([`"Will you come back tomorrow?" asked ${friend.name}.`, `"Let us meet again tomorrow," said ${friend.name}.`]),
+    draw.pick([
+      `"Will you come back tomorrow?" asked ${friend.name}.`,
+      `"Let us meet again tomorrow," said ${friend.name}.`,
+    ]),
     `"Yes, I will," said ${hero.name}.`,
   ];
 }
@@ -81,8 +122,16 @@ function race({ draw, hero, friend, at }, meeting) {
     `One day, ${hero.he} met ${meeting} on the road.`,
     `"Let us run to ${place}," said ${friend.name}. "I am faster than you."`,
     ...(slow
-      ? [`${friend.name} ran very fast, but soon ${friend.he} was tired and sat down.`, `${hero.name} was slow, but ${hero.he} did not stop.`, `So ${hero.name} won the race.`]
-      : [`They ran as fast as they could.`, `Then ${friend.name} fell and hurt ${friend.his} leg.`, `${hero.name} stopped and helped ${friend.him}, so nobody won the race.`]),
+      ? [
+          `${friend.name} ran very fast, but soon ${friend.he} was tired and sat down.`,
+          `${hero.name} was slow, but ${hero.he} did not stop.`,
+          `So ${hero.name} won the race.`,
+        ]
+      : [
+          `They ran as fast as they could.`,
+          `Then ${friend.name} fell and hurt ${friend.his} leg.`,
+          `${hero.name} stopped and helped ${friend.him}, so nobody won the race.`,
+        ]),
     slow ? `"Well done," said ${friend.name}.` : `"You are kind," said ${friend.name}. "That is better than winning."`,
   ];
 }

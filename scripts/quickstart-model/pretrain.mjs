@@ -1,16 +1,17 @@
 #!/usr/bin/env node
-// Pretrains the quickstart's base model from nothing on text that corpus.mjs makes, with this package's own kernels and optimiser,
-// and writes model.safetensors (float16). Needs a build (`npm run build`); Node 24 computes faster than 20. Interrupted (Ctrl-C), it
-// writes what it has. Of questions and reviews --focus of the rows have their loss on the answers alone: of all tokens these are few,
-// and most of what is hard to learn. Names are drawn without end, so that no answer can be learnt by heart.
-// The model in configs/quickstart/base is of seven runs, each with a warm-up and a cosine, some interrupted at the step named:
-//   node scripts/quickstart-model/pretrain.mjs --steps 6000 --lr 2e-3 -o A                                            (step 2725)
-//   node scripts/quickstart-model/pretrain.mjs --from A --stage second --seed 2 --steps 3000 --lr 1.5e-3 -o B         (step 2250)
-//   node scripts/quickstart-model/pretrain.mjs --from B --stage third --seed 3 --steps 3300 --lr 1.2e-3 -o C
-//   node scripts/quickstart-model/pretrain.mjs --from C --stage fourth --seed 4 --steps 800 --lr 8e-4 -o D
-//   node scripts/quickstart-model/pretrain.mjs --from D --stage fifth --seed 5 --steps 3400 --lr 1.2e-3 -o E           (step 500)
-//   node scripts/quickstart-model/pretrain.mjs --from E --stage sixth --seed 6 --steps 3000 --lr 1.2e-3 -o F           (step 1675)
-//   node scripts/quickstart-model/pretrain.mjs --from F --stage seventh --seed 7 --steps 650 --lr 7e-4
+// Pretrains the quickstart's base model from nothing on text that corpus.mjs makes, with this package's own kernels and
+// optimiser, and writes model.safetensors (float16). Needs a build (`npm run build`); Node 24 computes faster than 20.
+// Interrupted (Ctrl-C), it writes what it has. Of questions and reviews --focus of the rows have their loss on the
+// answers alone: of all tokens these are few, and most of what is hard to learn. Names are drawn without end, so that
+// no answer can be learnt by heart. The model in configs/quickstart/base is of seven runs, each with a warm-up and a
+// cosine, some interrupted at the step named:
+//   node scripts/quickstart-model/pretrain.mjs --steps 6000 --lr 2e-3 -o A
+//   (step 2725) node scripts/quickstart-model/pretrain.mjs --from A --stage second --seed 2 --steps 3000 --lr 1.5e-3 -o
+//   B         (step 2250) node scripts/quickstart-model/pretrain.mjs --from B --stage third --seed 3 --steps 3300 --lr
+//   1.2e-3 -o C node scripts/quickstart-model/pretrain.mjs --from C --stage fourth --seed 4 --steps 800 --lr 8e-4 -o D
+//   node scripts/quickstart-model/pretrain.mjs --from D --stage fifth --seed 5 --steps 3400 --lr 1.2e-3 -o E
+//   (step 500) node scripts/quickstart-model/pretrain.mjs --from E --stage sixth --seed 6 --steps 3000 --lr 1.2e-3 -o F
+//   (step 1675) node scripts/quickstart-model/pretrain.mjs --from F --stage seventh --seed 7 --steps 650 --lr 7e-4
 import { copyFileSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -62,7 +63,12 @@ const config = parseModelConfig(JSON.parse(configText));
 const tokenizer = await loadTokenizer(localDirectory(base));
 const device = await openDevice(args.device, nodeHost);
 
-const decoder = await loadModel(args.from === undefined ? memoryDirectory('initial', { 'config.json': configText, 'model.safetensors': initialFile() }) : localDirectory(args.from), { trainable: () => true });
+const decoder = await loadModel(
+  args.from === undefined
+    ? memoryDirectory('initial', { 'config.json': configText, 'model.safetensors': initialFile() })
+    : localDirectory(args.from),
+  { trainable: () => true },
+);
 const parameters = namedParameters(decoder);
 const variables = parameters.map((p) => p.variable);
 const optimizer = new AdamW(variables, { adam_beta1: 0.9, adam_beta2: 0.98, adam_epsilon: 1e-8, weight_decay: 0.02 });
@@ -73,7 +79,11 @@ let [shown, loss, started] = [0, 0, performance.now()];
 for (let step = 0; step < steps && !stop; step++) {
   const packed = nextBatch();
   const learningRate = Number(args.lr) * learningRateFactor('cosine', step, 100, steps);
-  const report = await trainStep(decoder, optimizer, variables, [packed], { learningRate, maxGradNorm: 1, lossOptions: () => ({ headGradient: true }) });
+  const report = await trainStep(decoder, optimizer, variables, [packed], {
+    learningRate,
+    maxGradNorm: 1,
+    lossOptions: () => ({ headGradient: true }),
+  });
   const [value, norm] = await report.data();
   report.dispose();
   if (!Number.isFinite(value)) throw new Error(`step ${step}: the loss is ${value}`);
@@ -81,7 +91,9 @@ for (let step = 0; step < steps && !stop; step++) {
   shown++;
   if ((step + 1) % 25 === 0) {
     const rate = (shown * batch * length) / ((performance.now() - started) / 1000);
-    console.log(`step ${step + 1}/${steps}  loss ${(loss / shown).toFixed(4)}  norm ${norm.toFixed(2)}  ${rate.toFixed(0)} tokens/s  tensors ${tf.memory().numTensors}`);
+    console.log(
+      `step ${step + 1}/${steps}  loss ${(loss / shown).toFixed(4)}  norm ${norm.toFixed(2)}  ${rate.toFixed(0)} tokens/s  tensors ${tf.memory().numTensors}`,
+    );
     [shown, loss, started] = [0, 0, performance.now()];
   }
   if ((step + 1) % Number(args.probe) === 0) console.log(`step ${step + 1}: ${await probe()}`);
@@ -94,7 +106,10 @@ await device.close();
 function initialFile() {
   const shape = { ...config, theta: config.rope.theta };
   const tensors = initialWeights(shape, expectedTensors(config), (name) => new Random(seed, name));
-  return encodeSafetensors(Object.fromEntries(Array.from(tensors, ([name, { shape: sizes, values }]) => [name, float32Tensor(sizes, values)])), { format: 'pt' });
+  return encodeSafetensors(
+    Object.fromEntries(Array.from(tensors, ([name, { shape: sizes, values }]) => [name, float32Tensor(sizes, values)])),
+    { format: 'pt' },
+  );
 }
 
 function namedParameters({ weights, config: { family } }) {
@@ -109,11 +124,18 @@ function namedParameters({ weights, config: { family } }) {
   return list;
 }
 
-/** Rows as {ids, labels} with the end token, without end; fresh text all the time. Labels are −100 where nothing is learnt. */
+/**
+ * Rows as {ids, labels} with the end token, without end; fresh text all the time. Labels are −100 where nothing is
+ * learnt.
+ */
 function* tokenStream() {
   const draw = new Random(seed, 'focus');
   for (let round = 0; ; round++) {
-    for (const row of pretrainingRows(2000, seed * 1000 + round, args.stage === 'first' && round < COPYING_ROUNDS ? 'copying' : args.stage)) {
+    for (const row of pretrainingRows(
+      2000,
+      seed * 1000 + round,
+      args.stage === 'first' && round < COPYING_ROUNDS ? 'copying' : args.stage,
+    )) {
       const ids = [];
       const labels = [];
       pieces(row, draw.uniform() < Number(args.focus)).forEach((piece, i) => {
@@ -134,16 +156,29 @@ function pieces({ prompt, completion, task, pieces: given }, focused) {
   return ['', prompt + completion];
 }
 
-/** Of rows that no training has seen, in percent: questions answered word for word, and how far echoes go before the first mistake. */
+/**
+ * Of rows that no training has seen, in percent: questions answered word for word, and how far echoes go before the
+ * first mistake.
+ */
 async function probe() {
   const exact = await complete('question', 12, ['\n'], (text, truth) => (text.trim() === truth.trim() ? 1 : 0));
-  const echoed = await complete('echo', 64, [], (text, truth) => [...text, ''].findIndex((c, i) => c !== truth.trim()[i]) / truth.trim().length);
+  const echoed = await complete(
+    'echo',
+    64,
+    [],
+    (text, truth) => [...text, ''].findIndex((c, i) => c !== truth.trim()[i]) / truth.trim().length,
+  );
   return `questions ${exact.toFixed(0)} %  echoes ${echoed.toFixed(0)} %`;
 }
 
 async function complete(task, maxNewTokens, stopStrings, score) {
   const rows = rowsOf(task, 60, 77, 'held-out');
-  const texts = await completePrompts(decoder, tokenizer, rows.map((row) => row.prompt), { maxNewTokens, batchSize: 30, stopStrings });
+  const texts = await completePrompts(
+    decoder,
+    tokenizer,
+    rows.map((row) => row.prompt),
+    { maxNewTokens, batchSize: 30, stopStrings },
+  );
   return (100 * texts.reduce((sum, text, i) => sum + score(text, rows[i].completion), 0)) / rows.length;
 }
 
@@ -154,7 +189,7 @@ function nextBatch() {
   const starts = Int32Array.from({ length: batch * length }, (_, i) => i % length);
   let supervisedCount = 0;
   const used = new Array(batch).fill(0);
-  for (let misses = 0; misses < 4; ) {
+  for (let misses = 0; misses < 4;) {
     const row = tokens.next().value;
     const ids = row.ids.slice(0, length);
     const b = used.findIndex((n) => n + ids.length <= length);
@@ -176,9 +211,15 @@ async function save() {
   const tensors = {};
   for (const { name, variable } of parameters) {
     const half = float32ToFloat16(await variable.data());
-    tensors[name] = { dtype: 'F16', shape: variable.shape, bytes: new Uint8Array(half.buffer, half.byteOffset, half.byteLength) };
+    tensors[name] = {
+      dtype: 'F16',
+      shape: variable.shape,
+      bytes: new Uint8Array(half.buffer, half.byteOffset, half.byteLength),
+    };
   }
   mkdirSync(args.output, { recursive: true });
-  if (resolve(args.output) !== base) for (const file of readdirSync(base)) if (!file.endsWith('.safetensors')) copyFileSync(join(base, file), join(args.output, file));
+  if (resolve(args.output) !== base)
+    for (const file of readdirSync(base))
+      if (!file.endsWith('.safetensors')) copyFileSync(join(base, file), join(args.output, file));
   writeFileSync(join(args.output, 'model.safetensors'), encodeSafetensors(tensors, { format: 'pt' }));
 }

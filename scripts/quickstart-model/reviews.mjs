@@ -28,15 +28,25 @@ function verdict(draw, { thing }, positive) {
   const who = String(people(draw, 1)[0]?.name);
   return positive
     ? draw.pick([
-        `I loved this ${thing}.`, `I really liked this ${thing}.`, `This is the best ${thing} in a long time.`,
-        `What ${a(draw.pick(GOOD))} ${thing}!`, VISITED.test(thing) ? `I will come back to this ${thing} soon.` : `I want another ${thing} like this.`, `This ${thing} made me happy.`,
-        `I would tell all my friends about this ${thing}.`, `My friend ${who} and I had a lot of fun with this ${thing}.`,
+        `I loved this ${thing}.`,
+        `I really liked this ${thing}.`,
+        `This is the best ${thing} in a long time.`,
+        `What ${a(draw.pick(GOOD))} ${thing}!`,
+        VISITED.test(thing) ? `I will come back to this ${thing} soon.` : `I want another ${thing} like this.`,
+        `This ${thing} made me happy.`,
+        `I would tell all my friends about this ${thing}.`,
+        `My friend ${who} and I had a lot of fun with this ${thing}.`,
         `${who} loved this ${thing}, and so did I.`,
       ])
     : draw.pick([
-        `I hated this ${thing}.`, `I did not like this ${thing}.`, `This is the worst ${thing} in a long time.`,
-        `What ${a(draw.pick(BAD))} ${thing}!`, VISITED.test(thing) ? `I will never come back to this ${thing}.` : `I never want another ${thing} like this.`, `This ${thing} made me angry.`,
-        `I would not tell my friends about this ${thing}.`, `My friend ${who} and I had no fun with this ${thing}.`,
+        `I hated this ${thing}.`,
+        `I did not like this ${thing}.`,
+        `This is the worst ${thing} in a long time.`,
+        `What ${a(draw.pick(BAD))} ${thing}!`,
+        VISITED.test(thing) ? `I will never come back to this ${thing}.` : `I never want another ${thing} like this.`,
+        `This ${thing} made me angry.`,
+        `I would not tell my friends about this ${thing}.`,
+        `My friend ${who} and I had no fun with this ${thing}.`,
         `${who} hated this ${thing}, and so did I.`,
       ]);
 }
@@ -46,7 +56,11 @@ function remark(draw, part, good) {
   const plain = `the ${part} was ${draw.pick(good ? GOOD : BAD)}`;
   const other = good
     ? draw.pick([`the ${part} was not bad at all`, `the ${part} was better than I had hoped`, `I liked the ${part}`])
-    : draw.pick([`the ${part} was not good at all`, `the ${part} was worse than I had feared`, `I did not like the ${part}`]);
+    : draw.pick([
+        `the ${part} was not good at all`,
+        `the ${part} was worse than I had feared`,
+        `I did not like the ${part}`,
+      ]);
   return draw.chance(0.6) ? plain : other;
 }
 

@@ -2,7 +2,8 @@
  * Short stories: an opening, one of many plots with cause and effect, an ending.
  * @typedef {import('./draw.mjs').Draw} Draw
  * @typedef {import('./words.mjs').Being & {kind?: string}} Hero
- * @typedef {{draw: Draw, hero: Hero, friend: Hero, thing: string, colour: string, food: string, at: string, place: string}} Cast
+ * @typedef {{draw: Draw, hero: Hero, friend: Hero, thing: string, colour: string, food: string, at: string, place:
+ * string}} Cast
  */
 import { COLOURS, FOODS, OBJECTS, OUTDOORS, SIZES, a, animals, people, upper } from './words.mjs';
 import { HELP_PLOTS } from './plots-help.mjs';
@@ -31,13 +32,17 @@ function opening({ draw, hero, at, place }) {
 
 /** @param {Cast} cast */
 function meeting({ draw, friend }) {
-  if (friend.kind === undefined) return `a ${draw.pick(['child', 'kind child', friend.he === 'he' ? 'boy' : 'girl'])} named ${friend.name}`;
+  if (friend.kind === undefined)
+    return `a ${draw.pick(['child', 'kind child', friend.he === 'he' ? 'boy' : 'girl'])} named ${friend.name}`;
   return draw.pick([`a ${friend.kind} named ${friend.name}`, `${friend.name} the ${friend.kind}`]);
 }
 
 /** A remark is left out where somebody has just spoken. @param {Cast} cast @param {string} before */
 function ending({ draw, hero, friend }, before) {
-  const remarks = [`"You are a good friend," said ${hero.name}.`, `"I am glad that we are friends," said ${friend.name}.`];
+  const remarks = [
+    `"You are a good friend," said ${hero.name}.`,
+    `"I am glad that we are friends," said ${friend.name}.`,
+  ];
   return draw.pick([
     ...(before.includes('"') ? [] : remarks),
     'They were happy and played until the evening.',
@@ -55,7 +60,12 @@ function cast(draw) {
   const spot = draw.pick(OUTDOORS);
   const [person, other] = people(draw, 2);
   const [animal, second] = animals(draw, 2);
-  const pairs = [[person, animal], [animal, second], [animal, person], [person, other]];
+  const pairs = [
+    [person, animal],
+    [animal, second],
+    [animal, person],
+    [person, other],
+  ];
   const [hero, friend] = /** @type {[Hero, Hero]} */ (draw.pick(pairs));
   const drawn = { colour: draw.pick(COLOURS), thing: draw.pick(OBJECTS), food: draw.pick(FOODS) };
   return { draw, hero, friend, ...drawn, at: spot.at, place: spot.place };

@@ -14,15 +14,17 @@ import { pretrainingRows } from './corpus.mjs';
 const SPECIAL = ['<|endoftext|>', '<|pad|>'];
 const CONTEXT_TOKENS = 512;
 /**
- * What text is cut into: contractions, words, numbers, signs, white space. A word with a capital leaves the blank before it alone, so
- * that a name has the same tokens at the head of a line and within one.
+ * What text is cut into: contractions, words, numbers, signs, white space. A word with a capital leaves the blank
+ * before it alone, so that a name has the same tokens at the head of a line and within one.
  */
-// eslint-disable-next-line regexp/no-super-linear-move -- as it stands in tokenizer.json: what `\s+(?!\S)` gives back, `\s+` takes
-const PIECES = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{Ll}+|\p{Lu}\p{Ll}*| ?\p{N}+| ?[^\s\p{L}\p{N}]+|[\p{Lt}\p{Lm}\p{Lo}]|\s+(?!\S)|\s+/gu;
+const PIECES =
+  // eslint-disable-next-line regexp/no-super-linear-move -- as in tokenizer.json: `\s+` takes what `\s+(?!\S)` gives back
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{Ll}+|\p{Lu}\p{Ll}*| ?\p{N}+| ?[^\s\p{L}\p{N}]+|[\p{Lt}\p{Lm}\p{Lo}]|\s+(?!\S)|\s+/gu;
 
 /** One printable character for each byte: itself where it prints, else the next free code point from 256 on. */
 export function byteCharacters() {
-  const prints = (/** @type {number} */ byte) => (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
+  const prints = (/** @type {number} */ byte) =>
+    (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
   let next = 256;
   return Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(prints(byte) ? byte : next++));
 }
@@ -31,7 +33,8 @@ export function byteCharacters() {
 const NAME_ONE_IN = 2500;
 
 /**
- * How often each piece occurs; a name counts once, however often it occurs: parts that many names share become tokens, single names do not.
+ * How often each piece occurs; a name counts once, however often it occurs: parts that many names share become tokens,
+ * single names do not.
  * @param {Iterable<string>} texts @returns {Map<string, number>}
  */
 function countPieces(texts) {
@@ -57,7 +60,10 @@ function countPieces(texts) {
 export function trainBpe(pieces, vocabSize) {
   const characters = byteCharacters();
   const encoder = new TextEncoder();
-  const words = Array.from(pieces, ([piece, count]) => ({ parts: Array.from(encoder.encode(piece), (byte) => String(characters[byte])), count }));
+  const words = Array.from(pieces, ([piece, count]) => ({
+    parts: Array.from(encoder.encode(piece), (byte) => String(characters[byte])),
+    count,
+  }));
   const tokens = [...SPECIAL, ...[...characters].sort()];
   /** @type {[string, string][]} */
   const merges = [];
@@ -73,7 +79,8 @@ export function trainBpe(pieces, vocabSize) {
   while (tokens.length < vocabSize) {
     let best = '';
     let most = 1;
-    for (const [pair, times] of pairs) if (times > most || (times === most && pair < best)) [best, most] = [pair, times];
+    for (const [pair, times] of pairs)
+      if (times > most || (times === most && pair < best)) [best, most] = [pair, times];
     if (best === '') break;
     const [left, right] = /** @type {[string, string]} */ (best.split(' '));
     merges.push([left, right]);
@@ -113,8 +120,14 @@ function tokenizerJson({ tokens, merges }) {
     post_processor: null,
     decoder: byteLevel,
     model: {
-      type: 'BPE', dropout: null, unk_token: null, continuing_subword_prefix: null, end_of_word_suffix: null,
-      fuse_unk: false, byte_fallback: false, ignore_merges: false,
+      type: 'BPE',
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: false,
       vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
       merges: merges.map((pair) => pair.join(' ')),
     },
@@ -139,7 +152,13 @@ export function tokenizerFiles(texts, vocabSize) {
       tokenizer_class: 'PreTrainedTokenizerFast',
     },
     'special_tokens_map.json': { bos_token: end, eos_token: end, pad_token: pad },
-    'generation_config.json': { bos_token_id: 0, do_sample: false, eos_token_id: 0, max_new_tokens: 64, pad_token_id: 1 },
+    'generation_config.json': {
+      bos_token_id: 0,
+      do_sample: false,
+      eos_token_id: 0,
+      max_new_tokens: 64,
+      pad_token_id: 1,
+    },
   };
 }
 
@@ -158,7 +177,12 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   });
   const folder = values.output ?? fileURLToPath(new URL('../../configs/quickstart/base', import.meta.url));
   mkdirSync(folder, { recursive: true });
-  for (const [name, content] of Object.entries(tokenizerFiles(texts(Number(values.rows), Number(values.seed)), Number(values.vocab)))) {
-    writeFileSync(path.join(folder, name), `${JSON.stringify(content, null, name === 'tokenizer.json' ? undefined : 2)}\n`);
+  for (const [name, content] of Object.entries(
+    tokenizerFiles(texts(Number(values.rows), Number(values.seed)), Number(values.vocab)),
+  )) {
+    writeFileSync(
+      path.join(folder, name),
+      `${JSON.stringify(content, null, name === 'tokenizer.json' ? undefined : 2)}\n`,
+    );
   }
 }

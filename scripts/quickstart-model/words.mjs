@@ -1,6 +1,6 @@
 /**
- * The world of the quickstart model: a few hundred words, so that one small BPE vocabulary has each of them as one token and a small
- * network sees each of them often. Only names (names.mjs) are more than it can memorise.
+ * The world of the quickstart model: a few hundred words, so that one small BPE vocabulary has each of them as one
+ * token and a small network sees each of them often. Only names (names.mjs) are more than it can memorise.
  * @typedef {import('./draw.mjs').Draw} Draw
  * @typedef {{name: string, he: string, him: string, his: string}} Being
  * @typedef {Being & {kind: string}} Animal
@@ -18,8 +18,30 @@ export const COLOURS = ['red', 'blue', 'green', 'yellow', 'white', 'black', 'bro
 
 /** Things to carry, lend, lose and find. */
 export const OBJECTS = [
-  'ball', 'kite', 'book', 'hat', 'umbrella', 'bike', 'drum', 'lamp', 'cup', 'key', 'boat', 'doll', 'bag', 'box', 'coat',
-  'scarf', 'pen', 'map', 'phone', 'ring', 'basket', 'camera', 'guitar', 'watch',
+  'ball',
+  'kite',
+  'book',
+  'hat',
+  'umbrella',
+  'bike',
+  'drum',
+  'lamp',
+  'cup',
+  'key',
+  'boat',
+  'doll',
+  'bag',
+  'box',
+  'coat',
+  'scarf',
+  'pen',
+  'map',
+  'phone',
+  'ring',
+  'basket',
+  'camera',
+  'guitar',
+  'watch',
 ];
 
 export const FOODS = ['cake', 'soup', 'bread', 'pie', 'pizza', 'cheese', 'honey', 'salad', 'rice', 'fish'];
@@ -42,7 +64,14 @@ export const PLACES = [
 export const OUTDOORS = PLACES.filter(({ place }) => !/kitchen|library|school|station|market/.test(place));
 
 /** Spots in or near a room where a small thing hides. */
-export const SPOTS = ['under the bed', 'under the table', 'behind the door', 'on the chair', 'in the car', 'near the window'];
+export const SPOTS = [
+  'under the bed',
+  'under the table',
+  'behind the door',
+  'on the chair',
+  'in the car',
+  'near the window',
+];
 
 export const DAYS = ['Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday', 'Sunday'];
 export const HOURS = ['two', 'three', 'four', 'five', 'six', 'seven', 'eight'].map((hour) => `${hour} o'clock`);
@@ -53,7 +82,10 @@ export function people(draw, count) {
   return firstNames(draw, count).map((name) => ({ name, ...(isFemale(name) ? SHE : HE) }));
 }
 
-/** @param {Draw} draw @param {number} count @param {readonly string[]} [kinds] @param {readonly Being[]} [beings] whose names they get @returns {Animal[]} */
+/**
+ * @param {Draw} draw @param {number} count @param {readonly string[]} [kinds] @param {readonly Being[]} [beings] whose
+ * names they get @returns {Animal[]}
+ */
 export function animals(draw, count, kinds = KINDS, beings = people(draw, count)) {
   const chosen = draw.some(kinds, count);
   return beings.slice(0, count).map((being, i) => ({ ...being, kind: /** @type {string} */ (chosen[i]) }));

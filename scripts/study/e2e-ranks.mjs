@@ -1,8 +1,10 @@
-// Prepares the rank study on the E2E data set (docs/e2e-ranks.md): which rank is enough, after appendix H.2 of the LoRA paper.
-//   npm run build && node scripts/study/e2e-ranks.mjs --model DIR --data lora_repo_valid.jsonl --test lora_repo_test.jsonl -o out/e2e-ranks
-//   npx lowrank ablate out/e2e-ranks/ablation.yaml && npx lowrank report out/e2e-ranks/runs-and-tables
-// Both files have rows {"context": …, "completion": …}. A tenth of the meaning representations is held out with all their references;
-// what the base model itself writes, drawn at temperature 1, is what it may forget.
+// Prepares the rank study on the E2E data set (docs/e2e-ranks.md): which rank is enough, after appendix H.2 of the LoRA
+// paper.
+//   npm run build && node scripts/study/e2e-ranks.mjs --model DIR --data lora_repo_valid.jsonl --test
+//   lora_repo_test.jsonl -o out/e2e-ranks npx lowrank ablate out/e2e-ranks/ablation.yaml && npx lowrank report
+//   out/e2e-ranks/runs-and-tables Both files have rows {"context": …, "completion": …}. A tenth of the meaning
+//   representations is held out with all their references; what the base model itself writes, drawn at temperature 1,
+//   is what it may forget.
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -11,9 +13,16 @@ import { localDirectory, nodeHost } from '../../dist/src/node.js';
 import { Random } from '../../dist/src/random.js';
 
 const { values } = parseArgs({
-  options: { model: { type: 'string' }, data: { type: 'string' }, test: { type: 'string' }, output: { type: 'string', short: 'o' }, epochs: { type: 'string', default: '2' } },
+  options: {
+    model: { type: 'string' },
+    data: { type: 'string' },
+    test: { type: 'string' },
+    output: { type: 'string', short: 'o' },
+    epochs: { type: 'string', default: '2' },
+  },
 });
-for (const name of ['model', 'data', 'test', 'output']) if (values[name] === undefined) throw new Error(`--${name} is missing`);
+for (const name of ['model', 'data', 'test', 'output'])
+  if (values[name] === undefined) throw new Error(`--${name} is missing`);
 const out = resolve(values.output);
 await mkdir(out, { recursive: true });
 
@@ -22,8 +31,14 @@ const contextOf = (line) => JSON.parse(line).context;
 const contexts = [...new Set(rows.map(contextOf))];
 const order = new Random(0, 'e2e-ranks').permutation(contexts.length);
 const held = new Set([...order.slice(0, Math.round(contexts.length / 10))].map((index) => contexts[index]));
-await writeLines('train.jsonl', rows.filter((line) => !held.has(contextOf(line))));
-await writeLines('validation.jsonl', rows.filter((line) => held.has(contextOf(line))));
+await writeLines(
+  'train.jsonl',
+  rows.filter((line) => !held.has(contextOf(line))),
+);
+await writeLines(
+  'validation.jsonl',
+  rows.filter((line) => held.has(contextOf(line))),
+);
 
 const session = await openSession({ model: localDirectory(values.model), device: 'auto', host: nodeHost });
 const written = [];

@@ -32,7 +32,10 @@ export class Baselines {
     return baseline;
   }
 
-  /** Of a run's base; measured now unless it is known. Undefined without an evaluation, and when a stop was asked for meanwhile. */
+  /**
+   * Of a run's base; measured now unless it is known. Undefined without an evaluation, and when a stop was asked for
+   * meanwhile.
+   */
   async of(run: AblationRun, request: CheckedRequest, shared: SharedParts): Promise<Baseline | undefined> {
     const { evaluation, store, callbacks } = this.request;
     if (evaluation === undefined) return undefined;
@@ -42,9 +45,15 @@ export class Baselines {
     if (baseline === undefined) {
       const decoder = await loadBase(request, await readModelConfig(request.model), shared);
       const started = performance.now();
-      const measured = await shared.device.guard(evaluation.evaluate(decoder, await tokenizerOf(request.model), callbacks?.shouldStop));
+      const measured = await shared.device.guard(
+        evaluation.evaluate(decoder, await tokenizerOf(request.model), callbacks?.shouldStop),
+      );
       if (measured === undefined) return undefined;
-      baseline = { metrics: measured.metrics, evaluation: evaluation.hash, seconds: (performance.now() - started) / 1000 };
+      baseline = {
+        metrics: measured.metrics,
+        evaluation: evaluation.hash,
+        seconds: (performance.now() - started) / 1000,
+      };
       await store.saveBaseline(key, baseline);
       this.found[key] = baseline;
     }

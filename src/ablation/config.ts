@@ -37,7 +37,8 @@ const settings = z.partialRecord(text(), z.unknown()).superRefine((given, contex
 /** Each factor with the values that it takes. */
 const grid = z.partialRecord(text(), z.unknown()).superRefine((given, context) => {
   for (const [name, values] of Object.entries(given)) {
-    if (Array.isArray(values) && values.length === 0) context.addIssue({ code: 'custom', path: [name], message: 'an empty list' });
+    if (Array.isArray(values) && values.length === 0)
+      context.addIssue({ code: 'custom', path: [name], message: 'an empty list' });
     for (const value of listOf(values)) checkFactor(name, value, context);
   }
 });
@@ -92,7 +93,8 @@ export function parseAblation(source: string, fileName: string, folder = folderO
     const keys = path.map((key) => (typeof key === 'symbol' ? String(key) : key));
     return [`${document.locate(keys)}: ${keys.join('.') || 'the file'}: ${message}`];
   });
-  if (parsed.success && parsed.data.grid === undefined && parsed.data.runs === undefined) problems.push(`${fileName}: neither grid nor runs: nothing to compare`);
+  if (parsed.success && parsed.data.grid === undefined && parsed.data.runs === undefined)
+    problems.push(`${fileName}: neither grid nor runs: nothing to compare`);
   if (!parsed.success || problems.length > 0) throw new ConfigError(problems.join('\n'));
   const { base, overrides = {}, seeds, tasks, tasks_data: tasksData, retain, output_dir: outputDir } = parsed.data;
   const absolute = (path: string): string => joinPath(folder, path);

@@ -12,9 +12,9 @@ export interface Eigen {
 const MOST_ROTATIONS = 60;
 
 /**
- * Eigenvalues and vectors of a symmetric matrix `[n, n]`, which is left as it was: Householder reflections make it tridiagonal, implicit
- * QR steps with Wilkinson's shift make that diagonal. Values are right to rounding beside the largest.
- * Source: Golub & Van Loan, Matrix Computations, algorithms 8.3.1 to 8.3.3.
+ * Eigenvalues and vectors of a symmetric matrix `[n, n]`, which is left as it was: Householder reflections make it
+ * tridiagonal, implicit QR steps with Wilkinson's shift make that diagonal. Values are right to rounding beside the
+ * largest. Source: Golub & Van Loan, Matrix Computations, algorithms 8.3.1 to 8.3.3.
  */
 export function symmetricEigen(matrix: Float64Array, n: number): Eigen {
   const vectors = new Float64Array(n * n);
@@ -41,7 +41,7 @@ function fallingOrder(values: Float64Array): number[] {
 /** Makes T diagonal in place; rows, where given, are rotated along: at the end they are eigenvectors. */
 function diagonalise({ diagonal, beside }: Tridiagonal, n: number, rows?: Float64Array): void {
   let left = MOST_ROTATIONS * n;
-  for (let high = n - 1; high > 0 && left > 0; ) {
+  for (let high = n - 1; high > 0 && left > 0;) {
     let low = high;
     while (low > 0 && !negligible(diagonal, beside, low - 1)) low--;
     if (low === high) {
@@ -50,17 +50,27 @@ function diagonalise({ diagonal, beside }: Tridiagonal, n: number, rows?: Float6
     }
     left--;
     qrStep(diagonal, beside, low, high, (k, cos, sin) => {
-      if (rows !== undefined) rotateRows(rows.subarray(k * n, (k + 1) * n), rows.subarray((k + 1) * n, (k + 2) * n), cos, sin);
+      if (rows !== undefined)
+        rotateRows(rows.subarray(k * n, (k + 1) * n), rows.subarray((k + 1) * n, (k + 2) * n), cos, sin);
     });
   }
 }
 
 function negligible(diagonal: Float64Array, beside: Float64Array, k: number): boolean {
-  return Math.abs(beside[k] as number) <= Number.EPSILON * (Math.abs(diagonal[k] as number) + Math.abs(diagonal[k + 1] as number));
+  return (
+    Math.abs(beside[k] as number) <=
+    Number.EPSILON * (Math.abs(diagonal[k] as number) + Math.abs(diagonal[k + 1] as number))
+  );
 }
 
 /** One implicit QR step of the block from `low` to `high`, a chain of rotations of neighbouring rows and columns. */
-function qrStep(d: Float64Array, e: Float64Array, low: number, high: number, rotated: (k: number, cos: number, sin: number) => void): void {
+function qrStep(
+  d: Float64Array,
+  e: Float64Array,
+  low: number,
+  high: number,
+  rotated: (k: number, cos: number, sin: number) => void,
+): void {
   const at = (values: Float64Array, k: number): number => values[k] as number;
   const half = (at(d, high - 1) - at(d, high)) / 2;
   const last = at(e, high - 1);

@@ -31,19 +31,24 @@ interface Context {
 const WITHOUT_COST = new Set(['learning_rate', 'lora_alpha', 'use_rslora', 'train_rows']);
 /** The first is thrown away: it compiles and fills caches. */
 const MEASURED_STEPS = 2;
-/** Operations of a training token: for each frozen weight, forward and for the gradient of its input; for each trained one its own too. */
+/**
+ * Operations of a training token: for each frozen weight, forward and for the gradient of its input; for each trained
+ * one its own too.
+ */
 const [FROZEN_WORK, TRAINED_WORK] = [4, 6];
 /** An evaluation has no backward pass. */
 const FORWARD_PART = 1 / 3;
 
 /**
- * A step of every kind of run is measured at its smallest rank; at others it is taken to grow with the work. Nothing of it is left: the
- * adapters that it trains are thrown away.
+ * A step of every kind of run is measured at its smallest rank; at others it is taken to grow with the work. Nothing of
+ * it is left: the adapters that it trains are thrown away.
  */
 export async function estimateRuns(runs: readonly AblationRun[], context: Context): Promise<RunEstimate[]> {
   const kinds = new Map<string, AblationRun[]>();
   for (const run of runs) {
-    const key = settingsKey(Object.fromEntries(Object.entries(withoutRank(run.settings)).filter(([name]) => !WITHOUT_COST.has(name))));
+    const key = settingsKey(
+      Object.fromEntries(Object.entries(withoutRank(run.settings)).filter(([name]) => !WITHOUT_COST.has(name))),
+    );
     kinds.set(key, [...(kinds.get(key) ?? []), run]);
   }
   const estimates = new Map<AblationRun, RunEstimate>();
@@ -64,7 +69,10 @@ function rank({ config }: AblationRun): number {
 }
 
 /** Time of a training token of a run, and how many parameters are frozen and trained. */
-async function measureToken(run: AblationRun, { shared, requestOf, stopped }: Context): Promise<{ seconds: number; frozen: number; trained: number }> {
+async function measureToken(
+  run: AblationRun,
+  { shared, requestOf, stopped }: Context,
+): Promise<{ seconds: number; frozen: number; trained: number }> {
   if (stopped()) return { seconds: NaN, frozen: 1, trained: 0 };
   const request = await withTokenizer(await requestOf(run));
   const model = await readModelConfig(request.model);
@@ -86,7 +94,10 @@ async function measureToken(run: AblationRun, { shared, requestOf, stopped }: Co
       }),
     );
     const [first, last] = [moments[0], moments.at(-1)];
-    const seconds = first === undefined || last === undefined ? NaN : (last.at - first.at) / 1000 / Math.max(1, last.tokens - first.tokens);
+    const seconds =
+      first === undefined || last === undefined
+        ? NaN
+        : (last.at - first.at) / 1000 / Math.max(1, last.tokens - first.tokens);
     const { trainable, total } = countParameters(decoder, adapter);
     return { seconds, frozen: total - trainable, trained: trainable };
   } finally {
@@ -94,7 +105,11 @@ async function measureToken(run: AblationRun, { shared, requestOf, stopped }: Co
   }
 }
 
-async function estimateOf(run: AblationRun, perToken: number, { shared, requestOf, evaluationSeconds }: Context): Promise<RunEstimate> {
+async function estimateOf(
+  run: AblationRun,
+  perToken: number,
+  { shared, requestOf, evaluationSeconds }: Context,
+): Promise<RunEstimate> {
   const request = await withTokenizer(await requestOf(run));
   const { training } = run.config;
   const model = await readModelConfig(request.model);
@@ -104,18 +119,28 @@ async function estimateOf(run: AblationRun, perToken: number, { shared, requestO
   const batch = training.per_device_train_batch_size * training.gradient_accumulation_steps;
   // Streamed rows are not counted: those of a full length are more than there will be.
   const perExample = stats.tokens === undefined ? run.config.data.max_length : stats.tokens / examples.length;
-  const perEpoch = stepsPerEpoch(examples.length, training.per_device_train_batch_size, training.gradient_accumulation_steps);
+  const perEpoch = stepsPerEpoch(
+    examples.length,
+    training.per_device_train_batch_size,
+    training.gradient_accumulation_steps,
+  );
   const evaluations = Math.ceil(steps / (training.eval_steps ?? perEpoch));
   const evaluated = (data.validation?.stats.tokens ?? 0) * evaluations + (data.test?.stats.tokens ?? 0);
-  const seconds = perToken * (steps * Math.min(batch, examples.length) * perExample + FORWARD_PART * evaluated) + evaluationSeconds(run);
+  const seconds =
+    perToken * (steps * Math.min(batch, examples.length) * perExample + FORWARD_PART * evaluated) +
+    evaluationSeconds(run);
   return { run, steps, seconds, peakBytes: await plannedBytes(request, model, shared) };
 }
 
 /**
- * Bytes on the device at the fullest moment of a step, with the scratch memory of one thread: so that a table does not tell how many
- * there were. Undefined where the plan cannot follow, or the run itself will say what is wrong.
+ * Bytes on the device at the fullest moment of a step, with the scratch memory of one thread: so that a table does not
+ * tell how many there were. Undefined where the plan cannot follow, or the run itself will say what is wrong.
  */
-export async function plannedBytes({ config, initFrom, host }: CheckedRequest, model: ModelConfig, { device }: SharedParts): Promise<number | undefined> {
+export async function plannedBytes(
+  { config, initFrom, host }: CheckedRequest,
+  model: ModelConfig,
+  { device }: SharedParts,
+): Promise<number | undefined> {
   try {
     const { total } = (await planFor({ config, model, initFrom, device, host, threads: 1 })).plan;
     return Number.isFinite(total) ? total : undefined;

@@ -14,8 +14,9 @@ export function rankOf(config: Readonly<Record<string, unknown>>): number | unde
 }
 
 /**
- * For each run what makes it one of the same question as others at another rank: its settings but for the rank. An alpha that is the same
- * multiple of the rank, or of its root, in all runs that are otherwise alike follows the rank, as if it had been written so: `2r`, `8sqrt`.
+ * For each run what makes it one of the same question as others at another rank: its settings but for the rank. An
+ * alpha that is the same multiple of the rank, or of its root, in all runs that are otherwise alike follows the rank,
+ * as if it had been written so: `2r`, `8sqrt`.
  */
 export function familiesOf(runs: readonly Settled[]): Settings[] {
   const rests = runs.map(({ settings }) => withoutRank(settings));
@@ -34,7 +35,10 @@ export function withoutRank({ r: _r, 'adapter.r': _rank, 'adapter.lora_alpha': o
 /** How alpha follows the rank in all of the runs; undefined where it does not, or is written alike anyway. */
 function followedRank(runs: readonly Settled[]): string | undefined {
   const written = new Set(runs.map(({ settings }) => JSON.stringify(withoutRank(settings)['lora_alpha'])));
-  const pairs = runs.map(({ config }) => [rankOf(config) ?? NaN, (config['adapter'] as { lora_alpha?: unknown }).lora_alpha as number] as const);
+  const pairs = runs.map(
+    ({ config }) =>
+      [rankOf(config) ?? NaN, (config['adapter'] as { lora_alpha?: unknown }).lora_alpha as number] as const,
+  );
   if (written.size < 2 || new Set(pairs.map(([rank]) => rank)).size < 2) return undefined;
   const factor = (of: (rank: number) => number): number | undefined => {
     const [first = NaN, ...others] = pairs.map(([rank, alpha]) => alpha / of(rank));

@@ -25,17 +25,25 @@ export interface FilesRequest {
 /**
  * The files of an ablation, by name, of the runs that are finished:
  *
- * - `ablation.json`: `format` 1; `version` of this package; `ablation` (settings, seeds, tasks, retain as asked for); `planned` (ids of
- *   all runs); `runs` (as result.ts has them: settings, seed, config, hashes, losses, metrics, forgetting, answers, parameters, bytes); `failed`
- *   (id and error); `pending` (ids); `baselines` (metrics of the base models by how they are held); `summary` (`rows` with mean and sd over seeds,
- *   `recommendations` with their numbers, `families`: of each run its settings but for the rank and an alpha that follows it, `text`);
- *   and, under `timings` alone, what another sitting would change: seconds, tokens/s.
- * - `table.md`, `table.csv`: a row a base model and a row a setting; the last column, tokens/s, is the only one of timings.
+ * - `ablation.json`: `format` 1; `version` of this package; `ablation` (settings, seeds, tasks, retain as asked for);
+ *   `planned` (ids of all runs); `runs` (as result.ts has them: settings, seed, config, hashes, losses, metrics,
+ *   forgetting, answers, parameters, bytes); `failed` (id and error); `pending` (ids); `baselines` (metrics of the base
+ *   models by how they are held); `summary` (`rows` with mean and sd over seeds, `recommendations` with their numbers,
+ *   `families`: of each run its settings but for the rank and an alpha that follows it, `text`); and, under `timings`
+ *   alone, what another sitting would change: seconds, tokens/s.
+ * - `table.md`, `table.csv`: a row a base model and a row a setting; the last column, tokens/s, is the only one of
+ *   timings.
  * - `subspace.json`: as spaces.ts has it.
  *
  * But for timings they are the same however often the ablation was stopped and in whatever order its runs were made.
  */
-export async function ablationFiles({ ablation, runs, state, store, subspace }: FilesRequest): Promise<Record<string, string>> {
+export async function ablationFiles({
+  ablation,
+  runs,
+  state,
+  store,
+  subspace,
+}: FilesRequest): Promise<Record<string, string>> {
   const { finished, failed, pending, baselines } = state;
   const summary = summarise(finished, baselines);
   const { settings, seeds, tasks, retain } = ablation;
@@ -58,7 +66,9 @@ export async function ablationFiles({ ablation, runs, state, store, subspace }: 
       families: summary.families,
       text: describeRecommendations(summary),
     },
-    timings: Object.fromEntries(finished.flatMap(({ result, timings }) => (timings === undefined ? [] : [[result.id, timings]]))),
+    timings: Object.fromEntries(
+      finished.flatMap(({ result, timings }) => (timings === undefined ? [] : [[result.id, timings]])),
+    ),
   };
   return {
     [ABLATION_FILE]: `${JSON.stringify(whole, null, 1)}\n`,

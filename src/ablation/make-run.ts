@@ -32,7 +32,16 @@ interface Measured extends Measurement {
 }
 
 /** Trains, measures and saves a run. @returns undefined when it was stopped. */
-export async function makeRun({ run, request, output, shared, baseline, evaluation, onNote, callbacks }: MakeRequest): Promise<FinishedRun | undefined> {
+export async function makeRun({
+  run,
+  request,
+  output,
+  shared,
+  baseline,
+  evaluation,
+  onNote,
+  callbacks,
+}: MakeRequest): Promise<FinishedRun | undefined> {
   const { shouldStop, onStep, onEvaluate, onRun } = callbacks;
   let rows = 0;
   let last: EvalMetrics | undefined;
@@ -56,17 +65,25 @@ export async function makeRun({ run, request, output, shared, baseline, evaluati
     onTrained: async (trained) => {
       const started = performance.now();
       const loss = await validationLoss(run, trained, last);
-      const measurement = evaluation === undefined ? { metrics: {}, answers: [] } : await evaluation.evaluate(trained.decoder, trained.tokenizer, shouldStop);
+      const measurement =
+        evaluation === undefined
+          ? { metrics: {}, answers: [] }
+          : await evaluation.evaluate(trained.decoder, trained.tokenizer, shouldStop);
       if (measurement !== undefined) measured = { loss, ...measurement, seconds: (performance.now() - started) / 1000 };
     },
     onNote,
     ...(shouldStop === undefined ? {} : { shouldStop }),
   };
   const made = await finetuneOn(shared, { ...request, resume: output.resume, callbacks: runCallbacks });
-  // All is done where the stop came while the last files were made; else a checkpoint of the last step waits for the next sitting.
+  // All is done where the stop came while the last files were made; else a checkpoint of the last step waits for the
+  // next sitting.
   if (measured === undefined || made.files[RECORD_FILE] === undefined) return undefined;
   const { seconds, tokens } = made.training;
-  const timings = { seconds, tokens_per_second: tokens / Math.max(seconds, 1e-6), evaluation_seconds: measured.seconds };
+  const timings = {
+    seconds,
+    tokens_per_second: tokens / Math.max(seconds, 1e-6),
+    evaluation_seconds: measured.seconds,
+  };
   const peak = await plannedBytes(await withTokenizer(request), await readModelConfig(request.model), shared);
   const result: RunResult = {
     ...whatItWas(run, shared),
@@ -74,7 +91,11 @@ export async function makeRun({ run, request, output, shared, baseline, evaluati
     evaluation: evaluation?.hash ?? '',
     ...whatItCameTo(made, measured),
     train_rows: rows,
-    forgetting: forgettingOf(measured.metrics, baseline?.metrics ?? {}, evaluation?.retained ?? new Map<string, boolean>()),
+    forgetting: forgettingOf(
+      measured.metrics,
+      baseline?.metrics ?? {},
+      evaluation?.retained ?? new Map<string, boolean>(),
+    ),
     ...(peak === undefined ? {} : { peak_memory_bytes: peak }),
     ...curvesOf(await output.log()),
   };
@@ -83,14 +104,30 @@ export async function makeRun({ run, request, output, shared, baseline, evaluati
 }
 
 /** Of the model as it is saved. The last validation has it already where nothing was trained since. */
-async function validationLoss({ config }: AblationRun, { decoder, data, training }: TrainedModel, last: EvalMetrics | undefined): Promise<number> {
+async function validationLoss(
+  { config }: AblationRun,
+  { decoder, data, training }: TrainedModel,
+  last: EvalMetrics | undefined,
+): Promise<number> {
   if (config.training.load_best_model_at_end && training.best !== undefined) return training.best.eval_loss;
   if (last?.step === training.steps) return last.eval_loss;
-  return data.validation === undefined ? NaN : (await evaluateLoss(decoder, data.validation.examples, config.training.per_device_eval_batch_size)).loss;
+  return data.validation === undefined
+    ? NaN
+    : (await evaluateLoss(decoder, data.validation.examples, config.training.per_device_eval_batch_size)).loss;
 }
 
-function whatItWas(run: AblationRun, { device }: SharedParts): Pick<RunResult, 'format' | 'id' | 'settings' | 'seed' | 'config' | 'backend'> {
-  return { format: 1, id: run.id, settings: { ...run.settings }, seed: run.seed, config: JSON.parse(JSON.stringify(run.config)) as Record<string, unknown>, backend: device.backend };
+function whatItWas(
+  run: AblationRun,
+  { device }: SharedParts,
+): Pick<RunResult, 'format' | 'id' | 'settings' | 'seed' | 'config' | 'backend'> {
+  return {
+    format: 1,
+    id: run.id,
+    settings: { ...run.settings },
+    seed: run.seed,
+    config: JSON.parse(JSON.stringify(run.config)) as Record<string, unknown>,
+    backend: device.backend,
+  };
 }
 
 function whatItCameTo({ training, counts, test, files }: FinetuneResult, { loss, metrics, answers }: Measured) {
@@ -111,7 +148,9 @@ function whatItCameTo({ training, counts, test, files }: FinetuneResult, { loss,
 
 /** Bytes of the trained tensors as they are saved. */
 function bytesOf(files: Readonly<Record<string, Uint8Array | string>>): number {
-  const weights = Object.entries(files).filter(([name]) => name === ADAPTER_WEIGHTS || (files[ADAPTER_WEIGHTS] === undefined && name.endsWith('.safetensors')));
+  const weights = Object.entries(files).filter(
+    ([name]) => name === ADAPTER_WEIGHTS || (files[ADAPTER_WEIGHTS] === undefined && name.endsWith('.safetensors')),
+  );
   return weights.reduce((sum, [, content]) => sum + content.length, 0);
 }
 
@@ -120,8 +159,12 @@ function curvesOf(log: readonly unknown[]): Pick<RunResult, 'losses' | 'validati
   const lines = log as readonly Partial<StepMetrics & EvalMetrics>[];
   return {
     losses: lines.flatMap(({ step, loss, learning_rate, grad_norm }) =>
-      step === undefined || loss === undefined || learning_rate === undefined || grad_norm === undefined ? [] : [{ step, loss, learning_rate, grad_norm }],
+      step === undefined || loss === undefined || learning_rate === undefined || grad_norm === undefined
+        ? []
+        : [{ step, loss, learning_rate, grad_norm }],
     ),
-    validation: lines.flatMap(({ step, eval_loss }) => (step === undefined || eval_loss === undefined ? [] : [{ step, eval_loss }])),
+    validation: lines.flatMap(({ step, eval_loss }) =>
+      step === undefined || eval_loss === undefined ? [] : [{ step, eval_loss }],
+    ),
   };
 }

@@ -23,7 +23,10 @@ export function meanAndSd(values: readonly number[]): { mean: number; sd: number
   return { mean, sd: values.length > 1 ? Math.sqrt(squares / (values.length - 1)) : 0 };
 }
 
-/** s_p = √(Σ(n_k − 1)·s_k² / Σ(n_k − 1)): the spread between seeds, from all ranks together; undefined without a second seed. */
+/**
+ * s_p = √(Σ(n_k − 1)·s_k² / Σ(n_k − 1)): the spread between seeds, from all ranks together; undefined without a second
+ * seed.
+ */
 export function pooledSd(groups: readonly (readonly number[])[]): { sd: number | undefined; degreesOfFreedom: number } {
   const degreesOfFreedom = groups.reduce((sum, values) => sum + Math.max(0, values.length - 1), 0);
   const squares = groups.reduce((sum, values) => sum + (values.length - 1) * meanAndSd(values).sd ** 2, 0);
@@ -31,9 +34,9 @@ export function pooledSd(groups: readonly (readonly number[])[]): { sd: number |
 }
 
 /**
- * The smallest rank within the noise of the best: whose mean loss is at most mean_best + s_p·√(1/n_best + 1/n), one standard error of the
- * difference of the two means, s_p the deviation between seeds pooled over all ranks. Without a second seed there is no noise to go
- * by, and it is the best rank itself. Losses that are no numbers do not count.
+ * The smallest rank within the noise of the best: whose mean loss is at most mean_best + s_p·√(1/n_best + 1/n), one
+ * standard error of the difference of the two means, s_p the deviation between seeds pooled over all ranks. Without a
+ * second seed there is no noise to go by, and it is the best rank itself. Losses that are no numbers do not count.
  * @returns undefined for fewer than two ranks.
  */
 export function recommendRank(ranks: readonly RankLosses[]): Recommendation | undefined {
@@ -44,7 +47,8 @@ export function recommendRank(ranks: readonly RankLosses[]): Recommendation | un
   const at = means.indexOf(Math.min(...means));
   const [best, bestMean] = [groups[at] as RankLosses, means[at] as number];
   const { sd, degreesOfFreedom } = pooledSd(groups.map(({ losses }) => losses));
-  const marginOf = ({ losses }: RankLosses): number => (sd ?? 0) * Math.sqrt(1 / best.losses.length + 1 / losses.length);
+  const marginOf = ({ losses }: RankLosses): number =>
+    (sd ?? 0) * Math.sqrt(1 / best.losses.length + 1 / losses.length);
   const chosen = groups.findIndex((group, i) => group === best || (means[i] as number) <= bestMean + marginOf(group));
   const { rank } = groups[chosen] as RankLosses;
   const margin = sd === undefined ? undefined : marginOf(groups[chosen] as RankLosses);

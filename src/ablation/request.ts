@@ -44,10 +44,13 @@ export interface AblationRequest {
   /** Runs that failed before are made again. */
   readonly retry?: boolean;
   /**
-   * Asked once, on the open device, for a way to make the runs in another place with the same store. It is called when the device is
-   * closed again; undefined makes the runs here.
+   * Asked once, on the open device, for a way to make the runs in another place with the same store. It is called when
+   * the device is closed again; undefined makes the runs here.
    */
-  readonly elsewhere?: (runs: readonly AblationRun[], known: { readonly device: Device; readonly estimates: readonly RunEstimate[] }) => Promise<(() => Promise<void>) | undefined>;
+  readonly elsewhere?: (
+    runs: readonly AblationRun[],
+    known: { readonly device: Device; readonly estimates: readonly RunEstimate[] },
+  ) => Promise<(() => Promise<void>) | undefined>;
   /** False leaves the measuring of steps before the first run out. */
   readonly estimate?: boolean;
   /** A device with what is loaded on it, which the next ablation takes over; closed at the end where absent. */

@@ -33,13 +33,21 @@ const schema = z.object({
   tokens: z.number(),
   /** `task/metric` to its value; NaN where there was nothing to measure. */
   metrics: numbers,
-  /** How much worse than the base model it is in what that could do, by metric: positive is forgetting; of metrics that both have. */
+  /**
+   * How much worse than the base model it is in what that could do, by metric: positive is forgetting; of metrics that
+   * both have.
+   */
   forgetting: numbers,
   /** To the first items of each task. */
-  answers: z.array(z.object({ task: z.string(), prompt: z.string(), answer: z.string(), reference: z.string() })).default([]),
+  answers: z
+    .array(z.object({ task: z.string(), prompt: z.string(), answer: z.string(), reference: z.string() }))
+    .default([]),
   trainable_parameters: z.number(),
   adapter_bytes: z.number(),
-  /** Bytes of tensors on the device at the fullest moment of a step on full batches, as planned; with the scratch memory of one thread. */
+  /**
+   * Bytes of tensors on the device at the fullest moment of a step on full batches, as planned; with the scratch memory
+   * of one thread.
+   */
   peak_memory_bytes: z
     .number()
     .nullish()
@@ -49,7 +57,9 @@ const schema = z.object({
   validation: z.array(z.object({ step: z.number(), eval_loss: measured })),
 });
 
-/** Everything that a finished run came to, in `result.json` of its folder, written last: a run that has one is finished. */
+/**
+ * Everything that a finished run came to, in `result.json` of its folder, written last: a run that has one is finished.
+ */
 export type RunResult = z.infer<typeof schema>;
 
 /** What depends on the machine and its load, in `timings.json` beside it. */
@@ -62,7 +72,9 @@ export interface RunTimings {
 
 const baselineSchema = z.object({ metrics: numbers, evaluation: z.string(), seconds: z.number() });
 
-/** Metrics of a base model that nothing was trained on, the hash of what they were measured by, and how long that took. */
+/**
+ * Metrics of a base model that nothing was trained on, the hash of what they were measured by, and how long that took.
+ */
 export type Baseline = Readonly<z.infer<typeof baselineSchema>>;
 
 export const RESULT_FILE = 'result.json';
@@ -80,7 +92,10 @@ export function parseBaseline(text: string, name: string): Baseline {
 
 function parseAs<T extends z.ZodType>(expected: T, text: string, name: string, what: string): z.output<T> {
   const parsed = expected.safeParse(parseJson(text, name));
-  if (!parsed.success) throw new FormatError(`${name}: not ${what}: ${parsed.error.issues[0]?.path.join('.') ?? ''}: ${parsed.error.issues[0]?.message ?? ''}`);
+  if (!parsed.success)
+    throw new FormatError(
+      `${name}: not ${what}: ${parsed.error.issues[0]?.path.join('.') ?? ''}: ${parsed.error.issues[0]?.message ?? ''}`,
+    );
   return parsed.data;
 }
 

@@ -11,9 +11,10 @@ import type { AblationRun } from './runs.js';
 import type { RunStore } from './store.js';
 
 /**
- * Makes the runs that are not finished, one after the other on one device; those with the same base model share it. A run that fails is
- * noted and the others go on.
- * @throws ConfigError when a finished run was made of something else than it would be now; DeviceError when no device can be opened.
+ * Makes the runs that are not finished, one after the other on one device; those with the same base model share it. A
+ * run that fails is noted and the others go on.
+ * @throws ConfigError when a finished run was made of something else than it would be now; DeviceError when no device
+ * can be opened.
  */
 export async function runAblation(request: AblationRequest): Promise<AblationState> {
   const sitting = new Sitting(request);
@@ -42,15 +43,24 @@ class Sitting {
   }
 
   state(): AblationState {
-    const listed = <T>(found: ReadonlyMap<string, T>): T[] => this.request.runs.flatMap(({ id }) => found.get(id) ?? []);
-    return { finished: listed(this.finished), failed: listed(this.failed), pending: this.pending, baselines: this.baselines.found };
+    const listed = <T>(found: ReadonlyMap<string, T>): T[] =>
+      this.request.runs.flatMap(({ id }) => found.get(id) ?? []);
+    return {
+      finished: listed(this.finished),
+      failed: listed(this.failed),
+      pending: this.pending,
+      baselines: this.baselines.found,
+    };
   }
 
   /** Finds what earlier sittings have done. */
   async prepare(retry = this.request.retry ?? false): Promise<void> {
     const { runs, store } = this.request;
     const problems: string[] = [];
-    const changes = changesSince({ requestOf: (run) => this.requestOf(run), evaluationHash: this.baselines.evaluationHash });
+    const changes = changesSince({
+      requestOf: (run) => this.requestOf(run),
+      evaluationHash: this.baselines.evaluationHash,
+    });
     for (const run of runs) {
       const { finished, failed } = await store.state(run);
       if (finished !== undefined) {
@@ -64,14 +74,19 @@ class Sitting {
         this.callbacks.onKnown?.(run, { failed });
       }
     }
-    if (problems.length > 0) throw new ConfigError(`finished runs were made of something else; remove their folders, or give another output_dir:\n  ${problems.join('\n  ')}`);
+    if (problems.length > 0)
+      throw new ConfigError(
+        `finished runs were made of something else; remove their folders, or give another output_dir:\n  ${problems.join('\n  ')}`,
+      );
   }
 
   async complete(): Promise<void> {
     const { pending } = this;
     // Those with one base together; else in their order.
     const bases = [...new Set(pending.map(({ config }) => JSON.stringify(config.quantization)))];
-    const ordered = bases.flatMap((base) => pending.filter(({ config }) => JSON.stringify(config.quantization) === base));
+    const ordered = bases.flatMap((base) =>
+      pending.filter(({ config }) => JSON.stringify(config.quantization) === base),
+    );
     try {
       if (this.request.estimate !== false) await this.estimate(ordered);
       if (await this.madeElsewhere(ordered)) return;
@@ -135,7 +150,9 @@ class Sitting {
     const finished = await this.tryRun(run);
     if (finished === undefined) return;
     this.finished.set(run.id, finished);
-    await this.attempt(run, 'the run is finished, but its tables were not written', () => this.callbacks.onFinished?.(run, finished, this.state()));
+    await this.attempt(run, 'the run is finished, but its tables were not written', () =>
+      this.callbacks.onFinished?.(run, finished, this.state()),
+    );
   }
 
   /** @returns undefined for a run that was stopped, or has failed. */

@@ -32,19 +32,30 @@ export const RUNS_FOLDER = 'runs';
  * The runs of an ablation in the order of the file, the seeds of a setting together.
  * @throws ConfigError naming the run whose config is wrong, and runs that are the same.
  */
-export async function planRuns(ablation: AblationConfig, { readText, set = [], folder = '' }: PlanOptions): Promise<AblationRun[]> {
+export async function planRuns(
+  ablation: AblationConfig,
+  { readText, set = [], folder = '' }: PlanOptions,
+): Promise<AblationRun[]> {
   const { base } = ablation;
-  const [text, name, from] = 'text' in base ? [base.text, 'base', ablation.folder] : [await readText(base.path), base.path, folderOf(base.path)];
+  const [text, name, from] =
+    'text' in base ? [base.text, 'base', ablation.folder] : [await readText(base.path), base.path, folderOf(base.path)];
   const shared = [
     `training.output_dir=${JSON.stringify(ablation.outputDir)}`,
     ...absolute(overridesOf(ablation.overrides), ablation.folder),
     ...absolute(set, folder),
   ];
-  const load = (overrides: readonly string[]): RunConfig => loadConfig(text, name, [...shared, ...overrides], { file: from });
+  const load = (overrides: readonly string[]): RunConfig =>
+    loadConfig(text, name, [...shared, ...overrides], { file: from });
   const base0 = load([]);
-  if (base0.data.validation === undefined && base0.data.validation_split === undefined) throw new ConfigError(`${name}: an ablation compares validation losses: data.validation or data.validation_split is needed`);
+  if (base0.data.validation === undefined && base0.data.validation_split === undefined)
+    throw new ConfigError(
+      `${name}: an ablation compares validation losses: data.validation or data.validation_split is needed`,
+    );
   const given = valueAt(parseConfigDocument(text, name).values, ['adapter']);
-  const written = new Set([...Object.keys(isSection(given) ? given : {}), ...Object.keys(isSection(ablation.overrides['adapter']) ? ablation.overrides['adapter'] : {})]);
+  const written = new Set([
+    ...Object.keys(isSection(given) ? given : {}),
+    ...Object.keys(isSection(ablation.overrides['adapter']) ? ablation.overrides['adapter'] : {}),
+  ]);
   const runs = ablation.settings.flatMap((settings) =>
     (ablation.seeds ?? [base0.training.seed]).map((seed): AblationRun => {
       const id = runName(settings, seed);
@@ -53,7 +64,9 @@ export async function planRuns(ablation: AblationConfig, { readText, set = [], f
         ...optionsOf(settings, base0),
         `training.seed=${seed}`,
         `training.output_dir=${JSON.stringify(joinPath(ablation.outputDir, `${RUNS_FOLDER}/${id}`))}`,
-        ...(base0.training.logging_dir === undefined ? [] : [`training.logging_dir=${JSON.stringify(joinPath(base0.training.logging_dir, id))}`]),
+        ...(base0.training.logging_dir === undefined
+          ? []
+          : [`training.logging_dir=${JSON.stringify(joinPath(base0.training.logging_dir, id))}`]),
         'training.overwrite_output_dir=true',
         'training.resume_from_checkpoint=false',
         ...(base0.training.save_total_limit === undefined ? ['training.save_total_limit=1'] : []),
@@ -97,7 +110,9 @@ function optionsOf(settings: Settings, base: RunConfig): string[] {
       case 'lora_alpha':
         return [`adapter.lora_alpha=${alphaOf(value, rank)}`];
       case 'quantization':
-        return value === 'none' ? ['quantization.load_in_4bit=false'] : ['quantization.load_in_4bit=true', `quantization.bnb_4bit_quant_type=${String(value)}`];
+        return value === 'none'
+          ? ['quantization.load_in_4bit=false']
+          : ['quantization.load_in_4bit=true', `quantization.bnb_4bit_quant_type=${String(value)}`];
       case 'learning_rate':
         return [`training.learning_rate=${String(value)}`];
       case 'train_rows':
@@ -111,12 +126,18 @@ function optionsOf(settings: Settings, base: RunConfig): string[] {
 /** Takes away options of the base that another method would refuse. */
 function foreignOptions({ method }: Settings, written: ReadonlySet<string>): string[] {
   if (method === undefined) return [];
-  return [...written].filter((option) => ![undefined, method].includes(methodOfOption(option))).map((option) => `adapter.${option}=null`);
+  return [...written]
+    .filter((option) => ![undefined, method].includes(methodOfOption(option)))
+    .map((option) => `adapter.${option}=null`);
 }
 
 /** Sections as `section.option=value`. */
 function overridesOf(values: Settings, path: readonly string[] = []): string[] {
-  return Object.entries(values).flatMap(([key, value]) => (isSection(value) && path.length === 0 ? overridesOf(value, [key]) : [`${[...path, key].join('.')}=${JSON.stringify(value)}`]));
+  return Object.entries(values).flatMap(([key, value]) =>
+    isSection(value) && path.length === 0
+      ? overridesOf(value, [key])
+      : [`${[...path, key].join('.')}=${JSON.stringify(value)}`],
+  );
 }
 
 /** Options with their paths resolved. */
@@ -160,10 +181,15 @@ function requireDistinct(runs: readonly AblationRun[]): void {
     const { output_dir: _folder, logging_dir: _events, ...training } = config.training;
     const key = JSON.stringify({ ...config, training });
     const other = seen.get(key);
-    if (other !== undefined) problems.push(other === id ? `${id} is listed twice` : `${other} and ${id} are the same run`);
+    if (other !== undefined)
+      problems.push(other === id ? `${id} is listed twice` : `${other} and ${id} are the same run`);
     seen.set(key, id);
   }
   const ids = runs.map((run) => run.id);
-  problems.push(...ids.filter((id, i) => ids.indexOf(id) < i && !problems.some((problem) => problem.includes(id))).map((id) => `two runs are called ${id}`));
+  problems.push(
+    ...ids
+      .filter((id, i) => ids.indexOf(id) < i && !problems.some((problem) => problem.includes(id)))
+      .map((id) => `two runs are called ${id}`),
+  );
   if (problems.length > 0) throw new ConfigError(problems.join('\n'));
 }

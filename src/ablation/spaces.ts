@@ -6,7 +6,14 @@ import { familiesOf, rankOf } from './families.js';
 import type { FinishedRun } from './result.js';
 import { settingsKey, type AblationRun } from './runs.js';
 import type { AblationStore } from './store.js';
-import { factorEigen, meanTable, rightDirections, subspaceSimilarity, updateSpectrum, type LowRankUpdate } from './subspace.js';
+import {
+  factorEigen,
+  meanTable,
+  rightDirections,
+  subspaceSimilarity,
+  updateSpectrum,
+  type LowRankUpdate,
+} from './subspace.js';
 
 /** The directions of two adapters of the same settings but for rank, or for seed. */
 export interface SpacePair {
@@ -35,8 +42,15 @@ export interface Subspaces {
 const [MEAN_DIRECTIONS, MODULE_DIRECTIONS] = [64, 8];
 const DIGITS = 5;
 
-/** Compares what finished runs of LoRA have learnt: all ranks of a family with the same seed, and all seeds of the same rank. */
-export async function compareSubspaces(runs: readonly AblationRun[], finished: readonly FinishedRun[], store: AblationStore): Promise<Subspaces> {
+/**
+ * Compares what finished runs of LoRA have learnt: all ranks of a family with the same seed, and all seeds of the same
+ * rank.
+ */
+export async function compareSubspaces(
+  runs: readonly AblationRun[],
+  finished: readonly FinishedRun[],
+  store: AblationStore,
+): Promise<Subspaces> {
   const spaces: Space[] = [];
   const families = familiesOf(finished.map(({ result }) => result)).map(settingsKey);
   for (const [i, { result }] of finished.entries()) {
@@ -47,16 +61,27 @@ export async function compareSubspaces(runs: readonly AblationRun[], finished: r
   }
   const pairs = spaces.flatMap((first, i) =>
     spaces.slice(i + 1).flatMap((second) => {
-      const comparable = first.family === second.family && (first.run.seed === second.run.seed || first.rank === second.rank);
+      const comparable =
+        first.family === second.family && (first.run.seed === second.run.seed || first.rank === second.rank);
       const [small, large] = first.rank <= second.rank ? [first, second] : [second, first];
       return comparable ? [comparePair(small, large)] : [];
     }),
   );
   return {
     format: 1,
-    in_features: Object.fromEntries(spaces.flatMap(({ modules }) => [...modules].map(([module, { inFeatures }]) => [module, inFeatures]))),
-    pairs: pairs.sort((a, b) => a.ranks[0] - b.ranks[0] || a.ranks[1] - b.ranks[1] || (a.first + a.second < b.first + b.second ? -1 : 1)),
-    spectra: Object.fromEntries(spaces.map(({ run, modules }) => [run.id, Object.fromEntries([...modules].map(([module, { spectrum }]) => [module, spectrum]))])),
+    in_features: Object.fromEntries(
+      spaces.flatMap(({ modules }) => [...modules].map(([module, { inFeatures }]) => [module, inFeatures])),
+    ),
+    pairs: pairs.sort(
+      (a, b) =>
+        a.ranks[0] - b.ranks[0] || a.ranks[1] - b.ranks[1] || (a.first + a.second < b.first + b.second ? -1 : 1),
+    ),
+    spectra: Object.fromEntries(
+      spaces.map(({ run, modules }) => [
+        run.id,
+        Object.fromEntries([...modules].map(([module, { spectrum }]) => [module, spectrum])),
+      ]),
+    ),
   };
 }
 
@@ -79,7 +104,14 @@ function analysed(updates: ReadonlyMap<string, LowRankUpdate>): Map<string, Modu
   return new Map(
     [...updates].map(([module, update]) => {
       const eigen = factorEigen(update);
-      return [module, { inFeatures: update.inFeatures, directions: rightDirections(update, MEAN_DIRECTIONS, eigen), spectrum: updateSpectrum(update, eigen).map(significant) }];
+      return [
+        module,
+        {
+          inFeatures: update.inFeatures,
+          directions: rightDirections(update, MEAN_DIRECTIONS, eigen),
+          spectrum: updateSpectrum(update, eigen).map(significant),
+        },
+      ];
     }),
   );
 }
@@ -91,14 +123,20 @@ function comparePair(first: Space, second: Space): SpacePair {
     if (u2 === undefined || u1.length === 0) continue;
     tables.set(module, subspaceSimilarity(u1, u1.length / inFeatures, u2, u2.length / inFeatures));
   }
-  const rounded = (table: readonly (readonly number[])[]): number[][] => table.map((row) => row.map((value) => Number(value.toFixed(DIGITS))));
+  const rounded = (table: readonly (readonly number[])[]): number[][] =>
+    table.map((row) => row.map((value) => Number(value.toFixed(DIGITS))));
   return {
     first: first.run.id,
     second: second.run.id,
     ranks: [first.rank, second.rank],
     seeds: [first.run.seed, second.run.seed],
     mean: rounded(meanTable([...tables.values()])),
-    modules: Object.fromEntries([...tables].map(([module, table]) => [module, rounded(table.slice(0, MODULE_DIRECTIONS).map((row) => row.slice(0, MODULE_DIRECTIONS)))])),
+    modules: Object.fromEntries(
+      [...tables].map(([module, table]) => [
+        module,
+        rounded(table.slice(0, MODULE_DIRECTIONS).map((row) => row.slice(0, MODULE_DIRECTIONS))),
+      ]),
+    ),
   };
 }
 

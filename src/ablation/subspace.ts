@@ -15,18 +15,22 @@ export interface LowRankUpdate {
 const ROUNDING = 1e-14;
 
 /**
- * A·Aᵀ = U·Σ²·Uᵀ, `[rank, rank]`: what directions and spectrum have in common. Squares cost half of float64's digits, and what is left is
- * finer than the float32 that A is given in.
+ * A·Aᵀ = U·Σ²·Uᵀ, `[rank, rank]`: what directions and spectrum have in common. Squares cost half of float64's digits,
+ * and what is left is finer than the float32 that A is given in.
  */
 export function factorEigen({ a, rank, inFeatures }: Pick<LowRankUpdate, 'a' | 'rank' | 'inFeatures'>): Eigen {
   return symmetricEigen(multiply(a, rank, inFeatures, Float64Array.from(a), rank), rank);
 }
 
 /**
- * The right singular directions of A, `[count, in]`, orthonormal rows, that of the largest singular value first, at most `most` of them:
- * Vᵀ = Σ⁻¹·Uᵀ·A. A direction of a value that is rounding alone is all zeros.
+ * The right singular directions of A, `[count, in]`, orthonormal rows, that of the largest singular value first, at
+ * most `most` of them: Vᵀ = Σ⁻¹·Uᵀ·A. A direction of a value that is rounding alone is all zeros.
  */
-export function rightDirections({ a, rank, inFeatures }: Pick<LowRankUpdate, 'a' | 'rank' | 'inFeatures'>, most = Infinity, eigen = factorEigen({ a, rank, inFeatures })): Float64Array {
+export function rightDirections(
+  { a, rank, inFeatures }: Pick<LowRankUpdate, 'a' | 'rank' | 'inFeatures'>,
+  most = Infinity,
+  eigen = factorEigen({ a, rank, inFeatures }),
+): Float64Array {
   const count = Math.min(rank, inFeatures, most);
   const directions = multiplyTransposed(a, rank, inFeatures, eigen.vectors.subarray(0, count * rank), count);
   const least = ROUNDING * (eigen.values[0] ?? 0);
@@ -40,8 +44,8 @@ export function rightDirections({ a, rank, inFeatures }: Pick<LowRankUpdate, 'a'
 }
 
 /**
- * φ(i, j) = ‖U₁[:, :i]ᵀ·U₂[:, :j]‖²_F / min(i, j) for all i ≤ count1, j ≤ count2: 1 where one space holds the other, 0 where they are
- * orthogonal. Directions are given as rows, `[count, size]`.
+ * φ(i, j) = ‖U₁[:, :i]ᵀ·U₂[:, :j]‖²_F / min(i, j) for all i ≤ count1, j ≤ count2: 1 where one space holds the other, 0
+ * where they are orthogonal. Directions are given as rows, `[count, size]`.
  * @returns `φ[i − 1][j − 1]`. Source: Hu et al. 2021, arXiv:2106.09685, section 7.2.
  */
 export function subspaceSimilarity(u1: Float64Array, count1: number, u2: Float64Array, count2: number): number[][] {
@@ -69,21 +73,31 @@ export function meanTable(tables: readonly (readonly (readonly number[])[])[]): 
   if (first === undefined) return [];
   const height = Math.min(...tables.map((table) => table.length));
   const width = Math.min(...tables.map((table) => table[0]?.length ?? 0));
-  return Array.from({ length: height }, (_, i) => Array.from({ length: width }, (_, j) => tables.reduce((sum, table) => sum + (table[i]?.[j] ?? 0), 0) / tables.length));
+  return Array.from({ length: height }, (_, i) =>
+    Array.from(
+      { length: width },
+      (_, j) => tables.reduce((sum, table) => sum + (table[i]?.[j] ?? 0), 0) / tables.length,
+    ),
+  );
 }
 
 /**
- * The singular values of ΔW = scale·B·A, `rank` of them (fewer for a small layer), falling: the roots of the eigenvalues of
- * Σ·Uᵀ·(Bᵀ·B)·U·Σ with A = U·Σ·Vᵀ, which is `[rank, rank]`. ΔW itself is never made.
+ * The singular values of ΔW = scale·B·A, `rank` of them (fewer for a small layer), falling: the roots of the
+ * eigenvalues of Σ·Uᵀ·(Bᵀ·B)·U·Σ with A = U·Σ·Vᵀ, which is `[rank, rank]`. ΔW itself is never made.
  */
-export function updateSpectrum({ a, b, rank, inFeatures, outFeatures, scale }: LowRankUpdate, { values, vectors } = factorEigen({ a, rank, inFeatures })): number[] {
+export function updateSpectrum(
+  { a, b, rank, inFeatures, outFeatures, scale }: LowRankUpdate,
+  { values, vectors } = factorEigen({ a, rank, inFeatures }),
+): number[] {
   const columns = transpose(b, outFeatures, rank);
   const products = multiply(columns, rank, outFeatures, columns, rank);
   const core = multiply(vectors, rank, rank, multiply(products, rank, rank, vectors, rank), rank);
   const sigma = Float64Array.from(values, (value) => Math.sqrt(Math.max(0, value)));
   for (let i = 0; i < rank; i++) {
     // Rounding leaves the two halves a little different.
-    for (let j = 0; j <= i; j++) core[i * rank + j] = core[j * rank + i] = (core[i * rank + j] as number) * (sigma[i] as number) * (sigma[j] as number);
+    for (let j = 0; j <= i; j++)
+      core[i * rank + j] = core[j * rank + i] =
+        (core[i * rank + j] as number) * (sigma[i] as number) * (sigma[j] as number);
   }
   const squares = symmetricEigenvalues(core, rank).subarray(0, Math.min(rank, inFeatures, outFeatures));
   return Array.from(squares, (square) => Math.abs(scale) * Math.sqrt(Math.max(0, square)));

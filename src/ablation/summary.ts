@@ -71,10 +71,15 @@ export function summarise(runs: readonly FinishedRun[], baselines: Readonly<Reco
 
 /** In the order of their names: it does not depend on which was measured first. */
 function baseRows(baselines: Readonly<Record<string, Baseline>>): BaseRow[] {
-  const keys = Object.keys(baselines).filter((key) => Object.keys(baselines[key]?.metrics ?? {}).length > 0).sort();
+  const keys = Object.keys(baselines)
+    .filter((key) => Object.keys(baselines[key]?.metrics ?? {}).length > 0)
+    .sort();
   const held = keys.map((key) => key.replace(/-[^-]*$/, ''));
   return keys.map((key, i) => ({
-    name: keys.length === 1 ? 'base' : `base ${held.filter((name) => name === held[i]).length === 1 ? (held[i] as string) : key}`,
+    name:
+      keys.length === 1
+        ? 'base'
+        : `base ${held.filter((name) => name === held[i]).length === 1 ? (held[i] as string) : key}`,
     metrics: baselines[key]?.metrics ?? {},
   }));
 }
@@ -88,8 +93,16 @@ export function describeRecommendations({ rows, recommendations }: Summary): str
   // One family of ranks names its best itself.
   if (lines.length === 1) return lines;
   const known = rows.filter((row) => Number.isFinite(row.validation_loss.mean));
-  const best = known.reduce<SummaryRow | undefined>((least, row) => (least === undefined || row.validation_loss.mean < least.validation_loss.mean ? row : least), undefined);
-  return best === undefined ? lines : [...lines, `${lines.length === 0 ? 'The' : 'Of all settings, the'} lowest mean validation loss, ${best.validation_loss.mean.toFixed(4)}, has ${describeSettings(best.settings) || 'the base'}.`];
+  const best = known.reduce<SummaryRow | undefined>(
+    (least, row) => (least === undefined || row.validation_loss.mean < least.validation_loss.mean ? row : least),
+    undefined,
+  );
+  return best === undefined
+    ? lines
+    : [
+        ...lines,
+        `${lines.length === 0 ? 'The' : 'Of all settings, the'} lowest mean validation loss, ${best.validation_loss.mean.toFixed(4)}, has ${describeSettings(best.settings) || 'the base'}.`,
+      ];
 }
 
 function summaryRow(runs: readonly FinishedRun[]): SummaryRow {

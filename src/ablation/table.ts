@@ -15,25 +15,52 @@ interface Column {
 }
 
 /**
- * The columns: rank, settings besides where there are any, validation loss, the metrics of tasks and of retained rows, trainable
- * parameters, bytes of the adapter, planned peak memory, forgetting, and last what differs from sitting to sitting, tokens a second.
+ * The columns: rank, settings besides where there are any, validation loss, the metrics of tasks and of retained rows,
+ * trainable parameters, bytes of the adapter, planned peak memory, forgetting, and last what differs from sitting to
+ * sitting, tokens a second.
  */
 function columnsOf({ rows, bases }: Summary): Column[] {
-  const names = (of: (row: SummaryRow) => Readonly<Record<string, unknown>>): string[] => [...new Set(rows.flatMap((row) => Object.keys(of(row))))];
+  const names = (of: (row: SummaryRow) => Readonly<Record<string, unknown>>): string[] => [
+    ...new Set(rows.flatMap((row) => Object.keys(of(row)))),
+  ];
   const others = rows.some((row) => Object.keys(withoutRank(row.settings)).length > 0);
   const forgotten = names((row) => row.forgetting);
   const metrics = [...new Set([...names((row) => row.metrics), ...bases.flatMap((base) => Object.keys(base.metrics))])];
   return [
-    { title: 'rank', cell: ({ rank }) => (rank === undefined ? '–' : String(rank)), values: { rank: ({ rank }) => rank }, base: ({ name }) => name },
+    {
+      title: 'rank',
+      cell: ({ rank }) => (rank === undefined ? '–' : String(rank)),
+      values: { rank: ({ rank }) => rank },
+      base: ({ name }) => name,
+    },
     ...(others ? [{ title: 'settings', cell: (row: SummaryRow) => describeSettings(withoutRank(row.settings)) }] : []),
     { title: 'seeds', cell: ({ seeds }) => String(seeds.length) },
     spread('validation loss', 'validation_loss', (row) => row.validation_loss),
-    ...metrics.map((name) => ({ ...spread(name, name, (row) => row.metrics[name]), base: (row: BaseRow) => row.metrics[name] })),
+    ...metrics.map((name) => ({
+      ...spread(name, name, (row) => row.metrics[name]),
+      base: (row: BaseRow) => row.metrics[name],
+    })),
     plain('trainable', 'trainable_parameters', (row) => row.trainable_parameters, grouped),
     plain('adapter bytes', 'adapter_bytes', (row) => row.adapter_bytes, grouped),
-    plain('planned peak (MiB)', 'planned_peak_bytes', (row) => row.peak_memory_bytes, (bytes) => (bytes / 2 ** 20).toFixed(1)),
-    ...forgotten.map((name) => spread(forgotten.length === 1 ? 'forgetting' : `forgetting: ${name}`, `forgetting ${name}`, (row) => row.forgetting[name])),
-    plain(TIMED_COLUMN, 'tokens_per_second', (row) => row.tokens_per_second, (rate) => rate.toFixed(0)),
+    plain(
+      'planned peak (MiB)',
+      'planned_peak_bytes',
+      (row) => row.peak_memory_bytes,
+      (bytes) => (bytes / 2 ** 20).toFixed(1),
+    ),
+    ...forgotten.map((name) =>
+      spread(
+        forgotten.length === 1 ? 'forgetting' : `forgetting: ${name}`,
+        `forgetting ${name}`,
+        (row) => row.forgetting[name],
+      ),
+    ),
+    plain(
+      TIMED_COLUMN,
+      'tokens_per_second',
+      (row) => row.tokens_per_second,
+      (rate) => rate.toFixed(0),
+    ),
   ];
 }
 
@@ -51,15 +78,25 @@ export function renderMarkdown(summary: Summary): string {
 export function tableOf(summary: Summary): { header: string[]; rows: string[][] } {
   const columns = columnsOf(summary);
   const before = summary.bases.map((row) => columns.map(({ base }) => shown(base?.(row))));
-  return { header: columns.map((column) => column.title), rows: [...before, ...summary.rows.map((row) => columns.map(({ cell }) => cell(row)))] };
+  return {
+    header: columns.map((column) => column.title),
+    rows: [...before, ...summary.rows.map((row) => columns.map(({ cell }) => cell(row)))],
+  };
 }
 
 /** The same with every number as it is; means and deviations are columns of their own. */
 export function renderCsv(summary: Summary): string {
-  const columns = columnsOf(summary).flatMap(({ title, cell, values = { [title]: cell }, base }) => Object.entries(values).map(([name, value], i) => ({ name, value, base: i === 0 ? base : undefined })));
-  const written = (value: number | string | undefined): string => (value === undefined || Number.isNaN(value) ? '' : String(value));
+  const columns = columnsOf(summary).flatMap(({ title, cell, values = { [title]: cell }, base }) =>
+    Object.entries(values).map(([name, value], i) => ({ name, value, base: i === 0 ? base : undefined })),
+  );
+  const written = (value: number | string | undefined): string =>
+    value === undefined || Number.isNaN(value) ? '' : String(value);
   const before = summary.bases.map((row) => columns.map(({ base }) => written(base?.(row))));
-  const lines = [columns.map(({ name }) => name), ...before, ...summary.rows.map((row) => columns.map(({ value }) => written(value(row))))];
+  const lines = [
+    columns.map(({ name }) => name),
+    ...before,
+    ...summary.rows.map((row) => columns.map(({ value }) => written(value(row)))),
+  ];
   return lines.map((cells) => `${cells.map(quoted).join(',')}\n`).join('');
 }
 
@@ -75,7 +112,12 @@ function spread(title: string, name: string, of: (row: SummaryRow) => Spread | u
   };
 }
 
-function plain(title: string, name: string, of: (row: SummaryRow) => number | undefined, shown: (value: number) => string): Column {
+function plain(
+  title: string,
+  name: string,
+  of: (row: SummaryRow) => number | undefined,
+  shown: (value: number) => string,
+): Column {
   return {
     title,
     cell: (row) => {

@@ -5,8 +5,8 @@ export interface Tridiagonal {
 }
 
 /**
- * S = Q·T·Qᵀ by Householder reflections, S `[n, n]` being symmetric and overwritten; `rows`, the identity before, becomes Qᵀ.
- * Source: Golub & Van Loan, Matrix Computations, algorithm 8.3.1.
+ * S = Q·T·Qᵀ by Householder reflections, S `[n, n]` being symmetric and overwritten; `rows`, the identity before,
+ * becomes Qᵀ. Source: Golub & Van Loan, Matrix Computations, algorithm 8.3.1.
  */
 export function tridiagonalise(s: Float64Array, n: number, rows?: Float64Array): Tridiagonal {
   const [diagonal, beside] = [new Float64Array(n), new Float64Array(n)];
@@ -21,7 +21,9 @@ export function tridiagonalise(s: Float64Array, n: number, rows?: Float64Array):
   }
   if (n > 0) diagonal[n - 1] = s[n * n - 1] as number;
   // Qᵀ = … H₁·H₀: applied to the identity from the right, the last first, each meets only rows that it fills.
-  if (rows !== undefined) for (let k = reflections.length - 1; k >= 0; k--) reflectRows(rows, n, k + 1, reflections[k] as (typeof reflections)[number]);
+  if (rows !== undefined)
+    for (let k = reflections.length - 1; k >= 0; k--)
+      reflectRows(rows, n, k + 1, reflections[k] as (typeof reflections)[number]);
   return { diagonal, beside };
 }
 
@@ -60,7 +62,12 @@ function reflectBothSides(s: Float64Array, n: number, first: number, v: Float64A
 }
 
 /** M·H of the columns from `first` on; earlier rows have zeros there. */
-function reflectRows(rows: Float64Array, n: number, first: number, { v, beta }: { readonly v: Float64Array; readonly beta: number }): void {
+function reflectRows(
+  rows: Float64Array,
+  n: number,
+  first: number,
+  { v, beta }: { readonly v: Float64Array; readonly beta: number },
+): void {
   if (beta === 0) return;
   for (let i = first; i < n; i++) {
     const row = rows.subarray(i * n + first, (i + 1) * n);

@@ -28,7 +28,8 @@ export interface Adapter {
   /** The parameters of each decoder layer, for gradient checkpointing. */
   readonly layerParameters: readonly (readonly tf.Tensor[])[];
   /**
-   * Sets the values of a fresh adapter that come from the base model's. Called once, before the first step; absent where none do.
+   * Sets the values of a fresh adapter that come from the base model's. Called once, before the first step; absent
+   * where none do.
    * @param encode where the model has a tokenizer
    */
   initialize?(encode?: EncodeText): Promise<void>;
@@ -74,7 +75,13 @@ export interface AdapterMethodDefinition<C extends AdapterConfig = AdapterConfig
    */
   create(decoder: Decoder, options: O, seed: number | undefined): Adapter;
   /** @throws FormatError listing every missing, unexpected and misshapen tensor. */
-  load(decoder: Decoder, config: C, tensors: ReadonlyMap<string, TensorBytes>, name: string, options?: AdapterLoadOptions): Adapter | Promise<Adapter>;
+  load(
+    decoder: Decoder,
+    config: C,
+    tensors: ReadonlyMap<string, TensorBytes>,
+    name: string,
+    options?: AdapterLoadOptions,
+  ): Adapter | Promise<Adapter>;
   /** @throws FormatError naming the file and each wrong or unsupported field. */
   parseConfig(json: unknown, name?: string): C;
   /** The text of adapter_config.json. */

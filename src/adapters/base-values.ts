@@ -4,10 +4,15 @@ import { dequantize4bit } from '../quant/quantize.js';
 
 /** A frozen weight's values on the host, row-major `[out, in]`; a 4-bit one decoded. */
 export async function hostValues(weight: FrozenWeight): Promise<Float32Array> {
-  return weight.kind === 'dense' ? (await weight.values.data<'float32'>()).slice() : dequantize4bit(await downloadQuantized(weight));
+  return weight.kind === 'dense'
+    ? (await weight.values.data<'float32'>()).slice()
+    : dequantize4bit(await downloadQuantized(weight));
 }
 
-/** ‖wᵢ‖² of each row of a frozen weight, `[out]`. A 4-bit weight is decoded on the host, so that the device never holds it as floats. */
+/**
+ * ‖wᵢ‖² of each row of a frozen weight, `[out]`. A 4-bit weight is decoded on the host, so that the device never holds
+ * it as floats.
+ */
 export async function squaredRowNorms(weight: FrozenWeight): Promise<tf.Tensor1D> {
   if (weight.kind === 'dense') return tf.tidy(() => tf.sum(tf.square(weight.values), 1) as tf.Tensor1D);
   const [out, inner] = weight.shape;

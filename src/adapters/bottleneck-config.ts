@@ -24,9 +24,20 @@ const schema = z.object({
 /** @throws FormatError naming the file and each wrong field. */
 export function parseBottleneckConfig(json: unknown, name = 'adapter_config.json'): BottleneckConfig {
   const fields = parseFields(schema, json, name);
-  return { ...readCommon(fields), peftType: 'BOTTLENECK', size: fields.bottleneck_size, placement: fields.placement, nonLinearity: fields.non_linearity };
+  return {
+    ...readCommon(fields),
+    peftType: 'BOTTLENECK',
+    size: fields.bottleneck_size,
+    placement: fields.placement,
+    nonLinearity: fields.non_linearity,
+  };
 }
 
 export function serializeBottleneckConfig(config: BottleneckConfig): string {
-  return serializeFields({ ...writtenCommon(config), bottleneck_size: config.size, non_linearity: config.nonLinearity, placement: config.placement });
+  return serializeFields({
+    ...writtenCommon(config),
+    bottleneck_size: config.size,
+    non_linearity: config.nonLinearity,
+    placement: config.placement,
+  });
 }

@@ -7,7 +7,12 @@ import { MODULE_PREFIX } from './tensors.js';
 
 /** `[out, in]` and `[out]` of each part of one network, by the ends of the keys. */
 export function partShapes(hidden: number, size: number): Readonly<Record<string, readonly number[]>> {
-  return { 'adapter_down.weight': [size, hidden], 'adapter_down.bias': [size], 'adapter_up.weight': [hidden, size], 'adapter_up.bias': [hidden] };
+  return {
+    'adapter_down.weight': [size, hidden],
+    'adapter_down.bias': [size],
+    'adapter_up.weight': [hidden, size],
+    'adapter_up.bias': [hidden],
+  };
 }
 
 /**
@@ -26,7 +31,8 @@ export class Bottleneck {
     this.parameters = [...parts].map(([part, variable]) => ({ key: `${MODULE_PREFIX}${path}.${part}`, variable }));
   }
 
-  readonly forward: SublayerAdapter = (y) => tf.tidy(() => tf.add(y, this.project('up', gelu(this.project('down', y), this.activation))));
+  readonly forward: SublayerAdapter = (y) =>
+    tf.tidy(() => tf.add(y, this.project('up', gelu(this.project('down', y), this.activation))));
 
   private project(which: 'down' | 'up', x: tf.Tensor2D): tf.Tensor2D {
     const weight = this.parts.get(`adapter_${which}.weight`) as unknown as tf.Tensor2D;

@@ -5,7 +5,12 @@ import type { ModelConfig } from '../model/config.js';
 import type { Decoder } from '../model/decoder.js';
 import { variableFrom } from '../model/variable.js';
 import type { Adapter, AdapterMethodDefinition, AdapterParameter } from './adapter.js';
-import { parseBottleneckConfig, serializeBottleneckConfig, type BottleneckConfig, type Placement } from './bottleneck-config.js';
+import {
+  parseBottleneckConfig,
+  serializeBottleneckConfig,
+  type BottleneckConfig,
+  type Placement,
+} from './bottleneck-config.js';
 import { Bottleneck, partShapes } from './bottleneck-network.js';
 import { MODULE_PREFIX, requireFit, shapeMismatches, tensorValues } from './tensors.js';
 
@@ -22,8 +27,13 @@ export interface BottleneckOptions {
 /** The hidden size by the width, where neither is given. */
 const REDUCTION = 16;
 
-/** The sublayers that get a network, in the order in which they run. Pfeiffer et al. leave out those behind attention. */
-const PLACED = { houlsby: ['attention', 'mlp'], pfeiffer: ['mlp'] } as const satisfies Record<Placement, readonly ('attention' | 'mlp')[]>;
+/**
+ * The sublayers that get a network, in the order in which they run. Pfeiffer et al. leave out those behind attention.
+ */
+const PLACED = { houlsby: ['attention', 'mlp'], pfeiffer: ['mlp'] } as const satisfies Record<
+  Placement,
+  readonly ('attention' | 'mlp')[]
+>;
 
 class BottleneckAdapter implements Adapter {
   readonly parameters: readonly AdapterParameter[];
@@ -37,7 +47,9 @@ class BottleneckAdapter implements Adapter {
   ) {
     this.parameters = networks.flatMap((network) => network.parameters);
     this.layerParameters = Array.from({ length: decoder.config.numLayers }, (_, i) =>
-      networks.filter(({ layer }) => layer === i).flatMap((network) => network.parameters.map(({ variable }) => variable)),
+      networks
+        .filter(({ layer }) => layer === i)
+        .flatMap((network) => network.parameters.map(({ variable }) => variable)),
     );
     this.attach();
   }
@@ -55,7 +67,8 @@ class BottleneckAdapter implements Adapter {
   }
 
   detach(): void {
-    for (const { path, forward } of this.networks) if (this.decoder.sublayers.get(path) === forward) this.decoder.sublayers.delete(path);
+    for (const { path, forward } of this.networks)
+      if (this.decoder.sublayers.get(path) === forward) this.decoder.sublayers.delete(path);
   }
 
   dispose(): void {
@@ -66,18 +79,31 @@ class BottleneckAdapter implements Adapter {
 
 export const bottleneck = {
   peftType: 'BOTTLENECK',
-  notMergeable: 'its networks have a non-linearity between their projections, so no change of linear weights does what they do',
+  notMergeable:
+    'its networks have a non-linearity between their projections, so no change of linear weights does what they do',
   notExportable: 'its networks are layers of their own, which other runtimes do not have',
   notOfPeft: 'PEFT has no bottleneck adapters, so that only this package reads its files',
   parseConfig: parseBottleneckConfig,
   serializeConfig: serializeBottleneckConfig,
-  optionsOf: (config) => ({ bottleneck_size: config.size, placement: config.placement, non_linearity: config.nonLinearity }),
-  describe: (options) => (options.bottleneck_size === undefined ? `hidden size / ${options.reduction_factor ?? REDUCTION} (${options.placement})` : `width ${options.bottleneck_size} (${options.placement})`),
+  optionsOf: (config) => ({
+    bottleneck_size: config.size,
+    placement: config.placement,
+    non_linearity: config.nonLinearity,
+  }),
+  describe: (options) =>
+    options.bottleneck_size === undefined
+      ? `hidden size / ${options.reduction_factor ?? REDUCTION} (${options.placement})`
+      : `width ${options.bottleneck_size} (${options.placement})`,
   mismatches: (model, config, tensors) => shapeMismatches(expected(model, config), tensors),
 
   create(decoder, options, seed): Adapter {
-    const size = options.bottleneck_size ?? Math.max(1, Math.round(decoder.config.hiddenSize / (options.reduction_factor ?? REDUCTION)));
-    if (size > decoder.config.hiddenSize) throw new ConfigError(`adapter.bottleneck_size: ${size} is more than the model's hidden size of ${decoder.config.hiddenSize}`);
+    const size =
+      options.bottleneck_size ??
+      Math.max(1, Math.round(decoder.config.hiddenSize / (options.reduction_factor ?? REDUCTION)));
+    if (size > decoder.config.hiddenSize)
+      throw new ConfigError(
+        `adapter.bottleneck_size: ${size} is more than the model's hidden size of ${decoder.config.hiddenSize}`,
+      );
     const config: BottleneckConfig = {
       peftType: 'BOTTLENECK',
       size,
@@ -98,12 +124,19 @@ export const bottleneck = {
   },
 } satisfies AdapterMethodDefinition<BottleneckConfig, BottleneckOptions>;
 
-function networks(decoder: Decoder, config: BottleneckConfig, seed: number, make: (shape: readonly number[], key: string) => tf.Tensor): BottleneckAdapter {
+function networks(
+  decoder: Decoder,
+  config: BottleneckConfig,
+  seed: number,
+  make: (shape: readonly number[], key: string) => tf.Tensor,
+): BottleneckAdapter {
   const places = sublayers(decoder.config, config.placement);
   for (const { path } of places) requireFree(decoder, path);
   const made = places.map(({ path, layer }) => {
     const shapes = Object.entries(partShapes(decoder.config.hiddenSize, config.size));
-    const parts = new Map(shapes.map(([part, shape]) => [part, variableFrom(make(shape, `${MODULE_PREFIX}${path}.${part}`))]));
+    const parts = new Map(
+      shapes.map(([part, shape]) => [part, variableFrom(make(shape, `${MODULE_PREFIX}${path}.${part}`))]),
+    );
     return new Bottleneck(path, layer, config.nonLinearity, parts);
   });
   return new BottleneckAdapter(decoder, config, made, seed);
@@ -115,10 +148,16 @@ function requireFree(decoder: Decoder, path: string): void {
 
 function sublayers(model: ModelConfig, placement: Placement): { path: string; layer: number }[] {
   const { modules } = model.family;
-  return Array.from({ length: model.numLayers }, (_, layer) => PLACED[placement].map((part) => ({ path: `${modules.layer(layer)}.${modules.sublayers[part]}`, layer }))).flat();
+  return Array.from({ length: model.numLayers }, (_, layer) =>
+    PLACED[placement].map((part) => ({ path: `${modules.layer(layer)}.${modules.sublayers[part]}`, layer })),
+  ).flat();
 }
 
 function expected(model: ModelConfig, config: BottleneckConfig): Map<string, readonly number[]> {
   const parts = Object.entries(partShapes(model.hiddenSize, config.size));
-  return new Map(sublayers(model, config.placement).flatMap(({ path }) => parts.map(([part, shape]) => [`${MODULE_PREFIX}${path}.${part}`, shape] as const)));
+  return new Map(
+    sublayers(model, config.placement).flatMap(({ path }) =>
+      parts.map(([part, shape]) => [`${MODULE_PREFIX}${path}.${part}`, shape] as const),
+    ),
+  );
 }

@@ -36,9 +36,9 @@ interface Module {
 
 /**
  * One LoRA adapter out of several. With ΔWᵢ = sᵢ·Bᵢ·Aᵢ and weights wᵢ:
- * `cat` is Σ wᵢ·ΔWᵢ exactly, of rank Σ rᵢ; `svd` is the best approximation of that sum at a given rank; `linear` adds up the factors,
- * A = Σ √|wᵢsᵢ|·Aᵢ and B = Σ ±√|wᵢsᵢ|·Bᵢ, which keeps the rank, needs equal ranks, and is not the sum of the updates.
- * The result's scale is 1 (lora_alpha = r).
+ * `cat` is Σ wᵢ·ΔWᵢ exactly, of rank Σ rᵢ; `svd` is the best approximation of that sum at a given rank; `linear` adds
+ * up the factors, A = Σ √|wᵢsᵢ|·Aᵢ and B = Σ ±√|wᵢsᵢ|·Bᵢ, which keeps the rank, needs equal ranks, and is not the sum
+ * of the updates. The result's scale is 1 (lora_alpha = r).
  * @throws ConfigError for adapters that are no plain LoRA, or ranks that differ where they must not.
  */
 export function combineAdapters(adapters: readonly WeightedAdapter[], options: CombineOptions): AdapterFiles {
@@ -58,8 +58,16 @@ export function combineAdapters(adapters: readonly WeightedAdapter[], options: C
 }
 
 function requirePlain(name: string, { config }: AdapterFiles): void {
-  const plain = config.peftType === 'LORA' && config.useDora !== true && config.modulesToSave === undefined && config.trainableTokenIndices === undefined && config.initLoraWeights !== 'loftq';
-  if (!plain) throw new ConfigError(`${name}: only plain LoRA adapters can be combined (no DoRA, no trained copies of modules or tokens, no base of its own)`);
+  const plain =
+    config.peftType === 'LORA' &&
+    config.useDora !== true &&
+    config.modulesToSave === undefined &&
+    config.trainableTokenIndices === undefined &&
+    config.initLoraWeights !== 'loftq';
+  if (!plain)
+    throw new ConfigError(
+      `${name}: only plain LoRA adapters can be combined (no DoRA, no trained copies of modules or tokens, no base of its own)`,
+    );
 }
 
 function collect(adapters: readonly WeightedAdapter[]): Map<string, Module> {
@@ -75,7 +83,10 @@ function collect(adapters: readonly WeightedAdapter[]): Map<string, Module> {
       const [rank = 0, inFeatures = 0] = tensor.shape;
       const [outFeatures = 0] = b.shape;
       const held = found.get(module) ?? { inFeatures, outFeatures, parts: [] };
-      if (held.inFeatures !== inFeatures || held.outFeatures !== outFeatures) problems.push(`${name}: ${module} is [${outFeatures}, ${inFeatures}], in another adapter [${held.outFeatures}, ${held.inFeatures}]`);
+      if (held.inFeatures !== inFeatures || held.outFeatures !== outFeatures)
+        problems.push(
+          `${name}: ${module} is [${outFeatures}, ${inFeatures}], in another adapter [${held.outFeatures}, ${held.inFeatures}]`,
+        );
       const scale = loraScale(rank, patternValue(config.alphaPattern, module, config.loraAlpha), config.useRslora);
       held.parts.push({ factor: weight * scale, rank, a: toFloat32(tensor, key), b: toFloat32(b, key) });
       found.set(module, held);
@@ -87,12 +98,18 @@ function collect(adapters: readonly WeightedAdapter[]): Map<string, Module> {
   return found;
 }
 
-function combineModule(name: string, module: Module, { type, rank }: CombineOptions): { a: Float32Array; b: Float32Array; rank: number } {
+function combineModule(
+  name: string,
+  module: Module,
+  { type, rank }: CombineOptions,
+): { a: Float32Array; b: Float32Array; rank: number } {
   const { parts } = module;
   if (type === 'linear') {
     const [first] = parts as [Part];
     if (parts.some((part) => part.rank !== first.rank)) {
-      throw new ConfigError(`${name}: ranks ${parts.map((part) => part.rank).join(', ')}: linear needs equal ones; cat and svd do not`);
+      throw new ConfigError(
+        `${name}: ranks ${parts.map((part) => part.rank).join(', ')}: linear needs equal ones; cat and svd do not`,
+      );
     }
     const a = new Float32Array(first.a.length);
     const b = new Float32Array(first.b.length);
@@ -117,24 +134,34 @@ function concatenate({ inFeatures, outFeatures, parts }: Module): { a: Float32Ar
   let offset = 0;
   for (const part of parts) {
     part.a.forEach((value, i) => (a[offset * inFeatures + i] = part.factor * value));
-    for (let row = 0; row < outFeatures; row++) b.set(part.b.subarray(row * part.rank, (row + 1) * part.rank), row * rank + offset);
+    for (let row = 0; row < outFeatures; row++)
+      b.set(part.b.subarray(row * part.rank, (row + 1) * part.rank), row * rank + offset);
     offset += part.rank;
   }
   return { a, b, rank };
 }
 
 /** The best approximation of B·A at a lower rank: (U·S)·Vᵀ of its singular value decomposition. */
-function truncate({ a, b, rank }: { a: Float32Array; b: Float32Array; rank: number }, { inFeatures, outFeatures }: Module, wanted: number): { a: Float32Array; b: Float32Array; rank: number } {
+function truncate(
+  { a, b, rank }: { a: Float32Array; b: Float32Array; rank: number },
+  { inFeatures, outFeatures }: Module,
+  wanted: number,
+): { a: Float32Array; b: Float32Array; rank: number } {
   const delta = new Float32Array(outFeatures * inFeatures);
   for (let row = 0; row < outFeatures; row++) {
     for (let k = 0; k < rank; k++) {
       const factor = b[row * rank + k] as number;
       if (factor === 0) continue;
-      for (let column = 0; column < inFeatures; column++) delta[row * inFeatures + column] = (delta[row * inFeatures + column] as number) + factor * (a[k * inFeatures + column] as number);
+      for (let column = 0; column < inFeatures; column++)
+        delta[row * inFeatures + column] =
+          (delta[row * inFeatures + column] as number) + factor * (a[k * inFeatures + column] as number);
     }
   }
   const { u, s, vt } = truncatedSvd(delta, outFeatures, inFeatures, wanted);
-  const scaled = Float32Array.from({ length: outFeatures * wanted }, (_, i) => (u[i] as number) * (s[i % wanted] as number));
+  const scaled = Float32Array.from(
+    { length: outFeatures * wanted },
+    (_, i) => (u[i] as number) * (s[i % wanted] as number),
+  );
   return { a: Float32Array.from(vt), b: scaled, rank: wanted };
 }
 
@@ -143,10 +170,21 @@ function combinedConfig(first: PeftConfig, ranks: ReadonlyMap<string, number>): 
   const counts = new Map<number, number>();
   for (const rank of ranks.values()) counts.set(rank, (counts.get(rank) ?? 0) + 1);
   const [r] = [...counts].sort((x, y) => y[1] - x[1] || x[0] - y[0])[0] as [number, number];
-  const others = Object.fromEntries([...ranks].filter(([, rank]) => rank !== r).map(([module, rank]) => [module.replaceAll('.', '\\.'), rank]));
+  const others = Object.fromEntries(
+    [...ranks].filter(([, rank]) => rank !== r).map(([module, rank]) => [module.replaceAll('.', '\\.'), rank]),
+  );
   const { fanInFanOut, baseModel, revision } = first;
   return {
-    ...{ peftType: 'LORA', r, loraAlpha: r, loraDropout: 0, useRslora: false, initLoraWeights: true, baseModel, revision },
+    ...{
+      peftType: 'LORA',
+      r,
+      loraAlpha: r,
+      loraDropout: 0,
+      useRslora: false,
+      initLoraWeights: true,
+      baseModel,
+      revision,
+    },
     ...(fanInFanOut === undefined ? {} : { fanInFanOut }),
     // A list of whole paths names just these modules, whatever the adapters' own lists and expressions were.
     targetModules: [...ranks.keys()],

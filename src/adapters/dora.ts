@@ -6,8 +6,8 @@ const LEAST_SQUARE = 1e-24;
 
 /**
  * ‖wᵢ + s·(B·A)ᵢ‖ of each row, without the sum of the two ever being there:
- * ‖wᵢ‖² + 2s·Σᵣ (A·Wᵀ)ᵣᵢ·Bᵢᵣ + s²·Σᵣ (A·Aᵀ·Bᵀ)ᵣᵢ·Bᵢᵣ, in as many multiplications as r tokens take. A constant to every gradient
- * (section 4.3 of the paper).
+ * ‖wᵢ‖² + 2s·Σᵣ (A·Wᵀ)ᵣᵢ·Bᵢᵣ + s²·Σᵣ (A·Aᵀ·Bᵀ)ᵣᵢ·Bᵢᵣ, in as many multiplications as r tokens take. A constant to every
+ * gradient (section 4.3 of the paper).
  *
  * @param squares ‖wᵢ‖², `[out]`
  * @param awt A·Wᵀ, `[r, out]`

@@ -14,7 +14,10 @@ export interface CommonConfig {
 /** The fields of it, for a schema. */
 export const commonFields = { base_model_name_or_path: z.string().nullish(), revision: z.string().nullish() };
 
-export function readCommon(fields: { base_model_name_or_path?: string | null | undefined; revision?: string | null | undefined }): Omit<CommonConfig, 'peftType'> {
+export function readCommon(fields: {
+  base_model_name_or_path?: string | null | undefined;
+  revision?: string | null | undefined;
+}): Omit<CommonConfig, 'peftType'> {
   return { baseModel: fields.base_model_name_or_path ?? undefined, revision: fields.revision ?? undefined };
 }
 
@@ -36,7 +39,9 @@ export function writtenCommon({ peftType, baseModel, revision }: CommonConfig): 
 export function parseFields<T>(schema: z.ZodType<T>, json: unknown, name: string): T {
   const parsed = schema.safeParse(json);
   if (parsed.success) return parsed.data;
-  throw new FormatError(`${name}: ${parsed.error.issues.map((issue) => `${issue.path.join('.') || 'file'}: ${issue.message}`).join('; ')}`);
+  throw new FormatError(
+    `${name}: ${parsed.error.issues.map((issue) => `${issue.path.join('.') || 'file'}: ${issue.message}`).join('; ')}`,
+  );
 }
 
 /** adapter_config.json as PEFT writes it: sorted keys, two spaces, no newline at the end. */

@@ -35,10 +35,15 @@ export function rowsKey(module: string): string {
 
 /** Every linear layer of a model by its module path, in the decoder's order; known from config.json alone. */
 export function linearSizes(config: ModelConfig): Map<string, LinearSize> {
-  return new Map(linearLayers(config).map(({ name, shape: [outFeatures, inFeatures] }) => [name, { inFeatures, outFeatures }]));
+  return new Map(
+    linearLayers(config).map(({ name, shape: [outFeatures, inFeatures] }) => [name, { inFeatures, outFeatures }]),
+  );
 }
 
-/** The tensors that an adapter's file holds, with their shapes. @throws ConfigError when its settings do not fit the model. */
+/**
+ * The tensors that an adapter's file holds, with their shapes. @throws ConfigError when its settings do not fit the
+ * model.
+ */
 export function loraTensors(model: ModelConfig, config: PeftConfig): Map<string, readonly number[]> {
   const { updates, copies, rows } = loraLayout(model, config);
   const expected = new Map<string, readonly number[]>();
@@ -47,17 +52,19 @@ export function loraTensors(model: ModelConfig, config: PeftConfig): Map<string,
     expected.set(loraKey(module, 'B', kind), [outFeatures, rank]);
     if (magnitude) expected.set(magnitudeKey(module), [outFeatures]);
   }
-  for (const { module, shapes } of copies) for (const [name, shape] of Object.entries(shapes)) expected.set(copyKey(module, name), shape);
+  for (const { module, shapes } of copies)
+    for (const [name, shape] of Object.entries(shapes)) expected.set(copyKey(module, name), shape);
   for (const { module, kind, indices } of rows) {
     // A tied head's rows are the embedding's.
-    if (!(kind === 'head' && model.tiedHead && rows.length === 2)) expected.set(rowsKey(module), [indices.length, model.hiddenSize]);
+    if (!(kind === 'head' && model.tiedHead && rows.length === 2))
+      expected.set(rowsKey(module), [indices.length, model.hiddenSize]);
   }
   return expected;
 }
 
 /**
- * Everything that keeps saved LoRA tensors from being used on a model: missing, misshapen and unexpected tensors, one sentence each;
- * empty when they fit.
+ * Everything that keeps saved LoRA tensors from being used on a model: missing, misshapen and unexpected tensors, one
+ * sentence each; empty when they fit.
  * @throws ConfigError when the settings match no layer.
  */
 export function loraMismatches(model: ModelConfig, config: PeftConfig, tensors: TensorShapes): string[] {
@@ -66,7 +73,9 @@ export function loraMismatches(model: ModelConfig, config: PeftConfig, tensors: 
   const misshapen = [...copies].flatMap((key) => {
     const { shape = [] } = tensors.get(key) ?? {};
     const wanted = key.endsWith('.bias') ? [model.vocabSize] : [model.vocabSize, model.hiddenSize];
-    return shape.join() === wanted.join() ? [] : [`${key} is [${shape.join(', ')}], expected [${wanted.join(', ')}]: the embedding of its base has other rows`];
+    return shape.join() === wanted.join()
+      ? []
+      : [`${key} is [${shape.join(', ')}], expected [${wanted.join(', ')}]: the embedding of its base has other rows`];
   });
   return [...shapeMismatches(loraTensors(model, config), own), ...misshapen];
 }
@@ -81,8 +90,8 @@ export interface BaseCopy {
 }
 
 /**
- * The whole weights (and the bias) of embedding and output layer that PEFT puts beside an adapter (save_embedding_layers) although modules_to_save does
- * not name them.
+ * The whole weights (and the bias) of embedding and output layer that PEFT puts beside an adapter
+ * (save_embedding_layers) although modules_to_save does not name them.
  */
 export function baseCopies(model: ModelConfig, config: PeftConfig, tensors: TensorShapes): BaseCopy[] {
   const { embedding, head } = model.family.modules;
@@ -92,7 +101,9 @@ export function baseCopies(model: ModelConfig, config: PeftConfig, tensors: Tens
     const adapted = [...updates, ...rows].some((part) => part.module === module);
     const names = module === head && model.family.headBias ? (['weight', 'bias'] as const) : (['weight'] as const);
     return names.flatMap((tensor) =>
-      [copyKey(module, tensor), `${PREFIX}${module}.base_layer.${tensor}`].filter((key) => tensors.has(key)).map((key) => ({ key, module, tensor, adapted: adapted || key.includes('.base_layer.') })),
+      [copyKey(module, tensor), `${PREFIX}${module}.base_layer.${tensor}`]
+        .filter((key) => tensors.has(key))
+        .map((key) => ({ key, module, tensor, adapted: adapted || key.includes('.base_layer.') })),
     );
   });
 }

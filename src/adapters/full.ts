@@ -33,6 +33,9 @@ export const full = {
 
 /** @throws ConfigError for a checkpoint in 4 bits. */
 function everything(model: ModelConfig): () => boolean {
-  if (model.quantization !== undefined) throw new ConfigError('adapter.method: full: the model is stored in 4 bits, and a weight held in 4 bits takes no gradient');
+  if (model.quantization !== undefined)
+    throw new ConfigError(
+      'adapter.method: full: the model is stored in 4 bits, and a weight held in 4 bits takes no gradient',
+    );
   return () => true;
 }

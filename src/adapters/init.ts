@@ -2,8 +2,8 @@ import type { Random } from '../random.js';
 import type { LoraInit } from './options.js';
 
 /**
- * A of a fresh layer, `[rank, in]`. PEFT's default (kaiming_uniform with a = √5) is uniform in ±1/√in; `gaussian` is normal with
- * deviation 1/r.
+ * A of a fresh layer, `[rank, in]`. PEFT's default (kaiming_uniform with a = √5) is uniform in ±1/√in; `gaussian` is
+ * normal with deviation 1/r.
  */
 export function initialA(rank: number, inFeatures: number, init: LoraInit, random: Random): Float32Array {
   const bound = 1 / Math.sqrt(inFeatures);

@@ -12,7 +12,10 @@ import { MODULE_PREFIX, requireFit, shapeMismatches, tensorValues } from './tens
 
 type Trained = (tensor: string) => boolean;
 
-/** Tensors of the base model that are trained themselves. They stay the decoder's; attaching and detaching exchange their values. */
+/**
+ * Tensors of the base model that are trained themselves. They stay the decoder's; attaching and detaching exchange
+ * their values.
+ */
 export class LayersAdapter implements Adapter {
   readonly parameters: readonly AdapterParameter[];
   readonly layerParameters: readonly (readonly tf.Tensor[])[];
@@ -37,7 +40,10 @@ export class LayersAdapter implements Adapter {
     );
   }
 
-  /** Keeps the base's values in host memory: training changes the tensors in place. A model that is trained whole is given up instead. */
+  /**
+   * Keeps the base's values in host memory: training changes the tensors in place. A model that is trained whole is
+   * given up instead.
+   */
   async initialize(): Promise<void> {
     if (this.config.peftType === 'FULL') return;
     for (const [name, variable] of this.variables) this.others.set(name, (await variable.data<'float32'>()).slice());
@@ -45,7 +51,8 @@ export class LayersAdapter implements Adapter {
 
   /** Puts saved values in the place of the base's, which stay on the device. */
   replace(values: ReadonlyMap<string, Float32Array>): void {
-    for (const [name, variable] of this.variables) this.others.set(name, tf.keep(tf.tensor(values.get(name) as Float32Array, variable.shape)));
+    for (const [name, variable] of this.variables)
+      this.others.set(name, tf.keep(tf.tensor(values.get(name) as Float32Array, variable.shape)));
     this.exchange();
   }
 
@@ -84,13 +91,18 @@ export function variablesOf(decoder: Decoder, trained: Trained): Map<string, tf.
   const variables = new Map([...trainedTensors(decoder)].filter(([name]) => trained(name)));
   const missing = [...storedForms(decoder.config).keys()].filter((name) => trained(name) && !variables.has(name));
   if (missing.length === 0) return variables;
-  throw new ConfigError(`${missing[0]} and ${missing.length - 1} others of the base model are trained: it has to be loaded for that (\`trainable\` of loadModel)`);
+  throw new ConfigError(
+    `${missing[0]} and ${missing.length - 1} others of the base model are trained: it has to be loaded for that (\`trainable\` of loadModel)`,
+  );
 }
 
 /** What keeps saved tensors from taking the place of those that are trained. */
 export function layersMismatches(model: ModelConfig, trained: Trained, tensors: TensorShapes): string[] {
   const forms = [...storedForms(model)].filter(([name]) => trained(name));
-  return shapeMismatches(new Map(forms.map(([name, { shape }]) => [`${MODULE_PREFIX}${name}`, shape])), renamedKeys(model, tensors));
+  return shapeMismatches(
+    new Map(forms.map(([name, { shape }]) => [`${MODULE_PREFIX}${name}`, shape])),
+    renamedKeys(model, tensors),
+  );
 }
 
 export function loadLayers(
@@ -105,7 +117,12 @@ export function loadLayers(
   const variables = variablesOf(decoder, trained);
   const forms = storedForms(decoder.config);
   // All are read before any goes to the device, so that a broken one leaves nothing behind.
-  const values = new Map([...variables.keys()].map((tensor) => [tensor, (forms.get(tensor) as StoredForm).hold(tensorValues(tensors, `${MODULE_PREFIX}${tensor}`, name))]));
+  const values = new Map(
+    [...variables.keys()].map((tensor) => [
+      tensor,
+      (forms.get(tensor) as StoredForm).hold(tensorValues(tensors, `${MODULE_PREFIX}${tensor}`, name)),
+    ]),
+  );
   const adapter = new LayersAdapter(decoder, config, variables);
   adapter.replace(values);
   return adapter;

@@ -18,23 +18,37 @@ export type CopyValues = (key: string) => Float32Array | undefined;
 /** A module of which the adapter has a trained copy, in the place of the base's own. */
 export function trainedCopy(decoder: Decoder, { module, kind, shapes }: TrainedCopy, values: CopyValues): LoraPart {
   const forms = storedForms(decoder.config);
-  const formOf = (tensor: string): StoredForm => forms.get(`${module}.${tensor}`) ?? { shape: shapes[tensor] as readonly number[], hold: (held) => held, store: (held) => held };
+  const formOf = (tensor: string): StoredForm =>
+    forms.get(`${module}.${tensor}`) ?? {
+      shape: shapes[tensor] as readonly number[],
+      hold: (held) => held,
+      store: (held) => held,
+    };
   const copies: Record<string, tf.Variable> = {};
   const copyOf = <T extends tf.Tensor>(tensor: string, base: T): T => {
     const given = values(copyKey(module, tensor));
-    const made = variableFrom(given === undefined ? tf.mul(base, 1) : tf.tensor(formOf(tensor).hold(given), base.shape));
+    const made = variableFrom(
+      given === undefined ? tf.mul(base, 1) : tf.tensor(formOf(tensor).hold(given), base.shape),
+    );
     copies[tensor] = made;
     return made as tf.Tensor as T;
   };
   const parameters = (): AdapterParameter[] =>
-    Object.entries(copies).map(([tensor, variable]) => ({ key: copyKey(module, tensor), variable, stored: (held) => storedTensor(formOf(tensor), held) }));
+    Object.entries(copies).map(([tensor, variable]) => ({
+      key: copyKey(module, tensor),
+      variable,
+      stored: (held) => storedTensor(formOf(tensor), held),
+    }));
   const part = <T>(slot: Slot<T>, mine: T): LoraPart => slotPart(module, slot, mine, parameters());
 
   switch (kind) {
     case 'linear': {
       const base = decoder.linears.get(module);
       if (!(base instanceof FrozenLinear)) throw new Error(`${module} already carries an adapter: detach it first`);
-      if (base.weight.kind !== 'dense') throw new ConfigError(`modules_to_save: ${module} is held in 4 bits, which take no gradient: give it a low-rank update (target_modules), or load the model without load_in_4bit`);
+      if (base.weight.kind !== 'dense')
+        throw new ConfigError(
+          `modules_to_save: ${module} is held in 4 bits, which take no gradient: give it a low-rank update (target_modules), or load the model without load_in_4bit`,
+        );
       const weight = { ...base.weight, values: copyOf('weight', base.weight.values) };
       const bias = base.bias === undefined ? undefined : copyOf('bias', base.bias);
       return part(linearSlot(decoder, module), new FrozenLinear(module, weight, bias));
@@ -45,14 +59,25 @@ export function trainedCopy(decoder: Decoder, { module, kind, shapes }: TrainedC
     }
     case 'head': {
       const base = decoder.head;
-      if (!(base instanceof FrozenHead) || base.weight.kind !== 'dense') throw new Error(`${module} already carries an adapter: detach it first`);
+      if (!(base instanceof FrozenHead) || base.weight.kind !== 'dense')
+        throw new Error(`${module} already carries an adapter: detach it first`);
       const weight = { ...base.weight, values: copyOf('weight', base.weight.values) };
-      return part(headSlot(decoder), new FrozenHead(module, weight, base.bias === undefined ? undefined : copyOf('bias', base.bias)));
+      return part(
+        headSlot(decoder),
+        new FrozenHead(module, weight, base.bias === undefined ? undefined : copyOf('bias', base.bias)),
+      );
     }
     case 'norm': {
       const norm = normOf(decoder, module) as { -readonly [K in keyof NormWeights]: NormWeights[K] };
-      const mine = { weight: copyOf('weight', norm.weight), bias: norm.bias === undefined ? undefined : copyOf('bias', norm.bias) };
-      const slot: Slot<NormWeights> = { get: () => ({ weight: norm.weight, bias: norm.bias }), set: (value) => void Object.assign(norm, value), same: (a, b) => a.weight === b.weight };
+      const mine = {
+        weight: copyOf('weight', norm.weight),
+        bias: norm.bias === undefined ? undefined : copyOf('bias', norm.bias),
+      };
+      const slot: Slot<NormWeights> = {
+        get: () => ({ weight: norm.weight, bias: norm.bias }),
+        set: (value) => void Object.assign(norm, value),
+        same: (a, b) => a.weight === b.weight,
+      };
       return part(slot, mine);
     }
   }
@@ -75,7 +100,12 @@ function normOf(decoder: Decoder, module: string): NormWeights {
   const { modules } = decoder.config.family;
   const { norms, finalNorm } = decoder.weights;
   if (module === modules.finalNorm) return finalNorm;
-  const parts = { attention: modules.attentionNorm, mlp: modules.mlpNorm, query: modules.queryNorm, key: modules.keyNorm };
+  const parts = {
+    attention: modules.attentionNorm,
+    mlp: modules.mlpNorm,
+    query: modules.queryNorm,
+    key: modules.keyNorm,
+  };
   for (const [i, layer] of norms.entries()) {
     for (const [part, path] of Object.entries(parts) as [keyof typeof parts, string | undefined][]) {
       const found = path !== undefined && module === `${modules.layer(i)}.${path}` ? layer[part] : undefined;

@@ -4,8 +4,9 @@ import type { Embedding, FrozenEmbedding } from '../model/embedding.js';
 import { updatedNorms, type Magnitude } from './dora.js';
 
 /**
- * A frozen embedding with a low-rank update of its table W `[vocab, hidden]`: y = W[ids] + s·Aᵀ[ids]·Bᵀ, A `[r, vocab]`, B `[hidden, r]`.
- * With magnitudes m `[hidden]` the columns of the table are scaled to them. There is no dropout, as in PEFT.
+ * A frozen embedding with a low-rank update of its table W `[vocab, hidden]`: y = W[ids] + s·Aᵀ[ids]·Bᵀ, A `[r,
+ * vocab]`, B `[hidden, r]`. With magnitudes m `[hidden]` the columns of the table are scaled to them. There is no
+ * dropout, as in PEFT.
  */
 export class LoraEmbedding implements Embedding {
   constructor(
@@ -30,7 +31,12 @@ export class LoraEmbedding implements Embedding {
     return tf.tidy(() => {
       const rows = embedding(tf.transpose(this.a) as tf.Tensor2D, ids);
       const y = tf.add<tf.Tensor2D>(this.base.forward(ids), matmul(rows, this.b as tf.Tensor2D, 'nt', this.scale));
-      return this.magnitude === undefined ? y : tf.mul<tf.Tensor2D>(y, this.magnitude.factor(() => this.awt(), this.low()));
+      return this.magnitude === undefined
+        ? y
+        : tf.mul<tf.Tensor2D>(
+            y,
+            this.magnitude.factor(() => this.awt(), this.low()),
+          );
     });
   }
 

@@ -3,7 +3,10 @@ import { crossEntropyThrough, type Targets } from '../../kernels/index.js';
 import type { Head } from '../model/head.js';
 import type { ForwardContext } from '../model/linear.js';
 
-/** An output layer that something trains in: the loss runs through it chunk by chunk, so that logits of all rows never exist at once. */
+/**
+ * An output layer that something trains in: the loss runs through it chunk by chunk, so that logits of all rows never
+ * exist at once.
+ */
 export class AdaptedHead implements Head {
   constructor(
     readonly name: string,
@@ -19,8 +22,13 @@ export class AdaptedHead implements Head {
 
   lossSum(hidden: tf.Tensor2D, targets: Targets, training: boolean, context: ForwardContext = {}): tf.Scalar {
     const { dropoutSeed } = context;
-    const of = (chunk: number): ForwardContext => (dropoutSeed === undefined ? {} : { dropoutSeed: (dropoutSeed ^ Math.imul(chunk + 1, 0x85ebca6b)) >>> 0 });
-    const head = { vocab: this.vocab, parameters: this.parameters, logits: (rows: tf.Tensor2D, chunk: number) => this.scores(rows, of(chunk)) };
+    const of = (chunk: number): ForwardContext =>
+      dropoutSeed === undefined ? {} : { dropoutSeed: (dropoutSeed ^ Math.imul(chunk + 1, 0x85ebca6b)) >>> 0 };
+    const head = {
+      vocab: this.vocab,
+      parameters: this.parameters,
+      logits: (rows: tf.Tensor2D, chunk: number) => this.scores(rows, of(chunk)),
+    };
     return crossEntropyThrough(head, hidden, targets, { training });
   }
 }

@@ -1,5 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { disposeWeight, dropout, linear, type FrozenWeight, type LinearMember, type LowRank } from '../../kernels/index.js';
+import {
+  disposeWeight,
+  dropout,
+  linear,
+  type FrozenWeight,
+  type LinearMember,
+  type LowRank,
+} from '../../kernels/index.js';
 import type { ForwardContext, FrozenLinear, Linear } from '../model/linear.js';
 import { squaredRowNorms } from './base-values.js';
 import { updatedNorms, type Magnitude } from './dora.js';
@@ -21,9 +28,9 @@ export interface LoraStart {
 }
 
 /**
- * A frozen linear layer with a low-rank update: y = x·Wᵀ + b + s·(dropout(x)·Aᵀ)·Bᵀ, A `[r, in]`, B `[out, r]`, s = α/r (or α/√r).
- * With magnitudes m the rows of W + s·B·A are scaled to them, g = m / ‖W + s·B·A‖: y = g∘(x·Wᵀ + s·(x·Aᵀ)·Bᵀ) + b.
- * Hu et al. 2021, arXiv:2106.09685; Liu et al. 2024, arXiv:2402.09353.
+ * A frozen linear layer with a low-rank update: y = x·Wᵀ + b + s·(dropout(x)·Aᵀ)·Bᵀ, A `[r, in]`, B `[out, r]`, s = α/r
+ * (or α/√r). With magnitudes m the rows of W + s·B·A are scaled to them, g = m / ‖W + s·B·A‖: y = g∘(x·Wᵀ +
+ * s·(x·Aᵀ)·Bᵀ) + b. Hu et al. 2021, arXiv:2106.09685; Liu et al. 2024, arXiv:2402.09353.
  */
 export class LoraLinear implements Linear {
   /** W, or what is left of it beside B·A as it started. */
@@ -67,7 +74,9 @@ export class LoraLinear implements Linear {
       if (fresh) assign(this.a, this.initial.a);
       if (fresh) assign(this.b, this.initial.b);
     }
-    this.magnitude?.measure(await squaredRowNorms(this.weight), fresh, (squares) => updatedNorms(squares, () => linear(this.a as tf.Tensor2D, this.weight), this.low()));
+    this.magnitude?.measure(await squaredRowNorms(this.weight), fresh, (squares) =>
+      updatedNorms(squares, () => linear(this.a as tf.Tensor2D, this.weight), this.low()),
+    );
   }
 
   /** Magnitudes need the result before the bias is in it. */
@@ -75,7 +84,13 @@ export class LoraLinear implements Linear {
     if (this.magnitude !== undefined) return undefined;
     const seed = this.seed(context);
     const { bias } = this.base;
-    return { weight: this.weight, bias, lora: this.low(), valueUnused: context.valueUnused, ...(seed === undefined ? {} : { loraInput: dropout(x, this.dropoutRate, seed) }) };
+    return {
+      weight: this.weight,
+      bias,
+      lora: this.low(),
+      valueUnused: context.valueUnused,
+      ...(seed === undefined ? {} : { loraInput: dropout(x, this.dropoutRate, seed) }),
+    };
   }
 
   forward(x: tf.Tensor2D, context: ForwardContext): tf.Tensor2D {
@@ -89,9 +104,13 @@ export class LoraLinear implements Linear {
         const y = tf.mul<tf.Tensor2D>(linear(x, this.weight, { lora: this.low() }), factor);
         return bias === undefined ? y : tf.add<tf.Tensor2D>(y, bias);
       }
-      // PEFT: the base sees all of x, and what the magnitudes add to it what dropout leaves: x·Wᵀ + b + (g − 1)∘x'·Wᵀ + g∘update(x').
+      // PEFT: the base sees all of x, and what the magnitudes add to it what dropout leaves: x·Wᵀ + b + (g − 1)∘x'·Wᵀ +
+      // g∘update(x').
       const left = dropout(x, this.dropoutRate, dropped);
-      return tf.add(linear(tf.sub(x, left), this.weight, { bias }), tf.mul<tf.Tensor2D>(linear(left, this.weight, { lora: this.low() }), factor));
+      return tf.add(
+        linear(tf.sub(x, left), this.weight, { bias }),
+        tf.mul<tf.Tensor2D>(linear(left, this.weight, { lora: this.low() }), factor),
+      );
     });
   }
 

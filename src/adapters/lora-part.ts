@@ -29,7 +29,9 @@ export class LoraAdapter implements Adapter {
     this.parameters = parts.flatMap((part) => part.parameters);
     const { modules } = decoder.config.family;
     this.layerParameters = Array.from({ length: decoder.config.numLayers }, (_, i) =>
-      parts.filter(({ module }) => module.startsWith(`${modules.layer(i)}.`)).flatMap((part) => part.parameters.map(({ variable }) => variable)),
+      parts
+        .filter(({ module }) => module.startsWith(`${modules.layer(i)}.`))
+        .flatMap((part) => part.parameters.map(({ variable }) => variable)),
     );
     this.attach();
   }
@@ -68,14 +70,21 @@ export interface Slot<T> {
 }
 
 /** A part that takes one slot. */
-export function slotPart<T>(module: string, slot: Slot<T>, mine: T, parameters: LoraPart['parameters'], more: Pick<LoraPart, 'initialize' | 'dispose'> = {}): LoraPart {
+export function slotPart<T>(
+  module: string,
+  slot: Slot<T>,
+  mine: T,
+  parameters: LoraPart['parameters'],
+  more: Pick<LoraPart, 'initialize' | 'dispose'> = {},
+): LoraPart {
   const base = slot.get();
   const same = slot.same ?? Object.is;
   return {
     module,
     parameters,
     attach: () => {
-      if (!same(slot.get(), base) && !same(slot.get(), mine)) throw new Error(`${module} already carries an adapter: detach it first`);
+      if (!same(slot.get(), base) && !same(slot.get(), mine))
+        throw new Error(`${module} already carries an adapter: detach it first`);
       slot.set(mine);
     },
     detach: () => {

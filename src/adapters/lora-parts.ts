@@ -22,7 +22,9 @@ import type { LoraInit } from './options.js';
 import type { PeftConfig } from './peft-config.js';
 
 /** Where the values of an adapter come from. A fresh one without a seed is for its sizes alone: nothing is drawn. */
-export type PartValues = { readonly kind: 'fresh'; readonly seed: number | undefined } | { readonly kind: 'saved'; readonly values: (key: string) => Float32Array };
+export type PartValues =
+  | { readonly kind: 'fresh'; readonly seed: number | undefined }
+  | { readonly kind: 'saved'; readonly values: (key: string) => Float32Array };
 
 /** Learning rates of LoRA+ beside the run's. */
 export interface LoraRates {
@@ -33,12 +35,21 @@ export interface LoraRates {
 }
 
 /** Everything that an adapter consists of, on the device but not yet attached. */
-export function loraParts(decoder: Decoder, config: PeftConfig, layout: LoraLayout, values: PartValues, rates: LoraRates): LoraPart[] {
+export function loraParts(
+  decoder: Decoder,
+  config: PeftConfig,
+  layout: LoraLayout,
+  values: PartValues,
+  rates: LoraRates,
+): LoraPart[] {
   const maker = new PartMaker(decoder, config, values, rates);
-  const copyValues = (key: string): Float32Array | undefined => (values.kind === 'saved' ? values.values(key) : undefined);
+  const copyValues = (key: string): Float32Array | undefined =>
+    values.kind === 'saved' ? values.values(key) : undefined;
   const made: LoraPart[] = [];
   try {
-    layout.updates.forEach((update, index) => made.push(update.kind === 'embedding' ? maker.embedding(update) : maker.linear(update, index)));
+    layout.updates.forEach((update, index) =>
+      made.push(update.kind === 'embedding' ? maker.embedding(update) : maker.linear(update, index)),
+    );
     for (const copy of layout.copies) made.push(trainedCopy(decoder, copy, copyValues));
     made.push(...maker.rows(layout.rows));
     return made;
@@ -62,9 +73,17 @@ class PartMaker {
     const { decoder, config, values } = this;
     const base = kind === 'head' ? headLayer(decoder) : frozenLinear(decoder, module);
     const init = config.initLoraWeights as LoraInit;
-    const a = this.matrix(loraKey(module, 'A'), [rank, inFeatures], decomposes(init) ? undefined : (random) => initialA(rank, inFeatures, init, random));
+    const a = this.matrix(
+      loraKey(module, 'A'),
+      [rank, inFeatures],
+      decomposes(init) ? undefined : (random) => initialA(rank, inFeatures, init, random),
+    );
     // PEFT's `false` is for tests: both are drawn, and the adapter changes the model from the start.
-    const b = this.matrix(loraKey(module, 'B'), [outFeatures, rank], init === false ? (random) => initialA(outFeatures, rank, true, random) : undefined);
+    const b = this.matrix(
+      loraKey(module, 'B'),
+      [outFeatures, rank],
+      init === false ? (random) => initialA(outFeatures, rank, true, random) : undefined,
+    );
     const magnitude = this.magnitude(update);
     const planned = values.kind === 'fresh' && values.seed === undefined;
     const start: LoraStart = {
@@ -77,7 +96,12 @@ class PartMaker {
     const parameters = this.parameters(update, a, b, magnitude, isPissa(config) ? plainForms(layer) : undefined);
     const more = { initialize: () => layer.initialize(), dispose: () => layer.dispose() };
     if (kind === 'linear') return slotPart(module, linearSlot(decoder, module), layer, parameters, more);
-    const head = new AdaptedHead(module, outFeatures, parameters.map(({ variable }) => variable), (hidden, context) => layer.forward(hidden, context));
+    const head = new AdaptedHead(
+      module,
+      outFeatures,
+      parameters.map(({ variable }) => variable),
+      (hidden, context) => layer.forward(hidden, context),
+    );
     return slotPart(module, headSlot(decoder), head, parameters, more);
   }
 
@@ -86,7 +110,9 @@ class PartMaker {
     const { decoder } = this;
     if (!(decoder.embedding instanceof FrozenEmbedding)) throw carries(module);
     const a = this.matrix(loraKey(module, 'A', kind), [rank, inFeatures], undefined);
-    const b = this.matrix(loraKey(module, 'B', kind), [outFeatures, rank], (random) => initialEmbeddingB(rank, outFeatures, random));
+    const b = this.matrix(loraKey(module, 'B', kind), [outFeatures, rank], (random) =>
+      initialEmbeddingB(rank, outFeatures, random),
+    );
     const magnitude = this.magnitude(update);
     const layer = new LoraEmbedding(decoder.embedding, a, b, scale, magnitude, this.values.kind === 'fresh');
     const more = { initialize: () => layer.initialize(), dispose: () => layer.dispose() };
@@ -103,7 +129,8 @@ class PartMaker {
       made.set(kind, trained);
       const parameters = tied === undefined ? [{ key: rowsKey(module), variable: trained.values }] : [];
       const more = { dispose: () => trained.dispose() };
-      if (kind === 'embedding') return slotPart(module, embeddingSlot(decoder), trained.embed(decoder.embedding), parameters, more);
+      if (kind === 'embedding')
+        return slotPart(module, embeddingSlot(decoder), trained.embed(decoder.embedding), parameters, more);
       const head = new AdaptedHead(module, trained.size, [trained.values], trained.scores(headOf(decoder)));
       return slotPart(module, headSlot(decoder), head, parameters, more);
     });
@@ -113,14 +140,22 @@ class PartMaker {
     const { decoder, values } = this;
     const table = kind === 'embedding' ? decoder.weights.embedding : tableOf(headOf(decoder));
     const [vocab, hidden] = table.shape;
-    const variable = variableFrom<tf.Rank.R2>(values.kind === 'saved' ? tf.tensor2d(values.values(rowsKey(module)), [indices.length, hidden]) : tf.zeros([indices.length, hidden]));
+    const variable = variableFrom<tf.Rank.R2>(
+      values.kind === 'saved'
+        ? tf.tensor2d(values.values(rowsKey(module)), [indices.length, hidden])
+        : tf.zeros([indices.length, hidden]),
+    );
     const rows = new TrainedRowsOf(variable, indices, vocab);
     if (values.kind === 'fresh') tf.tidy(() => variable.assign(rows.fromBase(table)));
     return rows;
   }
 
   /** Saved values, drawn ones, or zeros. */
-  private matrix(key: string, shape: [number, number], draw: ((random: Random) => Float32Array) | undefined): tf.Variable<tf.Rank.R2> {
+  private matrix(
+    key: string,
+    shape: [number, number],
+    draw: ((random: Random) => Float32Array) | undefined,
+  ): tf.Variable<tf.Rank.R2> {
     const { values } = this;
     if (values.kind === 'saved') return variableFrom(tf.tensor2d(values.values(key), shape));
     // Filled on the device: no values cross over.
@@ -131,12 +166,21 @@ class PartMaker {
   private magnitude({ module, magnitude, outFeatures }: LoraUpdate): Magnitude | undefined {
     if (!magnitude) return undefined;
     const { values } = this;
-    const made = values.kind === 'saved' ? tf.tensor1d(values.values(magnitudeKey(module))) : tf.fill<tf.Rank.R1>([outFeatures], 0);
+    const made =
+      values.kind === 'saved'
+        ? tf.tensor1d(values.values(magnitudeKey(module)))
+        : tf.fill<tf.Rank.R1>([outFeatures], 0);
     return new Magnitude(variableFrom<tf.Rank.R1>(made), tf.keep(tf.fill<tf.Rank.R1>([outFeatures], 0)));
   }
 
   /** LoRA+ raises the rate of B, and PEFT that of the magnitudes with it. */
-  private parameters({ module, kind }: LoraUpdate, a: tf.Variable, b: tf.Variable, magnitude: Magnitude | undefined, forms?: ReturnType<typeof plainForms>): AdapterParameter[] {
+  private parameters(
+    { module, kind }: LoraUpdate,
+    a: tf.Variable,
+    b: tf.Variable,
+    magnitude: Magnitude | undefined,
+    forms?: ReturnType<typeof plainForms>,
+  ): AdapterParameter[] {
     const { ratio, embedding } = this.rates;
     const own = kind === 'embedding' && embedding !== undefined ? { learningRate: embedding } : {};
     const raised = kind === 'embedding' ? own : ratio === 1 ? {} : { learningRateScale: ratio };

@@ -2,13 +2,18 @@ import type { ModelConfig } from '../model/config.js';
 import type { TokenIndices } from './peft-config.js';
 
 /**
- * The rows that are trained when tokens have been added: theirs and those that were asked for. An output layer of its own has rows of its
- * own.
+ * The rows that are trained when tokens have been added: theirs and those that were asked for. An output layer of its
+ * own has rows of its own.
  */
-export function withTokenRows(model: ModelConfig, given: TokenIndices | undefined, ids: readonly number[]): TokenIndices {
+export function withTokenRows(
+  model: ModelConfig,
+  given: TokenIndices | undefined,
+  ids: readonly number[],
+): TokenIndices {
   const { embedding, head } = model.family.modules;
   const last = (path: string): string => path.slice(path.lastIndexOf('.') + 1);
-  const joined = (rows: readonly number[] | undefined): number[] => [...new Set([...(rows ?? []), ...ids])].sort((a, b) => a - b);
+  const joined = (rows: readonly number[] | undefined): number[] =>
+    [...new Set([...(rows ?? []), ...ids])].sort((a, b) => a - b);
   if (model.tiedHead) return joined(isList(given) ? given : Object.values(given ?? {})[0]);
   const named = isList(given) ? { [last(embedding)]: given } : (given ?? {});
   return { ...named, [last(embedding)]: joined(named[last(embedding)]), [last(head)]: joined(named[last(head)]) };

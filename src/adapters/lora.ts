@@ -36,14 +36,25 @@ export const lora = {
     init_lora_weights: decomposes(config.initLoraWeights) ? (config.initLoraWeights as 'pissa' | 'loftq') : true,
   }),
   describe: (options) => `${options.use_dora === true ? 'DoRA, ' : ''}rank ${options.r}`,
-  mismatches: (model, config, tensors) => loraMismatches(model, renamedConfig(model, config), renamedKeys(model, tensors)),
+  mismatches: (model, config, tensors) =>
+    loraMismatches(model, renamedConfig(model, config), renamedKeys(model, tensors)),
 
   create(decoder, options, seed) {
     const config = renamedConfig(decoder.config, configOf(decoder, options));
     const values: PartValues = { kind: 'fresh', seed };
     const layout = loraLayout(decoder.config, config);
-    checkPatterns(layout.updates.map(({ module }) => module), { rank_pattern: config.rankPattern, alpha_pattern: config.alphaPattern });
-    return new LoraAdapter(decoder, plainConfig(config, layout), loraParts(decoder, config, layout, values, { ratio: options.loraplus_lr_ratio ?? 1, embedding: options.loraplus_lr_embedding }));
+    checkPatterns(
+      layout.updates.map(({ module }) => module),
+      { rank_pattern: config.rankPattern, alpha_pattern: config.alphaPattern },
+    );
+    return new LoraAdapter(
+      decoder,
+      plainConfig(config, layout),
+      loraParts(decoder, config, layout, values, {
+        ratio: options.loraplus_lr_ratio ?? 1,
+        embedding: options.loraplus_lr_embedding,
+      }),
+    );
   },
 
   async load(decoder, saved, stored, name, options = {}) {
@@ -54,7 +65,13 @@ export const lora = {
     const merged = options.dropout === undefined ? settled.config : { ...settled.config, loraDropout: options.dropout };
     // All are read before any goes to the device, so that a broken one leaves nothing behind.
     const read = new Map([...tensors.keys()].map((key) => [key, tensorValues(tensors, key, name)]));
-    const parts = loraParts(decoder, merged, loraLayout(decoder.config, merged), { kind: 'saved', values: (key) => read.get(key) as Float32Array }, { ratio: options.learningRateRatio ?? 1, embedding: options.embeddingLearningRate });
+    const parts = loraParts(
+      decoder,
+      merged,
+      loraLayout(decoder.config, merged),
+      { kind: 'saved', values: (key) => read.get(key) as Float32Array },
+      { ratio: options.learningRateRatio ?? 1, embedding: options.embeddingLearningRate },
+    );
     const adapter = new LoraAdapter(decoder, merged, parts);
     try {
       await adapter.initialize();
@@ -88,8 +105,12 @@ function configOf(decoder: Decoder, options: AdapterOptions): PeftConfig {
     ...(options.exclude_modules === undefined ? {} : { excludeModules: options.exclude_modules }),
     ...(options.layers_to_transform === undefined ? {} : { layersToTransform: options.layers_to_transform }),
     ...(options.layers_pattern === undefined ? {} : { layersPattern: options.layers_pattern }),
-    ...(options.modules_to_save === undefined || options.modules_to_save.length === 0 ? {} : { modulesToSave: options.modules_to_save }),
-    ...(options.trainable_token_indices === undefined ? {} : { trainableTokenIndices: options.trainable_token_indices }),
+    ...(options.modules_to_save === undefined || options.modules_to_save.length === 0
+      ? {}
+      : { modulesToSave: options.modules_to_save }),
+    ...(options.trainable_token_indices === undefined
+      ? {}
+      : { trainableTokenIndices: options.trainable_token_indices }),
     baseModel: undefined,
     revision: undefined,
   };

@@ -10,8 +10,8 @@ export interface AdapterOptions {
   /** Probability with which a feature of the adapter's input is dropped in training. */
   readonly lora_dropout: number;
   /**
-   * `all-linear`, a regular expression that must match the whole module path, or a list of path suffixes. The embedding and the output
-   * layer get an adapter only where they are named.
+   * `all-linear`, a regular expression that must match the whole module path, or a list of path suffixes. The embedding
+   * and the output layer get an adapter only where they are named.
    */
   readonly target_modules: string | readonly string[];
   /** Modules that get none although `target_modules` matches them; matched as those are. */
@@ -28,8 +28,8 @@ export interface AdapterOptions {
   /** Train the norm of each row of the weight by itself. Liu et al. 2024, arXiv:2402.09353. */
   readonly use_dora?: boolean | undefined;
   /**
-   * `true`: A uniform in ±1/√in, B zero; `gaussian`: A normal with standard deviation 1/r, B zero; `pissa`: the principal part of the
-   * weight, whose rest stays frozen; `loftq`: the principal part of what 4 bits lose.
+   * `true`: A uniform in ±1/√in, B zero; `gaussian`: A normal with standard deviation 1/r, B zero; `pissa`: the
+   * principal part of the weight, whose rest stays frozen; `loftq`: the principal part of what 4 bits lose.
    */
   readonly init_lora_weights: LoraInit;
   /** For `loftq`. */

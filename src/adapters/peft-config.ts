@@ -11,7 +11,9 @@ const textOrList = z.union([z.string(), z.array(z.string())]).nullish();
 const layerIndex = z.number().int().min(0);
 const rank = z.number().int().min(1).max(65536);
 
-/** What is read of adapter_config.json. Everything else must be a setting that changes nothing (see `CHANGES_MEANING`). */
+/**
+ * What is read of adapter_config.json. Everything else must be a setting that changes nothing (see `CHANGES_MEANING`).
+ */
 const schema = z.object({
   peft_type: z.literal('LORA'),
   r: rank,
@@ -23,7 +25,9 @@ const schema = z.object({
   alpha_pattern: pattern,
   use_dora: z.boolean().nullish(),
   init_lora_weights: z.union([z.boolean(), z.string()]).nullish(),
-  loftq_config: z.object({ loftq_bits: z.number().int().nullish(), loftq_iter: z.number().int().min(1).nullish() }).nullish(),
+  loftq_config: z
+    .object({ loftq_bits: z.number().int().nullish(), loftq_iter: z.number().int().min(1).nullish() })
+    .nullish(),
   exclude_modules: textOrList,
   layers_to_transform: z.union([layerIndex, z.array(layerIndex)]).nullish(),
   layers_pattern: textOrList,
@@ -53,7 +57,10 @@ export interface PeftConfig {
   readonly rankPattern: Readonly<Record<string, number>>;
   readonly alphaPattern: Readonly<Record<string, number>>;
   readonly initLoraWeights: boolean | string;
-  /** The base model stores its linear weights `[in, out]`; off unless given. What a file says of it is not read: the model knows. */
+  /**
+   * The base model stores its linear weights `[in, out]`; off unless given. What a file says of it is not read: the
+   * model knows.
+   */
   readonly fanInFanOut?: boolean;
   /** The norm of each row of the weight is trained by itself; off unless given. */
   readonly useDora?: boolean;
@@ -71,8 +78,8 @@ export interface PeftConfig {
 }
 
 /**
- * Fields that would change what the adapter computes, with the values that leave it one that can be run. `fan_in_fan_out` only says how the
- * base model stores its weight, and files say it wrongly: A and B have one form.
+ * Fields that would change what the adapter computes, with the values that leave it one that can be run.
+ * `fan_in_fan_out` only says how the base model stores its weight, and files say it wrongly: A and B have one form.
  */
 const CHANGES_MEANING: Readonly<Record<string, (value: unknown) => boolean>> = {
   // These change the base's weights by numbers that the files do not hold.
@@ -96,7 +103,8 @@ function isOff(value: unknown): boolean {
 export function parsePeftConfig(json: unknown, name = 'adapter_config.json'): PeftConfig {
   const config = parseLoraFields(json, name);
   const unsupported = unsupportedFields(json as Record<string, unknown>);
-  if (unsupported.length > 0) throw new FormatError(`${name}: ${unsupported.map((field) => `${field} is not supported`).join('; ')}`);
+  if (unsupported.length > 0)
+    throw new FormatError(`${name}: ${unsupported.map((field) => `${field} is not supported`).join('; ')}`);
   return config;
 }
 
@@ -129,7 +137,9 @@ export function parseLoraFields(json: unknown, name = 'adapter_config.json'): Pe
     alphaPattern: v.alpha_pattern ?? {},
     initLoraWeights: v.init_lora_weights ?? true,
     ...(v.use_dora === true ? { useDora: true } : {}),
-    ...(v.init_lora_weights === 'loftq' ? { loftqConfig: { loftq_bits: 4, loftq_iter: v.loftq_config?.loftq_iter ?? 1 } } : {}),
+    ...(v.init_lora_weights === 'loftq'
+      ? { loftqConfig: { loftq_bits: 4, loftq_iter: v.loftq_config?.loftq_iter ?? 1 } }
+      : {}),
     ...given({
       excludeModules: v.exclude_modules,
       layersToTransform: v.layers_to_transform,
@@ -142,7 +152,10 @@ export function parseLoraFields(json: unknown, name = 'adapter_config.json'): Pe
   };
 }
 
-/** @throws FormatError naming the file and each setting that is matched with the names of modules and is no regular expression. */
+/**
+ * @throws FormatError naming the file and each setting that is matched with the names of modules and is no regular
+ * expression.
+ */
 function checkExpressions(v: z.infer<typeof schema>, name: string): void {
   const sources: [option: string, source: string][] = [
     ...[...Object.keys(v.rank_pattern ?? {})].map((key): [string, string] => ['rank_pattern', key]),
@@ -165,8 +178,14 @@ function checkExpressions(v: z.infer<typeof schema>, name: string): void {
 
 /** The entries that say something: not null, not empty. */
 function given<T extends object>(fields: T): { [K in keyof T]?: NonNullable<T[K]> } {
-  const empty = (value: unknown): boolean => value === undefined || value === null || (typeof value === 'object' && Object.keys(value).length === 0) || value === '';
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => !empty(value))) as { [K in keyof T]?: NonNullable<T[K]> };
+  const empty = (value: unknown): boolean =>
+    value === undefined ||
+    value === null ||
+    (typeof value === 'object' && Object.keys(value).length === 0) ||
+    value === '';
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => !empty(value))) as {
+    [K in keyof T]?: NonNullable<T[K]>;
+  };
 }
 
 /** adapter_config.json as PEFT writes it: sorted keys, two spaces, no newline at the end. */
@@ -207,23 +226,31 @@ export function loraScale(rank: number, alpha: number, useRslora: boolean): numb
 }
 
 /** What was compiled of rank_pattern and alpha_pattern: each is asked for every module. */
-const compiled = new WeakMap<Readonly<Record<string, number>>, readonly { readonly pattern: Expression; readonly value: number }[]>();
+const compiled = new WeakMap<
+  Readonly<Record<string, number>>,
+  readonly { readonly pattern: Expression; readonly value: number }[]
+>();
 
 /**
- * The pattern's value for a module, or the default. A key is a regular expression for the end of the path (PEFT's rule).
+ * The pattern's value for a module, or the default. A key is a regular expression for the end of the path (PEFT's
+ * rule).
  * @throws ConfigError for a key that is none.
  */
 export function patternValue(patterns: Readonly<Record<string, number>>, module: string, fallback: number): number {
   let entries = compiled.get(patterns);
   if (entries === undefined) {
-    entries = Object.entries(patterns).map(([key, value]) => ({ pattern: moduleEnd(key, 'rank_pattern or alpha_pattern'), value }));
+    entries = Object.entries(patterns).map(([key, value]) => ({
+      pattern: moduleEnd(key, 'rank_pattern or alpha_pattern'),
+      value,
+    }));
     compiled.set(patterns, entries);
   }
   return entries.find(({ pattern }) => pattern.matches(module))?.value ?? fallback;
 }
 
 function moduleEnd(source: string, option: string): Expression {
-  // Compiled by itself first: what is wrong is then said of what was written, and a lone bracket cannot close the group around it.
+  // Compiled by itself first: what is wrong is then said of what was written, and a lone bracket cannot close the group
+  // around it.
   compileExpression(source, option);
   return compileExpression(`(?:.*\\.)?(?:${source})`, option);
 }

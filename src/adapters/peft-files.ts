@@ -23,29 +23,46 @@ export interface AdapterFiles {
 export async function readAdapter(directory: Directory): Promise<AdapterFiles> {
   const { json, tensors, metadata } = await readPeftAdapter(directory);
   const meant = withProvenance(json, metadata, `${directory.name}/${ADAPTER_WEIGHTS}`);
-  return { config: parseAdapterConfig(meant, `${directory.name}/${ADAPTER_CONFIG}`), tensors, metadata: metadata ?? {} };
+  return {
+    config: parseAdapterConfig(meant, `${directory.name}/${ADAPTER_CONFIG}`),
+    tensors,
+    metadata: metadata ?? {},
+  };
 }
 
 /** What a saved adapter is, without its tensors. @throws FormatError as reading all of it does. */
 export async function readAdapterConfig(directory: Directory): Promise<AdapterConfig> {
   const json = await readJson(directory, ADAPTER_CONFIG);
-  if (json === undefined) throw new FormatError(`${directory.name}: no ${ADAPTER_CONFIG}: not a PEFT adapter directory`);
+  if (json === undefined)
+    throw new FormatError(`${directory.name}: no ${ADAPTER_CONFIG}: not a PEFT adapter directory`);
   const source = isRecord(json) ? await directory.open(ADAPTER_WEIGHTS) : undefined;
   try {
     const metadata = source === undefined ? undefined : (await SafetensorsFile.open(source)).metadata;
-    return parseAdapterConfig(isRecord(json) ? withProvenance(json, metadata, `${directory.name}/${ADAPTER_WEIGHTS}`) : json, `${directory.name}/${ADAPTER_CONFIG}`);
+    return parseAdapterConfig(
+      isRecord(json) ? withProvenance(json, metadata, `${directory.name}/${ADAPTER_WEIGHTS}`) : json,
+      `${directory.name}/${ADAPTER_CONFIG}`,
+    );
   } finally {
     await source?.close();
   }
 }
 
 /** Puts an adapter that was read on a decoder. @throws FormatError listing everything that does not fit. */
-export async function putAdapter(decoder: Decoder, { config, tensors }: AdapterFiles, name: string, options: AdapterLoadOptions = {}): Promise<Adapter> {
+export async function putAdapter(
+  decoder: Decoder,
+  { config, tensors }: AdapterFiles,
+  name: string,
+  options: AdapterLoadOptions = {},
+): Promise<Adapter> {
   return definitionOf(methodOf(config)).load(decoder, config, tensors, name, options);
 }
 
 /** Puts a saved adapter on a decoder. @throws FormatError listing everything that does not fit. */
-export async function loadAdapter(decoder: Decoder, directory: Directory, options: AdapterLoadOptions = {}): Promise<Adapter> {
+export async function loadAdapter(
+  decoder: Decoder,
+  directory: Directory,
+  options: AdapterLoadOptions = {},
+): Promise<Adapter> {
   return putAdapter(decoder, await readAdapter(directory), directory.name, options);
 }
 
@@ -53,8 +70,18 @@ export async function loadAdapter(decoder: Decoder, directory: Directory, option
  * The two files of a PEFT adapter directory, by name.
  * @throws FormatError when a value is NaN or infinite: such an adapter is never written.
  */
-export async function adapterFiles(adapter: Adapter, base: { model?: string; revision?: string } = {}): Promise<Record<string, Uint8Array | string>> {
+export async function adapterFiles(
+  adapter: Adapter,
+  base: { model?: string; revision?: string } = {},
+): Promise<Record<string, Uint8Array | string>> {
   const tensors = await trainedValues(adapter);
-  const config: AdapterConfig = { ...adapter.config, baseModel: base.model ?? adapter.config.baseModel, revision: base.revision ?? adapter.config.revision };
-  return { [ADAPTER_CONFIG]: definitionOf(methodOf(config)).serializeConfig(config), [ADAPTER_WEIGHTS]: encodeSafetensors(tensors, { format: 'pt', ...provenanceOf(config) }) };
+  const config: AdapterConfig = {
+    ...adapter.config,
+    baseModel: base.model ?? adapter.config.baseModel,
+    revision: base.revision ?? adapter.config.revision,
+  };
+  return {
+    [ADAPTER_CONFIG]: definitionOf(methodOf(config)).serializeConfig(config),
+    [ADAPTER_WEIGHTS]: encodeSafetensors(tensors, { format: 'pt', ...provenanceOf(config) }),
+  };
 }

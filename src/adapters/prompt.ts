@@ -19,8 +19,8 @@ export interface PromptOptions {
 const KEY = 'prompt_embeddings';
 
 /**
- * Trained vectors P `[n, hidden]` that stand in front of every text as n embedded tokens would; all weights of the model are frozen.
- * Lester, Al-Rfou & Constant 2021, arXiv:2104.08691.
+ * Trained vectors P `[n, hidden]` that stand in front of every text as n embedded tokens would; all weights of the
+ * model are frozen. Lester, Al-Rfou & Constant 2021, arXiv:2104.08691.
  */
 class PromptAdapter implements Adapter, Prefix {
   readonly parameters: readonly AdapterParameter[];
@@ -56,7 +56,10 @@ class PromptAdapter implements Adapter, Prefix {
       return;
     }
     const { vocabSize } = this.decoder.config;
-    const tokens = init === 'TEXT' ? await this.textTokens(encode) : Array.from({ length: this.length }, () => random.below(vocabSize));
+    const tokens =
+      init === 'TEXT'
+        ? await this.textTokens(encode)
+        : Array.from({ length: this.length }, () => random.below(vocabSize));
     const ids = Int32Array.from({ length: this.length }, (_, i) => tokens[i % tokens.length] as number);
     tf.tidy(() => this.vectors.assign(this.decoder.embedTokens(tf.tensor1d(ids, 'int32'))));
   }
@@ -64,7 +67,8 @@ class PromptAdapter implements Adapter, Prefix {
   private async textTokens(encode: EncodeText | undefined): Promise<readonly number[]> {
     if (encode === undefined) throw new ConfigError('adapter.prompt_tuning_init: TEXT needs a model with a tokenizer');
     const tokens = await encode(this.config.initText ?? '');
-    if (tokens.length === 0) throw new ConfigError('adapter.prompt_tuning_init_text: the tokenizer makes no token of it');
+    if (tokens.length === 0)
+      throw new ConfigError('adapter.prompt_tuning_init_text: the tokenizer makes no token of it');
     return tokens;
   }
 
@@ -98,7 +102,10 @@ export const promptTuning = {
     requireFree(decoder);
     const { hiddenSize, numLayers, numHeads, maxPositions } = decoder.config;
     const n = options.num_virtual_tokens;
-    if (n >= maxPositions) throw new ConfigError(`adapter.num_virtual_tokens: ${n} leave no room for text in the model's context of ${maxPositions}`);
+    if (n >= maxPositions)
+      throw new ConfigError(
+        `adapter.num_virtual_tokens: ${n} leave no room for text in the model's context of ${maxPositions}`,
+      );
     const config: PromptConfig = {
       peftType: 'PROMPT_TUNING',
       numVirtualTokens: n,
@@ -118,7 +125,12 @@ export const promptTuning = {
     requireFree(decoder);
     requireFit(shapeMismatches(expected(decoder.config, config), tensors), name);
     const values = tensorValues(tensors, KEY, name);
-    return new PromptAdapter(decoder, config, variableFrom(tf.tensor2d(values, [config.numVirtualTokens, decoder.config.hiddenSize])), undefined);
+    return new PromptAdapter(
+      decoder,
+      config,
+      variableFrom(tf.tensor2d(values, [config.numVirtualTokens, decoder.config.hiddenSize])),
+      undefined,
+    );
   },
 } satisfies AdapterMethodDefinition<PromptConfig, PromptOptions>;
 

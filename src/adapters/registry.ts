@@ -11,7 +11,10 @@ import type { AdapterOptions } from './options.js';
 import { promptTuning, type PromptOptions } from './prompt.js';
 
 /** Every way of training that can be asked for as `adapter.method`. */
-export const METHODS = { lora, prompt_tuning: promptTuning, bottleneck, layers, full } as const satisfies Record<string, AdapterMethodDefinition>;
+export const METHODS = { lora, prompt_tuning: promptTuning, bottleneck, layers, full } as const satisfies Record<
+  string,
+  AdapterMethodDefinition
+>;
 export type AdapterMethod = keyof typeof METHODS;
 
 /** A method with its options. */
@@ -23,7 +26,13 @@ export type AdapterSettings =
   | ({ readonly method: 'full' } & FullOptions);
 
 /** The method whose adapters have a `peft_type`. Exhaustive: a kind of adapter without a method does not compile. */
-const METHOD_OF = { LORA: 'lora', PROMPT_TUNING: 'prompt_tuning', BOTTLENECK: 'bottleneck', LAYERS: 'layers', FULL: 'full' } as const satisfies Record<PeftType, AdapterMethod>;
+const METHOD_OF = {
+  LORA: 'lora',
+  PROMPT_TUNING: 'prompt_tuning',
+  BOTTLENECK: 'bottleneck',
+  LAYERS: 'layers',
+  FULL: 'full',
+} as const satisfies Record<PeftType, AdapterMethod>;
 
 /** A method by its name; its options are those that a config has for it. */
 export function definitionOf(method: AdapterMethod): AdapterMethodDefinition {
@@ -48,7 +57,9 @@ export function parseAdapterConfig(json: unknown, name = 'adapter_config.json'):
   const type = isRecord(json) ? json['peft_type'] : undefined;
   const method = methodOfType(type);
   if (method === undefined) {
-    throw new FormatError(`${name}: peft_type: ${JSON.stringify(type)} is not supported, allowed ${Object.keys(METHOD_OF).join(', ')}`);
+    throw new FormatError(
+      `${name}: peft_type: ${JSON.stringify(type)} is not supported, allowed ${Object.keys(METHOD_OF).join(', ')}`,
+    );
   }
   return definitionOf(method).parseConfig(json, name);
 }

@@ -5,7 +5,8 @@ import type { Adapter } from './adapter.js';
 import { putAdapter, readAdapter, type AdapterFiles } from './peft-files.js';
 
 /**
- * Several adapters of one frozen base, of which one or none is in force. All stay on the device: switching moves no weight.
+ * Several adapters of one frozen base, of which one or none is in force. All stay on the device: switching moves no
+ * weight.
  */
 export class AdapterSet {
   private readonly adapters = new Map<string, Adapter>();
@@ -39,7 +40,12 @@ export class AdapterSet {
     // An adapter takes hold of the base's own layers when it is made.
     this.adapter?.detach();
     try {
-      const adapter = await putAdapter(this.decoder, files, 'config' in source ? name : source.name, onNote === undefined ? {} : { onNote });
+      const adapter = await putAdapter(
+        this.decoder,
+        files,
+        'config' in source ? name : source.name,
+        onNote === undefined ? {} : { onNote },
+      );
       adapter.detach();
       this.adapters.set(name, adapter);
     } finally {
@@ -52,7 +58,9 @@ export class AdapterSet {
     if (name === this.current) return;
     const next = name === undefined ? undefined : this.adapters.get(name);
     if (name !== undefined && next === undefined) {
-      throw new ConfigError(`there is no adapter called ${name}; there ${this.adapters.size === 1 ? 'is' : 'are'} ${this.names.join(', ') || 'none'}`);
+      throw new ConfigError(
+        `there is no adapter called ${name}; there ${this.adapters.size === 1 ? 'is' : 'are'} ${this.names.join(', ') || 'none'}`,
+      );
     }
     this.adapter?.detach();
     this.current = name;

@@ -11,7 +11,8 @@ import { definitionOf, methodOf, type AdapterSettings } from './registry.js';
 export function adapterSettings(section: RunConfig['adapter'], saved?: AdapterConfig): AdapterSettings {
   if (saved === undefined) return section;
   const method = methodOf(saved);
-  if (method !== section.method) throw new ConfigError(`adapter.init_from: that adapter is one of method ${method}: --set adapter.method=${method}`);
+  if (method !== section.method)
+    throw new ConfigError(`adapter.init_from: that adapter is one of method ${method}: --set adapter.method=${method}`);
   return { ...section, ...definitionOf(method).optionsOf(saved) };
 }
 

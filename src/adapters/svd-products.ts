@@ -42,7 +42,8 @@ export function gram(x: Float64Array, m: number, n: number): Float64Array {
 export function combine(weights: Float64Array, x: Float64Array, m: number, n: number): Float64Array {
   const out = new Float64Array(m * n);
   for (let p = 0; p < m; p++) {
-    for (let q = 0; q < m; q++) addTo(out.subarray(p * n, (p + 1) * n), weights[p * m + q] as number, x.subarray(q * n, (q + 1) * n));
+    for (let q = 0; q < m; q++)
+      addTo(out.subarray(p * n, (p + 1) * n), weights[p * m + q] as number, x.subarray(q * n, (q + 1) * n));
   }
   return out;
 }
@@ -64,8 +65,14 @@ function addTo(sum: Float64Array, weight: number, x: Float64Array): void {
 }
 
 /** Four rows of the matrix at a time, widened: what is read of a basis then serves four products. */
-function fourRows(matrix: Matrix, first: number, rows: number, cols: number): [Float64Array, Float64Array, Float64Array, Float64Array] {
-  const row = (i: number): Float64Array => (i < rows ? Float64Array.from(matrix.subarray(i * cols, (i + 1) * cols)) : new Float64Array(cols));
+function fourRows(
+  matrix: Matrix,
+  first: number,
+  rows: number,
+  cols: number,
+): [Float64Array, Float64Array, Float64Array, Float64Array] {
+  const row = (i: number): Float64Array =>
+    i < rows ? Float64Array.from(matrix.subarray(i * cols, (i + 1) * cols)) : new Float64Array(cols);
   return [row(first), row(first + 1), row(first + 2), row(first + 3)];
 }
 
@@ -94,7 +101,13 @@ export function multiply(matrix: Matrix, rows: number, cols: number, x: Float64A
 }
 
 /** y·M: `[width, cols]` for y `[width, rows]`. */
-export function multiplyTransposed(matrix: Matrix, rows: number, cols: number, y: Float64Array, width: number): Float64Array<ArrayBuffer> {
+export function multiplyTransposed(
+  matrix: Matrix,
+  rows: number,
+  cols: number,
+  y: Float64Array,
+  width: number,
+): Float64Array<ArrayBuffer> {
   const out = new Float64Array(width * cols);
   for (let i = 0; i < rows; i += 4) {
     const [r0, r1, r2, r3] = fourRows(matrix, i, rows, cols);
@@ -103,7 +116,9 @@ export function multiplyTransposed(matrix: Matrix, rows: number, cols: number, y
       const weight = (k: number): number => (i + k < rows ? (y[c * rows + i + k] as number) : 0);
       const [w0, w1, w2, w3] = [weight(0), weight(1), weight(2), weight(3)];
       for (let j = 0; j < cols; j++) {
-        sum[j] = (sum[j] as number) + (w0 * (r0[j] as number) + w1 * (r1[j] as number) + (w2 * (r2[j] as number) + w3 * (r3[j] as number)));
+        sum[j] =
+          (sum[j] as number) +
+          (w0 * (r0[j] as number) + w1 * (r1[j] as number) + (w2 * (r2[j] as number) + w3 * (r3[j] as number)));
       }
     }
   }

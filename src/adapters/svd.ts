@@ -1,5 +1,13 @@
 import { Random } from '../random.js';
-import { combine, combineColumns, gram, multiply, multiplyTransposed, orthonormalise, transpose } from './svd-products.js';
+import {
+  combine,
+  combineColumns,
+  gram,
+  multiply,
+  multiplyTransposed,
+  orthonormalise,
+  transpose,
+} from './svd-products.js';
 
 /** The leading part of M ≈ U·diag(σ)·Vᵀ, in float64. */
 export interface Svd {
@@ -24,12 +32,19 @@ const STEPS = 6;
 const SPARE = 8;
 
 /**
- * The k leading singular triplets of a row-major matrix: one-sided Jacobi rotations of a small one, else of its projection onto the block
- * Krylov space of k + 8 random vectors. Values that stand out come out to rounding; those that hardly differ from their neighbours to a
- * part of that difference, and their vectors mixed. The same numbers for the same seed, wherever it runs.
- * Source: Musco & Musco 2015, arXiv:1504.05477, algorithm 2; Hestenes 1958 for the rotations.
+ * The k leading singular triplets of a row-major matrix: one-sided Jacobi rotations of a small one, else of its
+ * projection onto the block Krylov space of k + 8 random vectors. Values that stand out come out to rounding; those
+ * that hardly differ from their neighbours to a part of that difference, and their vectors mixed. The same numbers for
+ * the same seed, wherever it runs. Source: Musco & Musco 2015, arXiv:1504.05477, algorithm 2; Hestenes 1958 for the
+ * rotations.
  */
-export function truncatedSvd(matrix: Float32Array, rows: number, cols: number, k: number, { steps = STEPS, seed = 0 }: SvdOptions = {}): Svd {
+export function truncatedSvd(
+  matrix: Float32Array,
+  rows: number,
+  cols: number,
+  k: number,
+  { steps = STEPS, seed = 0 }: SvdOptions = {},
+): Svd {
   const shorter = Math.min(rows, cols);
   const rank = Math.min(k, shorter);
   const block = rank + SPARE;
@@ -43,7 +58,8 @@ export function truncatedSvd(matrix: Float32Array, rows: number, cols: number, k
   for (let step = 0; step < blocks; step++) {
     basis.set(multiply(matrix, rows, cols, x, block), step * block * rows);
     orthonormalise(basis, step * block, (step + 1) * block, rows);
-    if (step + 1 < blocks) x = multiplyTransposed(matrix, rows, cols, basis.subarray(step * block * rows, (step + 1) * block * rows), block);
+    if (step + 1 < blocks)
+      x = multiplyTransposed(matrix, rows, cols, basis.subarray(step * block * rows, (step + 1) * block * rows), block);
   }
   const projected = multiplyTransposed(matrix, rows, cols, basis, width);
   // The eigenvectors of the projection times its transpose, which is small, are its left singular vectors.
@@ -59,7 +75,9 @@ function exact(matrix: Float32Array, rows: number, cols: number, rank: number): 
   return { u: transpose(turned.vt, rank, rows), s: turned.s, vt: transpose(turned.u, cols, rank) };
 }
 
-/** `m` rows of `n` values made orthogonal by rotations, and the product of these, `[m, m]`: rotations · matrix = rows. */
+/**
+ * `m` rows of `n` values made orthogonal by rotations, and the product of these, `[m, m]`: rotations · matrix = rows.
+ */
 function jacobi(matrix: Float64Array, m: number, n: number): { rows: Float64Array; rotations: Float64Array } {
   const rotations = new Float64Array(m * m);
   for (let i = 0; i < m; i++) rotations[i * m + i] = 1;
@@ -105,7 +123,13 @@ function rotate(matrix: Float64Array, p: number, q: number, n: number, cos: numb
 }
 
 /** The k longest of m orthogonal rows as singular vectors; u is what of the rotations belongs to them. */
-function leading({ rows, rotations }: { rows: Float64Array; rotations: Float64Array }, m: number, n: number, height: number, k: number): Svd {
+function leading(
+  { rows, rotations }: { rows: Float64Array; rotations: Float64Array },
+  m: number,
+  n: number,
+  height: number,
+  k: number,
+): Svd {
   const lengths = norms(rows, m, n);
   const order = Array.from({ length: m }, (_, i) => i).sort((a, b) => (lengths[b] as number) - (lengths[a] as number));
   const [u, s, vt] = [new Float64Array(height * k), new Float64Array(k), new Float64Array(k * n)];

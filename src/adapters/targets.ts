@@ -13,18 +13,29 @@ export interface TargetLimits {
 }
 
 /**
- * The modules that `target_modules` means, in the decoder's order. A list names path suffixes (`q_proj`, `self_attn.q_proj`),
- * a text is a regular expression over the whole path, and `all-linear` is every linear layer but the output head.
+ * The modules that `target_modules` means, in the decoder's order. A list names path suffixes (`q_proj`,
+ * `self_attn.q_proj`), a text is a regular expression over the whole path, and `all-linear` is every linear layer but
+ * the output head.
  * @throws ConfigError when nothing matches, or an entry of the list matches nothing.
  */
-export function matchTargets(modules: readonly string[], target: string | readonly string[], limits: TargetLimits = {}): string[] {
+export function matchTargets(
+  modules: readonly string[],
+  target: string | readonly string[],
+  limits: TargetLimits = {},
+): string[] {
   const all = [...modules, ...(limits.onlyNamed ?? [])];
   const matched = target === 'all-linear' ? [...modules] : matchNames(all, modules, target);
   const [excluded, inLayers] = [excludedBy(limits.exclude), layersOf(target, limits)];
   const kept = matched.filter((name) => limits.saved?.(name) !== true && !excluded(name) && inLayers(name));
   if (kept.length === 0) {
-    const names = Object.entries({ modules_to_save: limits.saved, exclude_modules: limits.exclude, layers_to_transform: limits.layers }).flatMap(([name, value]) => (value === undefined ? [] : [name]));
-    throw new ConfigError(`target_modules: ${names.join(' and ')} leave none of the ${matched.length} layers that match; ${available(modules)}`);
+    const names = Object.entries({
+      modules_to_save: limits.saved,
+      exclude_modules: limits.exclude,
+      layers_to_transform: limits.layers,
+    }).flatMap(([name, value]) => (value === undefined ? [] : [name]));
+    throw new ConfigError(
+      `target_modules: ${names.join(' and ')} leave none of the ${matched.length} layers that match; ${available(modules)}`,
+    );
   }
   return kept;
 }
@@ -33,12 +44,18 @@ function matchNames(all: readonly string[], linears: readonly string[], target: 
   if (typeof target === 'string') {
     const pattern = compileExpression(target, 'target_modules');
     const matched = all.filter((name) => pattern.matches(name));
-    if (matched.length === 0) throw new ConfigError(`target_modules: the expression ${JSON.stringify(target)} matches no linear layer; ${available(linears)}`);
+    if (matched.length === 0)
+      throw new ConfigError(
+        `target_modules: the expression ${JSON.stringify(target)} matches no linear layer; ${available(linears)}`,
+      );
     return matched;
   }
   const unused = target.filter((suffix) => !all.some((name) => endsWithModule(name, suffix)));
   if (unused.length > 0 || target.length === 0) {
-    const what = target.length === 0 ? 'the list is empty' : `no linear layer is called ${unused.map((u) => JSON.stringify(u)).join(', ')}`;
+    const what =
+      target.length === 0
+        ? 'the list is empty'
+        : `no linear layer is called ${unused.map((u) => JSON.stringify(u)).join(', ')}`;
     throw new ConfigError(`target_modules: ${what}; ${available(linears)}`);
   }
   return all.filter((name) => target.some((suffix) => endsWithModule(name, suffix)));
@@ -62,17 +79,27 @@ function excludedBy(exclude: string | readonly string[] | undefined): (name: str
 }
 
 /** Whether a module lies in one of the asked for layers; one outside of all layers does not. */
-function layersOf(target: string | readonly string[], { layers, layersPattern }: TargetLimits): (name: string) => boolean {
+function layersOf(
+  target: string | readonly string[],
+  { layers, layersPattern }: TargetLimits,
+): (name: string) => boolean {
   if (layers === undefined) {
     if (layersPattern !== undefined) throw new ConfigError('layers_pattern: needs layers_to_transform');
     return () => true;
   }
   if (typeof target === 'string' && target !== 'all-linear') {
-    throw new ConfigError('layers_to_transform: goes with a list of target_modules; an expression has to say the layers itself');
+    throw new ConfigError(
+      'layers_to_transform: goes with a list of target_modules; an expression has to say the layers itself',
+    );
   }
   const wanted = typeof layers === 'number' ? [layers] : layers;
   if (wanted.length === 0) return () => true;
-  const lists = layersPattern === undefined || layersPattern.length === 0 ? ['[^.]*'] : typeof layersPattern === 'string' ? [layersPattern] : layersPattern;
+  const lists =
+    layersPattern === undefined || layersPattern.length === 0
+      ? ['[^.]*']
+      : typeof layersPattern === 'string'
+        ? [layersPattern]
+        : layersPattern;
   // The first number that a list of one of these names has, as in PEFT.
   const patterns = lists.map((list) => compileExpression(`^.*?\\.(?:${list})\\.(\\d+)\\.`, 'layers_pattern'));
   return (name) => {

@@ -6,20 +6,29 @@ import type { Adapter, TensorShapes } from './adapter.js';
 /** What PEFT puts before the path of a module of the base model. */
 export const MODULE_PREFIX = 'base_model.model.';
 
-/** What tells saved tensors from the expected ones: missing, misshapen and unexpected, one sentence each; empty when they are these. */
+/**
+ * What tells saved tensors from the expected ones: missing, misshapen and unexpected, one sentence each; empty when
+ * they are these.
+ */
 export function shapeMismatches(expected: ReadonlyMap<string, readonly number[]>, tensors: TensorShapes): string[] {
   const missing: string[] = [];
   const misshapen: string[] = [];
   for (const [key, shape] of expected) {
     const found = tensors.get(key)?.shape;
     if (found === undefined) missing.push(`${key}: missing, expected [${shape.join(', ')}]`);
-    else if (found.join() !== shape.join()) misshapen.push(`${key}: found [${found.join(', ')}], expected [${shape.join(', ')}]`);
+    else if (found.join() !== shape.join())
+      misshapen.push(`${key}: found [${found.join(', ')}], expected [${shape.join(', ')}]`);
   }
-  const unexpected = [...tensors.keys()].filter((key) => !expected.has(key)).map((key) => `${key}: unexpected: nothing of this model takes it`);
+  const unexpected = [...tensors.keys()]
+    .filter((key) => !expected.has(key))
+    .map((key) => `${key}: unexpected: nothing of this model takes it`);
   return [...missing, ...misshapen, ...unexpected];
 }
 
-/** An error lists so many mismatches of a kind: a model has hundreds of tensors, and a wrong base makes all of them wrong. */
+/**
+ * An error lists so many mismatches of a kind: a model has hundreds of tensors, and a wrong base makes all of them
+ * wrong.
+ */
 const MOST_LISTED = 8;
 const KINDS = [
   [/: missing,/, 'missing'],
@@ -32,13 +41,16 @@ function shortened(mismatches: readonly string[]): string[] {
   const kindOf = (mismatch: string): string => KINDS.find(([pattern]) => pattern.test(mismatch))?.[1] ?? 'others';
   return [...new Set(mismatches.map(kindOf))].flatMap((kind) => {
     const all = mismatches.filter((mismatch) => kindOf(mismatch) === kind);
-    return all.length <= MOST_LISTED ? all : [...all.slice(0, MOST_LISTED), `and ${all.length - MOST_LISTED} more ${kind}`];
+    return all.length <= MOST_LISTED
+      ? all
+      : [...all.slice(0, MOST_LISTED), `and ${all.length - MOST_LISTED} more ${kind}`];
   });
 }
 
 /** @throws FormatError with the mismatches, if there are any: the first of each kind, and a count. */
 export function requireFit(mismatches: readonly string[], name: string): void {
-  if (mismatches.length > 0) throw new FormatError(`${name}: the adapter does not fit the model: ${shortened(mismatches).join('; ')}`);
+  if (mismatches.length > 0)
+    throw new FormatError(`${name}: the adapter does not fit the model: ${shortened(mismatches).join('; ')}`);
 }
 
 /**
@@ -58,7 +70,8 @@ export async function trainedValues(adapter: Pick<Adapter, 'parameters'>): Promi
   const tensors = new Map<string, TensorBytes>();
   for (const { key, variable, stored } of adapter.parameters) {
     const values = await variable.data<'float32'>();
-    if (firstNotFinite(values) >= 0) throw new FormatError(`${key} holds a value that is not finite; the adapter is not saved`);
+    if (firstNotFinite(values) >= 0)
+      throw new FormatError(`${key} holds a value that is not finite; the adapter is not saved`);
     tensors.set(key, stored?.(values) ?? float32Tensor(variable.shape, values));
   }
   return tensors;

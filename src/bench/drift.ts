@@ -47,7 +47,9 @@ export interface DriftMeasurement {
   readonly drift: Readonly<Record<Exclude<keyof DriftTenth, 'step'>, number | null>>;
 }
 
-/** Runs steps and says how their time, and the memory after them, changed from the first tenth of the run to the last. */
+/**
+ * Runs steps and says how their time, and the memory after them, changed from the first tenth of the run to the last.
+ */
 export async function benchDrift(options: DriftOptions): Promise<DriftMeasurement> {
   const { dims, rank, quantize, steps, warmup, processBytes, processCpuMs, onStep } = options;
   const step = BenchStep.create(dims, rank, quantize, options.gradientCheckpointing);
@@ -76,14 +78,29 @@ export async function benchDrift(options: DriftOptions): Promise<DriftMeasuremen
     pace.dispose();
     step.dispose();
   }
-  const tenths = Array.from({ length: 10 }, (_, i) => tenthOf(samples, Math.floor((i * steps) / 10), Math.floor(((i + 1) * steps) / 10)));
+  const tenths = Array.from({ length: 10 }, (_, i) =>
+    tenthOf(samples, Math.floor((i * steps) / 10), Math.floor(((i + 1) * steps) / 10)),
+  );
   const [first, last] = [tenths[0] as DriftTenth, tenths[9] as DriftTenth];
   const change = (name: keyof DriftMeasurement['drift']): number | null => {
     const [before, after] = [first[name], last[name]];
     return before === null || after === null ? null : after / before - 1;
   };
-  const names = ['step_ms', 'paced', 'cpu_ms', 'tensors', 'tensor_bytes', 'device_bytes', 'resident_bytes', 'heap_bytes'] as const;
-  return { steps, tenths, drift: Object.fromEntries(names.map((name) => [name, change(name)])) as DriftMeasurement['drift'] };
+  const names = [
+    'step_ms',
+    'paced',
+    'cpu_ms',
+    'tensors',
+    'tensor_bytes',
+    'device_bytes',
+    'resident_bytes',
+    'heap_bytes',
+  ] as const;
+  return {
+    steps,
+    tenths,
+    drift: Object.fromEntries(names.map((name) => [name, change(name)])) as DriftMeasurement['drift'],
+  };
 }
 
 function tenthOf(samples: readonly Omit<DriftTenth, 'step'>[], begin: number, end: number): DriftTenth {
@@ -93,8 +110,17 @@ function tenthOf(samples: readonly Omit<DriftTenth, 'step'>[], begin: number, en
     return values.length === 0 ? null : median(values);
   };
   return {
-    ...{ step: end, step_ms: middle((s) => s.step_ms) as number, paced: middle((s) => s.paced) as number, cpu_ms: middle((s) => s.cpu_ms) },
-    ...{ tensors: middle((s) => s.tensors) as number, tensor_bytes: middle((s) => s.tensor_bytes) as number, device_bytes: middle((s) => s.device_bytes) },
+    ...{
+      step: end,
+      step_ms: middle((s) => s.step_ms) as number,
+      paced: middle((s) => s.paced) as number,
+      cpu_ms: middle((s) => s.cpu_ms),
+    },
+    ...{
+      tensors: middle((s) => s.tensors) as number,
+      tensor_bytes: middle((s) => s.tensor_bytes) as number,
+      device_bytes: middle((s) => s.device_bytes),
+    },
     ...{ resident_bytes: middle((s) => s.resident_bytes), heap_bytes: middle((s) => s.heap_bytes) },
   };
 }

@@ -22,7 +22,10 @@ export interface GrowthOptions {
   readonly lengths: readonly number[];
   /** Bytes that a plan says a step takes. */
   readonly plannedBytes: (dims: Dims) => number;
-  /** Processor time that this process has taken so far, where the surroundings can tell: what others do on a busy machine disturbs it less. */
+  /**
+   * Processor time that this process has taken so far, where the surroundings can tell: what others do on a busy
+   * machine disturbs it less.
+   */
   readonly processCpuMs?: () => number;
   readonly onPhase?: (what: string) => void;
 }
@@ -31,14 +34,31 @@ export interface GrowthOptions {
 const OVERHEAD_RANK = 16;
 
 export interface GrowthMeasurement {
-  readonly time: readonly { readonly tokens: number; readonly step_ms: number; readonly cpu_ms: number | null; readonly tokens_per_second: number; /** From the line, relative. */ readonly deviation: number }[];
+  readonly time: readonly {
+    readonly tokens: number;
+    readonly step_ms: number;
+    readonly cpu_ms: number | null;
+    readonly tokens_per_second: number;
+    /** From the line, relative. */ readonly deviation: number;
+  }[];
   /** step_ms ≈ fixed_ms + ms_per_token · tokens, of least relative squares. */
   readonly line: GrowthLine;
   /** The same of processor time. */
   readonly cpu_line: GrowthLine | null;
-  readonly memory: readonly { readonly length: number; readonly planned_bytes: number; readonly measured_bytes: number; /** measured / planned. */ readonly ratio: number }[];
+  readonly memory: readonly {
+    readonly length: number;
+    readonly planned_bytes: number;
+    readonly measured_bytes: number;
+    /** measured / planned. */ readonly ratio: number;
+  }[];
   /** Forward pass and gradient of the input through all layers, without and with adapters, in alternation. */
-  readonly adapters: { readonly rank: number; readonly without_ms: number; readonly with_ms: number; readonly overhead: number; readonly cpu_overhead: number | null };
+  readonly adapters: {
+    readonly rank: number;
+    readonly without_ms: number;
+    readonly with_ms: number;
+    readonly overhead: number;
+    readonly cpu_overhead: number | null;
+  };
 }
 
 export interface GrowthLine {
@@ -68,7 +88,11 @@ export async function benchGrowth(options: GrowthOptions): Promise<GrowthMeasure
   }
   onPhase?.('what adapters add');
   return {
-    time: times.map((point) => ({ ...point, tokens_per_second: (1000 * point.tokens) / point.step_ms, deviation: deviationFrom(line, point) })),
+    time: times.map((point) => ({
+      ...point,
+      tokens_per_second: (1000 * point.tokens) / point.step_ms,
+      deviation: deviationFrom(line, point),
+    })),
     line,
     cpu_line: ofCpu.length === 0 ? null : lineThrough(ofCpu),
     memory,
@@ -108,8 +132,21 @@ export function fitLine(points: readonly Point[]): { fixed_ms: number; ms_per_to
 }
 
 /** Steps of all sizes take turns, so that what else the machine does falls on each. */
-async function timesOf({ dims, rank, quantize, gradientCheckpointing, steps, warmup, tokens, processCpuMs, onPhase }: GrowthOptions): Promise<{ tokens: number; step_ms: number; cpu_ms: number | null }[]> {
-  const sizes = tokens.map((count) => ({ rows: Math.max(1, Math.round(count / dims.seq)), timer: new Timer(processCpuMs) }));
+async function timesOf({
+  dims,
+  rank,
+  quantize,
+  gradientCheckpointing,
+  steps,
+  warmup,
+  tokens,
+  processCpuMs,
+  onPhase,
+}: GrowthOptions): Promise<{ tokens: number; step_ms: number; cpu_ms: number | null }[]> {
+  const sizes = tokens.map((count) => ({
+    rows: Math.max(1, Math.round(count / dims.seq)),
+    timer: new Timer(processCpuMs),
+  }));
   const step = BenchStep.create(dims, rank, quantize, gradientCheckpointing);
   try {
     for (let round = 0; round < warmup + steps; round++) {
@@ -128,7 +165,9 @@ async function timesOf({ dims, rank, quantize, gradientCheckpointing, steps, war
   });
 }
 
-/** The most bytes that the tensors of a model and its step hold at once, those between the kernels of an op included. */
+/**
+ * The most bytes that the tensors of a model and its step hold at once, those between the kernels of an op included.
+ */
 async function bytesOf(dims: Dims, { rank, quantize, gradientCheckpointing }: GrowthOptions): Promise<number> {
   const watch = watchMemory();
   try {
@@ -147,7 +186,13 @@ async function bytesOf(dims: Dims, { rank, quantize, gradientCheckpointing }: Gr
   }
 }
 
-async function adapterOverhead({ dims, quantize, steps, warmup, processCpuMs }: GrowthOptions): Promise<GrowthMeasurement['adapters']> {
+async function adapterOverhead({
+  dims,
+  quantize,
+  steps,
+  warmup,
+  processCpuMs,
+}: GrowthOptions): Promise<GrowthMeasurement['adapters']> {
   const step = BenchStep.create(dims, OVERHEAD_RANK, quantize);
   const { decoder, adapter } = step;
   const { batch, seq, hidden } = dims;
@@ -178,7 +223,13 @@ async function adapterOverhead({ dims, quantize, steps, warmup, processCpuMs }: 
   }
   const [without, together] = [plain.medians(), adapted.medians()];
   const cpu = without.cpuMs === null || together.cpuMs === null ? null : together.cpuMs / without.cpuMs - 1;
-  return { rank: OVERHEAD_RANK, without_ms: without.ms, with_ms: together.ms, overhead: together.ms / without.ms - 1, cpu_overhead: cpu };
+  return {
+    rank: OVERHEAD_RANK,
+    without_ms: without.ms,
+    with_ms: together.ms,
+    overhead: together.ms / without.ms - 1,
+    cpu_overhead: cpu,
+  };
 }
 
 async function drained(loss: tf.Scalar): Promise<number> {

@@ -2,7 +2,10 @@ import * as tf from '@tensorflow/tfjs-core';
 import { gpuDispatchCount, replayAllowed, setReplay } from '../../kernels/index.js';
 import type { BenchStep } from './train-step.js';
 
-/** JavaScript's share of a step on webgpu: until all of it is submitted, in microseconds a dispatch. The least of all runs: what else the machine does only adds. */
+/**
+ * JavaScript's share of a step on webgpu: until all of it is submitted, in microseconds a dispatch. The least of all
+ * runs: what else the machine does only adds.
+ */
 export interface HostTimes {
   /** In a step, those of stock ops among them. */
   readonly dispatches: number;

@@ -53,7 +53,14 @@ const VARIANTS = ['none', 'nf4', 'fp4'] as const;
 
 /** Every op as a step at these sizes runs it, in a fixed order that does not depend on the sizes. */
 export function kernelCases(dims: Dims, rank: number): KernelCase[] {
-  return [...linearCases(dims, rank), ...productCases(dims, rank), ...attentionCases(dims), ...elementCases(dims), ...lossCases(dims), ...updateCases(dims, rank)];
+  return [
+    ...linearCases(dims, rank),
+    ...productCases(dims, rank),
+    ...attentionCases(dims),
+    ...elementCases(dims),
+    ...lossCases(dims),
+    ...updateCases(dims, rank),
+  ];
 }
 
 function linearCases(dims: Dims, rank: number): KernelCase[] {
@@ -89,7 +96,13 @@ function linearCases(dims: Dims, rank: number): KernelCase[] {
 function productCases(dims: Dims, rank: number): KernelCase[] {
   const tokens = dims.batch * dims.seq;
   const { hidden, ffn } = dims;
-  const product = (op: string, form: MatmulForm, x: readonly [number, number], w: readonly [number, number], flop: number): KernelCase => ({
+  const product = (
+    op: string,
+    form: MatmulForm,
+    x: readonly [number, number],
+    w: readonly [number, number],
+    flop: number,
+  ): KernelCase => ({
     op,
     pass: 'forward',
     weight: '',
@@ -97,9 +110,12 @@ function productCases(dims: Dims, rank: number): KernelCase[] {
     flop,
     prepare() {
       const [left, right] = [matrix(...x, 1), matrix(...w, 2)];
-      return plain(() => [matmul(left, right, form)], () => {
-        tf.dispose([left, right]);
-      });
+      return plain(
+        () => [matmul(left, right, form)],
+        () => {
+          tf.dispose([left, right]);
+        },
+      );
     },
   });
   const wide = 2 * tokens * hidden * ffn;
@@ -118,19 +134,25 @@ function productCases(dims: Dims, rank: number): KernelCase[] {
           ...{ op: 'quantizedMatmul', pass: 'forward', weight, size: `${tokens}×${hidden}→${ffn}`, flop: wide },
           prepare() {
             const [packed, x] = [w(), matrix(tokens, hidden, 2)] as const;
-            return plain(() => [quantizedMatmul(x, packed)], () => {
-              disposeWeight(packed);
-              x.dispose();
-            });
+            return plain(
+              () => [quantizedMatmul(x, packed)],
+              () => {
+                disposeWeight(packed);
+                x.dispose();
+              },
+            );
           },
         },
         {
           ...{ op: 'dequantize', pass: 'forward', weight, size: `${ffn}×${hidden}`, bytes: 4.5 * ffn * hidden },
           prepare() {
             const packed = w();
-            return plain(() => [dequantize(packed)], () => {
-              disposeWeight(packed);
-            });
+            return plain(
+              () => [dequantize(packed)],
+              () => {
+                disposeWeight(packed);
+              },
+            );
           },
         },
       ];
@@ -152,8 +174,11 @@ function attentionCases(dims: Dims): KernelCase[] {
       const rope = new RopeTables(modelConfigOf(dims).rope as RopeConfig);
       const rotary = rope.upTo(seq);
       // Larger than weights: scores that differ.
-      const [q, k, v] = ([numHeads, numKvHeads, numKvHeads] as const).map((n, i) => matrix(batch * seq, n * headDim, i, 50)) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
-      const forward = (): tf.Tensor => attention(q, k, v, { batch, queryLength: seq, keyLength: seq, numHeads, numKvHeads, headDim, rotary });
+      const [q, k, v] = ([numHeads, numKvHeads, numKvHeads] as const).map((n, i) =>
+        matrix(batch * seq, n * headDim, i, 50),
+      ) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
+      const forward = (): tf.Tensor =>
+        attention(q, k, v, { batch, queryLength: seq, keyLength: seq, numHeads, numKvHeads, headDim, rotary });
       const release = (): void => {
         tf.dispose([q, k, v]);
         rope.dispose();
@@ -166,7 +191,13 @@ function attentionCases(dims: Dims): KernelCase[] {
 function elementCases(dims: Dims): KernelCase[] {
   const tokens = dims.batch * dims.seq;
   const { hidden, ffn, vocab } = dims;
-  const element = (op: string, pass: 'forward' | 'backward', columns: number, arrays: number, make: () => { forward: () => tf.Tensor; wanted: tf.Tensor[]; frozen?: tf.Tensor[] }): KernelCase => ({
+  const element = (
+    op: string,
+    pass: 'forward' | 'backward',
+    columns: number,
+    arrays: number,
+    make: () => { forward: () => tf.Tensor; wanted: tf.Tensor[]; frozen?: tf.Tensor[] },
+  ): KernelCase => ({
     op,
     pass,
     weight: '',
@@ -183,7 +214,11 @@ function elementCases(dims: Dims): KernelCase[] {
     return { forward: () => rmsNorm(x, w, 1e-5), wanted: [x], frozen: [w] };
   };
   const centred = (): { forward: () => tf.Tensor; wanted: tf.Tensor[]; frozen: tf.Tensor[] } => {
-    const [x, w, b] = [matrix(tokens, hidden, 1, 50), tf.keep(tf.ones([hidden])) as tf.Tensor1D, tf.keep(tf.zeros([hidden])) as tf.Tensor1D];
+    const [x, w, b] = [
+      matrix(tokens, hidden, 1, 50),
+      tf.keep(tf.ones([hidden])) as tf.Tensor1D,
+      tf.keep(tf.zeros([hidden])) as tf.Tensor1D,
+    ];
     return { forward: () => layerNorm(x, w, b, 1e-5), wanted: [x], frozen: [w, b] };
   };
   const ungated = (): { forward: () => tf.Tensor; wanted: tf.Tensor[] } => {
@@ -229,9 +264,15 @@ function lossCases({ batch, seq, hidden, vocab }: Dims): KernelCase[] {
       prepare() {
         const table = matrix(vocab, hidden, 1);
         const x = matrix(tokens, hidden, 2, 50);
-        const targets = { rows: Int32Array.from({ length: tokens }, (_, i) => i), labels: tokenValues(tokens, vocab, 2) };
+        const targets = {
+          rows: Int32Array.from({ length: tokens }, (_, i) => i),
+          labels: tokenValues(tokens, vocab, 2),
+        };
         const run = (): tf.Tensor[] => {
-          const { value, gradients } = valueAndGradients(() => crossEntropySum(x, { kind: 'dense', shape: [vocab, hidden], values: table }, targets), [x]);
+          const { value, gradients } = valueAndGradients(
+            () => crossEntropySum(x, { kind: 'dense', shape: [vocab, hidden], values: table }, targets),
+            [x],
+          );
           return [value, ...gradients];
         };
         return plain(run, () => {
@@ -244,7 +285,13 @@ function lossCases({ batch, seq, hidden, vocab }: Dims): KernelCase[] {
 
 function updateCases(dims: Dims, rank: number): KernelCase[] {
   const layers = linearLayers(modelConfigOf(dims)).filter(({ layer }) => layer === 0);
-  const shapes = layers.flatMap(({ shape: [out, inner] }) => [[rank, inner], [out, rank]] as const);
+  const shapes = layers.flatMap(
+    ({ shape: [out, inner] }) =>
+      [
+        [rank, inner],
+        [out, rank],
+      ] as const,
+  );
   const count = shapes.reduce((sum, [rows, columns]) => sum + rows * columns, 0);
   const size = `${shapes.length} factors of a layer, ${count} values`;
   const tensors = (seed: number): tf.Tensor2D[] => shapes.map(([rows, columns], i) => matrix(rows, columns, seed + i));
@@ -253,9 +300,12 @@ function updateCases(dims: Dims, rank: number): KernelCase[] {
       ...{ op: 'globalNorm', pass: 'forward', weight: '', size, bytes: 4 * count },
       prepare() {
         const gradients = tensors(1);
-        return plain(() => [globalNorm(gradients)], () => {
-          tf.dispose(gradients);
-        });
+        return plain(
+          () => [globalNorm(gradients)],
+          () => {
+            tf.dispose(gradients);
+          },
+        );
       },
     },
     {
@@ -266,10 +316,22 @@ function updateCases(dims: Dims, rank: number): KernelCase[] {
         const variables = (seed: number): tf.Variable[] => tensors(seed).map((t) => variableOf(t));
         const zeros = (): tf.Variable[] => shapes.map(([rows, columns]) => variableOf(tf.zeros([rows, columns])));
         const [parameters, m, v] = [variables(50), zeros(), zeros()];
-        const items = parameters.map((parameter, i) => ({ parameter, gradient: gradients[i] as tf.Tensor, m: m[i] as tf.Variable, v: v[i] as tf.Variable }));
+        const items = parameters.map((parameter, i) => ({
+          parameter,
+          gradient: gradients[i] as tf.Tensor,
+          m: m[i] as tf.Variable,
+          v: v[i] as tf.Variable,
+        }));
         let step = 0;
         const run = (): tf.Tensor[] => {
-          adamwUpdate(items, { learningRate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01, step: ++step });
+          adamwUpdate(items, {
+            learningRate: 1e-3,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weightDecay: 0.01,
+            step: ++step,
+          });
           return [];
         };
         return {

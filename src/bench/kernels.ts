@@ -1,5 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { kernelVariant, setKernelVariant, withGpuClock, withKernelMode, type KernelMode, type KernelVariant } from '../../kernels/index.js';
+import {
+  kernelVariant,
+  setKernelVariant,
+  withGpuClock,
+  withKernelMode,
+  type KernelMode,
+  type KernelVariant,
+} from '../../kernels/index.js';
 import { backendVariants } from '../../kernels/runtime/variant.js';
 import { ConfigError, DeviceError } from '../errors.js';
 import type { Quantize } from './decoder.js';
@@ -46,26 +53,44 @@ export interface KernelResult {
 }
 
 /** float16 factors: 2⁻¹¹ relative in each. */
-const TOLERANCES: Readonly<Record<KernelVariant, number>> = { auto: 1e-4, f32: 1e-4, f16: 3e-3, 'subgroup-matrix': 3e-3, subgroups: 1e-4, lanes: 1e-4 };
+const TOLERANCES: Readonly<Record<KernelVariant, number>> = {
+  auto: 1e-4,
+  f32: 1e-4,
+  f16: 3e-3,
+  'subgroup-matrix': 3e-3,
+  subgroups: 1e-4,
+  lanes: 1e-4,
+};
 /** Ops that a variant has code of its own for. */
 const AFFECTED: Readonly<Record<KernelVariant, RegExp>> = {
-  ...{ auto: /^/, f32: /^/, f16: /^(linear|matmul|quantizedMatmul)/, 'subgroup-matrix': /^(linear|matmul$|quantizedMatmul|crossEntropy)/ },
+  ...{
+    auto: /^/,
+    f32: /^/,
+    f16: /^(linear|matmul|quantizedMatmul)/,
+    'subgroup-matrix': /^(linear|matmul$|quantizedMatmul|crossEntropy)/,
+  },
   subgroups: /^(matmul thin|linear|rmsNorm|layerNorm|attention|crossEntropy|globalNorm|embedding)/,
   lanes: /^(linear|matmul|quantizedMatmul|rmsNorm|layerNorm|attention|crossEntropy|globalNorm|embedding)/,
 };
 const BATCHES = 5;
 
 /**
- * Times every op forward and backward, each after its result has been found equal to stock ops'. The check takes two short rows at the
- * same widths: stock ops need memory for every intermediate.
+ * Times every op forward and backward, each after its result has been found equal to stock ops'. The check takes two
+ * short rows at the same widths: stock ops need memory for every intermediate.
  * @throws DeviceError naming the ops that are wrong, after all others were timed; ConfigError when no op has that name.
  */
 export async function benchKernels(options: KernelBenchOptions): Promise<KernelResult[]> {
   const { dims, rank, op, againstReference, minMs, onResult } = options;
-  const small = kernelCases({ ...dims, batch: Math.min(dims.batch, 2), seq: Math.min(dims.seq, 33), vocab: Math.min(dims.vocab, 4001) }, rank);
+  const small = kernelCases(
+    { ...dims, batch: Math.min(dims.batch, 2), seq: Math.min(dims.seq, 33), vocab: Math.min(dims.vocab, 4001) },
+    rank,
+  );
   const cases = kernelCases(dims, rank).map((full, i) => ({ full, small: small[i] as KernelCase }));
   const chosen = cases.filter(({ full }) => op === undefined || full.op.includes(op));
-  if (chosen.length === 0) throw new ConfigError(`--op ${op ?? ''}: no such op; there are ${[...new Set(cases.map((c) => c.full.op))].join(', ')}`);
+  if (chosen.length === 0)
+    throw new ConfigError(
+      `--op ${op ?? ''}: no such op; there are ${[...new Set(cases.map((c) => c.full.op))].join(', ')}`,
+    );
   const results: KernelResult[] = [];
   const wrong: string[] = [];
   const asked = kernelVariant();
@@ -76,17 +101,33 @@ export async function benchKernels(options: KernelBenchOptions): Promise<KernelR
         const error = await differenceFromReference(reduced);
         const allowed = TOLERANCES[variant ?? 'auto'];
         if (!(error <= allowed)) {
-          wrong.push(`${[full.op, full.pass, full.weight, variant ?? ''].filter((part) => part !== '').join(' ')} by ${error.toExponential(1)} (allowed ${allowed})`);
+          wrong.push(
+            `${[full.op, full.pass, full.weight, variant ?? ''].filter((part) => part !== '').join(' ')} by ${error.toExponential(1)} (allowed ${allowed})`,
+          );
           continue;
         }
         const { ms, deviceMs } = await timeCase(full, 'auto', minMs);
         const reference = againstReference ? await timeCase(full, 'reference', minMs) : undefined;
         const { op: name, pass, weight, size, flop, bytes } = full;
-        const rate = (amount: number | undefined): number | null => (amount === undefined ? null : amount / (deviceMs ?? ms) / 1e6);
+        const rate = (amount: number | undefined): number | null =>
+          amount === undefined ? null : amount / (deviceMs ?? ms) / 1e6;
         const gflops = rate(flop);
         const peak = variant === 'subgroup-matrix' ? options.peaks?.matrix : options.peaks?.f32;
         const share = gflops === null || peak === undefined ? null : gflops / peak;
-        const result = { op: name, pass, weight, variant, size, error, ms, device_ms: deviceMs, gflops, peak_share: share, gbps: rate(bytes), reference_ms: reference?.ms ?? null };
+        const result = {
+          op: name,
+          pass,
+          weight,
+          variant,
+          size,
+          error,
+          ms,
+          device_ms: deviceMs,
+          gflops,
+          peak_share: share,
+          gbps: rate(bytes),
+          reference_ms: reference?.ms ?? null,
+        };
         results.push(result);
         onResult?.(result);
       }
@@ -120,7 +161,11 @@ async function outputsOf(kernel: KernelCase, mode: KernelMode): Promise<Float32A
   return values;
 }
 
-async function timeCase(kernel: KernelCase, mode: KernelMode, minMs: number): Promise<{ ms: number; deviceMs: number | null }> {
+async function timeCase(
+  kernel: KernelCase,
+  mode: KernelMode,
+  minMs: number,
+): Promise<{ ms: number; deviceMs: number | null }> {
   const prepared = withKernelMode(mode, () => kernel.prepare());
   try {
     return await timePrepared(prepared, mode, minMs);
@@ -130,7 +175,11 @@ async function timeCase(kernel: KernelCase, mode: KernelMode, minMs: number): Pr
 }
 
 /** Runs are asked for in batches, each waited for as a whole: a GPU answers late, and is kept busy so. */
-async function timePrepared(prepared: PreparedKernel, mode: KernelMode, minMs: number): Promise<{ ms: number; deviceMs: number | null }> {
+async function timePrepared(
+  prepared: PreparedKernel,
+  mode: KernelMode,
+  minMs: number,
+): Promise<{ ms: number; deviceMs: number | null }> {
   const batch = async (runs: number): Promise<number> => {
     const start = performance.now();
     for (let i = 0; i < runs; i++) tf.dispose(withKernelMode(mode, () => prepared.run()));

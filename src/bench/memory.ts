@@ -1,6 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 
-/** Bytes that the backend has taken from the system and keeps: WebGPU's buffer pool, WASM's heap. null where it cannot tell. */
+/**
+ * Bytes that the backend has taken from the system and keeps: WebGPU's buffer pool, WASM's heap. null where it cannot
+ * tell.
+ */
 export function deviceBytes(): number | null {
   const { numBytesAllocatedInGPU } = tf.memory() as { numBytesAllocatedInGPU?: number };
   if (numBytesAllocatedInGPU !== undefined) return numBytesAllocatedInGPU;
@@ -22,13 +25,19 @@ export interface MemoryWatch {
 interface Storage {
   write: (this: Storage, values: unknown, shape: number[], dtype: tf.DataType) => object;
   move: (this: Storage, dataId: object, values: unknown, shape: number[], dtype: tf.DataType, refCount: number) => void;
-  makeOutput?: (this: Storage, shape: number[], dtype: tf.DataType, address?: number, ...rest: unknown[]) => tf.TensorInfo;
+  makeOutput?: (
+    this: Storage,
+    shape: number[],
+    dtype: tf.DataType,
+    address?: number,
+    ...rest: unknown[]
+  ) => tf.TensorInfo;
   disposeData: (this: Storage, dataId: object, force?: boolean) => boolean;
 }
 
 /**
- * Follows what the current backend allocates from now on, kernels' own temporary tensors included. tf.memory() does not tell this:
- * it is only seen between kernels, and counts every clone of a tensor as if it had memory of its own.
+ * Follows what the current backend allocates from now on, kernels' own temporary tensors included. tf.memory() does not
+ * tell this: it is only seen between kernels, and counts every clone of a tensor as if it had memory of its own.
  */
 export function watchMemory(): MemoryWatch {
   const backend = tf.backend() as unknown as Storage;

@@ -18,7 +18,9 @@ export interface Observed<T> {
   readonly peakBytes: number;
 }
 
-/** Runs `body` and counts the kernels that tfjs's engine runs for it. Slower than without: not for timing as a whole. */
+/**
+ * Runs `body` and counts the kernels that tfjs's engine runs for it. Slower than without: not for timing as a whole.
+ */
 export function observeKernels<T>(body: () => T): Observed<T> {
   const engine = tf.engine();
   const run = engine.runKernel.bind(engine);

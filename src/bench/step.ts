@@ -1,5 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { gpuDispatchCount, kernelMode, kernelVariant, replayAllowed, setReplay, withGpuClock, withKernelMode, type KernelMode } from '../../kernels/index.js';
+import {
+  gpuDispatchCount,
+  kernelMode,
+  kernelVariant,
+  replayAllowed,
+  setReplay,
+  withGpuClock,
+  withKernelMode,
+  type KernelMode,
+} from '../../kernels/index.js';
 import type { Device } from '../device/device.js';
 import { DeviceError } from '../errors.js';
 import type { Quantize } from './decoder.js';
@@ -86,7 +95,10 @@ export interface StepMeasurement {
 }
 
 /** float16 tiles: 2⁻¹¹ relative in each factor of a product, through all layers. */
-const tolerances = (): { loss: number; gradient: number } => (['f16', 'subgroup-matrix'].includes(kernelVariant()) ? { loss: 3e-3, gradient: 1e-2 } : { loss: 1e-4, gradient: 1e-4 });
+const tolerances = (): { loss: number; gradient: number } =>
+  ['f16', 'subgroup-matrix'].includes(kernelVariant())
+    ? { loss: 3e-3, gradient: 1e-2 }
+    : { loss: 1e-4, gradient: 1e-4 };
 const SHOWN_KERNELS = 12;
 
 /**
@@ -110,7 +122,15 @@ export async function benchStep(device: Device, options: StepBenchOptions): Prom
   const step = withKernelMode(kernels, () => BenchStep.create(dims, rank, quantize, gradientCheckpointing));
   try {
     await settle();
-    const asked = { dims: dimsList(dims), rank, quant: quantize, kernels, gradient_checkpointing: gradientCheckpointing, steps: options.steps, warmup: options.warmup };
+    const asked = {
+      dims: dimsList(dims),
+      rank,
+      quant: quantize,
+      kernels,
+      gradient_checkpointing: gradientCheckpointing,
+      steps: options.steps,
+      warmup: options.warmup,
+    };
     return { ...asked, check, ...(await timeStep(step, options)) };
   } finally {
     step.dispose();
@@ -118,7 +138,12 @@ export async function benchStep(device: Device, options: StepBenchOptions): Prom
 }
 
 /** One step at these sizes with the kernels in force and with stock ops. */
-export async function checkStep(dims: Dims, rank: number, quantize: Quantize, gradientCheckpointing = false): Promise<StepCheck> {
+export async function checkStep(
+  dims: Dims,
+  rank: number,
+  quantize: Quantize,
+  gradientCheckpointing = false,
+): Promise<StepCheck> {
   const step = BenchStep.create(dims, rank, quantize, gradientCheckpointing);
   try {
     const own = await readGradients(step, kernelMode());
@@ -126,7 +151,10 @@ export async function checkStep(dims: Dims, rank: number, quantize: Quantize, gr
     return {
       dims: dimsList(dims),
       loss_difference: Math.abs(own.loss - stock.loss),
-      gradient_difference: stock.gradients.reduce((worst, g, i) => Math.max(worst, relativeError(own.gradients[i] as Float32Array, g)), 0),
+      gradient_difference: stock.gradients.reduce(
+        (worst, g, i) => Math.max(worst, relativeError(own.gradients[i] as Float32Array, g)),
+        0,
+      ),
     };
   } finally {
     step.dispose();
@@ -142,7 +170,10 @@ async function readGradients(step: BenchStep, mode: KernelMode): Promise<{ loss:
   return { loss: value, gradients: values };
 }
 
-type Timings = Omit<StepMeasurement, 'dims' | 'rank' | 'quant' | 'kernels' | 'gradient_checkpointing' | 'steps' | 'warmup' | 'check'>;
+type Timings = Omit<
+  StepMeasurement,
+  'dims' | 'rank' | 'quant' | 'kernels' | 'gradient_checkpointing' | 'steps' | 'warmup' | 'check'
+>;
 
 async function timeStep(step: BenchStep, options: StepBenchOptions): Promise<Timings> {
   const { dims, kernels, steps, warmup, peakGflops, onPhase } = options;
@@ -200,7 +231,9 @@ async function timeStep(step: BenchStep, options: StepBenchOptions): Promise<Tim
     replay: onGpu ? replay : null,
     dispatches,
     kernel_runs: observed.runs,
-    slowest_kernels: observed.kernels.slice(0, SHOWN_KERNELS).map(({ name, runs, hostMs: ms }) => ({ name, runs, host_ms: ms })),
+    slowest_kernels: observed.kernels
+      .slice(0, SHOWN_KERNELS)
+      .map(({ name, runs, hostMs: ms }) => ({ name, runs, host_ms: ms })),
     peak_tensor_bytes: observed.peakBytes,
     device_bytes: deviceBytes(),
     peak_bytes: options.processPeakBytes?.() ?? null,
@@ -208,7 +241,10 @@ async function timeStep(step: BenchStep, options: StepBenchOptions): Promise<Tim
 }
 
 /** Steps of their own: timestamps in every pass may cost something. */
-async function clockSteps(step: () => Promise<unknown>, count: number): Promise<{ busyMs: number; spanMs: number } | undefined> {
+async function clockSteps(
+  step: () => Promise<unknown>,
+  count: number,
+): Promise<{ busyMs: number; spanMs: number } | undefined> {
   const [busy, span]: [number[], number[]] = [[], []];
   for (let i = 0; i < count; i++) {
     const { times } = await withGpuClock(tf.backend(), step);

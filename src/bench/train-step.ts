@@ -14,12 +14,20 @@ const ADAMW = { adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_d
 
 /** The options of the adapters that are measured: factors on all linear layers. */
 export function benchLora(rank: number): Parameters<typeof METHODS.lora.create>[1] {
-  return { r: rank, lora_alpha: 2 * rank, lora_dropout: 0, target_modules: 'all-linear', use_rslora: false, init_lora_weights: true };
+  return {
+    r: rank,
+    lora_alpha: 2 * rank,
+    lora_dropout: 0,
+    target_modules: 'all-linear',
+    use_rslora: false,
+    init_lora_weights: true,
+  };
 }
 
 /**
- * One training step as scripts/bench/torch_step.py does it: a Llama-shaped decoder of random frozen weights, LoRA of scale 2 on all seven linear
- * layers, both factors random, cross-entropy at every position against random labels, AdamW on the factors.
+ * One training step as scripts/bench/torch_step.py does it: a Llama-shaped decoder of random frozen weights, LoRA of
+ * scale 2 on all seven linear layers, both factors random, cross-entropy at every position against random labels, AdamW
+ * on the factors.
  */
 export class BenchStep {
   private inputs: LossInputs;
@@ -40,7 +48,8 @@ export class BenchStep {
   static create(dims: Dims, rank: number, quantize: Quantize, checkpointing = false): BenchStep {
     const decoder = randomDecoder(dims, quantize);
     const adapter = METHODS.lora.create(decoder, benchLora(rank), 0);
-    // B begins at zero in training, which leaves A without a gradient: as values would a bench hide what is wrong there.
+    // B begins at zero in training, which leaves A without a gradient: as values would a bench hide what is wrong
+    // there.
     adapter.parameters.forEach(({ variable }, i) => {
       const values = tf.tensor(weightValues(variable.size, 200 + i), variable.shape);
       variable.assign(values);
@@ -64,7 +73,12 @@ export class BenchStep {
 
   /** Mean loss and gradients, the caller's to dispose. */
   gradients(): { loss: tf.Scalar; gradients: tf.Tensor[] } {
-    const { loss, gradients } = new PlainPass(this.decoder, this.parameters).add(undefined, this.inputs, 1 / this.tokens, this.context());
+    const { loss, gradients } = new PlainPass(this.decoder, this.parameters).add(
+      undefined,
+      this.inputs,
+      1 / this.tokens,
+      this.context(),
+    );
     return { loss, gradients: [...gradients] };
   }
 

@@ -26,7 +26,11 @@ export type EvaluationFiles = Pick<AblationConfig, 'tasks' | 'tasksData' | 'reta
 const RETAIN_LOSS = 'retain_loss';
 
 /** The evaluation that an ablation asks for; undefined where it asks for none. Close it after the last one. */
-export async function openEvaluation({ tasks: path, tasksData, retain }: EvaluationFiles, batchSize: number, locate: Locate = asNamed): Promise<{ evaluation: Evaluation | undefined; close(): Promise<void> }> {
+export async function openEvaluation(
+  { tasks: path, tasksData, retain }: EvaluationFiles,
+  batchSize: number,
+  locate: Locate = asNamed,
+): Promise<{ evaluation: Evaluation | undefined; close(): Promise<void> }> {
   if (path === undefined && retain.length === 0) return { evaluation: undefined, close: () => Promise.resolve() };
   const text = path === undefined ? '' : await readTasks(path, locate(path));
   const tasks = path === undefined ? [] : parseTasks(text, path);
@@ -36,9 +40,18 @@ export async function openEvaluation({ tasks: path, tasksData, retain }: Evaluat
     await rows.close();
     await sources.close();
   };
-  const files = [...sourcesOf(retain.length === 0 ? { sources: [] } : rows.sources.retain), ...tasks.flatMap((task) => rowFilesOf(sources.of(task)))];
+  const files = [
+    ...sourcesOf(retain.length === 0 ? { sources: [] } : rows.sources.retain),
+    ...tasks.flatMap((task) => rowFilesOf(sources.of(task))),
+  ];
   const read = JSON.stringify([text, await hashRowFiles(files), ...(await hashEncoders(tasks))]);
-  const retained = new Map(tasks.filter((task) => task.retain).flatMap((task) => metricNames(task).map((metric): [string, boolean] => [nameOf(task, metric), lowerIsBetter(metric)])));
+  const retained = new Map(
+    tasks
+      .filter((task) => task.retain)
+      .flatMap((task) =>
+        metricNames(task).map((metric): [string, boolean] => [nameOf(task, metric), lowerIsBetter(metric)]),
+      ),
+  );
   if (retain.length > 0) retained.set(RETAIN_LOSS, true);
   const evaluation: Evaluation = {
     hash: await hashSource(memorySource('evaluation', new TextEncoder().encode(read))),
@@ -48,12 +61,18 @@ export async function openEvaluation({ tasks: path, tasksData, retain }: Evaluat
       const answers: TaskAnswer[] = [];
       if (retain.length > 0) {
         const options = { max_length: decoder.maxLength };
-        const { examples } = await loadDataset({ source: rows.sources.retain, tokenizer, vocabSize: decoder.config.vocabSize, options });
+        const { examples } = await loadDataset({
+          source: rows.sources.retain,
+          tokenizer,
+          vocabSize: decoder.config.vocabSize,
+          options,
+        });
         metrics[RETAIN_LOSS] = (await evaluateLoss(decoder, examples, batchSize)).loss;
       }
       for (const task of tasks) {
         if (shouldStop()) return undefined;
-        if (tokenizer === undefined) throw new ConfigError('tasks are made of text, and this model has no tokenizer.json');
+        if (tokenizer === undefined)
+          throw new ConfigError('tasks are made of text, and this model has no tokenizer.json');
         const result = await runTask(task, sources.of(task), { decoder, tokenizer, batchSize, resamples: 0 });
         for (const [metric, { value }] of Object.entries(result.metrics)) metrics[nameOf(task, metric)] = value;
         answers.push(...result.samples.map((sample) => ({ task: task.name, ...sample })));
@@ -70,7 +89,11 @@ function rowFilesOf({ data, fewShot }: TaskSources): DataSource[] {
 
 /** Of what the numbers of BERTScore follow from: the files of each encoder, whatever its folder is called. */
 async function hashEncoders(tasks: readonly EvalTask[]): Promise<Record<string, string>[]> {
-  const folders = tasks.flatMap((task) => (task.type === 'generate' ? task.metrics : []).flatMap((metric) => (typeof metric === 'object' && metric.name === 'bertscore' ? [metric.model] : [])));
+  const folders = tasks.flatMap((task) =>
+    (task.type === 'generate' ? task.metrics : []).flatMap((metric) =>
+      typeof metric === 'object' && metric.name === 'bertscore' ? [metric.model] : [],
+    ),
+  );
   return Promise.all([...new Set(folders)].map((folder) => hashFiles(localDirectory(folder), ENCODER_FILES)));
 }
 

@@ -27,10 +27,15 @@ function totalSeconds(estimates: readonly RunEstimate[]): number {
 }
 
 /**
- * Parts runs so that all parts take about the same time: the longest first, each to the part with least so far. A part has them in their order.
+ * Parts runs so that all parts take about the same time: the longest first, each to the part with least so far. A part
+ * has them in their order.
  * @param estimates of these runs; runs without one count alike.
  */
-export function shareOut(runs: readonly AblationRun[], parts: number, estimates: readonly RunEstimate[]): AblationRun[][] {
+export function shareOut(
+  runs: readonly AblationRun[],
+  parts: number,
+  estimates: readonly RunEstimate[],
+): AblationRun[][] {
   const known = new Map(estimates.map(({ run, seconds }) => [run.id, seconds]));
   const secondsOf = ({ id }: AblationRun): number => known.get(id) ?? 1;
   const shares = Array.from({ length: parts }, () => ({ ids: new Set<string>(), seconds: 0 }));
@@ -43,8 +48,8 @@ export function shareOut(runs: readonly AblationRun[], parts: number, estimates:
 }
 
 /**
- * How many processes the runs shall be shared among. Unless asked for, several are used on `wasm` alone: threads of one run wait for
- * each other after every kernel, runs do not. A GPU is busy with one.
+ * How many processes the runs shall be shared among. Unless asked for, several are used on `wasm` alone: threads of one
+ * run wait for each other after every kernel, runs do not. A GPU is busy with one.
  */
 export function jobsFor({ asked, runs, device, estimates }: JobsRequest): number {
   if (asked !== undefined) return Math.min(asked, runs.length);
@@ -66,16 +71,30 @@ export function jobsFor({ asked, runs, device, estimates }: JobsRequest): number
 export async function shareRuns(
   runs: readonly AblationRun[],
   jobs: number,
-  { args, estimates, progress, stopped }: { readonly args: readonly string[]; readonly estimates: readonly RunEstimate[]; readonly progress: AblationProgress; readonly stopped: () => NodeJS.Signals | undefined },
+  {
+    args,
+    estimates,
+    progress,
+    stopped,
+  }: {
+    readonly args: readonly string[];
+    readonly estimates: readonly RunEstimate[];
+    readonly progress: AblationProgress;
+    readonly stopped: () => NodeJS.Signals | undefined;
+  },
 ): Promise<void> {
   const threads = Math.max(1, Math.floor((nodeHost.threads?.count() ?? jobs) / jobs));
   const byId = new Map(runs.map((run) => [run.id, run]));
   const shares = shareOut(runs, jobs, estimates);
   const children = shares.map((share) =>
-    fork(process.argv[1] as string, ['ablate', ...args, '--no-estimate', '--only', share.map(({ id }) => id).join(',')], {
-      env: { ...process.env, LOWRANK_THREADS: String(threads) },
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    }),
+    fork(
+      process.argv[1] as string,
+      ['ablate', ...args, '--no-estimate', '--only', share.map(({ id }) => id).join(',')],
+      {
+        env: { ...process.env, LOWRANK_THREADS: String(threads) },
+        stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      },
+    ),
   );
   // A terminal's Ctrl-C comes to all processes by itself; a signal to this one alone has to be passed on.
   const timer = setInterval(() => {
@@ -90,7 +109,10 @@ export async function shareRuns(
   try {
     const ends = await Promise.all(children.map((child) => endOf(child, take)));
     const bad = ends.find((status) => status !== 0);
-    if (bad !== undefined && stopped() === undefined) throw new LowrankError(`a process of the ablation ended with status ${bad ?? 'none: it was killed'}; the same command goes on`);
+    if (bad !== undefined && stopped() === undefined)
+      throw new LowrankError(
+        `a process of the ablation ended with status ${bad ?? 'none: it was killed'}; the same command goes on`,
+      );
   } finally {
     clearInterval(timer);
   }
@@ -104,7 +126,10 @@ function endOf(child: ChildProcess, take: (message: JobMessage) => void): Promis
   });
 }
 
-/** In the process of a share: tells the one that started it. Its end ends this one too, with the checkpoints that there are. */
+/**
+ * In the process of a share: tells the one that started it. Its end ends this one too, with the checkpoints that there
+ * are.
+ */
 export function jobProgress(onStop: () => void): AblationProgress {
   const send = (message: JobMessage): void => void process.send?.(message);
   process.on('message', onStop);

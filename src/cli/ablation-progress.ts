@@ -30,9 +30,15 @@ export interface AblationProgress {
 }
 
 /** One table that is drawn anew on a terminal, plain lines elsewhere. */
-export function createAblationProgress(runs: readonly AblationRun[], estimated: () => number | undefined, stream: ProgressStream = process.stderr): AblationProgress {
+export function createAblationProgress(
+  runs: readonly AblationRun[],
+  estimated: () => number | undefined,
+  stream: ProgressStream = process.stderr,
+): AblationProgress {
   const rows = new Map(runs.map((run): [string, Row] => [run.id, { run, state: 'waits', step: 0, totalSteps: 0 }]));
-  return stream.isTTY === true ? new LiveTable(rows, estimated, stream as NodeJS.WriteStream) : new PlainLines(rows, stream);
+  return stream.isTTY === true
+    ? new LiveTable(rows, estimated, stream as NodeJS.WriteStream)
+    : new PlainLines(rows, stream);
 }
 
 class PlainLines implements AblationProgress {
@@ -47,9 +53,12 @@ class PlainLines implements AblationProgress {
     Object.assign(row, change);
     const at = [...this.rows.keys()].indexOf(id) + 1;
     const title = `run ${at}/${this.rows.size} ${id}`;
-    if (change.state !== undefined && change.state !== before && before !== 'waits') this.log(`${title}: ${describe(row)}`);
-    else if (row.state === 'runs' && before === 'waits') this.log(`${title}: begins at step ${row.step} of ${row.totalSteps}`);
-    else if (change.validation !== undefined && row.state === 'runs') this.log(`${title}: step ${row.step}/${row.totalSteps}  validation loss ${formatNumber(change.validation)}`);
+    if (change.state !== undefined && change.state !== before && before !== 'waits')
+      this.log(`${title}: ${describe(row)}`);
+    else if (row.state === 'runs' && before === 'waits')
+      this.log(`${title}: begins at step ${row.step} of ${row.totalSteps}`);
+    else if (change.validation !== undefined && row.state === 'runs')
+      this.log(`${title}: step ${row.step}/${row.totalSteps}  validation loss ${formatNumber(change.validation)}`);
   }
 
   log(line: string): void {
@@ -109,23 +118,46 @@ class LiveTable implements AblationProgress {
     const done = all.filter(({ state }) => state === 'done' || state === 'failed').length;
     const room = Math.max(3, (this.stream.rows || 24) - 5);
     // Around the run that is on.
-    const at = Math.max(0, all.findIndex(({ state }) => state === 'runs'));
+    const at = Math.max(
+      0,
+      all.findIndex(({ state }) => state === 'runs'),
+    );
     const from = Math.max(0, Math.min(at - Math.floor(room / 2), all.length - room));
-    const cells = all.slice(from, from + room).map((row) => [
-      describeSettings(row.run.settings) || 'base',
-      String(row.run.seed),
-      row.state,
-      row.totalSteps === 0 ? '' : `${row.step}/${row.totalSteps}`,
-      row.loss === undefined ? '' : formatNumber(row.loss),
-      row.validation === undefined ? '' : formatNumber(row.validation),
-      row.tokensPerSecond === undefined ? '' : formatCount(row.tokensPerSecond),
-    ]);
+    const cells = all
+      .slice(from, from + room)
+      .map((row) => [
+        describeSettings(row.run.settings) || 'base',
+        String(row.run.seed),
+        row.state,
+        row.totalSteps === 0 ? '' : `${row.step}/${row.totalSteps}`,
+        row.loss === undefined ? '' : formatNumber(row.loss),
+        row.validation === undefined ? '' : formatNumber(row.validation),
+        row.tokensPerSecond === undefined ? '' : formatCount(row.tokensPerSecond),
+      ]);
     const right = (title: string): { title: string; align: 'right' } => ({ title, align: 'right' });
-    const columns = ['run', right('seed'), 'state', right('step'), right('loss'), right('validation'), right('tokens/s')];
+    const columns = [
+      'run',
+      right('seed'),
+      'state',
+      right('step'),
+      right('loss'),
+      right('validation'),
+      right('tokens/s'),
+    ];
     // Settings that are too long for the terminal are cut: a run has one line.
-    const others = stringWidth(formatTable(columns, cells.map(([, ...rest]) => ['', ...rest]), Infinity).split('\n', 1)[0] as string);
+    const others = stringWidth(
+      formatTable(
+        columns,
+        cells.map(([, ...rest]) => ['', ...rest]),
+        Infinity,
+      ).split('\n', 1)[0] as string,
+    );
     const longest = Math.max('run'.length, terminalWidth(this.stream) - 1 - (others - 'run'.length));
-    const table = formatTable(columns, cells.map(([run, ...rest]) => [cliTruncate(run as string, longest, { position: 'middle' }), ...rest]), Infinity);
+    const table = formatTable(
+      columns,
+      cells.map(([run, ...rest]) => [cliTruncate(run as string, longest, { position: 'middle' }), ...rest]),
+      Infinity,
+    );
     const total = this.estimated();
     const elapsed = (performance.now() - this.started) / 1000;
     const time = `${formatDuration(elapsed)}${total === undefined ? '' : ` of about ${formatDuration(Math.max(total, elapsed))}`}`;
@@ -135,6 +167,9 @@ class LiveTable implements AblationProgress {
 
 function describe({ state, validation, tokensPerSecond }: Row): string {
   if (state !== 'done') return state;
-  const parts = [...(validation === undefined ? [] : [`validation loss ${formatNumber(validation)}`]), ...(tokensPerSecond === undefined ? [] : [`${formatCount(tokensPerSecond)} tokens/s`])];
+  const parts = [
+    ...(validation === undefined ? [] : [`validation loss ${formatNumber(validation)}`]),
+    ...(tokensPerSecond === undefined ? [] : [`${formatCount(tokensPerSecond)} tokens/s`]),
+  ];
   return `done${parts.length === 0 ? '' : `, ${parts.join(', ')}`}`;
 }

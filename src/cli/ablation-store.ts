@@ -13,7 +13,10 @@ import { METRICS_FILE, planOutput } from '../workspace/output.js';
 /** Beside the folder of a run that failed: what went wrong. */
 const failureFile = (id: string): string => `${id}.failed.json`;
 
-/** The output folder of an ablation: tables at its top, `runs/<id>` for each run, `baselines/<key>.json` for each base model. */
+/**
+ * The output folder of an ablation: tables at its top, `runs/<id>` for each run, `baselines/<key>.json` for each base
+ * model.
+ */
 export function folderStore(folder: string, note: (text: string) => void): AblationStore {
   const place = (run: AblationRun): string => join(folder, RUNS_FOLDER, run.id);
   const failure = (run: AblationRun): string => join(folder, RUNS_FOLDER, failureFile(run.id));

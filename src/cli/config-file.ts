@@ -41,15 +41,27 @@ export async function readConfig(file: string, overrides: readonly (string | Ove
   }
   const folder = dirname(resolve(file));
   const config = loadConfig(text, file, overrides, { file: folder, overrides: process.cwd() });
-  const given = overrides.some((override) => (typeof override === 'string' ? override.startsWith('model=') : override.path.join('.') === 'model'));
+  const given = overrides.some((override) =>
+    typeof override === 'string' ? override.startsWith('model=') : override.path.join('.') === 'model',
+  );
   if (!given) await checkMeantFolder(config.model, file, folder);
   return withTemplates(config);
 }
 
-/** @throws ConfigError for a model that reads as an id of the Hub while a folder of that name is beside the config, and none where the command runs. */
+/**
+ * @throws ConfigError for a model that reads as an id of the Hub while a folder of that name is beside the config, and
+ * none where the command runs.
+ */
 async function checkMeantFolder(model: string, file: string, folder: string): Promise<void> {
-  if (/^(?:[./~\\]|[A-Za-z]:[\\/])/.test(model) || (await isDirectory(model)) || !(await isDirectory(join(folder, model)))) return;
-  throw new ConfigError(`${file}: model: ${JSON.stringify(model)} reads as an id of the Hub, and beside the config there is a folder of that name: write ./${model} for the folder, ${model}@main for the Hub`);
+  if (
+    /^(?:[./~\\]|[A-Za-z]:[\\/])/.test(model) ||
+    (await isDirectory(model)) ||
+    !(await isDirectory(join(folder, model)))
+  )
+    return;
+  throw new ConfigError(
+    `${file}: model: ${JSON.stringify(model)} reads as an id of the Hub, and beside the config there is a folder of that name: write ./${model} for the folder, ${model}@main for the Hub`,
+  );
 }
 
 function collect(value: string, previous: readonly string[]): string[] {

@@ -56,7 +56,16 @@ async function examineDevice(device: DeviceName, host: Host): Promise<DeviceRepo
       return opened;
     });
     const faster = host.faster?.(device);
-    return { device, available: true, description, software, features, ...adapter, ...(faster === undefined ? {} : { faster }), handWritten };
+    return {
+      device,
+      available: true,
+      description,
+      software,
+      features,
+      ...adapter,
+      ...(faster === undefined ? {} : { faster }),
+      handWritten,
+    };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     const fix = fixOf(device, message);
@@ -66,7 +75,11 @@ async function examineDevice(device: DeviceName, host: Host): Promise<DeviceRepo
   }
 }
 
-async function withDevice<T>(choice: DeviceChoice, host: Host, use: (device: Awaited<ReturnType<typeof openDevice>>) => Promise<T>): Promise<T> {
+async function withDevice<T>(
+  choice: DeviceChoice,
+  host: Host,
+  use: (device: Awaited<ReturnType<typeof openDevice>>) => Promise<T>,
+): Promise<T> {
   const device = await openDevice(choice, host);
   try {
     return await use(device);
@@ -75,7 +88,11 @@ async function withDevice<T>(choice: DeviceChoice, host: Host, use: (device: Awa
   }
 }
 
-async function adapterReport(host: Host): Promise<Pick<DeviceReport, 'limits' | 'variants' | 'subgroupMatrices' | 'matrixUnit' | 'subgroupSizes'> | undefined> {
+async function adapterReport(
+  host: Host,
+): Promise<
+  Pick<DeviceReport, 'limits' | 'variants' | 'subgroupMatrices' | 'matrixUnit' | 'subgroupSizes'> | undefined
+> {
   const found = await findAdapter(host);
   if (!('adapter' in found)) return undefined;
   const { adapter } = found;
@@ -85,7 +102,10 @@ async function adapterReport(host: Host): Promise<Pick<DeviceReport, 'limits' | 
     limits: limitsOf(adapter),
     variants: availableVariants(adapter.features, adapter.info),
     subgroupMatrices: subgroupMatrices(adapter),
-    matrixUnit: 'missing' in unit ? `none: ${unit.missing}` : `${unit.element} ${unit.m}×${unit.n}×${unit.k}, subgroups of ${unit.lanes}`,
+    matrixUnit:
+      'missing' in unit
+        ? `none: ${unit.missing}`
+        : `${unit.element} ${unit.m}×${unit.n}×${unit.k}, subgroups of ${unit.lanes}`,
     subgroupSizes: [subgroupMinSize, subgroupMaxSize],
   };
 }
@@ -98,19 +118,23 @@ async function compute(): Promise<void> {
   });
   const values = await product.data();
   product.dispose();
-  if (values.join() !== '7,10,15,22') throw new DeviceError(`computes wrongly: a product of [1, 2, 3, 4] with itself came out as [${values.join(', ')}]`);
+  if (values.join() !== '7,10,15,22')
+    throw new DeviceError(`computes wrongly: a product of [1, 2, 3, 4] with itself came out as [${values.join(', ')}]`);
 }
 
 function fixOf(device: DeviceName, missing: string): string | undefined {
   switch (device) {
     case 'webgpu':
       if (/Dawn does not load/.test(missing)) return 'npm install webgpu';
-      if (/no adapter/.test(missing)) return process.platform === 'linux' ? WEBGPU_ON_LINUX : 'install the driver of the GPU';
+      if (/no adapter/.test(missing))
+        return process.platform === 'linux' ? WEBGPU_ON_LINUX : 'install the driver of the GPU';
       return undefined;
     case 'node':
     case 'node-gpu': {
       const specifier = device === 'node' ? '@tensorflow/tfjs-node' : '@tensorflow/tfjs-node-gpu';
-      return /not installed/.test(missing) ? `npm install ${specifier}@4.22.0` : `npm rebuild ${specifier} --build-addon-from-source`;
+      return /not installed/.test(missing)
+        ? `npm install ${specifier}@4.22.0`
+        : `npm rebuild ${specifier} --build-addon-from-source`;
     }
     case 'wasm':
     case 'cpu':

@@ -29,19 +29,27 @@ export interface ExportOutput {
  * @param inputs folders that are read while the output is written
  * @throws ConfigError when the folder holds files and `overwrite` is false, or an input lies in it.
  */
-export async function planExport(path: string, { overwrite, inputs }: { overwrite: boolean; inputs: readonly string[] }): Promise<ExportOutput> {
+export async function planExport(
+  path: string,
+  { overwrite, inputs }: { overwrite: boolean; inputs: readonly string[] },
+): Promise<ExportOutput> {
   const target = resolve(path);
   if (await isFile(target)) throw new ConfigError(`--output ${path}: is a file, not a folder to write to`);
   const present = (await isDirectory(target)) ? await readdir(target) : [];
   const real = await existingPath(target);
   for (const input of inputs) {
     const place = await existingPath(resolve(input));
-    if (place === real || place.startsWith(`${real}${sep}`)) throw new ConfigError(`--output ${path}: holds ${input}, which is read for this export`);
+    if (place === real || place.startsWith(`${real}${sep}`))
+      throw new ConfigError(`--output ${path}: holds ${input}, which is read for this export`);
   }
-  if (present.length > 0 && !overwrite) throw new ConfigError(`--output ${path}: holds files already; --overwrite replaces the folder`);
+  if (present.length > 0 && !overwrite)
+    throw new ConfigError(`--output ${path}: holds files already; --overwrite replaces the folder`);
   const wanted = { path: target, option: '--output', given: path };
   // It is written beside the target and takes its place by its name, which that of another disk cannot.
-  if ((await isDirectory(target)) && (await stat(target)).dev !== (await stat(dirname(target))).dev) throw new ConfigError(`--output ${path}: is where a disk is mounted: name a folder in it, such as ${join(path, 'model')}`);
+  if ((await isDirectory(target)) && (await stat(target)).dev !== (await stat(dirname(target))).dev)
+    throw new ConfigError(
+      `--output ${path}: is where a disk is mounted: name a folder in it, such as ${join(path, 'model')}`,
+    );
   await requireWritable({ ...wanted, path: (await isDirectory(target)) ? dirname(target) : target });
   return {
     async write(files, check) {
@@ -70,10 +78,18 @@ export async function planExport(path: string, { overwrite, inputs }: { overwrit
 }
 
 /** A single file as output. @throws ConfigError when it exists and `overwrite` is false. */
-export async function planExportFile(path: string, overwrite: boolean): Promise<{ write(content: Uint8Array): Promise<void> }> {
+export async function planExportFile(
+  path: string,
+  overwrite: boolean,
+): Promise<{ write(content: Uint8Array): Promise<void> }> {
   if (await isDirectory(path)) throw new ConfigError(`--output ${path}: is a folder`);
-  if ((await isFile(path)) && !overwrite) throw new ConfigError(`--output ${path}: is there already; --overwrite replaces it`);
-  await requireWritable({ path: (await isFile(path)) ? dirname(resolve(path)) : path, option: '--output', given: path });
+  if ((await isFile(path)) && !overwrite)
+    throw new ConfigError(`--output ${path}: is there already; --overwrite replaces it`);
+  await requireWritable({
+    path: (await isFile(path)) ? dirname(resolve(path)) : path,
+    option: '--output',
+    given: path,
+  });
   return {
     async write(content) {
       await requireSpace({ path, option: '--output', given: path }, content.byteLength, 'its bytes');
@@ -85,7 +101,11 @@ export async function planExportFile(path: string, overwrite: boolean): Promise<
 
 /** Large files tell how much is to come. */
 function bytesOf(files: readonly OutputFile[]): number {
-  return files.reduce((sum, { content, bytes }) => sum + (bytes ?? (typeof content === 'string' || content instanceof Uint8Array ? content.length : 0)), 0);
+  return files.reduce(
+    (sum, { content, bytes }) =>
+      sum + (bytes ?? (typeof content === 'string' || content instanceof Uint8Array ? content.length : 0)),
+    0,
+  );
 }
 
 /** The path without links, as far up as it exists. */

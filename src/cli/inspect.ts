@@ -77,7 +77,12 @@ export interface TrainingReport {
 
 /** @throws FormatError when the header is broken. */
 export async function inspectFile(source: ByteSource): Promise<FileReport> {
-  return { kind: 'safetensors', path: source.name, bytes: source.size, ...summarize(await SafetensorsFile.open(source)) };
+  return {
+    kind: 'safetensors',
+    path: source.name,
+    bytes: source.size,
+    ...summarize(await SafetensorsFile.open(source)),
+  };
 }
 
 /**
@@ -88,7 +93,8 @@ export async function inspectFile(source: ByteSource): Promise<FileReport> {
 export async function inspectDirectory(directory: Directory, model?: Directory): Promise<ModelReport | AdapterReport> {
   const files = await directory.list();
   if (files.includes(ADAPTER_CONFIG)) return inspectAdapter(directory, model);
-  if (model !== undefined) throw new FormatError(`${directory.name}: no ${ADAPTER_CONFIG}: only an adapter is held against a model`);
+  if (model !== undefined)
+    throw new FormatError(`${directory.name}: no ${ADAPTER_CONFIG}: only an adapter is held against a model`);
   if (files.includes('config.json')) return inspectModel(directory);
   const hint = [CHECKPOINT_FILE, CHECKPOINT_INDEX, ADAPTER_WEIGHTS].filter((file) => files.includes(file));
   throw new FormatError(
@@ -111,7 +117,10 @@ async function inspectModel(directory: Directory): Promise<ModelReport> {
       path: directory.name,
       model_type: modelType,
       config,
-      tokenizer: tokenizer === undefined ? undefined : { vocab_size: tokenizer.vocabSize, chat_template: tokenizer.chatTemplate !== undefined },
+      tokenizer:
+        tokenizer === undefined
+          ? undefined
+          : { vocab_size: tokenizer.vocabSize, chat_template: tokenizer.chatTemplate !== undefined },
       problems,
       broken: problems.length > 0 && isModelType(modelType),
       ...total(tensors, checkpoint.metadata),
@@ -135,10 +144,27 @@ async function inspectAdapter(directory: Directory, model: Directory | undefined
     if (model !== undefined) {
       const mismatches = [...problems];
       const base = await readModelConfig(model);
-      if (config !== undefined) mismatches.push(...(collect(mismatches, () => definitionOf(methodOf(config)).mismatches(base, config, canonicalKeys(file.tensors, `${directory.name}/${ADAPTER_WEIGHTS}`))) ?? []));
+      if (config !== undefined)
+        mismatches.push(
+          ...(collect(mismatches, () =>
+            definitionOf(methodOf(config)).mismatches(
+              base,
+              config,
+              canonicalKeys(file.tensors, `${directory.name}/${ADAPTER_WEIGHTS}`),
+            ),
+          ) ?? []),
+        );
       fit = { model: model.name, fits: mismatches.length === 0, mismatches };
     }
-    return { kind: 'adapter', path: directory.name, config: json, problems, training: await trainingOf(directory), fit, ...summarize(file) };
+    return {
+      kind: 'adapter',
+      path: directory.name,
+      config: json,
+      problems,
+      training: await trainingOf(directory),
+      fit,
+      ...summarize(file),
+    };
   } finally {
     await source.close();
   }
@@ -152,7 +178,12 @@ async function trainingOf(directory: Directory): Promise<TrainingReport | undefi
   if (run === undefined || (run.config === undefined && run.record === undefined)) return undefined;
   const { chat_template: _template, ...rows } = run.rows;
   const saved = (await modelChatTemplate(directory)) !== undefined || run.chatTemplate !== undefined;
-  return { base: run.bases[0]?.model, quantization: run.quantization?.quantType ?? 'floats', rows, chat_template: saved ? 'saved' : 'none' };
+  return {
+    base: run.bases[0]?.model,
+    quantization: run.quantization?.quantType ?? 'floats',
+    rows,
+    chat_template: saved ? 'saved' : 'none',
+  };
 }
 
 /** The outcome, or undefined with what was wrong among the problems. */
@@ -167,7 +198,10 @@ function collect<T>(problems: string[], work: () => T): T | undefined {
 }
 
 function summarize(file: SafetensorsFile): Tensors {
-  return total([...file.tensors].map(([name, { dtype, shape }]) => ({ name, dtype, shape })), file.metadata);
+  return total(
+    [...file.tensors].map(([name, { dtype, shape }]) => ({ name, dtype, shape })),
+    file.metadata,
+  );
 }
 
 function total(tensors: readonly TensorSummary[], metadata: Readonly<Record<string, string>>): Tensors {

@@ -6,7 +6,9 @@ const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 type StopSignal = (typeof STOP_SIGNALS)[number];
 
-/** A run that was stopped from outside and ended in order; the exit status is the shell's, 128 plus the signal's number. */
+/**
+ * A run that was stopped from outside and ended in order; the exit status is the shell's, 128 plus the signal's number.
+ */
 export class InterruptedError extends LowrankError {
   override readonly exitCode: number;
 
@@ -52,7 +54,10 @@ export interface InterruptEnd {
   stop(): void;
 }
 
-/** A signal ends the process with the shell's status, after `onSignal` and what listens for its exit. It is on hold at first. */
+/**
+ * A signal ends the process with the shell's status, after `onSignal` and what listens for its exit. It is on hold at
+ * first.
+ */
 export function endOnInterrupt(onSignal: () => void): InterruptEnd {
   let held = true;
   let waiting: StopSignal | undefined;

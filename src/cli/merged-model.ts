@@ -20,7 +20,12 @@ import { print } from './terminal.js';
 type Write = (files: readonly OutputFile[]) => Promise<void>;
 
 /** Merges to floats aside, and writes those in 4 bits: one sum, quantised once. */
-export async function requantized(output: string, quantType: 'nf4' | 'fp4', merge: (write: Write) => Promise<void>, write: Write): Promise<void> {
+export async function requantized(
+  output: string,
+  quantType: 'nf4' | 'fp4',
+  merge: (write: Write) => Promise<void>,
+  write: Write,
+): Promise<void> {
   const aside = await stageOutput(`${output}.float`);
   try {
     await merge(async (files) => {
@@ -29,7 +34,15 @@ export async function requantized(output: string, quantType: 'nf4' | 'fp4', merg
     const floats = localDirectory(aside.path);
     const checkpoint = await openCheckpoint(floats);
     try {
-      await write(await quantizedFiles(floats, checkpoint, { quantType, doubleQuant: true, blockSize: 64, computeDtype: 'float32', skipModules: [] }));
+      await write(
+        await quantizedFiles(floats, checkpoint, {
+          quantType,
+          doubleQuant: true,
+          blockSize: 64,
+          computeDtype: 'float32',
+          skipModules: [],
+        }),
+      );
     } finally {
       await checkpoint.close();
     }
@@ -51,7 +64,8 @@ export interface ChangeRequest {
 }
 
 /**
- * Prints how far the predictions of a merged model are from those of base and adapter, the base held as it was in training.
+ * Prints how far the predictions of a merged model are from those of base and adapter, the base held as it was in
+ * training.
  * @throws ConfigError for a file that is not there, or a model without a tokenizer
  */
 export async function tellChange({ text, base, adapter, merged, device }: ChangeRequest): Promise<void> {
@@ -68,12 +82,18 @@ export async function tellChange({ text, base, adapter, merged, device }: Change
     if (tokenizer === undefined) throw new ConfigError('--text needs a model with a tokenizer');
     const ids = tokenizer.encodeText(await readFile(text, 'utf8'));
     const length = Math.min(ROW_TOKENS, decoder.maxLength);
-    const rows = Array.from({ length: Math.min(MAX_ROWS, Math.ceil(ids.length / length)) }, (_, i) => ids.slice(i * length, (i + 1) * length));
+    const rows = Array.from({ length: Math.min(MAX_ROWS, Math.ceil(ids.length / length)) }, (_, i) =>
+      ids.slice(i * length, (i + 1) * length),
+    );
     const after = await session.device.guard(loadModel(merged));
     try {
-      const { meanKl, maxKl, changedTop, positions } = await session.device.guard(divergence(decoder, rows, () => after));
+      const { meanKl, maxKl, changedTop, positions } = await session.device.guard(
+        divergence(decoder, rows, () => after),
+      );
       const share = `${formatNumber(100 * changedTop)} %`;
-      print(`change in output over ${positions} tokens of ${text}: mean KL ${formatNumber(meanKl)} nats, at most ${formatNumber(maxKl)}; another likeliest token at ${share}\n`);
+      print(
+        `change in output over ${positions} tokens of ${text}: mean KL ${formatNumber(meanKl)} nats, at most ${formatNumber(maxKl)}; another likeliest token at ${share}\n`,
+      );
     } finally {
       after.dispose();
     }

@@ -13,7 +13,10 @@ export function createProgram(verbs: readonly RegisterVerb[]): Command {
     .option('--debug', 'show the stack of an error (also LOWRANK_DEBUG=1)')
     // Before the verbs are added: they inherit these settings.
     .exitOverride()
-    .configureOutput({ writeErr: printError, outputError: (text, write) => write(`lowrank: ${text.replace(/^error: /, '')}`) })
+    .configureOutput({
+      writeErr: printError,
+      outputError: (text, write) => write(`lowrank: ${text.replace(/^error: /, '')}`),
+    })
     .showHelpAfterError('(--help shows the usage)');
   for (const register of verbs) register(program);
   return program;

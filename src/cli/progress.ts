@@ -43,17 +43,17 @@ class BarProgress implements ProgressReporter {
   constructor(private readonly stream: ProgressStream) {}
 
   start(total: number, done = 0): void {
-    // gracefulExit would take over SIGINT, which belongs to the run: it saves a checkpoint first. With linewrap the bar is cut to the
-    // terminal's width here; without it the terminal would be told to, and stay so when this process is killed.
-    const bars = new MultiBar(
-      {
-        stream: this.stream,
-        format: (_options, { progress, value, total, eta }, shown: Shown) => barLine(terminalWidth(this.stream), progress, `${value}/${total}`, shown, formatDuration(Number(eta))),
-        gracefulExit: false,
-        linewrap: true,
-        hideCursor: false,
-      },
-    );
+    // gracefulExit would take over SIGINT, which belongs to the run: it saves a checkpoint first. With linewrap the bar
+    // is cut to the terminal's width here; without it the terminal would be told to, and stay so when this process is
+    // killed.
+    const bars = new MultiBar({
+      stream: this.stream,
+      format: (_options, { progress, value, total, eta }, shown: Shown) =>
+        barLine(terminalWidth(this.stream), progress, `${value}/${total}`, shown, formatDuration(Number(eta))),
+      gracefulExit: false,
+      linewrap: true,
+      hideCursor: false,
+    });
     const bar = bars.create(total, done, { loss: '-', learningRate: '-', tokensPerSecond: '-' } satisfies Shown);
     this.running = { bars, bar };
     process.on('exit', this.leave);
@@ -93,12 +93,31 @@ interface Shown {
 
 const [MOST_BAR, LEAST_BAR] = [24, 8];
 
-/** A bar and what fits beside it into `width` columns; the learning rate is the first that is left out, then the speed. */
-function barLine(width: number, share: number, steps: string, { loss, learningRate, tokensPerSecond }: Shown, eta: string): string {
-  const parts = [[steps, 0], [`loss ${loss}`, 0], [`lr ${learningRate}`, 2], [`${tokensPerSecond} tokens/s`, 1], [`ETA ${eta}`, 0]] as const;
+/**
+ * A bar and what fits beside it into `width` columns; the learning rate is the first that is left out, then the speed.
+ */
+function barLine(
+  width: number,
+  share: number,
+  steps: string,
+  { loss, learningRate, tokensPerSecond }: Shown,
+  eta: string,
+): string {
+  const parts = [
+    [steps, 0],
+    [`loss ${loss}`, 0],
+    [`lr ${learningRate}`, 2],
+    [`${tokensPerSecond} tokens/s`, 1],
+    [`ETA ${eta}`, 0],
+  ] as const;
   // The last column stays free: some terminals wrap what fills it.
   const room = (text: string): number => width - 2 - text.length;
-  const texts = [2, 1, 0].map((most) => parts.filter(([, level]) => level <= most).map(([text]) => text).join('  '));
+  const texts = [2, 1, 0].map((most) =>
+    parts
+      .filter(([, level]) => level <= most)
+      .map(([text]) => text)
+      .join('  '),
+  );
   const text = texts.find((each) => room(each) >= LEAST_BAR) ?? (texts.at(-1) as string);
   const size = Math.max(0, Math.min(MOST_BAR, room(text)));
   const full = Math.round(share * size);

@@ -4,7 +4,11 @@ import { InterruptedError } from './interrupt.js';
 import { print } from './terminal.js';
 
 /** Asks a question until `problem` finds nothing wrong with the answer; an empty one takes the proposal. */
-export type Ask = (question: string, proposal: string, problem?: (answer: string) => string | undefined) => Promise<string>;
+export type Ask = (
+  question: string,
+  proposal: string,
+  problem?: (answer: string) => string | undefined,
+) => Promise<string>;
 
 export interface Questions {
   /** Whether somebody is there to answer; otherwise every answer is the proposal. */
@@ -15,7 +19,8 @@ export interface Questions {
 
 /** Questions to the terminal, where there is one and `wanted` says so. */
 export function openQuestions(wanted: boolean): Questions {
-  if (!wanted || !process.stdin.isTTY || !process.stdout.isTTY) return { answered: false, ask: (_, proposal) => Promise.resolve(proposal), close: () => undefined };
+  if (!wanted || !process.stdin.isTTY || !process.stdout.isTTY)
+    return { answered: false, ask: (_, proposal) => Promise.resolve(proposal), close: () => undefined };
   const terminal = createInterface({ input: process.stdin, output: process.stdout });
   const stopped = new AbortController();
   // Ctrl-C, and Ctrl-D or a terminal that is closed.
@@ -31,7 +36,12 @@ export function openQuestions(wanted: boolean): Questions {
   return { answered: true, ask: (...asked) => askUntil(question, ...asked), close: () => terminal.close() };
 }
 
-async function askUntil(question: (text: string) => Promise<string>, text: string, proposal: string, problem: (answer: string) => string | undefined = () => undefined): Promise<string> {
+async function askUntil(
+  question: (text: string) => Promise<string>,
+  text: string,
+  proposal: string,
+  problem: (answer: string) => string | undefined = () => undefined,
+): Promise<string> {
   for (;;) {
     const answer = (await question(`${text} [${proposal}]: `)).trim() || proposal;
     const wrong = problem(answer);

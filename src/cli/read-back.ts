@@ -22,7 +22,8 @@ export interface Hashed {
 
 export function hashing({ content }: OutputFile): Hashed {
   const hash = createHash('sha256');
-  const parts = typeof content === 'string' ? [Buffer.from(content)] : content instanceof Uint8Array ? [content] : content;
+  const parts =
+    typeof content === 'string' ? [Buffer.from(content)] : content instanceof Uint8Array ? [content] : content;
   async function* passed(): AsyncGenerator<Uint8Array> {
     for await (const part of parts) {
       hash.update(part);
@@ -36,7 +37,8 @@ export function hashing({ content }: OutputFile): Hashed {
 export async function requireWritten(place: string, digest: string, name: string): Promise<void> {
   const hash = createHash('sha256');
   for await (const part of createReadStream(place)) hash.update(part as Uint8Array);
-  if (hash.digest('hex') !== digest) throw new LowrankError(`${name}: what is on disk is not what was written: the disk or its file system is failing`);
+  if (hash.digest('hex') !== digest)
+    throw new LowrankError(`${name}: what is on disk is not what was written: the disk or its file system is failing`);
 }
 
 export interface ReadBackRequest {
@@ -52,15 +54,25 @@ export interface ReadBackRequest {
 }
 
 /**
- * Loads a model that was written, which checks every name, shape and value, and compares the logits of a short input with those of base and adapter.
- * A model of a family that is not implemented is left at the comparison of its bytes, and that is told.
+ * Loads a model that was written, which checks every name, shape and value, and compares the logits of a short input
+ * with those of base and adapter. A model of a family that is not implemented is left at the comparison of its bytes,
+ * and that is told.
  * @throws FormatError where the model cannot be loaded or says something else
  */
-export async function checkModel({ base, adapter, quantization, written, same, device: choice }: ReadBackRequest): Promise<void> {
+export async function checkModel({
+  base,
+  adapter,
+  quantization,
+  written,
+  same,
+  device: choice,
+}: ReadBackRequest): Promise<void> {
   const config = await readJson(written, 'config.json');
   const type = isRecord(config) ? config['model_type'] : undefined;
   if (!isModelType(type)) {
-    tell(`read back: the bytes are those that were written; logits are not compared, as models of type ${JSON.stringify(type) ?? 'none'} do not run here`);
+    tell(
+      `read back: the bytes are those that were written; logits are not compared, as models of type ${JSON.stringify(type) ?? 'none'} do not run here`,
+    );
     return;
   }
   const before = same ? await logitsOfBase({ base, adapter, quantization, device: choice }) : undefined;
@@ -68,13 +80,17 @@ export async function checkModel({ base, adapter, quantization, written, same, d
   try {
     const decoder = await device.guard(loadModel(written));
     try {
-      const logits = await device.guard(probeLogits(decoder, before?.ids ?? probeTokens(decoder.vocabSize, decoder.maxLength)));
+      const logits = await device.guard(
+        probeLogits(decoder, before?.ids ?? probeTokens(decoder.vocabSize, decoder.maxLength)),
+      );
       if (before === undefined) return tell('read back: every tensor loads, and logits are finite');
       const checkpoint = await openCheckpoint(written);
       const dtype = coarsestDtype(checkpoint);
       await checkpoint.close();
       const share = requireSameLogits(before.logits, logits, dtype, written.name);
-      tell(`read back: logits of ${before.ids.length} tokens are those of base${adapter === undefined ? '' : ' and adapter'}, to ${share.toExponential(0)} of their deviation`);
+      tell(
+        `read back: logits of ${before.ids.length} tokens are those of base${adapter === undefined ? '' : ' and adapter'}, to ${share.toExponential(0)} of their deviation`,
+      );
     } finally {
       decoder.dispose();
     }
@@ -83,7 +99,15 @@ export async function checkModel({ base, adapter, quantization, written, same, d
   }
 }
 
-async function logitsOfBase({ base, adapter, quantization, device }: Pick<ReadBackRequest, 'base' | 'adapter' | 'quantization' | 'device'>): Promise<{ ids: number[]; logits: Float32Array }> {
+async function logitsOfBase({
+  base,
+  adapter,
+  quantization,
+  device,
+}: Pick<ReadBackRequest, 'base' | 'adapter' | 'quantization' | 'device'>): Promise<{
+  ids: number[];
+  logits: Float32Array;
+}> {
   const session = await openSession({ model: base, adapter, device, host: nodeHost, quantization });
   try {
     const { decoder } = session;

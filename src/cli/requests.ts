@@ -14,7 +14,8 @@ export interface GenerateRequest {
   readonly adapter: string | null | undefined;
 }
 
-const FORM = 'expected one of prompt (a text), messages (a list of {role, content}, optionally with tools and chat_template_kwargs), row (the fields of a training row) and prompt_tokens (a list of ids), and optionally adapter (a name or null)';
+const FORM =
+  'expected one of prompt (a text), messages (a list of {role, content}, optionally with tools and chat_template_kwargs), row (the fields of a training row) and prompt_tokens (a list of ids), and optionally adapter (a name or null)';
 
 /** JSONL file of prompts, each with the adapter that shall answer it. @throws FormatError listing every bad line. */
 export async function readRequests(file: string): Promise<GenerateRequest[]> {
@@ -53,11 +54,18 @@ export function parseExactly(text: string, name: string): unknown {
   return parseJsonExactly(text);
 }
 
-/** A list of messages, or an object with `messages` and what else the chat template is given; undefined for anything else. */
+/**
+ * A list of messages, or an object with `messages` and what else the chat template is given; undefined for anything
+ * else.
+ */
 export function parseConversation(json: unknown): ChatPrompt | undefined {
   const { messages, tools, chat_template_kwargs: kwargs } = isRecord(json) ? json : { messages: json };
   const isMessage = (value: unknown): value is ChatMessage => isRecord(value) && typeof value['role'] === 'string';
   if (!Array.isArray(messages) || messages.length === 0 || !messages.every(isMessage)) return undefined;
   if (kwargs !== undefined && kwargs !== null && !isRecord(kwargs)) return undefined;
-  return { messages, ...(tools === undefined || tools === null ? {} : { tools }), ...(isRecord(kwargs) ? { chat_template_kwargs: kwargs } : {}) };
+  return {
+    messages,
+    ...(tools === undefined || tools === null ? {} : { tools }),
+    ...(isRecord(kwargs) ? { chat_template_kwargs: kwargs } : {}),
+  };
 }

@@ -10,8 +10,8 @@ import { tell } from './options.js';
 const UNLOCKED_MS = 60_000;
 
 /**
- * Prepares an output folder aside. Signals, closed pipes and errors that end the process take it away again; what a killed process has left
- * beside the same place is removed first.
+ * Prepares an output folder aside. Signals, closed pipes and errors that end the process take it away again; what a
+ * killed process has left beside the same place is removed first.
  * @throws ConfigError when `path` is a file.
  */
 export async function stageOutput(path: string): Promise<StagedDirectory> {

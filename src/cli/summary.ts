@@ -8,7 +8,6 @@ import type { ModelConfig } from '../model/config.js';
 import type { RunMemory } from '../plan/run.js';
 import { formatBytes, formatCount } from './format.js';
 
-
 /** `llama, 2 layers, hidden 128, 8 heads (4 for keys and values), vocabulary 2048, context 512`. */
 export function describeModel(model: ModelConfig): string {
   const { family, numLayers, hiddenSize, numHeads, numKvHeads, vocabSize, maxPositions } = model;
@@ -24,13 +23,17 @@ export function describeCounts(counts: ParameterCounts): string {
     `trainable ${formatCount(counts.trainable)} (${formatBytes(counts.trainableBytes)}, ${percent}%)`,
     `total ${formatCount(counts.total)} (${formatBytes(counts.totalBytes)})`,
   ];
-  if (counts.quantized > 0) parts.push(`in 4 bits ${formatCount(counts.quantized)} (${formatBytes(counts.quantizedBytes)})`);
+  if (counts.quantized > 0)
+    parts.push(`in 4 bits ${formatCount(counts.quantized)} (${formatBytes(counts.quantizedBytes)})`);
   return `parameters: ${parts.join(', ')}`;
 }
 
 /** `memory: at most 107 MiB planned, of the 4 GiB of the heap of WebAssembly`. */
 export function describeMemory({ plan, limits }: RunMemory): string {
-  const of = limits.memory === undefined ? '; the device does not tell how much it has' : `, of ${formatBytes(limits.memory.bytes)} (${limits.memory.what})`;
+  const of =
+    limits.memory === undefined
+      ? '; the device does not tell how much it has'
+      : `, of ${formatBytes(limits.memory.bytes)} (${limits.memory.what})`;
   return `memory: at most ${formatBytes(plan.total)} planned${of}`;
 }
 
@@ -57,11 +60,20 @@ export function describeDataset(name: string, set: Dataset): string {
   return lines.join('\n');
 }
 
-function describeRows(name: string, { stats, dropped, format }: Pick<DatasetPart, 'stats' | 'dropped' | 'format'>, more: string): string {
+function describeRows(
+  name: string,
+  { stats, dropped, format }: Pick<DatasetPart, 'stats' | 'dropped' | 'format'>,
+  more: string,
+): string {
   const { rows, tokens, supervisedTokens, truncated, longest } = stats;
   const parts = [`${rows} rows (${format})${more}`];
   if (tokens === undefined) parts.push('encoded as they are drawn');
-  else parts.push(`${formatCount(tokens)} tokens`, `${formatCount(supervisedTokens ?? 0)} supervised`, `longest ${longest}`);
+  else
+    parts.push(
+      `${formatCount(tokens)} tokens`,
+      `${formatCount(supervisedTokens ?? 0)} supervised`,
+      `longest ${longest}`,
+    );
   if (truncated !== undefined && truncated > 0) parts.push(`${truncated} truncated`);
   if (dropped.length > 0) parts.push(`${dropped.length} dropped`);
   return `${name}: ${parts.join(', ')}`;

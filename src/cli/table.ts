@@ -15,11 +15,16 @@ const GAP = '  ';
 const LEAST_TEXT = 24;
 
 /**
- * Rows under their titles, columns two blanks apart, no blanks at the ends of lines. A table that is wider than `width` has its titles
- * and texts wrapped; what then is still too wide goes into a second table below, which begins with the first column again. Nothing is
- * left out. @param width of the terminal on standard output unless given; a pipe has no end
+ * Rows under their titles, columns two blanks apart, no blanks at the ends of lines. A table that is wider than `width`
+ * has its titles and texts wrapped; what then is still too wide goes into a second table below, which begins with the
+ * first column again. Nothing is left out. @param width of the terminal on standard output unless given; a pipe has no
+ * end
  */
-export function formatTable(columns: readonly (Column | string)[], rows: readonly (readonly string[])[], width = terminalWidth()): string {
+export function formatTable(
+  columns: readonly (Column | string)[],
+  rows: readonly (readonly string[])[],
+  width = terminalWidth(),
+): string {
   const all = columns.map((column, i): Filled => {
     const { title, align = 'left' } = typeof column === 'string' ? { title: column } : column;
     return { title, right: align === 'right', cells: rows.map((row) => visibleLine(row[i] ?? '')) };
@@ -84,7 +89,12 @@ function render(columns: readonly Filled[], widths: readonly number[]): string {
       const gap = ' '.repeat(Math.max(0, (widths[i] as number) - stringWidth(text)));
       return columns[i]?.right === true ? gap + text : text + gap;
     };
-    return Array.from({ length: height }, (_, at) => wrapped.map((lines, i) => aligned(lines[at] ?? '', i)).join(GAP).trimEnd()).join('\n');
+    return Array.from({ length: height }, (_, at) =>
+      wrapped
+        .map((lines, i) => aligned(lines[at] ?? '', i))
+        .join(GAP)
+        .trimEnd(),
+    ).join('\n');
   };
   const rule = widths.map((width) => '─'.repeat(width)).join(GAP);
   const rows = (columns[0]?.cells ?? []).map((_, row) => line(columns.map(({ cells }) => cells[row] as string)));
@@ -93,17 +103,26 @@ function render(columns: readonly Filled[], widths: readonly number[]): string {
 
 /** Lists are broken behind commas, longer words where they have to be. */
 function wrap(text: string, width: number): string[] {
-  return stringWidth(text) <= width ? [text] : wrapAnsi(text.replace(/,(?=[^\s\d])/g, ', '), width, { hard: true }).split('\n');
+  return stringWidth(text) <= width
+    ? [text]
+    : wrapAnsi(text.replace(/,(?=[^\s\d])/g, ', '), width, { hard: true }).split('\n');
 }
 
 /** `name  value` lines with the values under each other, wrapped to the terminal's width. */
-export function formatFields(fields: readonly (readonly [name: string, value: string])[], width = terminalWidth()): string {
+export function formatFields(
+  fields: readonly (readonly [name: string, value: string])[],
+  width = terminalWidth(),
+): string {
   const named = fields.reduce((most, [name]) => Math.max(most, stringWidth(name)), 0);
   const room = Math.max(LEAST_TEXT, width - named - GAP.length);
   return fields
     .map(([name, value]) => {
       const lines = value.split('\n').flatMap((line) => wrap(line, room));
-      return lines.map((line, i) => `${i === 0 ? name + ' '.repeat(named - stringWidth(name)) : ' '.repeat(named)}${GAP}${line}\n`).join('');
+      return lines
+        .map(
+          (line, i) => `${i === 0 ? name + ' '.repeat(named - stringWidth(name)) : ' '.repeat(named)}${GAP}${line}\n`,
+        )
+        .join('');
     })
     .join('');
 }

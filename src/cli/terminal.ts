@@ -5,7 +5,10 @@ export function print(text: string): void {
   process.stdout.write(visible(text));
 }
 
-/** Writes text that programs read as it is, such as a path or what a model says: only a terminal gets it with control characters shown. */
+/**
+ * Writes text that programs read as it is, such as a path or what a model says: only a terminal gets it with control
+ * characters shown.
+ */
 export function printExact(text: string): void {
   process.stdout.write(process.stdout.isTTY ? visible(text) : text);
 }
@@ -20,10 +23,17 @@ export const GREEN_MARKS = { open: '\ufdd0', close: '\ufdd1' };
 
 /** The same as `print`, where what stands between marks becomes green. */
 export function printMarked(text: string): void {
-  process.stdout.write(visible(text).replaceAll(GREEN_MARKS.open, '\x1b[32m').replaceAll(GREEN_MARKS.close, '\x1b[39m'));
+  process.stdout.write(
+    visible(text).replaceAll(GREEN_MARKS.open, '\x1b[32m').replaceAll(GREEN_MARKS.close, '\x1b[39m'),
+  );
 }
 
-/** Columns of the terminal that a stream writes to (standard output unless given); what is not a terminal takes lines of any length. */
-export function terminalWidth(stream: { readonly isTTY?: boolean; readonly columns?: number } = process.stdout): number {
+/**
+ * Columns of the terminal that a stream writes to (standard output unless given); what is not a terminal takes lines of
+ * any length.
+ */
+export function terminalWidth(
+  stream: { readonly isTTY?: boolean; readonly columns?: number } = process.stdout,
+): number {
   return stream.isTTY === true ? stream.columns || 80 : Infinity;
 }

@@ -18,5 +18,27 @@ import { registerVerify } from './commands/verify.js';
 import { registerWorker } from './commands/worker.js';
 import type { RegisterVerb } from './program.js';
 
-/** All verbs, in the order of the help. Each loads what it runs on when it is called: the help and the version come at once. */
-export const VERBS: readonly RegisterVerb[] = [registerQuickstart, registerInit, registerTrain, registerAblate, registerWorker, registerData, registerPlan, registerEval, registerGenerate, registerExport, registerCombine, registerQuantize, registerInspect, registerVerify, registerReport, registerBench, registerDoctor, registerConfigReference];
+/**
+ * All verbs, in the order of the help. Each loads what it runs on when it is called: the help and the version come at
+ * once.
+ */
+export const VERBS: readonly RegisterVerb[] = [
+  registerQuickstart,
+  registerInit,
+  registerTrain,
+  registerAblate,
+  registerWorker,
+  registerData,
+  registerPlan,
+  registerEval,
+  registerGenerate,
+  registerExport,
+  registerCombine,
+  registerQuantize,
+  registerInspect,
+  registerVerify,
+  registerReport,
+  registerBench,
+  registerDoctor,
+  registerConfigReference,
+];

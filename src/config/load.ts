@@ -8,7 +8,9 @@ import { folderOf, relativePaths, resolvePaths } from './paths.js';
 import { describeProblems, schemaProblems, type Problem } from './problems.js';
 import { runConfigSchema, type RunConfig, type RunConfigInput } from './schema.js';
 
-/** The folders that relative paths start from. Absolute ones make the resulting config independent of where it is read. */
+/**
+ * The folders that relative paths start from. Absolute ones make the resulting config independent of where it is read.
+ */
 export interface PathBases {
   /** For paths written in the file; the folder of `fileName` unless given. */
   readonly file?: string;
@@ -41,8 +43,8 @@ export function loadConfig(
 }
 
 /**
- * A complete config from an object of the same form as a config file: defaults filled in, everything checked. A config that is complete
- * already comes back as it is.
+ * A complete config from an object of the same form as a config file: defaults filled in, everything checked. A config
+ * that is complete already comes back as it is.
  * @param folder that relative paths start from; they stay as they are unless given.
  * @throws ConfigError as loadConfig does.
  */
@@ -60,7 +62,9 @@ export function isComplete(config: RunConfigInput | RunConfig): config is RunCon
 
 /** As JSON, with keys in order. */
 function canonical(value: unknown): string {
-  return JSON.stringify(value, (_key, item: unknown) => (isSection(item) ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1))) : item));
+  return JSON.stringify(value, (_key, item: unknown) =>
+    isSection(item) ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1))) : item,
+  );
 }
 
 /** @throws ConfigError listing all problems. */
@@ -76,7 +80,9 @@ function checkedConfig(values: unknown, name: string, locate: (path: Problem['pa
 function withoutUndefined(values: unknown): unknown {
   if (Array.isArray(values)) return values.map(withoutUndefined);
   if (!isSection(values) || Object.getPrototypeOf(values) !== Object.prototype) return values;
-  return Object.fromEntries(Object.entries(values).flatMap(([key, value]) => (value === undefined ? [] : [[key, withoutUndefined(value)]])));
+  return Object.fromEntries(
+    Object.entries(values).flatMap(([key, value]) => (value === undefined ? [] : [[key, withoutUndefined(value)]])),
+  );
 }
 
 /**

@@ -23,5 +23,7 @@ export function methodOfOption(option: string): Method | undefined {
 
 /** The options of the `adapter` section that its method takes, with their values. */
 export function ownOptions(section: AdapterSection): Partial<AdapterSection> {
-  return Object.fromEntries(Object.entries(section).filter(([option]) => [undefined, section.method].includes(methodOfOption(option))));
+  return Object.fromEntries(
+    Object.entries(section).filter(([option]) => [undefined, section.method].includes(methodOfOption(option))),
+  );
 }

@@ -81,13 +81,23 @@ function optionOf(path: string, node: TypeNode, required: boolean): Option {
     ...(node.default === undefined ? {} : { default: node.default }),
     ...(entry?.properties === undefined
       ? {}
-      : { entries: Object.entries(entry.properties).map(([name, leaf]) => optionOf(`${path}${alternative(node, 'list') === undefined ? '' : '[]'}.${name}`, leaf, entry.required?.includes(name) ?? false)) }),
+      : {
+          entries: Object.entries(entry.properties).map(([name, leaf]) =>
+            optionOf(
+              `${path}${alternative(node, 'list') === undefined ? '' : '[]'}.${name}`,
+              leaf,
+              entry.required?.includes(name) ?? false,
+            ),
+          ),
+        }),
   };
 }
 
 /** The form of a node that is a section with keys of its own, or a list. */
 export function alternative(node: TypeNode, form: 'section' | 'list'): TypeNode | undefined {
-  return [node, ...(node.anyOf ?? []), ...(node.oneOf ?? [])].find((each) => (form === 'section' ? each.properties : each.items) !== undefined);
+  return [node, ...(node.anyOf ?? []), ...(node.oneOf ?? [])].find(
+    (each) => (form === 'section' ? each.properties : each.items) !== undefined,
+  );
 }
 
 /** What a value must be, in words that fit after "must be". */
@@ -96,7 +106,8 @@ export function describeType(node: TypeNode): string {
   if (node.enum !== undefined) return alternatives(node.enum.map(String));
   if (node.const !== undefined) return String(node.const);
   if (node.oneOf !== undefined) return 'an entry';
-  if (node.anyOf !== undefined) return alternatives(node.anyOf.map((each) => (each.properties === undefined ? describeType(each) : 'an entry')));
+  if (node.anyOf !== undefined)
+    return alternatives(node.anyOf.map((each) => (each.properties === undefined ? describeType(each) : 'an entry')));
   switch (node.type) {
     case 'boolean':
       return 'true or false';
@@ -105,9 +116,13 @@ export function describeType(node: TypeNode): string {
     case 'number':
       return `a number${describeRange(node)}`;
     case 'array':
-      return (node.items?.anyOf ?? node.items?.enum) !== undefined ? 'a list of these' : `a list of ${plural(describeType(node.items ?? {}))}`;
+      return (node.items?.anyOf ?? node.items?.enum) !== undefined
+        ? 'a list of these'
+        : `a list of ${plural(describeType(node.items ?? {}))}`;
     case 'object':
-      return node.properties === undefined ? 'a section' : `a section with the keys ${Object.keys(node.properties).join(', ')}`;
+      return node.properties === undefined
+        ? 'a section'
+        : `a section with the keys ${Object.keys(node.properties).join(', ')}`;
     default:
       return 'a string';
   }

@@ -18,16 +18,24 @@ export interface SchemaWords {
 const RUN: SchemaWords = { tree: schemaTree, options: allOptions };
 
 /** What a schema (that of a run unless given) refused, in the words of the option table. */
-export function schemaProblems(issues: readonly z.core.$ZodIssue[], values: unknown, words: SchemaWords = RUN): Problem[] {
+export function schemaProblems(
+  issues: readonly z.core.$ZodIssue[],
+  values: unknown,
+  words: SchemaWords = RUN,
+): Problem[] {
   const nodeAt = (path: Problem['path']): TypeNode => findNode(path, words.tree, values);
   const problems: Problem[] = [];
   for (const issue of issues) {
     const path = issue.path.map((key) => (typeof key === 'symbol' ? String(key) : key));
     if (issue.code === 'unrecognized_keys') {
-      for (const key of issue.keys) problems.push({ path: [...path, key], message: unknownKey(path, key, words, values) });
+      for (const key of issue.keys)
+        problems.push({ path: [...path, key], message: unknownKey(path, key, words, values) });
       continue;
     }
-    const inner = issue.code === 'invalid_union' && alternative(nodeAt(path), 'section') !== undefined ? innerIssues(issue) : undefined;
+    const inner =
+      issue.code === 'invalid_union' && alternative(nodeAt(path), 'section') !== undefined
+        ? innerIssues(issue)
+        : undefined;
     if (inner !== undefined) {
       problems.push(...schemaProblems(inner, values, words));
       continue;
@@ -38,7 +46,10 @@ export function schemaProblems(issues: readonly z.core.$ZodIssue[], values: unkn
     const meant = typeof found === 'string' ? nearest(found, namesOf(node)) : undefined;
     problems.push({
       path,
-      message: found === undefined ? `is required: ${expected}` : `must be ${expected}, not ${show(found)}${meant === undefined ? '' : `: did you mean ${meant}?`}`,
+      message:
+        found === undefined
+          ? `is required: ${expected}`
+          : `must be ${expected}, not ${show(found)}${meant === undefined ? '' : `: did you mean ${meant}?`}`,
     });
   }
   return problems;
@@ -46,14 +57,22 @@ export function schemaProblems(issues: readonly z.core.$ZodIssue[], values: unkn
 
 /** What is wrong with a value that is an entry or a list of them. */
 function innerIssues({ errors, path }: z.core.$ZodIssueInvalidUnion): z.core.$ZodIssue[] | undefined {
-  const branches = errors.filter((issues) => issues.length > 0 && issues.every((issue) => issue.path.length > 0 || issue.code === 'unrecognized_keys'));
+  const branches = errors.filter(
+    (issues) =>
+      issues.length > 0 && issues.every((issue) => issue.path.length > 0 || issue.code === 'unrecognized_keys'),
+  );
   // Of entries that go by their names the one whose name is right.
   const branch = branches.find((issues) => !issues.some((issue) => issue.path[0] === 'name')) ?? branches[0];
   return branch?.map((issue) => ({ ...issue, path: [...path, ...issue.path] }));
 }
 
 /** "unknown key" and the most helpful thing to add: the same key in its section, the nearest key, or all keys. */
-function unknownKey(section: readonly (string | number)[], key: string, { tree, options }: SchemaWords, values: unknown): string {
+function unknownKey(
+  section: readonly (string | number)[],
+  key: string,
+  { tree, options }: SchemaWords,
+  values: unknown,
+): string {
   const elsewhere = options.find((option) => option.path.split('.').at(-1) === key);
   if (elsewhere !== undefined) return `unknown key here: it belongs at ${elsewhere.path}`;
   const siblings = Object.keys(alternative(findNode(section, tree, values), 'section')?.properties ?? {});
@@ -65,14 +84,23 @@ function unknownKey(section: readonly (string | number)[], key: string, { tree, 
   return `unknown key: the keys here are ${siblings.join(', ')}`;
 }
 
-/** The schema node of the innermost option or section on the path (an element of a list that is no section belongs to its option). */
+/**
+ * The schema node of the innermost option or section on the path (an element of a list that is no section belongs to
+ * its option).
+ */
 function findNode(path: readonly (string | number)[], tree: TypeNode, values: unknown): TypeNode {
   let node = tree;
   for (const [depth, key] of path.entries()) {
     const section = chosen(node, valueAt(values, path.slice(0, depth)));
-    if (section.oneOf !== undefined && key === 'type') return { enum: section.oneOf.map((each) => each.properties?.['type']?.const) };
+    if (section.oneOf !== undefined && key === 'type')
+      return { enum: section.oneOf.map((each) => each.properties?.['type']?.const) };
     const items = alternative(section, 'list')?.items;
-    const next = typeof key === 'string' ? alternative(section, 'section')?.properties?.[key] : items !== undefined && alternative(items, 'section') !== undefined ? items : undefined;
+    const next =
+      typeof key === 'string'
+        ? alternative(section, 'section')?.properties?.[key]
+        : items !== undefined && alternative(items, 'section') !== undefined
+          ? items
+          : undefined;
     if (next === undefined) return section;
     node = next;
   }
@@ -82,23 +110,38 @@ function findNode(path: readonly (string | number)[], tree: TypeNode, values: un
 /** Of sections that go by `type` or `name` the one that the value names. */
 function chosen(node: TypeNode, value: unknown): TypeNode {
   if (typeof value !== 'object' || value === null) return node;
-  const named = (each: TypeNode): boolean => (['type', 'name'] as const).some((key) => each.properties?.[key]?.const !== undefined && each.properties[key].const === (value as Record<string, unknown>)[key]);
+  const named = (each: TypeNode): boolean =>
+    (['type', 'name'] as const).some(
+      (key) =>
+        each.properties?.[key]?.const !== undefined &&
+        each.properties[key].const === (value as Record<string, unknown>)[key],
+    );
   return [...(node.oneOf ?? []), ...(node.anyOf ?? [])].find(named) ?? node;
 }
 
 /** Words that a value may be. */
 function namesOf(node: TypeNode): string[] {
-  return [...(node.enum ?? []), ...(node.anyOf ?? []).flatMap(namesOf), ...(node.items === undefined ? [] : namesOf(node.items))].map(String);
+  return [
+    ...(node.enum ?? []),
+    ...(node.anyOf ?? []).flatMap(namesOf),
+    ...(node.items === undefined ? [] : namesOf(node.items)),
+  ].map(String);
 }
 
 /** All problems of a file, each with its place. */
-export function describeProblems(problems: readonly Problem[], what: string, locate: (path: Problem['path']) => string): string {
+export function describeProblems(
+  problems: readonly Problem[],
+  what: string,
+  locate: (path: Problem['path']) => string,
+): string {
   const lines = problems.map(({ path, message }) => {
     const key = path.reduce<string>((name, part) => {
       if (typeof part === 'number') return `${name}[${part}]`;
       return name === '' ? part : `${name}.${part}`;
     }, '');
-    return key === '' ? `${locate(path)}: the ${what.split(' ')[0] ?? ''} ${message}` : `${locate(path)}: ${key} ${message}`;
+    return key === ''
+      ? `${locate(path)}: the ${what.split(' ')[0] ?? ''} ${message}`
+      : `${locate(path)}: ${key} ${message}`;
   });
   const only = lines.length === 1 ? lines[0] : undefined;
   return only ?? `${lines.length} problems in the ${what}\n  ${lines.join('\n  ')}`;

@@ -19,7 +19,10 @@ export function renderConfigReference(): string {
     const title = name === '' ? 'Top level' : `\`${name}\``;
     // Options that take entries take nearly the same: one table serves them.
     const [first] = options.filter((option) => option.entries !== undefined);
-    const entries = first?.entries === undefined ? '' : `\nKeys of ${first.entries[0]?.path.includes('[]') === true ? 'an entry of ' : ''}\`${first.path}\`:\n\n${table(first.entries)}`;
+    const entries =
+      first?.entries === undefined
+        ? ''
+        : `\nKeys of ${first.entries[0]?.path.includes('[]') === true ? 'an entry of ' : ''}\`${first.path}\`:\n\n${table(first.entries)}`;
     return `\n## ${title}\n\n${description}\n\n${table(options)}${entries}`;
   });
   return INTRODUCTION + sections.join('');

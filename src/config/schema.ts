@@ -2,12 +2,12 @@ import * as z from 'zod';
 
 /**
  * The one description of a run's options. Types, defaults, command-line help, error messages and the reference page are
- * derived from it, so an option is added here and nowhere else. Names and defaults follow Hugging Face's TrainingArguments,
- * LoraConfig and BitsAndBytesConfig where these have the option; every option has a consumer.
+ * derived from it, so an option is added here and nowhere else. Names and defaults follow Hugging Face's
+ * TrainingArguments, LoraConfig and BitsAndBytesConfig where these have the option; every option has a consumer.
  *
  * The metadata key `path` marks what is resolved against the folder of the config file (see paths.ts): `file` always,
- * `reference` only where the value is written as a path (`./…`, `../…`), because it may be a Hub id instead, `data` unless it reads
- * like a data set of the Hub.
+ * `reference` only where the value is written as a path (`./…`, `../…`), because it may be a Hub id instead, `data`
+ * unless it reads like a data set of the Hub.
  */
 
 const text = () => z.string().min(1);
@@ -46,58 +46,120 @@ const adapter = z.strictObject({
       'Which linear layers get an adapter: `all-linear` (every one but the output layer), a regular expression that matches ' +
         'the whole module path, or a list of name endings. Embedding and output layer (`embed_tokens`, `lm_head`) get one where they are named.',
     ),
-  exclude_modules: textOrList().exactOptional().describe('Modules that get none although target_modules matches them: an expression, or a list of name endings.'),
+  exclude_modules: textOrList()
+    .exactOptional()
+    .describe('Modules that get none although target_modules matches them: an expression, or a list of name endings.'),
   layers_to_transform: z
     .union([z.int().min(0), z.array(z.int().min(0)).min(1)])
     .exactOptional()
     .describe('Decoder layers, counted from 0, that get an adapter; all where absent.'),
   layers_pattern: textOrList()
     .exactOptional()
-    .describe('Name of the list of layers in the module paths, where layers_to_transform would take another number for the layer.'),
-  rank_pattern: z.record(text(), count()).exactOptional().describe('Other ranks by module: the key is matched against the end of the path.'),
-  alpha_pattern: z.record(text(), z.number().gt(0)).exactOptional().describe('Other values of lora_alpha by module: the key is matched against the end of the path.'),
+    .describe(
+      'Name of the list of layers in the module paths, where layers_to_transform would take another number for the layer.',
+    ),
+  rank_pattern: z
+    .record(text(), count())
+    .exactOptional()
+    .describe('Other ranks by module: the key is matched against the end of the path.'),
+  alpha_pattern: z
+    .record(text(), z.number().gt(0))
+    .exactOptional()
+    .describe('Other values of lora_alpha by module: the key is matched against the end of the path.'),
   use_rslora: z.boolean().default(false).describe('Rank-stabilised scaling, lora_alpha / √r.'),
   use_dora: z.boolean().default(false).describe('Train the norm of each row of the weight by itself (DoRA).'),
   init_lora_weights: z
-    .union([z.literal(true), z.literal('gaussian'), z.literal('loftq'), z.literal('pissa'), z.templateLiteral(['pissa_niter_', z.int().min(0)]).meta({ title: 'pissa_niter_N' })])
+    .union([
+      z.literal(true),
+      z.literal('gaussian'),
+      z.literal('loftq'),
+      z.literal('pissa'),
+      z.templateLiteral(['pissa_niter_', z.int().min(0)]).meta({ title: 'pissa_niter_N' }),
+    ])
     .default(true)
     .describe(
       'How A and B start. `true`: A Kaiming-uniform; `gaussian`: A normal with deviation 1 / r; B zero in both. `pissa`: as the principal part of the ' +
         'weight, whose rest is frozen (`pissa_niter_N`: by N steps, faster). `loftq`: as the principal part of what 4 bits lose.',
     ),
   loftq_config: z
-    .strictObject({ loftq_bits: z.literal(4).default(4).describe('Bits of the base.'), loftq_iter: count().default(1).describe('How often quantisation and decomposition take turns.') })
+    .strictObject({
+      loftq_bits: z.literal(4).default(4).describe('Bits of the base.'),
+      loftq_iter: count().default(1).describe('How often quantisation and decomposition take turns.'),
+    })
     .exactOptional()
     .describe('Settings of `loftq`.'),
-  loraplus_lr_ratio: z.number().gt(0).default(1).describe('Factor on the learning rate of B, as LoRA+ has it (of 2 to 32); 1 is plain LoRA.'),
-  loraplus_lr_embedding: z.number().gt(0).exactOptional().describe('Learning rate of the update of an embedding, whatever that of the run is, as LoRA+ has it (1e-6 in PEFT); that of the run where absent.'),
-  modules_to_save: z.array(text()).min(1).exactOptional().describe('Modules that are trained as a whole, by the end of their names: `lm_head`, `embed_tokens`, norms, float linear layers.'),
+  loraplus_lr_ratio: z
+    .number()
+    .gt(0)
+    .default(1)
+    .describe('Factor on the learning rate of B, as LoRA+ has it (of 2 to 32); 1 is plain LoRA.'),
+  loraplus_lr_embedding: z
+    .number()
+    .gt(0)
+    .exactOptional()
+    .describe(
+      'Learning rate of the update of an embedding, whatever that of the run is, as LoRA+ has it (1e-6 in PEFT); that of the run where absent.',
+    ),
+  modules_to_save: z
+    .array(text())
+    .min(1)
+    .exactOptional()
+    .describe(
+      'Modules that are trained as a whole, by the end of their names: `lm_head`, `embed_tokens`, norms, float linear layers.',
+    ),
   trainable_token_indices: z
     .union([z.array(z.int().min(0)).min(1), z.record(text(), z.array(z.int().min(0)).min(1))])
     .exactOptional()
     .describe('Rows of the embedding that are trained; or rows of several modules, by their names.'),
-  added_tokens: z.array(text()).min(1).exactOptional().describe('Tokens that the tokenizer gets besides its own; their rows of embedding and output layer are trained.'),
+  added_tokens: z
+    .array(text())
+    .min(1)
+    .exactOptional()
+    .describe('Tokens that the tokenizer gets besides its own; their rows of embedding and output layer are trained.'),
   init_from: text()
     .exactOptional()
     .describe('Folder of a PEFT adapter to go on training from, instead of a fresh one.')
     .meta({ path: 'file' }),
   bias: z.enum(['none']).default('none').describe('Which biases are trained.'),
-  num_virtual_tokens: count().default(8).describe('Trained vectors in front of every text, which take up context (prompt_tuning).'),
+  num_virtual_tokens: count()
+    .default(8)
+    .describe('Trained vectors in front of every text, which take up context (prompt_tuning).'),
   prompt_tuning_init: z
     .enum(['RANDOM', 'TEXT', 'SAMPLE_VOCAB'])
     .default('RANDOM')
-    .describe('How the vectors start: normal with deviation 1, as the embedded tokens of a text, or as those of tokens drawn at random (prompt_tuning).'),
-  prompt_tuning_init_text: text().exactOptional().describe('The text of prompt_tuning_init TEXT, repeated or cut to the number of vectors (prompt_tuning).'),
+    .describe(
+      'How the vectors start: normal with deviation 1, as the embedded tokens of a text, or as those of tokens drawn at random (prompt_tuning).',
+    ),
+  prompt_tuning_init_text: text()
+    .exactOptional()
+    .describe('The text of prompt_tuning_init TEXT, repeated or cut to the number of vectors (prompt_tuning).'),
   placement: z
     .enum(['houlsby', 'pfeiffer'])
     .default('houlsby')
-    .describe('Networks behind attention and feed-forward of every layer, or behind the feed-forward only (bottleneck).'),
+    .describe(
+      'Networks behind attention and feed-forward of every layer, or behind the feed-forward only (bottleneck).',
+    ),
   bottleneck_size: count().exactOptional().describe('Width of the networks (bottleneck).'),
-  reduction_factor: z.number().gt(0).exactOptional().describe('The hidden size by the width of the networks, in place of bottleneck_size; 16 where neither is given (bottleneck).'),
-  non_linearity: z.enum(['relu', 'gelu', 'gelu_tanh', 'silu']).default('relu').describe('What lies between the two projections of a network (bottleneck).'),
+  reduction_factor: z
+    .number()
+    .gt(0)
+    .exactOptional()
+    .describe(
+      'The hidden size by the width of the networks, in place of bottleneck_size; 16 where neither is given (bottleneck).',
+    ),
+  non_linearity: z
+    .enum(['relu', 'gelu', 'gelu_tanh', 'silu'])
+    .default('relu')
+    .describe('What lies between the two projections of a network (bottleneck).'),
   num_trainable_layers: z.int().min(0).default(1).describe('How many of the last decoder layers are trained (layers).'),
-  train_norms: z.boolean().default(false).describe('Train the norms of all other layers too, and the final one (layers).'),
-  train_head: z.boolean().default(false).describe('Train the output layer too, with the embedding where the two are one (layers).'),
+  train_norms: z
+    .boolean()
+    .default(false)
+    .describe('Train the norms of all other layers too, and the final one (layers).'),
+  train_head: z
+    .boolean()
+    .default(false)
+    .describe('Train the output layer too, with the embedding where the two are one (layers).'),
   save_dtype: z
     .enum(['auto', 'float32', 'float16', 'bfloat16'])
     .default('auto')
@@ -106,9 +168,20 @@ const adapter = z.strictObject({
 
 const format = () =>
   z
-    .enum(['auto', 'text', 'completion', 'completion_messages', 'messages', 'sharegpt', 'alpaca', 'alpaca_chat', 'tokens'])
+    .enum([
+      'auto',
+      'text',
+      'completion',
+      'completion_messages',
+      'messages',
+      'sharegpt',
+      'alpaca',
+      'alpaca_chat',
+      'tokens',
+    ])
     .describe('What a row holds; `auto` detects it from the field names of the first row.');
-const trainOn = () => z.enum(['completion', 'all']).describe('Which tokens the loss counts: those of the completion, or all.');
+const trainOn = () =>
+  z.enum(['completion', 'all']).describe('Which tokens the loss counts: those of the completion, or all.');
 
 /** How the text of a row is made; an entry of `data.train` may have its own. */
 const textOptions = {
@@ -126,17 +199,30 @@ const textOptions = {
   text_field: text().exactOptional().describe('Field of a row that holds a whole text, all of which is learnt.'),
   chat_template: text()
     .exactOptional()
-    .describe('Chat template in place of that of the tokenizer: `chatml`, `llama3`, `gemma`, `phi3`, `zephyr`, `mistral`, `alpaca`, a file (written `./…`, `../…` or absolute), or the Jinja text itself.')
+    .describe(
+      'Chat template in place of that of the tokenizer: `chatml`, `llama3`, `gemma`, `phi3`, `zephyr`, `mistral`, `alpaca`, a file (written `./…`, `../…` or absolute), or the Jinja text itself.',
+    )
     .meta({ path: 'reference' }),
-  chat_template_kwargs: z.record(z.string(), z.unknown()).exactOptional().describe('Further variables of the chat template.'),
+  chat_template_kwargs: z
+    .record(z.string(), z.unknown())
+    .exactOptional()
+    .describe('Further variables of the chat template.'),
 };
 
 const entryOptions = {
-  path: text().describe('File, folder of data files, or data set of the Hub, as in the short form.').meta({ path: 'data' }),
+  path: text()
+    .describe('File, folder of data files, or data set of the Hub, as in the short form.')
+    .meta({ path: 'data' }),
   split: text()
     .exactOptional()
-    .describe('Of a folder or a Hub data set, the files whose path names this split; where absent train, validation or test, as the option is called.'),
-  data_files: textOrList().exactOptional().describe('Of a folder or a Hub data set, the files that match one of these patterns (`*`, `**`, `?`, `{a,b}`), whatever their split.'),
+    .describe(
+      'Of a folder or a Hub data set, the files whose path names this split; where absent train, validation or test, as the option is called.',
+    ),
+  data_files: textOrList()
+    .exactOptional()
+    .describe(
+      'Of a folder or a Hub data set, the files that match one of these patterns (`*`, `**`, `?`, `{a,b}`), whatever their split.',
+    ),
   name: text().exactOptional().describe('What the data set is called in reports.'),
   format: format().exactOptional(),
   ...textOptions,
@@ -184,7 +270,9 @@ const data = z.strictObject({
     .describe('Part of the training rows that is held out for validation.'),
   max_train_samples: count()
     .exactOptional()
-    .describe('Train on so many of the training rows, drawn by training.seed after validation_split: a smaller number takes a part of what a larger one takes.'),
+    .describe(
+      'Train on so many of the training rows, drawn by training.seed after validation_split: a smaller number takes a part of what a larger one takes.',
+    ),
   format: format().default('auto'),
   ...textOptions,
   max_length: z.int().min(2).default(512).describe('Tokens of an example at most; longer ones are cut.'),
@@ -209,7 +297,9 @@ const data = z.strictObject({
 });
 
 const training = z.strictObject({
-  output_dir: text().describe('Folder that the adapter, the checkpoints and the log are written to.').meta({ path: 'file' }),
+  output_dir: text()
+    .describe('Folder that the adapter, the checkpoints and the log are written to.')
+    .meta({ path: 'file' }),
   overwrite_output_dir: z.boolean().default(false).describe('Replace what an earlier run left in output_dir.'),
   num_train_epochs: z.number().gt(0).default(3).describe('Passes over the training rows.'),
   max_steps: z
@@ -222,7 +312,9 @@ const training = z.strictObject({
   gradient_checkpointing: z
     .boolean()
     .default(false)
-    .describe('Keep only the input of each decoder layer for the backward pass and compute the rest again: less memory, more time.'),
+    .describe(
+      'Keep only the input of each decoder layer for the backward pass and compute the rest again: less memory, more time.',
+    ),
   optim: z
     .enum(['adamw', 'paged_adamw'])
     .default('adamw')
@@ -234,20 +326,32 @@ const training = z.strictObject({
     .describe('How the learning rate runs after the warm-up.'),
   warmup_steps: z.int().min(0).default(0).describe('Optimiser steps over which the learning rate rises from 0.'),
   warmup_ratio: fraction().default(0).describe('The same as a part of all steps.'),
-  weight_decay: z.number().min(0).default(0).describe('Decoupled weight decay of AdamW. Norms and biases do not decay, as in transformers.'),
+  weight_decay: z
+    .number()
+    .min(0)
+    .default(0)
+    .describe('Decoupled weight decay of AdamW. Norms and biases do not decay, as in transformers.'),
   adam_beta1: fraction().default(0.9).describe('Decay of the first moment.'),
   adam_beta2: fraction().default(0.999).describe('Decay of the second moment.'),
   adam_epsilon: z.number().gt(0).default(1e-8).describe('Added to the root of the second moment.'),
-  max_grad_norm: z.number().min(0).default(1).describe('Gradients are scaled down to this global norm; 0 leaves them alone.'),
+  max_grad_norm: z
+    .number()
+    .min(0)
+    .default(1)
+    .describe('Gradients are scaled down to this global norm; 0 leaves them alone.'),
   seed: z.int().min(0).default(42).describe('Seed of the initial weights, the order of the rows and dropout.'),
   logging_steps: count().default(10).describe('Optimiser steps between two lines of the log.'),
   report_to: z
     .union([z.enum(['none', 'tensorboard']), z.array(z.enum(['none', 'tensorboard']))])
     .default('none')
-    .describe('Who else is told the numbers of the log: `tensorboard` gets event files, as transformers names their values.'),
+    .describe(
+      'Who else is told the numbers of the log: `tensorboard` gets event files, as transformers names their values.',
+    ),
   logging_dir: text()
     .exactOptional()
-    .describe('Folder of the event files, that of one run; `runs` in output_dir where absent. The runs of an ablation have a folder each in it.')
+    .describe(
+      'Folder of the event files, that of one run; `runs` in output_dir where absent. The runs of an ablation have a folder each in it.',
+    )
     .meta({ path: 'file' }),
   eval_steps: count()
     .exactOptional()
@@ -259,7 +363,9 @@ const training = z.strictObject({
       'When a checkpoint is written that a run can go on from: after each epoch, every save_steps, or never; with the first two also ' +
         'after the last step. A run that is stopped by Ctrl-C or SIGTERM writes one in any case.',
     ),
-  save_steps: count().exactOptional().describe('Optimiser steps between two checkpoints with `save_strategy: steps`; 500 where absent.'),
+  save_steps: count()
+    .exactOptional()
+    .describe('Optimiser steps between two checkpoints with `save_strategy: steps`; 500 where absent.'),
   save_total_limit: count()
     .exactOptional()
     .describe('Checkpoints that are kept: the newest, and that of the best evaluation; all where absent.'),

@@ -13,8 +13,8 @@ export interface Batch {
   readonly batch: number;
   readonly seq: number;
   /**
-   * `[batch · seq]`, where rows are packed: the index in its row where the sample of each token begins. Attention stays within a
-   * sample, and positions count from there. Padding is a sample of its own, so that starts never fall.
+   * `[batch · seq]`, where rows are packed: the index in its row where the sample of each token begins. Attention stays
+   * within a sample, and positions count from there. Padding is a sample of its own, so that starts never fall.
    */
   readonly starts?: Int32Array;
   /** Tokens without padding. */
@@ -57,5 +57,15 @@ export function collate(examples: readonly Example[], { padId = 0, padToMultiple
     supervisedCount += countTargets(example.labels);
   });
   const rows = examples.flatMap((example) => example.rows ?? [example.row]);
-  return { inputIds, labels, lengths, batch, seq, ...(starts === undefined ? {} : { starts }), tokenCount, supervisedCount, rows };
+  return {
+    inputIds,
+    labels,
+    lengths,
+    batch,
+    seq,
+    ...(starts === undefined ? {} : { starts }),
+    tokenCount,
+    supervisedCount,
+    rows,
+  };
 }

@@ -9,8 +9,8 @@ const QUOTE = 0x22;
 const DELIMITERS = [',', ';', '\t', '|'];
 
 /**
- * CSV whose first line names the fields; every value is text. Quoted values may hold line breaks. The delimiter is told by the
- * first line unless given.
+ * CSV whose first line names the fields; every value is text. Quoted values may hold line breaks. The delimiter is told
+ * by the first line unless given.
  * @throws DataError for an empty file and a first line that cannot be names.
  * Source: RFC 4180.
  */
@@ -20,7 +20,10 @@ export async function csvFile(source: TextSource, delimiter?: string): Promise<R
   const candidates = delimiter === undefined ? DELIMITERS : [delimiter];
   const [header] = await first(readRecords(source, start, new CsvScanner(candidates)));
   const found = header === undefined ? '' : (decodeText(header.bytes) ?? '').replace(/\r$/, '');
-  const { data, meta, errors } = Papa.parse<string[]>(found, { newline: '\n', ...(delimiter === undefined ? { delimitersToGuess: DELIMITERS } : { delimiter }) });
+  const { data, meta, errors } = Papa.parse<string[]>(found, {
+    newline: '\n',
+    ...(delimiter === undefined ? { delimitersToGuess: DELIMITERS } : { delimiter }),
+  });
   const names = data[0] ?? [];
   const [wrong] = errors.filter((error) => error.type !== 'Delimiter'); // a single column has none
   const twice = names.find((field, i) => names.indexOf(field) < i);
@@ -28,7 +31,10 @@ export async function csvFile(source: TextSource, delimiter?: string): Promise<R
     const reason = wrong?.message ?? (twice === undefined ? 'a name is empty' : `"${twice}" stands there twice`);
     throw new DataError(`${name}, line 1: the first line must name the fields: ${reason}`);
   }
-  return recordFile(source, start, (bytes) => parseRecord(bytes, names, meta.delimiter), { scanner: new CsvScanner([meta.delimiter]), skip: 1 });
+  return recordFile(source, start, (bytes) => parseRecord(bytes, names, meta.delimiter), {
+    scanner: new CsvScanner([meta.delimiter]),
+    skip: 1,
+  });
 }
 
 function parseRecord(bytes: Uint8Array, names: readonly string[], delimiter: string): ParsedRow {
@@ -38,7 +44,8 @@ function parseRecord(bytes: Uint8Array, names: readonly string[], delimiter: str
   const [wrong] = errors;
   if (wrong !== undefined) return { problem: `invalid CSV: ${wrong.message}` };
   const values = data[0] ?? [];
-  if (data.length !== 1 || values.length !== names.length) return { problem: `${values.length} values, but the first line names ${names.length} fields` };
+  if (data.length !== 1 || values.length !== names.length)
+    return { problem: `${values.length} values, but the first line names ${names.length} fields` };
   return { value: Object.fromEntries(names.map((field, i) => [field, values[i]])) };
 }
 

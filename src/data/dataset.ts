@@ -36,7 +36,8 @@ export interface TextRow extends RenderedRow {
 
 /**
  * Reads data files into examples, piece by piece.
- * @throws ConfigError for contradicting options; DataError listing the bad rows of all files together, or when no row is left.
+ * @throws ConfigError for contradicting options; DataError listing the bad rows of all files together, or when no row
+ * is left.
  */
 export async function loadDataset(request: LoadRequest): Promise<LoadedDataset> {
   const examples = new ExampleStore(request.vocabSize ?? request.tokenizer?.vocabSize ?? Infinity);
@@ -56,8 +57,8 @@ export async function loadDataset(request: LoadRequest): Promise<LoadedDataset> 
 }
 
 /**
- * A data set as `options.streaming` says: in memory, or with its rows left in their files until they are drawn. Those are read and
- * checked once all the same, and tokenised only to be packed, which needs their lengths.
+ * A data set as `options.streaming` says: in memory, or with its rows left in their files until they are drawn. Those
+ * are read and checked once all the same, and tokenised only to be packed, which needs their lengths.
  * @throws as loadDataset.
  */
 export async function openDataset(request: LoadRequest): Promise<Dataset> {
@@ -114,7 +115,8 @@ function assemble(examples: Examples, walked: readonly WalkedPart[], starts: rea
     examples,
     walked.map(({ part, name, format, dropped: left }, i) => {
       const count = (starts[i + 1] ?? examples.length) - (starts[i] ?? 0);
-      if (count === 0 && part.weight !== undefined) throw new ConfigError(`data: ${name}: has a weight, but no row to learn from`);
+      if (count === 0 && part.weight !== undefined)
+        throw new ConfigError(`data: ${name}: has a weight, but no row to learn from`);
       return { name, format, dropped: left, weight: part.weight, count };
     }),
   );
@@ -126,11 +128,20 @@ export function datasetOf(examples: Examples, parts: readonly Omit<DatasetPart, 
   const counted = parts.map((part): DatasetPart => {
     const from = begin;
     begin += part.count;
-    return { ...part, stats: isExampleList(examples) ? countExamples(slice(examples, from, begin)) : { rows: part.count } };
+    return {
+      ...part,
+      stats: isExampleList(examples) ? countExamples(slice(examples, from, begin)) : { rows: part.count },
+    };
   });
   const [first] = counted;
   if (first === undefined) throw new ConfigError('data: no files are given');
-  return { examples, parts: counted, dropped: counted.flatMap((part) => part.dropped), stats: sumStats(counted.map((part) => part.stats)), format: first.format };
+  return {
+    examples,
+    parts: counted,
+    dropped: counted.flatMap((part) => part.dropped),
+    stats: sumStats(counted.map((part) => part.stats)),
+    format: first.format,
+  };
 }
 
 function* slice(examples: ExampleList, begin: number, end: number): Generator<Example> {
@@ -141,10 +152,19 @@ function sumStats(all: readonly DatasetStats[]): DatasetStats {
   const rows = all.reduce((sum, stats) => sum + stats.rows, 0);
   const known = all.filter((stats): stats is Required<DatasetStats> => stats.tokens !== undefined);
   if (known.length < all.length) return { rows };
-  const sum = (key: 'tokens' | 'supervisedTokens' | 'truncated'): number => known.reduce((total, stats) => total + stats[key], 0);
-  return { rows, tokens: sum('tokens'), supervisedTokens: sum('supervisedTokens'), truncated: sum('truncated'), longest: Math.max(...known.map((stats) => stats.longest)) };
+  const sum = (key: 'tokens' | 'supervisedTokens' | 'truncated'): number =>
+    known.reduce((total, stats) => total + stats[key], 0);
+  return {
+    rows,
+    tokens: sum('tokens'),
+    supervisedTokens: sum('supervisedTokens'),
+    truncated: sum('truncated'),
+    longest: Math.max(...known.map((stats) => stats.longest)),
+  };
 }
 
 function nothingLeft(dropped: readonly DroppedRow[]): string {
-  return `no row is left to learn from; ${dropped.length} left out:\n${describeLeftOut(dropped).map((line) => `  ${line}`).join('\n')}`;
+  return `no row is left to learn from; ${dropped.length} left out:\n${describeLeftOut(dropped)
+    .map((line) => `  ${line}`)
+    .join('\n')}`;
 }

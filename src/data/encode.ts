@@ -21,20 +21,26 @@ export interface EncodeRowOptions {
 /**
  * Tokens and labels of a rendered row.
  *
- * A completion begins behind as many tokens as its prompt has by itself, as trl counts them: a token that reaches over the end of the
- * prompt belongs to the prompt. Marks of a chat template, and turns without marks, cover the tokens of their first to their last
- * character, as transformers' masks do.
+ * A completion begins behind as many tokens as its prompt has by itself, as trl counts them: a token that reaches over
+ * the end of the prompt belongs to the prompt. Marks of a chat template, and turns without marks, cover the tokens of
+ * their first to their last character, as transformers' masks do.
  *
  * The example ends with the EOS token, or in a conversation with the token that closes the turn, inside the loss; it is
- * added where the text does not bring it, and what follows the last learnt token (a line break, a question without answer) is left off.
- * A tokenizer without such a token adds none.
+ * added where the text does not bring it, and what follows the last learnt token (a line break, a question without
+ * answer) is left off. A tokenizer without such a token adds none.
  */
-export function encodeRow(row: RenderedRow, tokenizer: Tokenizer, { trainOn, maxLength = Infinity }: EncodeRowOptions): EncodedRow {
+export function encodeRow(
+  row: RenderedRow,
+  tokenizer: Tokenizer,
+  { trainOn, maxLength = Infinity }: EncodeRowOptions,
+): EncodedRow {
   const placed = tokenizer.encodePlaced(row.text, { addSpecialTokens: !row.chat, maxTokens: maxLength });
   const { ids } = placed;
   const cut = placed.characters < row.text.length;
   const { closingId } = row;
-  const stops = new Set([closingId, tokenizer.eosTokenId, ...(tokenizer.modelEosIds ?? [])].filter((id) => id !== undefined));
+  const stops = new Set(
+    [closingId, tokenizer.eosTokenId, ...(tokenizer.modelEosIds ?? [])].filter((id) => id !== undefined),
+  );
   const learnt = new Uint8Array(ids.length);
   let length = ids.length;
   if (trainOn === 'all') {
@@ -42,7 +48,8 @@ export function encodeRow(row: RenderedRow, tokenizer: Tokenizer, { trainOn, max
   } else if (row.chat) {
     length = 0;
     for (const span of row.learnt) {
-      const [start, end] = row.marked === true ? markedTokens(placed, span) : turnTokens(placed, span, tokenizer, stops);
+      const [start, end] =
+        row.marked === true ? markedTokens(placed, span) : turnTokens(placed, span, tokenizer, stops);
       learnt.fill(1, start, end);
       length = Math.max(length, end);
     }
@@ -70,7 +77,12 @@ function markedTokens({ ids, tokenAt }: PlacedTokens, span: TextSpan): [number, 
 }
 
 /** The tokens of a turn behind its header, to the token that closes it. */
-function turnTokens(placed: PlacedTokens, span: TextSpan, tokenizer: Tokenizer, stops: ReadonlySet<number>): [number, number] {
+function turnTokens(
+  placed: PlacedTokens,
+  span: TextSpan,
+  tokenizer: Tokenizer,
+  stops: ReadonlySet<number>,
+): [number, number] {
   const { ids } = placed;
   const start = placed.tokenAt(span.start) ?? ids.length;
   const last = span.end > span.start ? placed.tokenAt(span.end - 1) : undefined;
@@ -93,7 +105,10 @@ function turnTokens(placed: PlacedTokens, span: TextSpan, tokenizer: Tokenizer, 
 /** Tokens of the prompt by itself, without an EOS that the tokenizer puts behind every text. */
 function promptLength({ prompt }: RenderedRow, tokenizer: Tokenizer): number {
   const ids = tokenizer.encodeText(prompt);
-  const closed = ids.length > 1 && ids.at(-1) === tokenizer.eosTokenId && tokenizer.encode(prompt, { addSpecialTokens: false }).at(-1) !== tokenizer.eosTokenId;
+  const closed =
+    ids.length > 1 &&
+    ids.at(-1) === tokenizer.eosTokenId &&
+    tokenizer.encode(prompt, { addSpecialTokens: false }).at(-1) !== tokenizer.eosTokenId;
   return closed ? ids.length - 1 : ids.length;
 }
 

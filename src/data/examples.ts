@@ -48,7 +48,10 @@ export function takeExamples(examples: Examples, indices: ArrayLike<number>): Pr
 
 /** All examples, for sets that fit into memory. */
 export function allExamples(examples: Examples): Promise<Example[]> {
-  return takeExamples(examples, Array.from({ length: examples.length }, (_, i) => i));
+  return takeExamples(
+    examples,
+    Array.from({ length: examples.length }, (_, i) => i),
+  );
 }
 
 /** A part of other examples. */
@@ -62,7 +65,9 @@ export function selectExamples(examples: Examples, indices: Int32Array): Example
   return {
     length: indices.length,
     at,
-    ...(examples.lengthAt === undefined ? {} : { lengthAt: (index: number) => examples.lengthAt?.(indices[index] as number) as number }),
+    ...(examples.lengthAt === undefined
+      ? {}
+      : { lengthAt: (index: number) => examples.lengthAt?.(indices[index] as number) as number }),
     ...(isExampleList(examples) ? { [Symbol.iterator]: () => iterate(indices.length, at as ExampleList['at']) } : {}),
   };
 }
@@ -80,8 +85,10 @@ export function* iterate(length: number, at: ExampleList['at']): Generator<Examp
  * @throws ConfigError when they would have to be read from their files.
  */
 export function lengthsOf(examples: Examples): Int32Array {
-  if (examples.lengthAt === undefined && !isExampleList(examples)) throw new ConfigError('data: the lengths of streamed rows are known only where packing is asked for');
-  const lengthAt = (i: number): number => examples.lengthAt?.(i) ?? (examples as ExampleList).at(i)?.inputIds.length ?? 0;
+  if (examples.lengthAt === undefined && !isExampleList(examples))
+    throw new ConfigError('data: the lengths of streamed rows are known only where packing is asked for');
+  const lengthAt = (i: number): number =>
+    examples.lengthAt?.(i) ?? (examples as ExampleList).at(i)?.inputIds.length ?? 0;
   return Int32Array.from({ length: examples.length }, (_, i) => lengthAt(i));
 }
 

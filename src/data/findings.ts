@@ -6,7 +6,17 @@ import { describeGroup } from './problems.js';
 
 /** Something about rows that is probably a mistake. */
 export interface Finding {
-  readonly kind: 'unknown tokens' | 'marker in pieces' | 'calls not written' | 'doubled BOS' | 'no end token' | 'turn without end' | 'end not stopped at' | 'truncated' | 'duplicates' | 'in train too';
+  readonly kind:
+    | 'unknown tokens'
+    | 'marker in pieces'
+    | 'calls not written'
+    | 'doubled BOS'
+    | 'no end token'
+    | 'turn without end'
+    | 'end not stopped at'
+    | 'truncated'
+    | 'duplicates'
+    | 'in train too';
   readonly message: string;
   /** Rows that it is about. */
   readonly count: number;
@@ -92,25 +102,55 @@ export function findProblems(examples: ExampleList, options: FindingOptions): Fi
   }
   const ends = [...stops].map(name).join(', ');
   return [
-    ...unknowns.finding('unknown tokens', `${unknownCount} unknown tokens (${name(unknown ?? 0)}): the vocabulary cannot spell what stands there, as in ${JSON.stringify(around)}`),
+    ...unknowns.finding(
+      'unknown tokens',
+      `${unknownCount} unknown tokens (${name(unknown ?? 0)}): the vocabulary cannot spell what stands there, as in ${JSON.stringify(around)}`,
+    ),
     ...markersInPieces(examples, options),
     ...unwrittenCalls(examples),
-    ...doubled.finding('doubled BOS', `begin with two ${name(bos ?? 0)}: the text or the chat template writes one, and the tokenizer adds another`),
-    ...endless.finding('no end token', `end with no token at which generation stops (${ends === '' ? 'there is none' : ends}), but with ${name(endlessLast ?? 0)}: the model does not learn where an answer ends`),
-    ...open.finding('turn without end', `learn stretches before their last one that end with no token at which generation stops, but with ${name(openLast ?? 0)}: where these are answers, the model does not learn to end them`),
-    ...[...elsewhere].flatMap(([id, rows]) => rows.finding('end not stopped at', `end with ${name(id)}, which is not among eos_token_id of the model (${modelStopTokens.map(name).join(', ')}): lowrank stops there, but transformers, vLLM and others do not unless they are told`)),
+    ...doubled.finding(
+      'doubled BOS',
+      `begin with two ${name(bos ?? 0)}: the text or the chat template writes one, and the tokenizer adds another`,
+    ),
+    ...endless.finding(
+      'no end token',
+      `end with no token at which generation stops (${ends === '' ? 'there is none' : ends}), but with ${name(endlessLast ?? 0)}: the model does not learn where an answer ends`,
+    ),
+    ...open.finding(
+      'turn without end',
+      `learn stretches before their last one that end with no token at which generation stops, but with ${name(openLast ?? 0)}: where these are answers, the model does not learn to end them`,
+    ),
+    ...[...elsewhere].flatMap(([id, rows]) =>
+      rows.finding(
+        'end not stopped at',
+        `end with ${name(id)}, which is not among eos_token_id of the model (${modelStopTokens.map(name).join(', ')}): lowrank stops there, but transformers, vLLM and others do not unless they are told`,
+      ),
+    ),
     ...cut.finding('truncated', 'are truncated at max_length and lose their ends'),
     ...duplicates(examples),
   ];
 }
 
-/** The last token of a learnt stretch, other than the last one, that ends with no stop; undefined where all do. White space may follow a stop. */
-function stretchWithoutEnd({ inputIds, labels }: Example, stops: ReadonlySet<number>, tokenizer: Tokenizer | undefined): number | undefined {
+/**
+ * The last token of a learnt stretch, other than the last one, that ends with no stop; undefined where all do. White
+ * space may follow a stop.
+ */
+function stretchWithoutEnd(
+  { inputIds, labels }: Example,
+  stops: ReadonlySet<number>,
+  tokenizer: Tokenizer | undefined,
+): number | undefined {
   const last = labels.findLastIndex((label) => label !== IGNORED);
   for (let i = 0; i < last; i++) {
     if (labels[i] === IGNORED || labels[i + 1] !== IGNORED) continue;
     let at = i;
-    while (at > 0 && labels[at] !== IGNORED && !stops.has(inputIds[at] as number) && tokenizer?.decode([inputIds[at] as number]).trim() === '') at--;
+    while (
+      at > 0 &&
+      labels[at] !== IGNORED &&
+      !stops.has(inputIds[at] as number) &&
+      tokenizer?.decode([inputIds[at] as number]).trim() === ''
+    )
+      at--;
     if (!stops.has(inputIds[at] as number)) return inputIds[i];
   }
   return undefined;
@@ -121,11 +161,17 @@ export function findShared(examples: ExampleList, others: ExampleList): Finding[
   const index = indexOf(others);
   const rows = new Rows();
   for (const example of examples) if (isIn(index, others, example)) rows.add(example);
-  return rows.finding('in train too', 'are among the training rows too, token by token: what is measured on them is not what the model does with new rows');
+  return rows.finding(
+    'in train too',
+    'are among the training rows too, token by token: what is measured on them is not what the model does with new rows',
+  );
 }
 
 /** An exchange as the chat template writes it; empty without a template, and where it refuses this exchange. */
-export function sampleChat(tokenizer: Tokenizer | undefined, { chat_template: template, chat_template_kwargs: variables }: DataOptions): string {
+export function sampleChat(
+  tokenizer: Tokenizer | undefined,
+  { chat_template: template, chat_template_kwargs: variables }: DataOptions,
+): string {
   const exchange = [
     { role: 'user', content: 'question' },
     { role: 'assistant', content: 'answer' },
@@ -141,7 +187,10 @@ export function sampleChat(tokenizer: Tokenizer | undefined, { chat_template: te
 export function unwrittenCalls(examples: ExampleList): Finding[] {
   const rows = new Rows();
   for (const example of examples) if (example.omitsCalls === true) rows.add(example);
-  return rows.finding('calls not written', 'have tool_calls that the chat template does not write: nothing of them is learnt. Give data.chat_template one that writes them');
+  return rows.finding(
+    'calls not written',
+    'have tool_calls that the chat template does not write: nothing of them is learnt. Give data.chat_template one that writes them',
+  );
 }
 
 /** Markers of a conversation, such as `<|im_end|>`, that are several tokens each. */
@@ -153,7 +202,10 @@ export function brokenMarkers(tokenizer: Tokenizer, written: string): { marker: 
 }
 
 /** Markers of the chat template that stand in the text of examples and are several tokens each. */
-export function markersInPieces(examples: ExampleList, { tokenizer, written }: Pick<FindingOptions, 'tokenizer' | 'written'>): Finding[] {
+export function markersInPieces(
+  examples: ExampleList,
+  { tokenizer, written }: Pick<FindingOptions, 'tokenizer' | 'written'>,
+): Finding[] {
   if (tokenizer === undefined || written === '') return [];
   const markers = brokenMarkers(tokenizer, written).map((found) => ({ ...found, rows: new Rows() }));
   if (markers.length === 0) return [];
@@ -215,7 +267,11 @@ function hashOf({ inputIds }: Example): string {
 }
 
 function same(a: Example | undefined, b: Example): boolean {
-  return a !== undefined && a.inputIds.length === b.inputIds.length && a.inputIds.every((id, i) => id === b.inputIds[i] && a.labels[i] === b.labels[i]);
+  return (
+    a !== undefined &&
+    a.inputIds.length === b.inputIds.length &&
+    a.inputIds.every((id, i) => id === b.inputIds[i] && a.labels[i] === b.labels[i])
+  );
 }
 
 /** A line for people. */

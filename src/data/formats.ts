@@ -18,20 +18,25 @@ const RULES: { readonly [F in PlainFormat]: FormatRule } = {
     description: 'tokens: {"input_ids": [...], "labels"?: [...], "attention_mask"?: [...]}, taken as they are',
     fits: has('input_ids'),
     check: (row) =>
-      listProblem(row, 'input_ids', true) ?? listProblem(row, 'labels', false) ?? listProblem(row, 'attention_mask', false),
+      listProblem(row, 'input_ids', true) ??
+      listProblem(row, 'labels', false) ??
+      listProblem(row, 'attention_mask', false),
   },
   messages: {
-    description: 'messages: {"messages": [{"role", "content"}, ...], "tools"?}, written by the chat template; the assistant\'s turns are learnt; a content may be a list of text parts',
+    description:
+      'messages: {"messages": [{"role", "content"}, ...], "tools"?}, written by the chat template; the assistant\'s turns are learnt; a content may be a list of text parts',
     fits: has('messages'),
     check: checkMessages,
   },
   sharegpt: {
-    description: 'sharegpt: {"conversations": [{"from", "value"} or {"role", "content"}, ...], "system"?, "tools"?}, read as messages',
+    description:
+      'sharegpt: {"conversations": [{"from", "value"} or {"role", "content"}, ...], "system"?, "tools"?}, read as messages',
     fits: (row) => row['conversations'] !== undefined || row['conversation'] !== undefined,
     check: checkMessages,
   },
   completion_messages: {
-    description: 'completion_messages: {"prompt": [messages], "completion": [messages]}, read as messages; the assistant\'s turns of the completion are learnt',
+    description:
+      'completion_messages: {"prompt": [messages], "completion": [messages]}, read as messages; the assistant\'s turns of the completion are learnt',
     fits: (row) => Array.isArray(row['prompt']) && Array.isArray(row['completion']),
     check: checkMessages,
   },
@@ -41,8 +46,12 @@ const RULES: { readonly [F in PlainFormat]: FormatRule } = {
     check: (row) => stringProblem(row, 'prompt') ?? stringProblem(row, 'completion'),
   },
   alpaca_chat: {
-    description: 'alpaca_chat: {"instruction", "input"?, "output", "system"?, "history"?: [[question, answer], ...]}, read as messages',
-    fits: (row) => row['instruction'] !== undefined && row['output'] !== undefined && ((row['system'] ?? undefined) !== undefined || (row['history'] ?? undefined) !== undefined),
+    description:
+      'alpaca_chat: {"instruction", "input"?, "output", "system"?, "history"?: [[question, answer], ...]}, read as messages',
+    fits: (row) =>
+      row['instruction'] !== undefined &&
+      row['output'] !== undefined &&
+      ((row['system'] ?? undefined) !== undefined || (row['history'] ?? undefined) !== undefined),
     check: checkMessages,
   },
   alpaca: {
@@ -68,14 +77,18 @@ export function detectFormat(row: JsonRow): PlainFormat | undefined {
   return FORMATS.find((format) => RULES[format].fits(row));
 }
 
-/** What is wrong with a row of the given format (of a conversation, once it is read as messages); undefined when nothing is. */
+/**
+ * What is wrong with a row of the given format (of a conversation, once it is read as messages); undefined when nothing
+ * is.
+ */
 export function checkRow(row: JsonRow, format: PlainFormat): string | undefined {
   return RULES[format].check(row);
 }
 
 /** One line that says what rows of a format look like and what is learnt of them. */
 export function describeFormat(format: RowFormat): string {
-  if (format === 'template') return 'template: any fields, written out by template, completion_template, prompt_field, completion_field or text_field';
+  if (format === 'template')
+    return 'template: any fields, written out by template, completion_template, prompt_field, completion_field or text_field';
   return RULES[format].description;
 }
 
@@ -88,7 +101,12 @@ export function describeFormats(): string {
 export function stringProblem(row: JsonRow, field: string): string | undefined {
   const value = row[field];
   if (typeof value === 'string') return undefined;
-  if (value === undefined) return `field "${field}" is missing (the row has ${Object.keys(row).map((key) => `"${key}"`).join(', ') || 'no fields'})`;
+  if (value === undefined)
+    return `field "${field}" is missing (the row has ${
+      Object.keys(row)
+        .map((key) => `"${key}"`)
+        .join(', ') || 'no fields'
+    })`;
   return `field "${field}" must be a string, found ${describeValue(value)}`;
 }
 
@@ -101,7 +119,9 @@ function listProblem(row: JsonRow, field: string, required: boolean): string | u
   if (value === undefined || value === null) return required ? `field "${field}" is missing` : undefined;
   if (!Array.isArray(value)) return `field "${field}" must be a list of integers, found ${describeValue(value)}`;
   const at = value.findIndex((entry) => !Number.isInteger(entry));
-  return at < 0 ? undefined : `field "${field}" must be a list of integers, found ${JSON.stringify(value[at])} at ${at}`;
+  return at < 0
+    ? undefined
+    : `field "${field}" must be a list of integers, found ${JSON.stringify(value[at])} at ${at}`;
 }
 
 function checkMessages(row: JsonRow): string | undefined {
@@ -109,11 +129,13 @@ function checkMessages(row: JsonRow): string | undefined {
   if (!Array.isArray(messages)) return `field "messages" must be a list, found ${describeValue(messages)}`;
   if (messages.length === 0) return 'field "messages" is an empty list';
   for (const [index, message] of messages.entries()) {
-    if (typeof message !== 'object' || message === null) return `messages[${index}] must be an object, found ${describeValue(message)}`;
+    if (typeof message !== 'object' || message === null)
+      return `messages[${index}] must be an object, found ${describeValue(message)}`;
     const { role, content, tool_calls: toolCalls } = message as JsonRow;
     if (typeof role !== 'string') return `messages[${index}]: "role" must be a string, found ${describeValue(role)}`;
     const silent = (content === undefined || content === null) && toolCalls !== undefined;
-    if (typeof content !== 'string' && !silent) return `messages[${index}]: "content" must be a string, found ${describeValue(content)}`;
+    if (typeof content !== 'string' && !silent)
+      return `messages[${index}]: "content" must be a string, found ${describeValue(content)}`;
   }
   return undefined;
 }

@@ -16,9 +16,10 @@ interface InflateStream {
  * Source: RFC 1952.
  */
 export async function* gunzip(source: ByteSource): AsyncGenerator<Uint8Array> {
-  const refuse = (problem: string): DataError => new DataError(`${source.name}: cannot be decompressed as gzip: ${problem}`);
+  const refuse = (problem: string): DataError =>
+    new DataError(`${source.name}: cannot be decompressed as gzip: ${problem}`);
   let member: GzipMember | undefined;
-  for (let position = 0; position < source.size; ) {
+  for (let position = 0; position < source.size;) {
     const input = await source.read(position, Math.min(SLICE, source.size - position));
     member ??= new GzipMember();
     const rest = member.push(input);

@@ -13,7 +13,12 @@ const COMMA = 0x2c;
  * @param nested whether the array is a value within an object, whose end was found already.
  */
 export function arrayFile(source: TextSource, start: number, nested = false): RowFile {
-  return { name: source.name, unit: 'row', rows: readElements(source, start, nested), ...rereads(source, parseJsonRow) };
+  return {
+    name: source.name,
+    unit: 'row',
+    rows: readElements(source, start, nested),
+    ...rereads(source, parseJsonRow),
+  };
 }
 
 /** The first element of an array, where it is an object. */
@@ -43,13 +48,19 @@ async function* readElements(source: TextSource, start: number, nested: boolean)
     }
     if (++records > scanner.found) break; // what is left where the file ends
     count++;
-    yield { line: count, at: { offset, length: bytes.length }, ...(blank ? { problem: 'nothing stands between two commas' } : parseJsonRow(bytes)) };
+    yield {
+      line: count,
+      at: { offset, length: bytes.length },
+      ...(blank ? { problem: 'nothing stands between two commas' } : parseJsonRow(bytes)),
+    };
     if (ended && nested) return;
   }
   if (!ended) throw refuse(`it does not end; ${count} rows are whole`);
 }
 
-/** Ends of an array's elements: commas outside of strings and of what is nested, and the bracket that ends the array. */
+/**
+ * Ends of an array's elements: commas outside of strings and of what is nested, and the bracket that ends the array.
+ */
 class ElementScanner implements RecordScanner {
   /** Whether that bracket was found. */
   ended = false;

@@ -21,8 +21,8 @@ const LONGEST_KEY = 256;
 const MOST_KEYS = 1000;
 
 /**
- * Settles the layout from the first object and from what follows it. An object that is alone in its file, is no row of any format, and
- * has one list of objects, is the wrapping of these.
+ * Settles the layout from the first object and from what follows it. An object that is alone in its file, is no row of
+ * any format, and has one list of objects, is the wrapping of these.
  * @param at where the first object begins.
  * @throws DataError when an object that wraps the rows has several lists.
  */
@@ -30,8 +30,10 @@ export async function findLayout(source: TextSource, at: number): Promise<Object
   const first = new ObjectScan(at);
   for await (const chunk of source.chunks(at)) if (first.feed(chunk)) break;
   const lines = { kind: 'lines', start: at } as const;
-  if (first.brokenString || first.end === undefined) return first.secondLine === OPEN || first.brokenString ? lines : { kind: 'values', start: at };
-  if (first.next !== undefined) return first.multiline || (first.next === OPEN && first.nextOnSameLine) ? { kind: 'values', start: at } : lines;
+  if (first.brokenString || first.end === undefined)
+    return first.secondLine === OPEN || first.brokenString ? lines : { kind: 'values', start: at };
+  if (first.next !== undefined)
+    return first.multiline || (first.next === OPEN && first.nextOnSameLine) ? { kind: 'values', start: at } : lines;
   const list = await wrappedList(source, first);
   if (list !== undefined) return { kind: 'nested', start: list.start };
   return first.multiline ? { kind: 'values', start: at } : lines;
@@ -45,10 +47,17 @@ async function wrappedList(source: TextSource, { keys, lists, multiline }: Objec
     if (element !== undefined && detectFormat(element) !== undefined) rows.push(list);
   }
   if (rows.length === 1) return rows[0];
-  if (rows.length === 0 && (detectFormat(Object.fromEntries(keys) as JsonRow) !== undefined || (!multiline && /\.jsonl(?:\.\w+)?$/i.test(source.name)))) return undefined;
+  if (
+    rows.length === 0 &&
+    (detectFormat(Object.fromEntries(keys) as JsonRow) !== undefined ||
+      (!multiline && /\.jsonl(?:\.\w+)?$/i.test(source.name)))
+  )
+    return undefined;
   if (lists.length === 1) return lists[0];
   const names = lists.map(({ key }) => JSON.stringify(key)).join(', ');
-  throw new DataError(`${source.name}: one object with several lists of objects, ${names}: which are the rows? Write them into a file of their own`);
+  throw new DataError(
+    `${source.name}: one object with several lists of objects, ${names}: which are the rows? Write them into a file of their own`,
+  );
 }
 
 interface List {

@@ -19,5 +19,10 @@ const TOKEN_COLUMNS = ['input_ids', 'labels', 'attention_mask'];
 
 function plainTokens(row: unknown): unknown {
   if (!isRecord(row) || row['input_ids'] === undefined) return row;
-  return { ...row, ...Object.fromEntries(TOKEN_COLUMNS.filter((column) => column in row).map((column) => [column, plainNumbers(row[column])])) };
+  return {
+    ...row,
+    ...Object.fromEntries(
+      TOKEN_COLUMNS.filter((column) => column in row).map((column) => [column, plainNumbers(row[column])]),
+    ),
+  };
 }

@@ -7,8 +7,9 @@ import type { RowFile } from './row.js';
 import type { TextSource } from './text-source.js';
 
 /**
- * JSON objects as rows: one a line (blank lines, CRLF and a leading byte-order mark are allowed), one after the other over any number of
- * lines, an array of them, or an array as the only list of an object. Each is read as its rows are asked for.
+ * JSON objects as rows: one a line (blank lines, CRLF and a leading byte-order mark are allowed), one after the other
+ * over any number of lines, an array of them, or an array as the only list of an object. Each is read as its rows are
+ * asked for.
  * @throws DataError for an empty file, and where several lists of an object may be the rows.
  */
 export async function jsonFile(source: TextSource): Promise<RowFile> {

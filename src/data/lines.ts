@@ -30,7 +30,11 @@ const LINES: RecordScanner = { end: (bytes, from) => bytes.indexOf(NEWLINE, from
  * Reads a file piece by piece and cuts it into records.
  * @throws DataError at a record of more than 64 MiB.
  */
-export async function* readRecords(source: TextSource, start: number, scanner: RecordScanner = LINES): AsyncGenerator<TextRecord> {
+export async function* readRecords(
+  source: TextSource,
+  start: number,
+  scanner: RecordScanner = LINES,
+): AsyncGenerator<TextRecord> {
   let pending: Uint8Array[] = [];
   let offset = start;
   let line = 1;
@@ -53,14 +57,21 @@ export async function* readRecords(source: TextSource, start: number, scanner: R
     if (begin < chunk.length) pending.push(chunk.subarray(begin));
     position += chunk.length;
     if (position - offset > LONGEST_RECORD) {
-      throw new DataError(`${source.name}, line ${line}: a row of more than ${LONGEST_RECORD / 2 ** 20} MiB; is a quote left open, or a line break missing?`);
+      throw new DataError(
+        `${source.name}, line ${line}: a row of more than ${LONGEST_RECORD / 2 ** 20} MiB; is a quote left open, or a line break missing?`,
+      );
     }
   }
   if (pending.length > 0) yield take(new Uint8Array(0), position);
 }
 
 /** The file whose records are its rows, blank ones and the first `skip` left out. */
-export function recordFile(source: TextSource, start: number, parse: (bytes: Uint8Array) => ParsedRow, { scanner = LINES, skip = 0 }: { readonly scanner?: RecordScanner; readonly skip?: number } = {}): RowFile {
+export function recordFile(
+  source: TextSource,
+  start: number,
+  parse: (bytes: Uint8Array) => ParsedRow,
+  { scanner = LINES, skip = 0 }: { readonly scanner?: RecordScanner; readonly skip?: number } = {},
+): RowFile {
   async function* rows(): AsyncGenerator<Row> {
     let seen = 0;
     for await (const { line, offset, bytes } of readRecords(source, start, scanner)) {

@@ -14,8 +14,9 @@ export function mixOf(parts: readonly Pick<DatasetPart, 'count' | 'weight'>[]): 
 }
 
 /**
- * Draws of each part in an epoch: as many together as there are examples, shared out by weight (largest remainders round up).
- * A part with a share above its size is gone through more than once an epoch, one below it in several epochs.
+ * Draws of each part in an epoch: as many together as there are examples, shared out by weight (largest remainders
+ * round up). A part with a share above its size is gone through more than once an epoch, one below it in several
+ * epochs.
  */
 export function sharesOf(mix: readonly MixPart[]): number[] {
   const total = mix.reduce((sum, part) => sum + part.count, 0);
@@ -33,9 +34,10 @@ function remainder(value = 0): number {
 }
 
 /**
- * The examples of an epoch. It is a function of its arguments alone: part k with share s draws the places epoch · s … of an endless
- * row of passes over its examples, each pass in an order of its own, so that all of them are drawn equally often; then the draws of
- * all parts are shuffled together. Without `shuffle` parts and passes keep their order.
+ * The examples of an epoch. It is a function of its arguments alone: part k with share s draws the places epoch · s …
+ * of an endless row of passes over its examples, each pass in an order of its own, so that all of them are drawn
+ * equally often; then the draws of all parts are shuffled together. Without `shuffle` parts and passes keep their
+ * order.
  */
 export function mixedOrder(mix: readonly MixPart[], seed: number, epoch: number, shuffle: boolean): Int32Array {
   const shares = sharesOf(mix);
@@ -44,7 +46,7 @@ export function mixedOrder(mix: readonly MixPart[], seed: number, epoch: number,
   mix.forEach(({ count }, k) => {
     const share = shares[k] as number;
     let place = epoch * share;
-    for (const end = place + share; place < end; ) {
+    for (const end = place + share; place < end;) {
       const pass = Math.floor(place / count);
       const order = shuffle ? new Random(seed, `mix/${k}/${pass}`).permutation(count) : undefined;
       for (; place < end && place < (pass + 1) * count; place++) {

@@ -2,11 +2,26 @@ import { ConfigError } from '../errors.js';
 import { CHAT_TEMPLATE_NAMES, isChatTemplate } from '../tokenizer/chat-templates.js';
 
 /** What a row holds. `auto` looks at the fields of the first row; every row of a file has to agree with it. */
-export const DATA_FORMATS = ['auto', 'text', 'completion', 'completion_messages', 'messages', 'sharegpt', 'alpaca', 'alpaca_chat', 'tokens'] as const;
+export const DATA_FORMATS = [
+  'auto',
+  'text',
+  'completion',
+  'completion_messages',
+  'messages',
+  'sharegpt',
+  'alpaca',
+  'alpaca_chat',
+  'tokens',
+] as const;
 export type DataFormat = (typeof DATA_FORMATS)[number];
 
 /** Formats whose rows are conversations, which a chat template writes. */
-const CONVERSATION_FORMATS = ['messages', 'sharegpt', 'completion_messages', 'alpaca_chat'] as const satisfies readonly DataFormat[];
+const CONVERSATION_FORMATS = [
+  'messages',
+  'sharegpt',
+  'completion_messages',
+  'alpaca_chat',
+] as const satisfies readonly DataFormat[];
 export type ConversationFormat = (typeof CONVERSATION_FORMATS)[number];
 
 /** The formats a row can have in the end; `template` is any row whose text comes from the user's template or fields. */
@@ -33,11 +48,16 @@ export interface DataOptions {
   readonly chat_template?: string | undefined;
   /** Further variables for the chat template. */
   readonly chat_template_kwargs?: Readonly<Record<string, unknown>> | undefined;
-  /** Which tokens enter the loss: the completion (of conversations the assistant's turns), or all. Default `completion`. */
+  /**
+   * Which tokens enter the loss: the completion (of conversations the assistant's turns), or all. Default `completion`.
+   */
   readonly train_on?: 'completion' | 'all' | undefined;
   /** Longest example in tokens; what lies beyond is cut off. Default: no limit. */
   readonly max_length?: number | undefined;
-  /** Put several examples into one row of max_length tokens, each seeing only itself (training rows only). Default false. */
+  /**
+   * Put several examples into one row of max_length tokens, each seeing only itself (training rows only). Default
+   * false.
+   */
   readonly packing?: boolean | undefined;
   /** Leave rows in their files and encode them when they are drawn. Default false. */
   readonly streaming?: boolean | undefined;
@@ -69,19 +89,29 @@ export function checkDataOptions(options: DataOptions): void {
       wrong.push(`${templateName(index, templates.length)} writes no field of the row ({{ field }})`);
     }
   }
-  if (template !== undefined && options.prompt_field !== undefined) wrong.push('template and prompt_field exclude each other');
+  if (template !== undefined && options.prompt_field !== undefined)
+    wrong.push('template and prompt_field exclude each other');
   if (options.completion_template !== undefined && options.completion_field !== undefined) {
     wrong.push('completion_template and completion_field exclude each other');
   }
-  const ownText = template ?? options.prompt_field ?? options.completion_template ?? options.completion_field ?? options.text_field;
+  const ownText =
+    template ?? options.prompt_field ?? options.completion_template ?? options.completion_field ?? options.text_field;
   if ((format === 'tokens' || isConversation(format)) && ownText !== undefined) {
-    wrong.push(`format ${format} takes neither templates nor fields${isConversation(format) ? ' (chat_template changes the wording)' : ''}`);
+    wrong.push(
+      `format ${format} takes neither templates nor fields${isConversation(format) ? ' (chat_template changes the wording)' : ''}`,
+    );
   }
-  if (options.text_field !== undefined && (template ?? options.prompt_field ?? options.completion_field) !== undefined) {
+  if (
+    options.text_field !== undefined &&
+    (template ?? options.prompt_field ?? options.completion_field) !== undefined
+  ) {
     wrong.push('text_field excludes template, prompt_field and completion_field');
   }
   const { chat_template: chat } = options;
-  if (chat !== undefined && !isChatTemplate(chat)) wrong.push(`chat_template ${JSON.stringify(chat)} is neither a name (${CHAT_TEMPLATE_NAMES.join(', ')}) nor Jinja; a file is written ./…, ../… or absolute`);
+  if (chat !== undefined && !isChatTemplate(chat))
+    wrong.push(
+      `chat_template ${JSON.stringify(chat)} is neither a name (${CHAT_TEMPLATE_NAMES.join(', ')}) nor Jinja; a file is written ./…, ../… or absolute`,
+    );
   if (maxLength !== undefined && (!Number.isInteger(maxLength) || maxLength < 2)) {
     wrong.push(`max_length must be an integer of at least 2, found ${maxLength}`);
   }

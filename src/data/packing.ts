@@ -2,7 +2,16 @@ import { ConfigError } from '../errors.js';
 import { Random } from '../random.js';
 import { IGNORED } from './encode.js';
 import type { Dataset } from './dataset.js';
-import { isExampleList, iterate, lengthsOf, longestFirst, takeExamples, type Example, type ExampleList, type Examples } from './examples.js';
+import {
+  isExampleList,
+  iterate,
+  lengthsOf,
+  longestFirst,
+  takeExamples,
+  type Example,
+  type ExampleList,
+  type Examples,
+} from './examples.js';
 
 /** Which examples share a row: row r holds `order[offsets[r]] … order[offsets[r + 1] − 1]`. */
 export interface Packing {
@@ -13,8 +22,8 @@ export interface Packing {
 }
 
 /**
- * Puts examples into few rows of at most `capacity` tokens: best fit decreasing, the longest first, each into the fullest row that
- * still takes it. Depends on the lengths alone.
+ * Puts examples into few rows of at most `capacity` tokens: best fit decreasing, the longest first, each into the
+ * fullest row that still takes it. Depends on the lengths alone.
  * @param lengths tokens of each example.
  * @throws ConfigError when an example is longer than a row.
  * Source: Johnson, "Near-optimal bin packing algorithms" (1973): never more than 11/9 of the fewest rows, plus one.
@@ -27,7 +36,8 @@ export function packLengths(lengths: ArrayLike<number>, capacity: number): Packi
   let rows = 0;
   for (const index of longestFirst(lengths)) {
     const length = lengths[index] as number;
-    if (length > capacity) throw new ConfigError(`data: example ${index + 1} has ${length} tokens, a packed row holds ${capacity}`);
+    if (length > capacity)
+      throw new ConfigError(`data: example ${index + 1} has ${length} tokens, a packed row holds ${capacity}`);
     let room = length;
     while (room <= capacity && newest[room] === -1) room++;
     let row: number;
@@ -46,7 +56,8 @@ export function packLengths(lengths: ArrayLike<number>, capacity: number): Packi
 }
 
 /**
- * The packing of an epoch: equally long examples change places, so that other ones share a row. Rows, and what each is filled to, stay.
+ * The packing of an epoch: equally long examples change places, so that other ones share a row. Rows, and what each is
+ * filled to, stay.
  * @param lengths tokens of each example.
  */
 export function repacked({ order, offsets }: Packing, lengths: ArrayLike<number>, random: Random): Packing {
@@ -56,7 +67,9 @@ export function repacked({ order, offsets }: Packing, lengths: ArrayLike<number>
     const length = lengths[sorted[begin] as number];
     while (end < sorted.length && lengths[sorted[end] as number] === length) end++;
     const first = begin;
-    random.permutation(end - begin).forEach((to, i) => (instead[sorted[first + i] as number] = sorted[first + to] as number));
+    random
+      .permutation(end - begin)
+      .forEach((to, i) => (instead[sorted[first + i] as number] = sorted[first + to] as number));
   }
   const changed = order.map((index) => instead[index] as number);
   for (let row = 0; row + 1 < offsets.length; row++) changed.subarray(offsets[row], offsets[row + 1]).sort();
@@ -71,8 +84,9 @@ export interface PackOptions {
 }
 
 /**
- * A data set in packed rows. Where its parts have weights, each is packed for itself, so that every row belongs to one of them, and once
- * for all epochs, so that all examples of a part are drawn equally often. What is counted stays what the files hold.
+ * A data set in packed rows. Where its parts have weights, each is packed for itself, so that every row belongs to one
+ * of them, and once for all epochs, so that all examples of a part are drawn equally often. What is counted stays what
+ * the files hold.
  * @throws ConfigError when the lengths of the examples are not known.
  */
 export function packDataset(set: Dataset, { maxLength, seed }: PackOptions = {}): Dataset {
@@ -87,9 +101,22 @@ export function packDataset(set: Dataset, { maxLength, seed }: PackOptions = {})
     begin += count;
     return { order: order.map((i) => i + shift), offsets: offsets.map((at) => at + shift) };
   });
-  const packing = { order: concatenated(packings.map((p) => p.order)), offsets: concatenated([Int32Array.of(0), ...packings.map((p) => p.offsets.subarray(1))]) };
-  const again = seed === undefined || mixed ? undefined : (epoch: number) => repacked(packing, lengths, new Random(seed, `packing/${epoch}`));
-  return { ...set, examples: packedExamples(examples, packing, again), parts: parts.map((part, i) => ({ ...part, count: mixed ? (packings[i] as Packing).offsets.length - 1 : part.count })) };
+  const packing = {
+    order: concatenated(packings.map((p) => p.order)),
+    offsets: concatenated([Int32Array.of(0), ...packings.map((p) => p.offsets.subarray(1))]),
+  };
+  const again =
+    seed === undefined || mixed
+      ? undefined
+      : (epoch: number) => repacked(packing, lengths, new Random(seed, `packing/${epoch}`));
+  return {
+    ...set,
+    examples: packedExamples(examples, packing, again),
+    parts: parts.map((part, i) => ({
+      ...part,
+      count: mixed ? (packings[i] as Packing).offsets.length - 1 : part.count,
+    })),
+  };
 }
 
 function concatenated(arrays: readonly Int32Array[]): Int32Array {
@@ -120,7 +147,11 @@ function groupByRow(rowOf: Int32Array, rows: number): Packing {
  * Packed rows as examples; each is put together when it is asked for.
  * @param again the packing of every epoch but the first, where it is not the same.
  */
-export function packedExamples(examples: ExampleList, packing: Packing, again?: (epoch: number) => Packing): ExampleList;
+export function packedExamples(
+  examples: ExampleList,
+  packing: Packing,
+  again?: (epoch: number) => Packing,
+): ExampleList;
 export function packedExamples(examples: Examples, packing: Packing, again?: (epoch: number) => Packing): Examples;
 export function packedExamples(examples: Examples, packing: Packing, again?: (epoch: number) => Packing): Examples {
   const { order, offsets } = packing;
@@ -129,19 +160,30 @@ export function packedExamples(examples: Examples, packing: Packing, again?: (ep
     const [begin, end] = [offsets[index], offsets[index + 1]];
     if (begin === undefined || end === undefined) return undefined;
     const indices = order.subarray(begin, end);
-    return isExampleList(examples) ? joinExamples(Array.from(indices, (i) => examples.at(i) as Example)) : takeExamples(examples, indices).then(joinExamples);
+    return isExampleList(examples)
+      ? joinExamples(Array.from(indices, (i) => examples.at(i) as Example))
+      : takeExamples(examples, indices).then(joinExamples);
   };
   let latest: { readonly epoch: number; readonly examples: Examples } | undefined;
   const forEpoch = (epoch: number): Examples => {
-    if (latest?.epoch !== epoch) latest = { epoch, examples: packedExamples(examples, epoch === 0 || again === undefined ? packing : again(epoch)) };
+    if (latest?.epoch !== epoch)
+      latest = {
+        epoch,
+        examples: packedExamples(examples, epoch === 0 || again === undefined ? packing : again(epoch)),
+      };
     return latest.examples;
   };
-  return { length, at, ...(again === undefined ? {} : { forEpoch }), ...(isExampleList(examples) ? { [Symbol.iterator]: () => iterate(length, at as ExampleList['at']) } : {}) };
+  return {
+    length,
+    at,
+    ...(again === undefined ? {} : { forEpoch }),
+    ...(isExampleList(examples) ? { [Symbol.iterator]: () => iterate(length, at as ExampleList['at']) } : {}),
+  };
 }
 
 /**
- * Examples one after another in one row. The first token of each is no target: nothing predicts it from the row before, just as
- * nothing predicts the first token of an unpacked row.
+ * Examples one after another in one row. The first token of each is no target: nothing predicts it from the row before,
+ * just as nothing predicts the first token of an unpacked row.
  */
 export function joinExamples(examples: readonly Example[]): Example {
   const [first] = examples;
@@ -157,5 +199,14 @@ export function joinExamples(examples: readonly Example[]): Example {
     starts.fill(at, at, end);
     at = end;
   }
-  return { inputIds, labels, starts, row: first.row, rows: examples.map((example) => example.row), source: first.source, truncated: examples.some((e) => e.truncated === true), ...(examples.some((e) => e.omitsCalls === true) ? { omitsCalls: true } : {}) };
+  return {
+    inputIds,
+    labels,
+    starts,
+    row: first.row,
+    rows: examples.map((example) => example.row),
+    source: first.source,
+    truncated: examples.some((e) => e.truncated === true),
+    ...(examples.some((e) => e.omitsCalls === true) ? { omitsCalls: true } : {}),
+  };
 }

@@ -43,9 +43,9 @@ parentPort.on('message', async ({ start, buffer, ...options }) => {
 });`;
 
 /**
- * Decodes row groups of one file. The decoder trusts its input: a few bytes make it loop for ever, or fill the memory with one run of
- * 2^30 equal values. Node therefore has it in a thread that is ended when it takes too long or too much memory. In a browser it runs
- * where it is called, behind the checks of page headers alone.
+ * Decodes row groups of one file. The decoder trusts its input: a few bytes make it loop for ever, or fill the memory
+ * with one run of 2^30 equal values. Node therefore has it in a thread that is ended when it takes too long or too much
+ * memory. In a browser it runs where it is called, behind the checks of page headers alone.
  */
 export class GroupDecoder {
   private thread: Thread | undefined;
@@ -64,17 +64,37 @@ export class GroupDecoder {
     return decoded;
   }
 
-  private async decodeNow({ range, buffer, metadata, rowStart, rowEnd, bytes, values }: GroupBytes): Promise<DecodedRow[]> {
+  private async decodeNow({
+    range,
+    buffer,
+    metadata,
+    rowStart,
+    rowEnd,
+    bytes,
+    values,
+  }: GroupBytes): Promise<DecodedRow[]> {
     const mib = BASE_MIB + Math.ceil((PER_DECOMPRESSED * bytes + PER_VALUE * values) / 2 ** 20);
     const thread = this.threadOf(mib);
-    if (thread === undefined) return parquetReadObjects({ file: within(range, buffer, this.fileBytes), metadata, compressors, rowStart, rowEnd });
+    if (thread === undefined)
+      return parquetReadObjects({
+        file: within(range, buffer, this.fileBytes),
+        metadata,
+        compressors,
+        rowStart,
+        rowEnd,
+      });
     const limit = BASE_MS + Math.ceil(bytes / BYTES_PER_MS);
     const answer = await this.ask(thread, { start: range.start, buffer, metadata, rowStart, rowEnd }, limit, mib);
     if (answer.problem !== undefined) throw new Error(answer.problem);
     return answer.rows ?? [];
   }
 
-  private async ask(thread: Thread, request: { readonly buffer: ArrayBuffer } & Record<string, unknown>, limit: number, mib: number): Promise<{ rows?: DecodedRow[]; problem?: string }> {
+  private async ask(
+    thread: Thread,
+    request: { readonly buffer: ArrayBuffer } & Record<string, unknown>,
+    limit: number,
+    mib: number,
+  ): Promise<{ rows?: DecodedRow[]; problem?: string }> {
     let late: ReturnType<typeof setTimeout> | undefined;
     const end = (): void => {
       this.thread = undefined;
@@ -88,7 +108,9 @@ export class GroupDecoder {
         thread.on('error', (error) => {
           end();
           const full = (error as { code?: unknown }).code === 'ERR_WORKER_OUT_OF_MEMORY';
-          resolve({ problem: full ? `a row group needs more than ${mib} MiB of memory` : String((error as Error).message) });
+          resolve({
+            problem: full ? `a row group needs more than ${mib} MiB of memory` : String((error as Error).message),
+          });
         });
         thread.on('exit', () => resolve({ problem: 'the thread that decodes it has ended' }));
         // The second wait: an answer that came while this thread was busy is read first.
@@ -125,8 +147,10 @@ export class GroupDecoder {
 function startThread(size: number, mib: number): Thread | undefined {
   const { process } = globalThis as { readonly process?: { getBuiltinModule?: (name: string) => unknown } };
   // Not imported: this file runs in browsers too.
-  const threads = process?.getBuiltinModule?.('node:worker_threads') as { readonly Worker: new (script: string, options: object) => Thread } | undefined;
-  const module = process?.getBuiltinModule?.('node:module') as { createRequire(from: string): { resolve(name: string): string } } | undefined;
+  const threads = process?.getBuiltinModule?.('node:worker_threads') as
+    { readonly Worker: new (script: string, options: object) => Thread } | undefined;
+  const module = process?.getBuiltinModule?.('node:module') as
+    { createRequire(from: string): { resolve(name: string): string } } | undefined;
   const url = process?.getBuiltinModule?.('node:url') as { pathToFileURL(path: string): URL } | undefined;
   if (threads === undefined || module === undefined || url === undefined) return undefined;
   let modules: string[];
@@ -136,7 +160,14 @@ function startThread(size: number, mib: number): Thread | undefined {
   } catch {
     return undefined;
   }
-  const thread = new threads.Worker(SCRIPT, { eval: true, workerData: { modules, size }, resourceLimits: { maxOldGenerationSizeMb: mib }, execArgv: [], stdout: true, stderr: true });
+  const thread = new threads.Worker(SCRIPT, {
+    eval: true,
+    workerData: { modules, size },
+    resourceLimits: { maxOldGenerationSizeMb: mib },
+    execArgv: [],
+    stdout: true,
+    stderr: true,
+  });
   // An error that nobody waits for ends the thread, not the process.
   thread.on('error', () => undefined);
   thread.unref();

@@ -11,9 +11,10 @@ const MAGIC = 0x31524150;
 const METADATA_MS = 3000;
 
 /**
- * Parquet, one row group in memory at a time; where rows are drawn out of order, as many of the last ones as are small enough. Integers of 64 bits become numbers, dates ISO texts; a value that is null is absent.
- * @throws DataError for a file that is none, is empty, uses what cannot be read, or passes a limit of rows, bytes, memory or time.
- * Source: apache/parquet-format.
+ * Parquet, one row group in memory at a time; where rows are drawn out of order, as many of the last ones as are small
+ * enough. Integers of 64 bits become numbers, dates ISO texts; a value that is null is absent.
+ * @throws DataError for a file that is none, is empty, uses what cannot be read, or passes a limit of rows, bytes,
+ * memory or time. Source: apache/parquet-format.
  */
 export async function parquetFile(source: ByteSource): Promise<RowFile> {
   const { name } = source;
@@ -26,7 +27,12 @@ export async function parquetFile(source: ByteSource): Promise<RowFile> {
   }
   if (metadata.num_rows === 0n || metadata.row_groups.length === 0) throw new DataError(`${name}: there are no rows`);
   const groups = new RowGroups(source, metadata);
-  return { name, unit: 'row', rows: readRows(groups), reread: async ({ offset }) => ({ value: await groups.row(offset) }) };
+  return {
+    name,
+    unit: 'row',
+    rows: readRows(groups),
+    reread: async ({ offset }) => ({ value: await groups.row(offset) }),
+  };
 }
 
 /** What stands at the file's end. @throws Error */
@@ -39,7 +45,11 @@ async function readMetadata(source: ByteSource): Promise<FileMetaData> {
   const allowed = Math.min(source.size - 12, MAX_FOOTER_BYTES);
   if (length > allowed) throw new Error(`its description has ${length} bytes: allowed are ${allowed}`);
   const footer = await source.read(source.size - 8 - length, length + 8);
-  return withinTime(METADATA_MS, () => parquetMetadata(new Uint8Array(footer)), () => new Error(`its description of ${length} bytes took more than ${METADATA_MS / 1000} s to read`));
+  return withinTime(
+    METADATA_MS,
+    () => parquetMetadata(new Uint8Array(footer)),
+    () => new Error(`its description of ${length} bytes took more than ${METADATA_MS / 1000} s to read`),
+  );
 }
 
 async function* readRows(groups: RowGroups): AsyncGenerator<Row> {
@@ -87,9 +97,14 @@ class RowGroups {
       const { start, end } = size.range;
       // A copy: the bytes may be a view of something larger.
       const { buffer } = new Uint8Array(await source.read(start, end - start));
-      withinTime(METADATA_MS, () => checkPages(group, size.range, buffer), () => new Error(`the headers of its pages took more than ${METADATA_MS / 1000} s to read`));
+      withinTime(
+        METADATA_MS,
+        () => checkPages(group, size.range, buffer),
+        () => new Error(`the headers of its pages took more than ${METADATA_MS / 1000} s to read`),
+      );
       const rows = await this.decoder.decode({ ...size, metadata, buffer, rowStart, rowEnd });
-      if (rows.length !== rowEnd - rowStart) throw new Error(`a row group of ${rows.length} rows, ${rowEnd - rowStart} are announced`);
+      if (rows.length !== rowEnd - rowStart)
+        throw new Error(`a row group of ${rows.length} rows, ${rowEnd - rowStart} are announced`);
       return rows;
     } catch (error) {
       throw unreadable(source.name, error);
@@ -123,7 +138,8 @@ class RowGroups {
 function plainValue(value: unknown): unknown {
   if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
   if (value instanceof Date) return value.toISOString();
-  if (ArrayBuffer.isView(value) && Symbol.iterator in value) return Array.from(value as unknown as Iterable<unknown>, plainValue);
+  if (ArrayBuffer.isView(value) && Symbol.iterator in value)
+    return Array.from(value as unknown as Iterable<unknown>, plainValue);
   if (Array.isArray(value)) return value.map(plainValue);
   if (typeof value !== 'object' || value === null) return value;
   const present = Object.entries(value).filter(([, entry]) => entry !== null && entry !== undefined);
@@ -131,5 +147,8 @@ function plainValue(value: unknown): unknown {
 }
 
 function unreadable(name: string, error: unknown): DataError {
-  return new DataError(`${name}: cannot be read as Parquet: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  return new DataError(
+    `${name}: cannot be read as Parquet: ${error instanceof Error ? error.message : String(error)}`,
+    { cause: error },
+  );
 }

@@ -8,9 +8,19 @@ export const ROW_OPTIONS = [
   ...['chat_template', 'chat_template_kwargs', 'train_on'],
 ] as const satisfies readonly string[];
 
-const TEXT_OPTIONS = ['format', 'template', 'prompt_field', 'completion_field', 'completion_template', 'text_field'] as const;
+const TEXT_OPTIONS = [
+  'format',
+  'template',
+  'prompt_field',
+  'completion_field',
+  'completion_template',
+  'text_field',
+] as const;
 
-export type RowOptions = Pick<DataOptions, (typeof TEXT_OPTIONS)[number] | 'chat_template' | 'chat_template_kwargs' | 'train_on'>;
+export type RowOptions = Pick<
+  DataOptions,
+  (typeof TEXT_OPTIONS)[number] | 'chat_template' | 'chat_template_kwargs' | 'train_on'
+>;
 
 /** Files that are read alike, as one of several data sets. */
 export interface DataPart {
@@ -19,7 +29,10 @@ export interface DataPart {
   readonly sources: readonly DataSource[];
   /** In place of the same options of the whole; one that says where the text comes from replaces all of that kind. */
   readonly options?: RowOptions | undefined;
-  /** Share of the rows of an epoch that comes from here, in proportion to the weights of all parts. Of several parts all have one or none. */
+  /**
+   * Share of the rows of an epoch that comes from here, in proportion to the weights of all parts. Of several parts all
+   * have one or none.
+   */
   readonly weight?: number | undefined;
 }
 
@@ -30,7 +43,10 @@ export interface DatasetPart {
   readonly stats: DatasetStats;
   readonly dropped: readonly DroppedRow[];
   readonly weight?: number | undefined;
-  /** Examples that are of this part; the parts follow each other. Rows packed together belong to several, unless these have weights. */
+  /**
+   * Examples that are of this part; the parts follow each other. Rows packed together belong to several, unless these
+   * have weights.
+   */
   readonly count: number;
 }
 
@@ -59,11 +75,16 @@ export interface DatasetStats {
  * @throws ConfigError when only some have a weight.
  */
 export function partsOf(sources: DataSource | DataPart | readonly (DataSource | DataPart)[]): DataPart[] {
-  const list = Array.isArray(sources) ? (sources as readonly (DataSource | DataPart)[]) : [sources as DataSource | DataPart];
+  const list = Array.isArray(sources)
+    ? (sources as readonly (DataSource | DataPart)[])
+    : [sources as DataSource | DataPart];
   const parts = list.map((entry): DataPart => ('sources' in entry ? entry : { name: entry.name, sources: [entry] }));
   if (parts.length === 0) throw new ConfigError('data: no files are given');
   const weighted = parts.filter((part) => part.weight !== undefined).length;
-  if (weighted > 0 && weighted < parts.length) throw new ConfigError(`data: ${weighted} of ${parts.length} data sets have a weight: give all of them one, or none`);
+  if (weighted > 0 && weighted < parts.length)
+    throw new ConfigError(
+      `data: ${weighted} of ${parts.length} data sets have a weight: give all of them one, or none`,
+    );
   return parts;
 }
 
@@ -80,6 +101,8 @@ export function partName({ name, sources }: DataPart): string {
 export function partOptions(whole: DataOptions, own: RowOptions = {}): DataOptions {
   const given = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined)) as RowOptions;
   const replaces = TEXT_OPTIONS.some((key) => given[key] !== undefined);
-  const rest = replaces ? Object.fromEntries(Object.entries(whole).filter(([key]) => !(TEXT_OPTIONS as readonly string[]).includes(key))) : whole;
+  const rest = replaces
+    ? Object.fromEntries(Object.entries(whole).filter(([key]) => !(TEXT_OPTIONS as readonly string[]).includes(key)))
+    : whole;
   return { ...rest, ...given };
 }

@@ -13,7 +13,11 @@ export type RowPlan =
   | { readonly format: 'tokens' }
   /** `form` is what the rows are before they are read as messages. */
   | { readonly format: 'messages'; readonly form: ConversationFormat }
-  | { readonly format: Exclude<RowFormat, 'tokens' | ConversationFormat>; readonly prompt: TextPart; readonly completion: TextPart | undefined };
+  | {
+      readonly format: Exclude<RowFormat, 'tokens' | ConversationFormat>;
+      readonly prompt: TextPart;
+      readonly completion: TextPart | undefined;
+    };
 
 /** The format of a file's rows as its user knows it. */
 export function formatOf(plan: RowPlan): RowFormat {
@@ -36,10 +40,19 @@ export function planRows(options: DataOptions, first: JsonRow, place: string): R
   // Lists of messages under the names of a plain completion, whichever of the two is asked for.
   const format = wanted === 'auto' || (wanted === 'completion' && found === 'completion_messages') ? found : wanted;
   const custom =
-    options.template ?? options.prompt_field ?? options.completion_template ?? options.completion_field ?? options.text_field;
+    options.template ??
+    options.prompt_field ??
+    options.completion_template ??
+    options.completion_field ??
+    options.text_field;
   if (custom !== undefined) {
-    if (options.text_field !== undefined) return { format: 'template', prompt: { field: options.text_field }, completion: undefined };
-    return { format: 'template', prompt: customPrompt(options, format, first), completion: customCompletion(options, format, first) };
+    if (options.text_field !== undefined)
+      return { format: 'template', prompt: { field: options.text_field }, completion: undefined };
+    return {
+      format: 'template',
+      prompt: customPrompt(options, format, first),
+      completion: customCompletion(options, format, first),
+    };
   }
   switch (format) {
     case 'tokens':
@@ -56,7 +69,9 @@ export function planRows(options: DataOptions, first: JsonRow, place: string): R
     case 'text':
       return { format, prompt: { field: 'text' }, completion: undefined };
     case undefined: {
-      const fields = Object.keys(first).map((key) => `"${key}"`).join(', ');
+      const fields = Object.keys(first)
+        .map((key) => `"${key}"`)
+        .join(', ');
       throw new DataError(
         `${place}: no known format: the row has ${fields || 'no fields'}. Give a template over its fields (or prompt_field and completion_field), or rows of one of these:\n${describeFormats()}`,
       );
@@ -87,7 +102,9 @@ function customCompletion(options: DataOptions, format: RowFormat | undefined, f
   if (format === 'alpaca') return { field: 'output' };
   if (first['completion'] !== undefined) return { field: 'completion' };
   if (options.prompt_field !== undefined) {
-    throw new ConfigError('data: prompt_field is given but nothing says what the completion is: give completion_field or completion_template');
+    throw new ConfigError(
+      'data: prompt_field is given but nothing says what the completion is: give completion_field or completion_template',
+    );
   }
   return undefined;
 }

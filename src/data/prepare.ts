@@ -29,7 +29,11 @@ export function drawOf({ options, file }: Pick<RowContext, 'options' | 'file'>, 
 }
 
 /** What can be told of a row without tokenising it. */
-export function checkRowOf(value: JsonRow, line: number, context: RowContext): { readonly text: RenderedRow } | { readonly tokens: EncodedRow } | Refusal {
+export function checkRowOf(
+  value: JsonRow,
+  line: number,
+  context: RowContext,
+): { readonly text: RenderedRow } | { readonly tokens: EncodedRow } | Refusal {
   const { plan, options, tokenizer, vocabSize } = context;
   if (plan.format === 'tokens') {
     const tokens = readTokens(value);
@@ -37,7 +41,8 @@ export function checkRowOf(value: JsonRow, line: number, context: RowContext): {
     const problem = vocabularyProblem(tokens, vocabSize);
     return problem === undefined ? { tokens } : { problem };
   }
-  if (tokenizer === undefined) throw new ConfigError(`data: rows of format ${plan.format} need a tokenizer, and this model has none`);
+  if (tokenizer === undefined)
+    throw new ConfigError(`data: rows of format ${plan.format} need a tokenizer, and this model has none`);
   const outcome = renderRow(value, { plan, options, tokenizer, draw: drawOf(context, line) });
   if (!('rendered' in outcome)) return outcome;
   if (!outcome.rendered.chat) noticeBos(outcome.rendered.text, tokenizer);
@@ -67,6 +72,7 @@ export function prepareRow(value: JsonRow, line: number, context: RowContext): P
   }
   const truncated = whole.ids.length > maxLength;
   const encoded = truncated ? { ids: whole.ids.slice(0, maxLength), labels: whole.labels.slice(0, maxLength) } : whole;
-  if (countTargets(encoded.labels) === 0) return { empty: truncated ? `nothing to learn within max_length ${maxLength}` : 'nothing to learn' };
+  if (countTargets(encoded.labels) === 0)
+    return { empty: truncated ? `nothing to learn within max_length ${maxLength}` : 'nothing to learn' };
   return { encoded, truncated, ...('text' in checked && checked.text.omitsCalls === true ? { omitsCalls: true } : {}) };
 }

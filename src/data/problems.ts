@@ -34,7 +34,8 @@ export class RowNotes {
   add(note: NotedRow): void {
     this.total++;
     const key = `${note.source}\n${kindOf(note.message)}`;
-    const group = this.groups.get(key) ?? (this.groups.size < MOST_GROUPS ? { first: note, count: 0, rows: [] } : undefined);
+    const group =
+      this.groups.get(key) ?? (this.groups.size < MOST_GROUPS ? { first: note, count: 0, rows: [] } : undefined);
     if (group === undefined) return;
     this.groups.set(key, group);
     group.count++;
@@ -43,7 +44,13 @@ export class RowNotes {
 
   /** In the order in which they were found. */
   list(): RowGroup[] {
-    return [...this.groups.values()].map(({ first: { source, unit, message }, count, rows }) => ({ source, unit, message, count, rows }));
+    return [...this.groups.values()].map(({ first: { source, unit, message }, count, rows }) => ({
+      source,
+      unit,
+      message,
+      count,
+      rows,
+    }));
   }
 
   /** A line a group, at most ten. */
@@ -57,7 +64,10 @@ export class RowNotes {
   /** @throws DataError that lists the bad rows. */
   throwIfAny(): void {
     const lines = this.lines();
-    if (this.total > 0) throw new DataError(this.total === 1 ? lines.join('') : `${this.total} bad rows:\n${lines.map((line) => `  ${line}`).join('\n')}`);
+    if (this.total > 0)
+      throw new DataError(
+        this.total === 1 ? lines.join('') : `${this.total} bad rows:\n${lines.map((line) => `  ${line}`).join('\n')}`,
+      );
   }
 }
 
@@ -73,7 +83,9 @@ export function describeGroup({ source, message, unit = 'row', count, rows }: Ro
 }
 
 /** Lines about rows that were left out. */
-export function describeLeftOut(rows: readonly { readonly source: string; readonly row: number; readonly reason: string }[]): string[] {
+export function describeLeftOut(
+  rows: readonly { readonly source: string; readonly row: number; readonly reason: string }[],
+): string[] {
   const notes = new RowNotes();
   for (const { source, row, reason } of rows) notes.add({ source, row, message: reason });
   return notes.lines();

@@ -68,14 +68,21 @@ export function renderRow(row: JsonRow, context: RenderContext): RenderOutcome {
   }
 }
 
-function renderParts(row: JsonRow, promptPart: TextPart, completionPart: TextPart | undefined, context: RenderContext): RenderOutcome {
+function renderParts(
+  row: JsonRow,
+  promptPart: TextPart,
+  completionPart: TextPart | undefined,
+  context: RenderContext,
+): RenderOutcome {
   const { draw } = context;
   const kind = { chat: false, closingId: context.tokenizer?.eosTokenId };
   const prompt = writePart(row, promptPart, draw);
   if (typeof prompt !== 'string') return prompt;
   if (completionPart === undefined) {
     if (prompt.trim() === '') return { empty: 'the text is empty' };
-    return { rendered: { text: prompt, learnt: [{ start: 0, end: prompt.length }], ...kind, prompt, completion: undefined } };
+    return {
+      rendered: { text: prompt, learnt: [{ start: 0, end: prompt.length }], ...kind, prompt, completion: undefined },
+    };
   }
   const completion = writePart(row, completionPart, draw);
   if (typeof completion !== 'string') return completion;
@@ -100,7 +107,8 @@ function renderMessages(row: JsonRow, { options, tokenizer }: RenderContext): Re
   const messages = row['messages'] as readonly ChatMessage[]; // checkRow has seen to it
   const tools = row['tools'] ?? undefined;
   const variables = { ...(tools === undefined ? {} : { tools }), ...options.chat_template_kwargs, ...variablesOf(row) };
-  const trace: TraceMessages = (part, addGenerationPrompt) => tokenizer.traceChatTemplate(part, { addGenerationPrompt, template: options.chat_template, variables });
+  const trace: TraceMessages = (part, addGenerationPrompt) =>
+    tokenizer.traceChatTemplate(part, { addGenerationPrompt, template: options.chat_template, variables });
   const { text, answerStart, ...found } = writeChat(messages, trace, options.train_on);
   const kind = { ...found, chat: true, closingId: tokenizer.endOfTurn(options.chat_template, variables) };
   if (found.learnt.length === 0 && options.train_on !== 'all') return { empty: nothingLearnt(messages, found.marked) };
@@ -112,7 +120,9 @@ function renderMessages(row: JsonRow, { options, tokenizer }: RenderContext): Re
 
 function nothingLearnt(messages: readonly ChatMessage[], marked: boolean): string {
   if (!messages.some(({ role }) => role === 'assistant')) return 'the conversation has no answer of the assistant';
-  return marked ? 'the chat template marks nothing of the conversation with {% generation %}' : 'no answer of the assistant is learnt: each has the weight 0, or the chat template leaves it out';
+  return marked
+    ? 'the chat template marks nothing of the conversation with {% generation %}'
+    : 'no answer of the assistant is learnt: each has the weight 0, or the chat template leaves it out';
 }
 
 /** Variables of the chat template that a row has for itself, as trl reads them. */
@@ -120,6 +130,7 @@ function variablesOf(row: JsonRow): Readonly<Record<string, unknown>> {
   const own = row['chat_template_kwargs'] ?? undefined;
   if (own === undefined) return {};
   const value: unknown = typeof own === 'string' ? exactJsonOrUndefined(own) : own;
-  if (!isRecord(value)) throw new DataError(`field "chat_template_kwargs" must be an object, found ${describeValue(own)}`);
+  if (!isRecord(value))
+    throw new DataError(`field "chat_template_kwargs" must be an object, found ${describeValue(own)}`);
   return value;
 }

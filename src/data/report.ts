@@ -66,7 +66,12 @@ export function reportDataset(set: LoadedDataset, options: ReportOptions): Datas
     const at = (index: number): Example => set.examples.at(from + index) as Example;
     const from = begin;
     begin += part.count;
-    return reportPart(part as DatasetPart & { readonly stats: Required<DatasetStats> }, at, shares?.[i] ?? packed.parts[i]?.count ?? part.count, options);
+    return reportPart(
+      part as DatasetPart & { readonly stats: Required<DatasetStats> },
+      at,
+      shares?.[i] ?? packed.parts[i]?.count ?? part.count,
+      options,
+    );
   });
   const rows = packed.examples.length;
   return {
@@ -76,7 +81,12 @@ export function reportDataset(set: LoadedDataset, options: ReportOptions): Datas
   };
 }
 
-function reportPart(part: DatasetPart & { readonly stats: Required<DatasetStats> }, at: (index: number) => Example, drawn: number, { tokenizer, samples, marks }: ReportOptions): PartReport {
+function reportPart(
+  part: DatasetPart & { readonly stats: Required<DatasetStats> },
+  at: (index: number) => Example,
+  drawn: number,
+  { tokenizer, samples, marks }: ReportOptions,
+): PartReport {
   const { name, format, stats, weight, dropped, count } = part;
   const lengths = Int32Array.from({ length: count }, (_, i) => at(i).inputIds.length);
   const shown = Math.min(samples, count);
@@ -89,7 +99,14 @@ function reportPart(part: DatasetPart & { readonly stats: Required<DatasetStats>
 
 function sampleOf(example: Example, tokenizer: Tokenizer | undefined, marks: Marks | undefined): Sample {
   const { source, row, inputIds, labels, truncated = false } = example;
-  return { source, row, tokens: inputIds.length, supervisedTokens: countTargets(labels), truncated, text: renderExample(example, tokenizer, marks) };
+  return {
+    source,
+    row,
+    tokens: inputIds.length,
+    supervisedTokens: countTargets(labels),
+    truncated,
+    text: renderExample(example, tokenizer, marks),
+  };
 }
 
 /** Lengths in about eight bins of equal width, 1, 2 or 5 times a power of ten; the last ends with the longest. */
@@ -98,10 +115,15 @@ export function histogram(lengths: Int32Array): LengthBin[] {
   const longest = lengths.reduce((most, length) => Math.max(most, length), 0);
   const shortest = lengths.reduce((least, length) => Math.min(least, length), longest);
   let width = 1;
-  for (let scale = 1; width * BINS <= longest - shortest; scale *= 10) width = [1, 2, 5, 10].map((step) => step * scale).find((each) => each * BINS > longest - shortest) ?? 10 * scale;
+  for (let scale = 1; width * BINS <= longest - shortest; scale *= 10)
+    width = [1, 2, 5, 10].map((step) => step * scale).find((each) => each * BINS > longest - shortest) ?? 10 * scale;
   const binOf = (length: number): number => Math.ceil(length / width) - 1;
   const first = binOf(shortest);
-  const bins = Array.from({ length: binOf(longest) - first + 1 }, (_, i) => ({ from: (first + i) * width + 1, to: Math.min((first + i + 1) * width, longest), rows: 0 }));
+  const bins = Array.from({ length: binOf(longest) - first + 1 }, (_, i) => ({
+    from: (first + i) * width + 1,
+    to: Math.min((first + i + 1) * width, longest),
+    rows: 0,
+  }));
   for (const length of lengths) (bins[binOf(length) - first] as { rows: number }).rows++;
   return bins;
 }

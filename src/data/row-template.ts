@@ -27,14 +27,33 @@ export function writeRow(template: CompiledTemplate, row: JsonRow): string | { r
   const absent = template.requiredVariables.filter((name) => name !== 'row' && (row[name] ?? null) === null);
   if (absent.length > 0) {
     const found = absent.map((name) => `"${name}" (found ${describeValue(row[name])})`).join(', ');
-    const has = Object.keys(row).map((key) => `"${key}"`).join(', ');
+    const has = Object.keys(row)
+      .map((key) => `"${key}"`)
+      .join(', ');
     return { problem: `${template.name} needs ${found}; the row has ${has || 'no fields'}` };
   }
   return template.render({ ...row, row });
 }
 
 /** Words that mean something else in Jinja, or in the templates of rows. */
-const RESERVED = new Set(['and', 'or', 'not', 'in', 'is', 'if', 'else', 'true', 'false', 'none', 'row', 'range', 'loop', 'namespace', 'raise_exception', 'strftime_now']);
+const RESERVED = new Set([
+  'and',
+  'or',
+  'not',
+  'in',
+  'is',
+  'if',
+  'else',
+  'true',
+  'false',
+  'none',
+  'row',
+  'range',
+  'loop',
+  'namespace',
+  'raise_exception',
+  'strftime_now',
+]);
 
 /** A field in an expression: `summary`, or `row['Dialogue Text']` for a name that is no word of Jinja's. */
 export function fieldExpression(field: string): string {
@@ -46,13 +65,19 @@ export function rowEntry(field: string): string {
   return `row[${quoted(field)}]`;
 }
 
-/** Whether a template has the name in place of an expression, as in `{{ Dialogue Text }}` or `{{ Dialogue Text | trim }}`. */
+/**
+ * Whether a template has the name in place of an expression, as in `{{ Dialogue Text }}` or `{{ Dialogue Text | trim
+ * }}`.
+ */
 function writesPlainly(source: string, field: string): boolean {
-  return source.split('{{').slice(1).some((rest) => {
-    const [before = ''] = rest.split('}}');
-    const [expression = ''] = before.split('|');
-    return expression.replace(/^-|-$/g, '').trim() === field;
-  });
+  return source
+    .split('{{')
+    .slice(1)
+    .some((rest) => {
+      const [before = ''] = rest.split('}}');
+      const [expression = ''] = before.split('|');
+      return expression.replace(/^-|-$/g, '').trim() === field;
+    });
 }
 
 function quoted(text: string): string {

@@ -5,9 +5,10 @@ import { textFile } from './text.js';
 import { openText, uncompressedName } from './text-source.js';
 
 /**
- * The rows of a file, by the ending of its name: `.csv`, `.tsv`, `.parquet`, `.txt` (each line that is not blank a row with the
- * field `text`); everything else is JSON (see jsonFile). Texts may be compressed by gzip or Zstandard.
- * @throws DataError for a file that is empty or cannot be read at all; what is wrong with single rows comes with the rows.
+ * The rows of a file, by the ending of its name: `.csv`, `.tsv`, `.parquet`, `.txt` (each line that is not blank a row
+ * with the field `text`); everything else is JSON (see jsonFile). Texts may be compressed by gzip or Zstandard.
+ * @throws DataError for a file that is empty or cannot be read at all; what is wrong with single rows comes with the
+ * rows.
  */
 export async function openRows(source: DataSource): Promise<RowFile> {
   if ('rows' in source) return listRows(source.rows, source.name);

@@ -27,8 +27,9 @@ export interface SamplerState {
 }
 
 /**
- * Gives out the indices of batches, epoch after epoch without end. Every epoch visits every example once, or as often as the mix
- * says, in an order that depends on seed and epoch alone, so (epoch, position) is the whole state. The last batch of an epoch may be smaller.
+ * Gives out the indices of batches, epoch after epoch without end. Every epoch visits every example once, or as often
+ * as the mix says, in an order that depends on seed and epoch alone, so (epoch, position) is the whole state. The last
+ * batch of an epoch may be smaller.
  */
 export class BatchSampler {
   readonly count: number;
@@ -41,10 +42,14 @@ export class BatchSampler {
   private currentPosition = 0;
   private order: Int32Array;
 
-  /** @throws ConfigError unless count and batch size are positive integers, and the parts of a mix add up to the count. */
+  /**
+   * @throws ConfigError unless count and batch size are positive integers, and the parts of a mix add up to the count.
+   */
   constructor({ count, batchSize, seed, shuffle = true, mix }: SamplerOptions) {
-    if (!Number.isInteger(count) || count < 1) throw new ConfigError(`there must be examples to draw from, found ${count}`);
-    if (!Number.isInteger(batchSize) || batchSize < 1) throw new ConfigError(`the batch size must be a positive integer, found ${batchSize}`);
+    if (!Number.isInteger(count) || count < 1)
+      throw new ConfigError(`there must be examples to draw from, found ${count}`);
+    if (!Number.isInteger(batchSize) || batchSize < 1)
+      throw new ConfigError(`the batch size must be a positive integer, found ${batchSize}`);
     const mixed = mix?.reduce((sum, part) => sum + part.count, 0) ?? count;
     if (mixed !== count) throw new ConfigError(`the parts of the data hold ${mixed} examples of ${count}`);
     this.count = count;
@@ -94,7 +99,13 @@ export class BatchSampler {
       throw new ConfigError(`the saved place in the data belongs to another run: ${list}`);
     }
     const { epoch, position } = state;
-    if (!Number.isInteger(epoch) || epoch < 0 || !Number.isInteger(position) || position < 0 || position >= this.count) {
+    if (
+      !Number.isInteger(epoch) ||
+      epoch < 0 ||
+      !Number.isInteger(position) ||
+      position < 0 ||
+      position >= this.count
+    ) {
       throw new ConfigError(`no such place in the data: epoch ${epoch}, example ${position} of ${this.count}`);
     }
     this.moveTo(epoch, position);

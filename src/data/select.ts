@@ -25,11 +25,16 @@ export interface FileSelection {
 }
 
 /**
- * The data files of a folder or of a repository, by patterns, else by the split that their paths name as a word of its own.
+ * The data files of a folder or of a repository, by patterns, else by the split that their paths name as a word of its
+ * own.
  * @param name of the data set, for messages.
  * @throws ConfigError when none match, or when the same rows may lie there in several formats.
  */
-export function selectDataFiles(paths: readonly string[], { split, files, defaultSplit = 'train' }: FileSelection, name: string): string[] {
+export function selectDataFiles(
+  paths: readonly string[],
+  { split, files, defaultSplit = 'train' }: FileSelection,
+  name: string,
+): string[] {
   const found = paths.filter((path) => (TABLES.test(path) || TEXTS.test(path)) && !DESCRIPTIONS.test(path));
   if (files !== undefined) {
     const patterns = typeof files === 'string' ? [files] : files;
@@ -37,7 +42,8 @@ export function selectDataFiles(paths: readonly string[], { split, files, defaul
     for (const pattern of patterns) {
       const expression = globExpression(pattern);
       const matching = found.filter((path) => expression.matches(path));
-      if (matching.length === 0) throw new ConfigError(`${name}: no data file matches ${JSON.stringify(pattern)}; ${listed(found)}`);
+      if (matching.length === 0)
+        throw new ConfigError(`${name}: no data file matches ${JSON.stringify(pattern)}; ${listed(found)}`);
       for (const path of matching) chosen.add(path);
     }
     return [...chosen];
@@ -46,11 +52,19 @@ export function selectDataFiles(paths: readonly string[], { split, files, defaul
   const candidates = tables.length > 0 ? tables : found;
   const wanted = split ?? defaultSplit;
   const named = candidates.filter((path) => splitPattern(wanted).test(path));
-  const unnamed = split === undefined && wanted === 'train' && !candidates.some((path) => Object.keys(SPLIT_NAMES).some((each) => splitPattern(each).test(path)));
+  const unnamed =
+    split === undefined &&
+    wanted === 'train' &&
+    !candidates.some((path) => Object.keys(SPLIT_NAMES).some((each) => splitPattern(each).test(path)));
   const chosen = unnamed ? candidates : named;
   if (chosen.length === 0) throw new ConfigError(`${name}: no data file of the split ${wanted}; ${listed(found)}`);
-  const endings = new Set(chosen.map(uncompressedName).map((path) => path.slice(path.lastIndexOf('.') + 1).toLowerCase()));
-  if (endings.size > 1) throw new ConfigError(`${name}: the split ${wanted} has files of several formats (${[...endings].join(', ')}): name some by data_files; ${listed(chosen)}`);
+  const endings = new Set(
+    chosen.map(uncompressedName).map((path) => path.slice(path.lastIndexOf('.') + 1).toLowerCase()),
+  );
+  if (endings.size > 1)
+    throw new ConfigError(
+      `${name}: the split ${wanted} has files of several formats (${[...endings].join(', ')}): name some by data_files; ${listed(chosen)}`,
+    );
   return chosen;
 }
 
@@ -73,7 +87,7 @@ function globExpression(pattern: string): Expression {
       braces--;
       return ')';
     }
-    return ({ '**/': '(?:.*/)?', '**': '.*', '*': '[^/]*', '?': '[^/]' })[token] ?? `\\${token}`;
+    return { '**/': '(?:.*/)?', '**': '.*', '*': '[^/]*', '?': '[^/]' }[token] ?? `\\${token}`;
   });
   return compileExpression(source, 'data_files');
 }

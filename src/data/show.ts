@@ -7,7 +7,10 @@ export interface Marks {
   readonly close: string;
 }
 
-/** The text of an example, special tokens included, with what is learnt between marks; without a tokenizer its token ids. */
+/**
+ * The text of an example, special tokens included, with what is learnt between marks; without a tokenizer its token
+ * ids.
+ */
 export function renderExample(
   example: Pick<Example, 'inputIds' | 'labels'>,
   tokenizer: Tokenizer | undefined,
@@ -17,7 +20,7 @@ export function renderExample(
   const decode = (ids: Int32Array): string => tokenizer?.decode(ids) ?? ids.join(' ');
   let shown = '';
   let done = '';
-  for (let begin = 0; begin < inputIds.length; ) {
+  for (let begin = 0; begin < inputIds.length;) {
     const learnt = labels[begin] !== IGNORED;
     let end = begin;
     while (end < inputIds.length && (labels[end] !== IGNORED) === learnt) end++;

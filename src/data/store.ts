@@ -22,8 +22,8 @@ export interface StoredRow extends EncodedRow {
 }
 
 /**
- * Examples as plain numbers: three bytes a token (five for vocabularies of more than 65536) and 24 an example, none of them on the
- * heap of JavaScript. An example is put together when it is asked for.
+ * Examples as plain numbers: three bytes a token (five for vocabularies of more than 65536) and 24 an example, none of
+ * them on the heap of JavaScript. An example is put together when it is asked for.
  */
 export class ExampleStore implements ExampleList {
   private readonly pages: Page[] = [];
@@ -59,7 +59,17 @@ export class ExampleStore implements ExampleList {
       longer.set(this.fields);
       this.fields = longer;
     }
-    this.fields.set([this.pages.length - 1, this.used, ids.length, row, this.sources.length - 1, (truncated ? TRUNCATED : 0) | (omitsCalls === true ? OMITS_CALLS : 0)], at);
+    this.fields.set(
+      [
+        this.pages.length - 1,
+        this.used,
+        ids.length,
+        row,
+        this.sources.length - 1,
+        (truncated ? TRUNCATED : 0) | (omitsCalls === true ? OMITS_CALLS : 0),
+      ],
+      at,
+    );
     this.used += ids.length;
     this.total += ids.length;
     this.count++;
@@ -68,11 +78,21 @@ export class ExampleStore implements ExampleList {
   at(index: number): Example | undefined {
     const i = index < 0 ? this.count + index : index;
     if (i < 0 || i >= this.count) return undefined;
-    const [page = 0, offset = 0, length = 0, row = 0, source = 0, flags = 0] = this.fields.subarray(FIELDS * i, FIELDS * (i + 1));
+    const [page = 0, offset = 0, length = 0, row = 0, source = 0, flags = 0] = this.fields.subarray(
+      FIELDS * i,
+      FIELDS * (i + 1),
+    );
     const { ids, learnt } = this.pages[page] as Page;
     const inputIds = Int32Array.from(ids.subarray(offset, offset + length));
     const labels = this.ownLabels.get(i)?.slice() ?? inputIds.map((id, t) => (learnt[offset + t] === 1 ? id : IGNORED));
-    return { inputIds, labels, row, source: this.sources[source] ?? '', truncated: (flags & TRUNCATED) !== 0, ...((flags & OMITS_CALLS) === 0 ? {} : { omitsCalls: true }) };
+    return {
+      inputIds,
+      labels,
+      row,
+      source: this.sources[source] ?? '',
+      truncated: (flags & TRUNCATED) !== 0,
+      ...((flags & OMITS_CALLS) === 0 ? {} : { omitsCalls: true }),
+    };
   }
 
   lengthAt(index: number): number {
@@ -88,7 +108,10 @@ export class ExampleStore implements ExampleList {
     const last = this.pages.at(-1);
     if (last !== undefined && this.used + length <= last.ids.length) return last;
     const size = Math.max(length, Math.min(LARGEST_PAGE, Math.max(FIRST_PAGE, this.total)));
-    const page = { ids: this.vocabSize <= 2 ** 16 ? new Uint16Array(size) : new Int32Array(size), learnt: new Uint8Array(size) };
+    const page = {
+      ids: this.vocabSize <= 2 ** 16 ? new Uint16Array(size) : new Int32Array(size),
+      learnt: new Uint8Array(size),
+    };
     this.pages.push(page);
     this.used = 0;
     return page;

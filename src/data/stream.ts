@@ -10,8 +10,8 @@ import type { VisitedRow } from './walk.js';
 const FIELDS = 5;
 
 /**
- * Examples that stay in their files: of each row its place is kept (40 bytes), and it is read and encoded when it is drawn. What
- * an index stands for does not change, so orders and saved places mean the same as for examples in memory.
+ * Examples that stay in their files: of each row its place is kept (40 bytes), and it is read and encoded when it is
+ * drawn. What an index stands for does not change, so orders and saved places mean the same as for examples in memory.
  */
 export class StreamedExamples implements Examples {
   private readonly files: { readonly file: RowFile; readonly context: RowContext }[] = [];
@@ -37,7 +37,9 @@ export class StreamedExamples implements Examples {
    */
   push({ file, context, line, at }: VisitedRow, tokens = 0): void {
     if (file.reread === undefined || at === undefined) {
-      throw new ConfigError(`data: ${file.name}: streaming reads single rows of files, which a list in memory or a compressed file does not give: decompress the file, or leave streaming off`);
+      throw new ConfigError(
+        `data: ${file.name}: streaming reads single rows of files, which a list in memory or a compressed file does not give: decompress the file, or leave streaming off`,
+      );
     }
     if (this.files.at(-1)?.file !== file) this.files.push({ file, context });
     const begin = FIELDS * this.count;
@@ -51,7 +53,8 @@ export class StreamedExamples implements Examples {
   }
 
   /**
-   * A row that turns out to have nothing to learn within max_length is an example without targets: it adds nothing to a loss.
+   * A row that turns out to have nothing to learn within max_length is an example without targets: it adds nothing to a
+   * loss.
    * @throws DataError when the row cannot be encoded, or the file has changed.
    */
   async at(index: number): Promise<Example | undefined> {
@@ -67,7 +70,8 @@ export class StreamedExamples implements Examples {
     const prepared = prepareRow(read.value, line, context);
     if ('problem' in prepared) throw refuse(prepared.problem);
     const place = { row: line, source: file.name };
-    if ('empty' in prepared) return { inputIds: Int32Array.of(0), labels: Int32Array.of(IGNORED), ...place, truncated: true };
+    if ('empty' in prepared)
+      return { inputIds: Int32Array.of(0), labels: Int32Array.of(IGNORED), ...place, truncated: true };
     const { encoded, ...said } = prepared;
     return { inputIds: Int32Array.from(encoded.ids), labels: Int32Array.from(encoded.labels), ...place, ...said };
   }

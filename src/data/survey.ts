@@ -7,7 +7,10 @@ import { openRows } from './rows.js';
 /** A column of the rows of a data set. */
 export interface Column {
   readonly name: string;
-  /** `text`: strings that are not all numbers; `number`: numbers and booleans, also as strings, as tables have them; `other`: lists, objects, nothing at all. */
+  /**
+   * `text`: strings that are not all numbers; `number`: numbers and booleans, also as strings, as tables have them;
+   * `other`: lists, objects, nothing at all.
+   */
   readonly kind: 'text' | 'number' | 'other';
   /** Some row lacks it, or has null or an empty text there. */
   readonly gaps: boolean;
@@ -18,7 +21,7 @@ export interface DataSurvey {
   /** In the order in which they appear. */
   readonly columns: readonly Column[];
   /** Formats by the fields of each file's first row, each once; `undefined` for rows of no format of their own. */
-  readonly formats: readonly (ReturnType<typeof detectFormat>)[];
+  readonly formats: readonly ReturnType<typeof detectFormat>[];
   /** The first rows of each file, as sources to load. */
   readonly sample: readonly { readonly name: string; readonly rows: readonly JsonRow[] }[];
 }
@@ -36,7 +39,9 @@ const SAMPLED = 2000;
  * Reads all rows once, keeping the first of each file.
  * @throws DataError listing the rows that cannot be read.
  */
-export async function surveyData(source: DataSource | DataPart | readonly (DataSource | DataPart)[]): Promise<DataSurvey> {
+export async function surveyData(
+  source: DataSource | DataPart | readonly (DataSource | DataPart)[],
+): Promise<DataSurvey> {
   const sources = partsOf(source).flatMap((part) => part.sources);
   const kept = Math.ceil(SAMPLED / Math.max(1, sources.length));
   const columns = new Map<string, Counted>();
@@ -77,7 +82,8 @@ function countColumns(row: JsonRow, columns: Map<string, Counted>): void {
     let counted = columns.get(name);
     if (counted === undefined) columns.set(name, (counted = { texts: 0, numbers: 0, others: 0 }));
     if (value === null || value === undefined || value === '') continue;
-    if (typeof value === 'string') counted[value.trim() !== '' && Number.isFinite(Number(value)) ? 'numbers' : 'texts']++;
+    if (typeof value === 'string')
+      counted[value.trim() !== '' && Number.isFinite(Number(value)) ? 'numbers' : 'texts']++;
     // Numbers whose spelling is kept are objects with a value of their own.
     else if (typeof value === 'object' && typeof value.valueOf() === 'object') counted.others++;
     else counted.numbers++;

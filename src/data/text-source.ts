@@ -15,7 +15,11 @@ export interface TextSource {
 /** Bytes that are in memory at once. */
 const CHUNK = 2 ** 20;
 
-const COMPRESSIONS: readonly { readonly name: string; readonly magic: readonly number[]; readonly decompress?: (source: ByteSource) => AsyncGenerator<Uint8Array> }[] = [
+const COMPRESSIONS: readonly {
+  readonly name: string;
+  readonly magic: readonly number[];
+  readonly decompress?: (source: ByteSource) => AsyncGenerator<Uint8Array>;
+}[] = [
   { name: 'gzip', magic: [0x1f, 0x8b], decompress: gunzip },
   { name: 'Zstandard', magic: [0x28, 0xb5, 0x2f, 0xfd], decompress: unzstd },
   // A frame that is skipped; of its sixteen magic numbers the one that pzstd writes.
@@ -33,9 +37,17 @@ const COMPRESSIONS: readonly { readonly name: string; readonly magic: readonly n
 export async function openText(source: ByteSource): Promise<TextSource> {
   const head = await source.read(0, Math.min(6, source.size));
   const found = COMPRESSIONS.find(({ magic }) => magic.every((byte, i) => head[i] === byte));
-  if (found === undefined) return { name: source.name, chunks: (start) => plainChunks(source, start), read: (offset, length) => source.read(offset, length) };
+  if (found === undefined)
+    return {
+      name: source.name,
+      chunks: (start) => plainChunks(source, start),
+      read: (offset, length) => source.read(offset, length),
+    };
   const { name, decompress } = found;
-  if (decompress === undefined) throw new DataError(`${source.name}: is compressed as ${name}; read are gzip (.gz) and Zstandard (.zst): decompress it first`);
+  if (decompress === undefined)
+    throw new DataError(
+      `${source.name}: is compressed as ${name}; read are gzip (.gz) and Zstandard (.zst): decompress it first`,
+    );
   return { name: source.name, chunks: (start) => skip(limited(decompress(source), source), start) };
 }
 
@@ -45,15 +57,17 @@ export function uncompressedName(name: string): string {
 }
 
 async function* plainChunks(source: ByteSource, start: number): AsyncGenerator<Uint8Array> {
-  for (let position = start; position < source.size; position += CHUNK) yield source.read(position, Math.min(CHUNK, source.size - position));
+  for (let position = start; position < source.size; position += CHUNK)
+    yield source.read(position, Math.min(CHUNK, source.size - position));
 }
 
 /** Text that is read whatever it is compressed to, and how many times longer than its file it may be beyond that. */
 const [FREE_BYTES, MOST_TIMES] = [2 ** 26, 500];
 
 /**
- * What is decompressed, as long as it can be text: rows come to 3 to 20 times their compressed bytes, even equal ones to a few hundred. A
- * file that is made to fill memory or disk (a decompression bomb) has 1000 times with gzip, a million with Zstandard.
+ * What is decompressed, as long as it can be text: rows come to 3 to 20 times their compressed bytes, even equal ones
+ * to a few hundred. A file that is made to fill memory or disk (a decompression bomb) has 1000 times with gzip, a
+ * million with Zstandard.
  * @throws DataError beyond 64 MiB that are more than 500 times the file.
  */
 async function* limited(chunks: AsyncGenerator<Uint8Array>, { name, size }: ByteSource): AsyncGenerator<Uint8Array> {
@@ -61,7 +75,9 @@ async function* limited(chunks: AsyncGenerator<Uint8Array>, { name, size }: Byte
   for await (const chunk of chunks) {
     made += chunk.length;
     if (made > Math.max(FREE_BYTES, MOST_TIMES * size)) {
-      throw new DataError(`${name}: ${size} bytes that come to more than ${Math.floor(made / 2 ** 20)} MiB, over ${MOST_TIMES} times as many: a decompression bomb? Decompress it yourself if it is none`);
+      throw new DataError(
+        `${name}: ${size} bytes that come to more than ${Math.floor(made / 2 ** 20)} MiB, over ${MOST_TIMES} times as many: a decompression bomb? Decompress it yourself if it is none`,
+      );
     }
     yield chunk;
   }

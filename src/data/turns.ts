@@ -8,8 +8,9 @@ export type TraceMessages = (messages: readonly ChatMessage[], addGenerationProm
 const MARK = 'lowrank-content-mark';
 
 /**
- * Finds the turns of a conversation in its text. What each message has written is traced in the one text; what the generation prompt
- * renders is found out once for each role that an answer follows, so the work grows with the conversation and not with its square.
+ * Finds the turns of a conversation in its text. What each message has written is traced in the one text; what the
+ * generation prompt renders is found out once for each role that an answer follows, so the work grows with the
+ * conversation and not with its square.
  */
 export class TurnLocator {
   private readonly prompts = new Map<string, string | undefined>();
@@ -37,9 +38,19 @@ export class TurnLocator {
     return { start: block.start + header, end: block.end };
   }
 
-  /** What stands in front of the content where a template knows no generation prompt; blanks at its end are part of the answer. */
+  /**
+   * What stands in front of the content where a template knows no generation prompt; blanks at its end are part of the
+   * answer.
+   */
   private leadLength(index: number, turn: string): number {
-    this.exchanged ??= attempt(() => this.trace(this.messages.map((message) => (message.role === 'assistant' ? { role: message.role, content: MARK } : message)))) ?? this.whole;
+    this.exchanged ??=
+      attempt(() =>
+        this.trace(
+          this.messages.map((message) =>
+            message.role === 'assistant' ? { role: message.role, content: MARK } : message,
+          ),
+        ),
+      ) ?? this.whole;
     const span = this.exchanged.messages.get(index);
     const [lead = ''] = halves(this.exchanged.text.slice(span?.start, span?.end));
     return turn.startsWith(lead) ? withoutBlanks(lead).length : 0;
@@ -59,20 +70,22 @@ export class TurnLocator {
     const plain = attempt(() => this.trace(before));
     const plainEnd = plain?.messages.get(index - 1)?.end;
     // Some templates write the header in the pass of the last message: then its own end is that without the header.
-    if (plain !== undefined && plainEnd !== undefined && asked.text.startsWith(plain.text.slice(0, plainEnd))) return asked.text.slice(plainEnd);
+    if (plain !== undefined && plainEnd !== undefined && asked.text.startsWith(plain.text.slice(0, plainEnd)))
+      return asked.text.slice(plainEnd);
     const end = asked.messages.get(index - 1)?.end;
     if (end !== undefined) return asked.text.slice(end);
     return plain !== undefined && asked.text.startsWith(plain.text) ? asked.text.slice(plain.text.length) : undefined;
   }
 
   /**
-   * The turn of a template that has no loop over the messages: it begins where the conversation before it, with the header of the
-   * answer, ends, and ends where the conversation up to it ends. Where the template writes a beginning differently than the whole, or
-   * has no such header, the turn is its content and what the template closes it with.
+   * The turn of a template that has no loop over the messages: it begins where the conversation before it, with the
+   * header of the answer, ends, and ends where the conversation up to it ends. Where the template writes a beginning
+   * differently than the whole, or has no such header, the turn is its content and what the template closes it with.
    */
   private byPrefixes(index: number): TextSpan | undefined {
     const { text } = this.whole;
-    const write = (messages: readonly ChatMessage[], addGenerationPrompt?: boolean): string | undefined => attempt(() => this.trace(messages, addGenerationPrompt).text);
+    const write = (messages: readonly ChatMessage[], addGenerationPrompt?: boolean): string | undefined =>
+      attempt(() => this.trace(messages, addGenerationPrompt).text);
     const before = write(this.messages.slice(0, index));
     const headed = write(this.messages.slice(0, index), true);
     const through = index === this.messages.length - 1 ? text : write(this.messages.slice(0, index + 1));
@@ -84,8 +97,13 @@ export class TurnLocator {
     return start < end ? { start, end } : undefined;
   }
 
-  /** Where the content of a message and its closing stand, found by writing the conversation with the content exchanged. */
-  private byContent(index: number, write: (messages: readonly ChatMessage[]) => string | undefined): TextSpan | undefined {
+  /**
+   * Where the content of a message and its closing stand, found by writing the conversation with the content exchanged.
+   */
+  private byContent(
+    index: number,
+    write: (messages: readonly ChatMessage[]) => string | undefined,
+  ): TextSpan | undefined {
     const { text } = this.whole;
     const marked = this.messages.map((message, i) => (i === index ? { ...message, content: MARK } : message));
     const [head, tail] = halves(write(marked));
@@ -101,8 +119,8 @@ export class TurnLocator {
 const PIECES = /<[^<>]*>|\n+|[^<\n]+|</g;
 
 /**
- * How much of a turn its header is: all of the generation prompt, or as many of its pieces as the turn begins with (a prompt that opens
- * or skips a think block may do so where earlier turns have none).
+ * How much of a turn its header is: all of the generation prompt, or as many of its pieces as the turn begins with (a
+ * prompt that opens or skips a think block may do so where earlier turns have none).
  */
 function headerLength(prompt: string, turn: string): number {
   if (turn.startsWith(prompt)) return prompt.length;

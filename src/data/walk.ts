@@ -44,7 +44,11 @@ type Visit = (row: VisitedRow) => { readonly problem: string } | { readonly empt
  * @param onPart called before the rows of each part.
  * @throws ConfigError for contradicting options; DataError listing the bad rows of all files together.
  */
-export async function walkRows(request: LoadRequest, visit: Visit, onPart: () => void = () => undefined): Promise<WalkedPart[]> {
+export async function walkRows(
+  request: LoadRequest,
+  visit: Visit,
+  onPart: () => void = () => undefined,
+): Promise<WalkedPart[]> {
   const { tokenizer, options = {} } = request;
   const vocabSize = request.vocabSize ?? tokenizer?.vocabSize ?? Infinity;
   const parts = partsOf(request.source).map((part) => ({ part, own: partOptions(options, part.options) }));
@@ -58,7 +62,11 @@ export async function walkRows(request: LoadRequest, visit: Visit, onPart: () =>
     let format: RowFormat | undefined;
     for (const source of part.sources) {
       const file = await openRows(source);
-      const settled = await walkFile(file, { options: own, tokenizer, vocabSize, file: files++ }, { visit, problems, dropped });
+      const settled = await walkFile(
+        file,
+        { options: own, tokenizer, vocabSize, file: files++ },
+        { visit, problems, dropped },
+      );
       format ??= settled;
     }
     // Without a row in order there are problems, which are thrown below.
@@ -75,10 +83,15 @@ interface Outcomes {
   readonly dropped: DroppedRow[];
 }
 
-async function walkFile(file: RowFile, settings: Omit<RowContext, 'plan'>, { visit, problems, dropped }: Outcomes): Promise<RowFormat | undefined> {
+async function walkFile(
+  file: RowFile,
+  settings: Omit<RowContext, 'plan'>,
+  { visit, problems, dropped }: Outcomes,
+): Promise<RowFormat | undefined> {
   const { options } = settings;
   let first: { context: RowContext; line: number; mixable: boolean } | undefined;
-  const refuse = (row: number, message: string): void => problems.add({ source: file.name, unit: file.unit, row, message });
+  const refuse = (row: number, message: string): void =>
+    problems.add({ source: file.name, unit: file.unit, row, message });
   for await (const row of file.rows) {
     const { line } = row;
     if ('problem' in row) {
@@ -87,7 +100,11 @@ async function walkFile(file: RowFile, settings: Omit<RowContext, 'plan'>, { vis
     }
     if (first === undefined) {
       const plan = planRows(options, row.value, `${file.name}, ${file.unit} ${line}`);
-      first = { context: { ...settings, plan }, line, mixable: plan.format === 'template' || (options.format ?? 'auto') !== 'auto' };
+      first = {
+        context: { ...settings, plan },
+        line,
+        mixable: plan.format === 'template' || (options.format ?? 'auto') !== 'auto',
+      };
     }
     const { context } = first;
     const format = formatOf(context.plan);

@@ -36,7 +36,10 @@ export async function* unzstd(source: ByteSource): AsyncGenerator<Uint8Array> {
   }
 }
 
-/** Finds the frames of a file by the sizes of their blocks, ahead of the decoder, which allocates the window that a header asks for. */
+/**
+ * Finds the frames of a file by the sizes of their blocks, ahead of the decoder, which allocates the window that a
+ * header asks for.
+ */
 class FrameWalk {
   private at = 0;
 
@@ -61,7 +64,9 @@ class FrameWalk {
       const sizeAt = 5 + (single ? 0 : 1) + dictionary;
       const window = single ? contentSize(view, sizeAt, sizeBytes) : windowSize(header[5] as number);
       if (window > LARGEST_WINDOW) {
-        throw new DataError(`${this.source.name}: needs a window of ${Math.ceil(window / 2 ** 20)} MiB to be decompressed, allowed are ${LARGEST_WINDOW / 2 ** 20}: compress it again without --long`);
+        throw new DataError(
+          `${this.source.name}: needs a window of ${Math.ceil(window / 2 ** 20)} MiB to be decompressed, allowed are ${LARGEST_WINDOW / 2 ** 20}: compress it again without --long`,
+        );
       }
       this.at += sizeAt + sizeBytes;
       await this.skipBlocks();
@@ -70,7 +75,7 @@ class FrameWalk {
   }
 
   private async skipBlocks(): Promise<void> {
-    for (let last = false; !last; ) {
+    for (let last = false; !last;) {
       const bytes = await this.read(3);
       if (bytes.length < 3) return; // cut short, which the decoder says
       const [a, b, c] = [...bytes] as [number, number, number];

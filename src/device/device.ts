@@ -3,7 +3,9 @@ import type { SpawnThread } from '../../kernels/runtime/thread-pool.js';
 import type { WasmSimd } from '../../kernels/runtime/wasm.js';
 import type { DeviceError } from '../errors.js';
 
-/** What `--device` takes. `node` and `node-gpu` are one code path, TensorFlow's own library, on the CPU or with CUDA. */
+/**
+ * What `--device` takes. `node` and `node-gpu` are one code path, TensorFlow's own library, on the CPU or with CUDA.
+ */
 export const DEVICE_NAMES = ['webgpu', 'wasm', 'node-gpu', 'node', 'cpu'] as const;
 export type DeviceName = (typeof DEVICE_NAMES)[number];
 export type DeviceChoice = DeviceName | 'auto';
@@ -38,7 +40,10 @@ export interface Device {
 
 /** What the surroundings offer: a browser or Node. */
 export interface Host {
-  /** Why a search for a GPU would be in vain. `auto` then does without one; a device that is asked for by name is searched for all the same. */
+  /**
+   * Why a search for a GPU would be in vain. `auto` then does without one; a device that is asked for by name is
+   * searched for all the same.
+   */
   noGpu?(): string | undefined;
   /** The WebGPU entry point, or why there is none. */
   gpu(): Promise<GPU | { readonly missing: string }>;
@@ -46,7 +51,9 @@ export interface Host {
   tensorflow?(name: 'node' | 'node-gpu'): Promise<void>;
   /** How WASM kernels get threads; without it they run on the calling one. */
   readonly threads?: ThreadHost;
-  /** The most of SIMD that WASM kernels may use. Switches on what the engine keeps behind a flag. Default: `relaxed`. */
+  /**
+   * The most of SIMD that WASM kernels may use. Switches on what the engine keeps behind a flag. Default: `relaxed`.
+   */
   wasmSimd?(): WasmSimd;
   /** What would make a device faster here, where something is known. */
   faster?(name: DeviceName): string | undefined;

@@ -5,9 +5,10 @@ const STDERR = 2;
 const FLAGS = constants.O_WRONLY | constants.O_APPEND | constants.O_NONBLOCK | constants.O_NOCTTY;
 
 /**
- * Runs `work` while what native code writes to standard error is thrown away: Dawn warns of limits of software adapters that nobody
- * here has set, and has no switch for that. Linux only, and only where standard error can be opened again as it was: a terminal, a
- * pipe, a file that is appended to. Elsewhere `work` runs as it is. What it does has to be done when it returns, and must open no files.
+ * Runs `work` while what native code writes to standard error is thrown away: Dawn warns of limits of software adapters
+ * that nobody here has set, and has no switch for that. Linux only, and only where standard error can be opened again
+ * as it was: a terminal, a pipe, a file that is appended to. Elsewhere `work` runs as it is. What it does has to be
+ * done when it returns, and must open no files.
  */
 export function withQuietStderr<T>(work: () => T): T {
   const held: number[] = [];
@@ -30,7 +31,9 @@ export function withQuietStderr<T>(work: () => T): T {
   }
 }
 
-/** Node cannot duplicate a descriptor; but the lowest free number is given out, which is that of what was just closed. */
+/**
+ * Node cannot duplicate a descriptor; but the lowest free number is given out, which is that of what was just closed.
+ */
 function replaceStderr(fd: number): void {
   closeSync(STDERR);
   try {

@@ -9,7 +9,8 @@ import { fasterSimd, nodeSimd } from './node-simd.js';
 import { withQuietStderr } from './node-stderr.js';
 
 /**
- * Dawn toggles: subgroup matrices are experimental, and Dawn hides f16 on NVIDIA's Vulkan driver unless it is asked for.
+ * Dawn toggles: subgroup matrices are experimental, and Dawn hides f16 on NVIDIA's Vulkan driver unless it is asked
+ * for.
  */
 const DAWN_OPTIONS = ['enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia'];
 
@@ -20,13 +21,20 @@ const WASM_BINARY = '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.w
 /** Beyond this many, memory is what WASM kernels wait for. */
 const MOST_DEFAULT_THREADS = 16;
 
-/** Kept until the process ends: what Dawn has put into the event loop reads the instance, and crashes when it was collected by then. */
+/**
+ * Kept until the process ends: what Dawn has put into the event loop reads the instance, and crashes when it was
+ * collected by then.
+ */
 let gpu: GPU | undefined;
 
-/** Whether Linux shows a GPU: a render node (any driver of the kernel's), NVIDIA's own driver, or the Windows host's GPU under WSL. */
+/**
+ * Whether Linux shows a GPU: a render node (any driver of the kernel's), NVIDIA's own driver, or the Windows host's GPU
+ * under WSL.
+ */
 export function hasGpuFile(folder: string): boolean {
   const render = join(folder, 'dri');
-  const named = (path: string, pattern: RegExp): boolean => existsSync(path) && readdirSync(path).some((name) => pattern.test(name));
+  const named = (path: string, pattern: RegExp): boolean =>
+    existsSync(path) && readdirSync(path).some((name) => pattern.test(name));
   return named(render, /^renderD\d+$/) || named(folder, /^(nvidia\d+|nvidiactl|dxg)$/);
 }
 
@@ -36,7 +44,10 @@ const FORMER_UTIL: Readonly<Record<string, (value: unknown) => boolean>> = {
   isArray: Array.isArray,
 };
 
-/** Loads a TensorFlow package, which registers its backend, without the library's notes on how it was compiled and what it looked for. */
+/**
+ * Loads a TensorFlow package, which registers its backend, without the library's notes on how it was compiled and what
+ * it looked for.
+ */
 export async function importTensorflow(specifier: string): Promise<void> {
   process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '2';
   const util = createRequire(import.meta.url)('node:util') as Record<string, unknown>;
@@ -48,7 +59,8 @@ async function createGpu(): Promise<GPU> {
   const dawn = await import('webgpu');
   Object.assign(globalThis, dawn.globals);
   const created = dawn.create(DAWN_OPTIONS) as GPU;
-  // At the first request, before it returns, Dawn looks at all adapters and complains of those that are emulated in software.
+  // At the first request, before it returns, Dawn looks at all adapters and complains of those that are emulated in
+  // software.
   if (nodeHost.noGpu?.() !== undefined) await withQuietStderr(() => created.requestAdapter());
   return created;
 }
@@ -64,7 +76,8 @@ export const nodeHost: Host = {
       return { missing: `Dawn does not load here: ${(error as Error).message.split('\n')[0] ?? ''}` };
     }
     // tfjs looks for navigator.gpu; Node 20 has no navigator, newer versions a read-only one.
-    if (globalThis.navigator === undefined) Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true, writable: true });
+    if (globalThis.navigator === undefined)
+      Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true, writable: true });
     Object.defineProperty(globalThis.navigator, 'gpu', { value: gpu, configurable: true });
     return gpu;
   },
@@ -83,13 +96,18 @@ export const nodeHost: Host = {
     /** LOWRANK_THREADS, else as many as there are cores. */
     count() {
       const wanted = process.env['LOWRANK_THREADS'];
-      return wanted === undefined || wanted === '' ? Math.min(availableParallelism(), MOST_DEFAULT_THREADS) : Number(wanted);
+      return wanted === undefined || wanted === ''
+        ? Math.min(availableParallelism(), MOST_DEFAULT_THREADS)
+        : Number(wanted);
     },
 
     binary: () => readFile(createRequire(import.meta.url).resolve(WASM_BINARY)),
 
     spawn(script, data) {
-      const worker = new Worker(`(${script})(require('node:worker_threads').workerData)`, { eval: true, workerData: data });
+      const worker = new Worker(`(${script})(require('node:worker_threads').workerData)`, {
+        eval: true,
+        workerData: data,
+      });
       // A thread that cannot go on leaves its work to the others.
       worker.on('error', () => undefined);
       worker.unref();

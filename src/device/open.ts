@@ -1,15 +1,22 @@
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
-import { availableVariants, chooseMatrixUnit, KERNEL_VARIANTS, setKernelVariant, setReplay } from '../../kernels/index.js';
+import {
+  availableVariants,
+  chooseMatrixUnit,
+  KERNEL_VARIANTS,
+  setKernelVariant,
+  setReplay,
+} from '../../kernels/index.js';
 import { DeviceError } from '../errors.js';
 import { BACKEND_OF, type Device, type DeviceChoice, type DeviceOptions, type Host } from './device.js';
 import { openWasm } from './wasm.js';
 import { describeAdapter, openWebGpu, requestAdapter } from './webgpu.js';
 
 /**
- * Opens the device that was asked for. `auto` takes the fastest that is there: a hardware WebGPU adapter, else TensorFlow with CUDA where it is
- * installed, else WASM, whose own kernels take a half to a quarter of the time of TensorFlow on the CPU, which is what remains where WASM does not
- * open. A GPU emulated in software is only taken when it is asked for by name.
+ * Opens the device that was asked for. `auto` takes the fastest that is there: a hardware WebGPU adapter, else
+ * TensorFlow with CUDA where it is installed, else WASM, whose own kernels take a half to a quarter of the time of
+ * TensorFlow on the CPU, which is what remains where WASM does not open. A GPU emulated in software is only taken when
+ * it is asked for by name.
  * @throws DeviceError saying why the device cannot be had.
  */
 export async function openDevice(choice: DeviceChoice, host: Host, options: DeviceOptions = {}): Promise<Device> {
@@ -67,11 +74,13 @@ async function openBest(host: Host, options: DeviceOptions): Promise<Device> {
 
 /** tfjs advertises tfjs-node when its CPU backend is first used in Node. */
 function withoutGreeting(backend: unknown): void {
-  (backend as { firstUse?: boolean } | null ?? {}).firstUse = false;
+  ((backend as { firstUse?: boolean } | null) ?? {}).firstUse = false;
 }
 
 /** The host's adapter, or why it has none. */
-export async function findAdapter(host: Host): Promise<{ readonly adapter: GPUAdapter } | { readonly missing: string }> {
+export async function findAdapter(
+  host: Host,
+): Promise<{ readonly adapter: GPUAdapter } | { readonly missing: string }> {
   const gpu = await host.gpu();
   if ('missing' in gpu) return gpu;
   const adapter = await requestAdapter(gpu);
@@ -124,12 +133,17 @@ async function openAdapter(adapter: GPUAdapter, reason: string, host: Host, opti
 /** @throws DeviceError when there is no such variant, or the adapter lacks what it needs. */
 function chooseKernelVariant(wanted: string, adapter: GPUAdapter): void {
   const variant = KERNEL_VARIANTS.find((name) => name === wanted);
-  if (variant === undefined) throw new DeviceError(`'${wanted}' is no variant of the WebGPU kernels (LOWRANK_VARIANT): there are ${KERNEL_VARIANTS.join(', ')}`);
+  if (variant === undefined)
+    throw new DeviceError(
+      `'${wanted}' is no variant of the WebGPU kernels (LOWRANK_VARIANT): there are ${KERNEL_VARIANTS.join(', ')}`,
+    );
   const available = availableVariants(adapter.features, adapter.info);
   if (variant !== 'auto' && !available.includes(variant)) {
     const unit = chooseMatrixUnit(adapter.features, adapter.info);
     const why = variant === 'subgroup-matrix' && 'missing' in unit ? `${unit.missing}; ` : '';
-    throw new DeviceError(`the WebGPU kernels cannot run as '${variant}' here: ${why}this adapter has what ${available.join(', ')} need`);
+    throw new DeviceError(
+      `the WebGPU kernels cannot run as '${variant}' here: ${why}this adapter has what ${available.join(', ')} need`,
+    );
   }
   setKernelVariant(variant);
 }

@@ -8,8 +8,9 @@ import type { ThreadHost } from './device.js';
 const BINARIES = ['tfjs-backend-wasm.wasm', 'tfjs-backend-wasm-simd.wasm', 'tfjs-backend-wasm-threaded-simd.wasm'];
 
 /**
- * Sees to it that tfjs starts its WASM backend over shared memory. tfjs's own threaded build does not start in Node, and its products
- * gain nothing from threads there; its single-threaded binary runs as well once its memory is declared as shared.
+ * Sees to it that tfjs starts its WASM backend over shared memory. tfjs's own threaded build does not start in Node,
+ * and its products gain nothing from threads there; its single-threaded binary runs as well once its memory is declared
+ * as shared.
  *
  * @throws Error when memory cannot be shared here
  */
@@ -18,7 +19,8 @@ export async function prepareSharedHeap(host: ThreadHost): Promise<void> {
   if ('wasm' in tf.engine().registry || host.binary === undefined) return;
   const binary = withSharedMemory(await host.binary());
   // tfjs never answers when its binary does not start: what may fail is tried before.
-  if (!WebAssembly.validate(binary as BufferSource)) throw new Error('this JavaScript engine refuses shared WebAssembly memory');
+  if (!WebAssembly.validate(binary as BufferSource))
+    throw new Error('this JavaScript engine refuses shared WebAssembly memory');
   new WebAssembly.Memory({ initial: 256, maximum: 65536, shared: true });
   // Never revoked: tfjs fetches it once more if the backend is removed and made again.
   const url = URL.createObjectURL(new Blob([binary as BufferSource], { type: 'application/wasm' }));

@@ -7,14 +7,23 @@ import { addThreads, prepareSharedHeap } from './wasm-threads.js';
 
 const MOST_THREADS = 256;
 
-const FEATURES: Readonly<Record<WasmSimd, readonly string[]>> = { plain: [], relaxed: ['relaxed-simd'], wide: ['relaxed-simd', 'simd-256'] };
+const FEATURES: Readonly<Record<WasmSimd, readonly string[]>> = {
+  plain: [],
+  relaxed: ['relaxed-simd'],
+  wide: ['relaxed-simd', 'simd-256'],
+};
 
 /**
- * Opens tfjs's WASM backend. Where threads cannot be had, the own kernels run on the calling one, and the description says why.
+ * Opens tfjs's WASM backend. Where threads cannot be had, the own kernels run on the calling one, and the description
+ * says why.
  *
  * @throws DeviceError when the backend does not start, or the number of threads is none
  */
-export async function openWasm(reason: string, host: Pick<Host, 'threads' | 'wasmSimd'> = {}, options: DeviceOptions = {}): Promise<Device> {
+export async function openWasm(
+  reason: string,
+  host: Pick<Host, 'threads' | 'wasmSimd'> = {},
+  options: DeviceOptions = {},
+): Promise<Device> {
   const threads = options.threads ?? host.threads?.count() ?? 1;
   if (!Number.isInteger(threads) || threads < 1 || threads > MOST_THREADS) {
     throw new DeviceError(`${threads} is no number of threads: it must be an integer from 1 to ${MOST_THREADS}`);
@@ -32,7 +41,8 @@ export async function openWasm(reason: string, host: Pick<Host, 'threads' | 'was
   };
   allowWasmSimd(host.wasmSimd?.() ?? 'relaxed');
   await attempt(prepareSharedHeap);
-  if (!(await tf.setBackend('wasm'))) throw new DeviceError('the WASM backend did not start: this JavaScript engine may lack WebAssembly SIMD');
+  if (!(await tf.setBackend('wasm')))
+    throw new DeviceError('the WASM backend did not start: this JavaScript engine may lack WebAssembly SIMD');
   await tf.ready();
   failOnExhaustion(tf.backend());
   const endThreads = await attempt((source) => addThreads(tf.backend(), threads, source));
@@ -49,9 +59,13 @@ export async function openWasm(reason: string, host: Pick<Host, 'threads' | 'was
   };
 }
 
-/** tfjs writes through the address 0 that malloc gives back when the 32-bit heap is full; here that becomes an error. */
+/**
+ * tfjs writes through the address 0 that malloc gives back when the 32-bit heap is full; here that becomes an error.
+ */
 function failOnExhaustion(backend: unknown): void {
-  const { wasm } = backend as { wasm: { _malloc: (bytes: number) => number; _free: (address: number) => void; exhaustionChecked?: boolean } };
+  const { wasm } = backend as {
+    wasm: { _malloc: (bytes: number) => number; _free: (address: number) => void; exhaustionChecked?: boolean };
+  };
   if (wasm.exhaustionChecked === true) return;
   // The first call of tfjs's malloc puts the module's own function in its place, which would undo what follows.
   wasm._free(wasm._malloc(4));
@@ -59,7 +73,9 @@ function failOnExhaustion(backend: unknown): void {
   wasm._malloc = (bytes) => {
     const address = malloc(bytes);
     if (address === 0 && bytes > 0) {
-      throw new DeviceError(`the WASM heap is full: ${bytes} more bytes do not fit. Smaller batches, shorter rows (data.max_length) or load_in_4bit need less`);
+      throw new DeviceError(
+        `the WASM heap is full: ${bytes} more bytes do not fit. Smaller batches, shorter rows (data.max_length) or load_in_4bit need less`,
+      );
     }
     return address;
   };

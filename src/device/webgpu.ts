@@ -16,8 +16,15 @@ export function describeAdapter(adapter: GPUAdapter): { description: string; lab
   const text = [...new Set([vendor, architecture, device, description].filter((part) => part !== ''))].join(', ');
   const fallback = (adapter.info as { isFallbackAdapter?: boolean }).isFallbackAdapter === true;
   // Mesa adds the versions of its compiler to the name.
-  const label = device.replace(/-llvm-.*$/, '') || (description.split(/[:(]/, 1)[0] as string).trim() || [vendor, architecture].filter((part) => part !== '').join(' ');
-  return { description: text || 'unnamed adapter', label: label || 'unnamed adapter', software: fallback || /llvmpipe|lavapipe|swiftshader|software|basic render/i.test(text) };
+  const label =
+    device.replace(/-llvm-.*$/, '') ||
+    (description.split(/[:(]/, 1)[0] as string).trim() ||
+    [vendor, architecture].filter((part) => part !== '').join(' ');
+  return {
+    description: text || 'unnamed adapter',
+    label: label || 'unnamed adapter',
+    software: fallback || /llvmpipe|lavapipe|swiftshader|software|basic render/i.test(text),
+  };
 }
 
 /** The fastest adapter, or null. */
@@ -29,7 +36,13 @@ export async function requestAdapter(gpu: GPU): Promise<GPUAdapter | null> {
 export function subgroupMatrices(adapter: GPUAdapter): SubgroupMatrixConfig[] {
   if (!adapter.features.has(MATRIX_FEATURE)) return [];
   const { subgroupMatrixConfigs } = adapter.info as { subgroupMatrixConfigs?: Iterable<SubgroupMatrixConfig> };
-  return [...(subgroupMatrixConfigs ?? [])].map(({ componentType, resultComponentType, M, N, K }) => ({ componentType, resultComponentType, M, N, K }));
+  return [...(subgroupMatrixConfigs ?? [])].map(({ componentType, resultComponentType, M, N, K }) => ({
+    componentType,
+    resultComponentType,
+    M,
+    N,
+    K,
+  }));
 }
 
 /** All limits of an adapter as plain numbers. */
@@ -48,12 +61,20 @@ export function limitsOf(adapter: GPUAdapter): Record<string, number> {
  */
 export async function openWebGpu(adapter: GPUAdapter, reason: string): Promise<Device> {
   const features = WANTED_FEATURES.filter((feature) => adapter.features.has(feature));
-  const device = await adapter.requestDevice({ requiredFeatures: features as GPUFeatureName[], requiredLimits: limitsOf(adapter) });
+  const device = await adapter.requestDevice({
+    requiredFeatures: features as GPUFeatureName[],
+    requiredLimits: limitsOf(adapter),
+  });
   describeMatrixAdapter(device, adapter.info);
   const failure = new Failure();
   let closing = false;
   void device.lost.then((info) => {
-    if (!closing) failure.fail(new DeviceError(`the GPU device was lost (${info.reason || 'no reason given'}): ${info.message || 'no message'}`));
+    if (!closing)
+      failure.fail(
+        new DeviceError(
+          `the GPU device was lost (${info.reason || 'no reason given'}): ${info.message || 'no message'}`,
+        ),
+      );
   });
   device.addEventListener('uncapturederror', (event) => {
     const { error } = event as GPUUncapturedErrorEvent;

@@ -14,18 +14,34 @@ export interface CompleteOptions extends Omit<GenerateOptions, 'onToken' | 'stre
 }
 
 /**
- * Continues each prompt and returns the new texts, trimmed, in the order of the prompts. Prompts of similar length share a batch; each
- * draws from a random stream of its own, whatever batch it falls into.
+ * Continues each prompt and returns the new texts, trimmed, in the order of the prompts. Prompts of similar length
+ * share a batch; each draws from a random stream of its own, whatever batch it falls into.
  */
-export async function completePrompts(decoder: Decoder, tokenizer: Tokenizer, prompts: readonly (string | Prompt)[], options: CompleteOptions = {}): Promise<string[]> {
+export async function completePrompts(
+  decoder: Decoder,
+  tokenizer: Tokenizer,
+  prompts: readonly (string | Prompt)[],
+  options: CompleteOptions = {},
+): Promise<string[]> {
   const { batchSize = 16, stopStrings = [], onProgress, ...generation } = options;
-  const encoded = prompts.map((prompt, index) => ({ index, ids: encodePrompt(typeof prompt === 'string' ? { text: prompt } : prompt, tokenizer) }));
+  const encoded = prompts.map((prompt, index) => ({
+    index,
+    ids: encodePrompt(typeof prompt === 'string' ? { text: prompt } : prompt, tokenizer),
+  }));
   encoded.sort((a, b) => b.ids.length - a.ids.length || a.index - b.index);
   const texts = new Array<string>(prompts.length);
   for (let i = 0; i < encoded.length; i += batchSize) {
     const batch = encoded.slice(i, i + batchSize);
-    const settings = { stopTokens: stopTokensOf(decoder.config.eosTokenIds, tokenizer), ...generation, streams: batch.map(({ index }) => index) };
-    const results = await generate(decoder, batch.map(({ ids }) => ids), settings);
+    const settings = {
+      stopTokens: stopTokensOf(decoder.config.eosTokenIds, tokenizer),
+      ...generation,
+      streams: batch.map(({ index }) => index),
+    };
+    const results = await generate(
+      decoder,
+      batch.map(({ ids }) => ids),
+      settings,
+    );
     results.forEach(({ tokens }, row) => {
       const { index, ids } = batch[row] as (typeof encoded)[number];
       texts[index] = cut(decodeContinuation(tokenizer, ids, tokens), stopStrings).trim();

@@ -18,10 +18,14 @@ export interface Divergence {
 type Changed = Decoder | undefined | void;
 
 /**
- * Compares a model with itself before and after a change, on given rows of token ids. The distributions of before are kept on the
- * host: 4 · vocabulary bytes a position.
+ * Compares a model with itself before and after a change, on given rows of token ids. The distributions of before are
+ * kept on the host: 4 · vocabulary bytes a position.
  */
-export async function divergence(decoder: Decoder, rows: readonly (readonly number[])[], change: () => Changed | Promise<Changed>): Promise<Divergence> {
+export async function divergence(
+  decoder: Decoder,
+  rows: readonly (readonly number[])[],
+  change: () => Changed | Promise<Changed>,
+): Promise<Divergence> {
   const before: Float32Array[] = [];
   for (const row of rows) for await (const chunk of logProbabilities(decoder, row)) before.push(chunk);
   const changed = (await change()) ?? decoder;
@@ -47,12 +51,16 @@ export async function divergence(decoder: Decoder, rows: readonly (readonly numb
 
 /** ln softmax of the logits at every position of a row, some positions at a time: `[positions · vocab]`. */
 async function* logProbabilities(decoder: Decoder, row: readonly number[]): AsyncGenerator<Float32Array> {
-  const hidden = tf.tidy(() => decoder.hidden({ ids: tf.tensor1d(Int32Array.from(row), 'int32'), batch: 1, length: row.length }));
+  const hidden = tf.tidy(() =>
+    decoder.hidden({ ids: tf.tensor1d(Int32Array.from(row), 'int32'), batch: 1, length: row.length }),
+  );
   try {
     const [count, width] = hidden.shape;
     const size = headChunkRows(decoder.vocabSize);
     for (let begin = 0; begin < count; begin += size) {
-      const chunk = tf.tidy(() => tf.logSoftmax(decoder.logits(tf.slice(hidden, [begin, 0], [Math.min(size, count - begin), width]))));
+      const chunk = tf.tidy(() =>
+        tf.logSoftmax(decoder.logits(tf.slice(hidden, [begin, 0], [Math.min(size, count - begin), width]))),
+      );
       const values = await chunk.data<'float32'>();
       chunk.dispose();
       yield values.slice();

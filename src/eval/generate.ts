@@ -27,13 +27,17 @@ export interface Generated {
 }
 
 /**
- * Continues prompts, all rows together, with a KV cache. Rows of different length are padded on the left, which no token sees,
- * and each row draws from its own random stream and ends at its own limit, the end of the context: what it becomes does not depend
- * on its neighbours.
- * @throws DataError for an empty prompt, an id out of the vocabulary, or a prompt with no room left in the model's context; DeviceError for logits that
- * are not finite.
+ * Continues prompts, all rows together, with a KV cache. Rows of different length are padded on the left, which no
+ * token sees, and each row draws from its own random stream and ends at its own limit, the end of the context: what it
+ * becomes does not depend on its neighbours.
+ * @throws DataError for an empty prompt, an id out of the vocabulary, or a prompt with no room left in the model's
+ * context; DeviceError for logits that are not finite.
  */
-export async function generate(decoder: Decoder, prompts: readonly (readonly number[])[], options: GenerateOptions = {}): Promise<Generated[]> {
+export async function generate(
+  decoder: Decoder,
+  prompts: readonly (readonly number[])[],
+  options: GenerateOptions = {},
+): Promise<Generated[]> {
   const { maxNewTokens = 128, seed = 0, streams, onToken } = options;
   const sampling = { temperature: options.temperature ?? 0, topK: options.topK ?? 0, topP: options.topP ?? 1 };
   const stop = new Set(options.stopTokens ?? decoder.config.eosTokenIds);
@@ -75,12 +79,32 @@ export async function generate(decoder: Decoder, prompts: readonly (readonly num
 }
 
 /** Logits after the last token of each row, `[batch · vocab]`. */
-async function nextLogits(decoder: Decoder, ids: Int32Array, batch: number, length: number, pads: readonly number[], cache: KvCache): Promise<Float32Array> {
+async function nextLogits(
+  decoder: Decoder,
+  ids: Int32Array,
+  batch: number,
+  length: number,
+  pads: readonly number[],
+  cache: KvCache,
+): Promise<Float32Array> {
   const keyLength = cache.length + length;
   const logits = tf.tidy(() => {
     const padded = pads.some((p) => p > 0);
-    const starts = padded ? tf.tensor1d(Int32Array.from({ length: batch * keyLength }, (_, i) => startOf(pads, i, keyLength, decoder.config.maxPositions)), 'int32') : undefined;
-    const hidden = decoder.hidden({ ids: tf.tensor1d(ids, 'int32'), batch, length, cache, ...(starts === undefined ? {} : { starts }) });
+    const starts = padded
+      ? tf.tensor1d(
+          Int32Array.from({ length: batch * keyLength }, (_, i) =>
+            startOf(pads, i, keyLength, decoder.config.maxPositions),
+          ),
+          'int32',
+        )
+      : undefined;
+    const hidden = decoder.hidden({
+      ids: tf.tensor1d(ids, 'int32'),
+      batch,
+      length,
+      cache,
+      ...(starts === undefined ? {} : { starts }),
+    });
     const width = hidden.shape[1];
     const last = tf.slice(tf.reshape(hidden, [batch, length, width]), [0, length - 1, 0], [batch, 1, width]);
     return decoder.logits(tf.reshape(last, [batch, width]) as tf.Tensor2D);
@@ -90,7 +114,10 @@ async function nextLogits(decoder: Decoder, ids: Int32Array, batch: number, leng
   return values;
 }
 
-/** Tokens of the padding and those behind the end of the context are segments of their own, so none of them ever sees nothing. */
+/**
+ * Tokens of the padding and those behind the end of the context are segments of their own, so none of them ever sees
+ * nothing.
+ */
 function startOf(pads: readonly number[], index: number, keyLength: number, context: number): number {
   const pad = pads[Math.floor(index / keyLength)] as number;
   const position = index % keyLength;
@@ -104,6 +131,7 @@ function checkPrompts(decoder: Decoder, prompts: readonly (readonly number[])[])
     if (prompt.length === 0) throw new DataError(`${where} is empty`);
     const wrong = prompt.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
     if (wrong !== undefined) throw new DataError(`${where} holds token ${wrong}; the model has ${vocabSize}`);
-    if (prompt.length >= maxLength) throw new DataError(`${where} has ${prompt.length} tokens; the model's context is ${maxLength}`);
+    if (prompt.length >= maxLength)
+      throw new DataError(`${where} has ${prompt.length} tokens; the model's context is ${maxLength}`);
   });
 }

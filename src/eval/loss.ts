@@ -16,12 +16,15 @@ export interface LossResult {
 }
 
 /**
- * Mean loss over all supervised tokens of the examples, each token with the same weight. Rows of similar length share a batch.
+ * Mean loss over all supervised tokens of the examples, each token with the same weight. Rows of similar length share a
+ * batch.
  * @throws DeviceError when it is not finite
  */
 export async function evaluateLoss(decoder: Decoder, examples: Examples, batchSize: number): Promise<LossResult> {
   // What is read as it is drawn has no known length before.
-  const order = isExampleList(examples) ? longestFirst(lengthsOf(examples)) : Int32Array.from({ length: examples.length }, (_, i) => i);
+  const order = isExampleList(examples)
+    ? longestFirst(lengthsOf(examples))
+    : Int32Array.from({ length: examples.length }, (_, i) => i);
   let lossSum = 0;
   let tokens = 0;
   for (let i = 0; i < order.length; i += batchSize) {

@@ -16,7 +16,9 @@ export interface ReplayOutcome {
   readonly tokens: readonly number[];
   /** New tokens that are the same, from the first on. */
   readonly equal: number;
-  /** `near tie`: the first difference lies where two tokens were all but equally likely, as rounding alone can turn it. */
+  /**
+   * `near tie`: the first difference lies where two tokens were all but equally likely, as rounding alone can turn it.
+   */
   readonly verdict: 'equal' | 'near tie' | 'different';
 }
 
@@ -24,7 +26,11 @@ export interface ReplayOutcome {
 const TIE = 1e-3;
 
 /** Continues prompts greedily, one after the other. */
-export async function recordReplays(decoder: Decoder, prompts: readonly (readonly number[])[], maxNewTokens: number): Promise<Replay[]> {
+export async function recordReplays(
+  decoder: Decoder,
+  prompts: readonly (readonly number[])[],
+  maxNewTokens: number,
+): Promise<Replay[]> {
   const replays: Replay[] = [];
   for (const prompt of prompts) {
     const [result] = await generate(decoder, [prompt], { maxNewTokens });
@@ -48,7 +54,8 @@ async function marginsOf(decoder: Decoder, prompt: readonly number[], tokens: re
   const ids = [...prompt, ...tokens].slice(0, -1);
   const top = tf.tidy(() => {
     const hidden = decoder.hidden({ ids: tf.tensor1d(Int32Array.from(ids), 'int32'), batch: 1, length: ids.length });
-    return tf.topk(decoder.logits(tf.slice(hidden, [prompt.length - 1, 0], [tokens.length, hidden.shape[1]])), 2).values;
+    return tf.topk(decoder.logits(tf.slice(hidden, [prompt.length - 1, 0], [tokens.length, hidden.shape[1]])), 2)
+      .values;
   });
   const values = await top.data();
   top.dispose();

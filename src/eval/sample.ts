@@ -11,7 +11,11 @@ export interface SamplingOptions {
 }
 
 /** Draws a token from logits `[vocab]`. Temperature first, then top-k, then top-p, as transformers orders them. */
-export function sampleToken(logits: Float32Array, { temperature, topK, topP }: SamplingOptions, random: Random): number {
+export function sampleToken(
+  logits: Float32Array,
+  { temperature, topK, topP }: SamplingOptions,
+  random: Random,
+): number {
   if (temperature === 0) return argmax(logits);
   const order = Array.from(logits.keys()).sort((a, b) => (logits[b] as number) - (logits[a] as number) || a - b);
   const kept = topK > 0 ? order.slice(0, topK) : order;

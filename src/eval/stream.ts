@@ -1,8 +1,8 @@
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 
 /**
- * Turns tokens into text as they come. All tokens so far are decoded each time, since a token's text depends on its neighbours,
- * and what may still change is held back: the bytes of an unfinished character.
+ * Turns tokens into text as they come. All tokens so far are decoded each time, since a token's text depends on its
+ * neighbours, and what may still change is held back: the bytes of an unfinished character.
  */
 export class TextStream {
   private readonly tokens: number[] = [];
@@ -40,7 +40,11 @@ export class TextStream {
 }
 
 /** The text of generated tokens as it follows on their prompt: decoders strip a blank at the start of a text. */
-export function decodeContinuation(tokenizer: Pick<Tokenizer, 'decode'>, prompt: readonly number[], tokens: readonly number[]): string {
+export function decodeContinuation(
+  tokenizer: Pick<Tokenizer, 'decode'>,
+  prompt: readonly number[],
+  tokens: readonly number[],
+): string {
   const stream = new TextStream(tokenizer, prompt);
   return tokens.map((token) => stream.push(token)).join('') + stream.end();
 }

@@ -1,5 +1,11 @@
 import { ADAPTER_CONFIG, type PeftAdapter } from '../adapters/peft-document.js';
-import { loraScale, patternValue, unsupportedFields, type PeftConfig, type TokenIndices } from '../adapters/peft-config.js';
+import {
+  loraScale,
+  patternValue,
+  unsupportedFields,
+  type PeftConfig,
+  type TokenIndices,
+} from '../adapters/peft-config.js';
 import { endsWithModule } from '../adapters/targets.js';
 import { mismatches } from '../io/safetensors-header.js';
 import type { TensorBytes } from '../io/safetensors.js';
@@ -18,7 +24,10 @@ export interface LoraPair {
   readonly scale: number;
 }
 
-/** Rows of a table that were trained by themselves; row j of the values is row `indices[j]` of the table, or a new one behind it. */
+/**
+ * Rows of a table that were trained by themselves; row j of the values is row `indices[j]` of the table, or a new one
+ * behind it.
+ */
 export interface TableRows {
   readonly indices: readonly number[];
   /** `[rows, hidden]`. */
@@ -28,7 +37,10 @@ export interface TableRows {
 /** The tensors of a LoRA adapter by what they do. */
 export interface AdapterParts {
   readonly pairs: readonly LoraPair[];
-  /** Low-rank updates of embeddings: A `[rank, vocabulary]`, B `[hidden, rank]`; the table `[vocabulary, hidden]` gets (B·A)ᵀ. */
+  /**
+   * Low-rank updates of embeddings: A `[rank, vocabulary]`, B `[hidden, rank]`; the table `[vocabulary, hidden]` gets
+   * (B·A)ᵀ.
+   */
   readonly embeddings: readonly LoraPair[];
   /** DoRA's magnitude `[out]`, by module. */
   readonly magnitudes: ReadonlyMap<string, TensorBytes>;
@@ -49,15 +61,21 @@ const OTHER_BASE = /^(?:pissa|olora|corda|lora_ga)/;
 
 /**
  * Sorts the tensors of a LoRA adapter, DoRA's and whole modules among them.
- * @throws FormatError listing every setting that means something else, and every tensor that is alone, misshapen or unknown.
+ * @throws FormatError listing every setting that means something else, and every tensor that is alone, misshapen or
+ * unknown.
  */
 export function adapterParts(adapter: PeftAdapter): AdapterParts {
   const { config } = adapter;
   const name = `${adapter.name}/${ADAPTER_CONFIG}`;
-  if (config === undefined) throw mismatches(name, [`peft_type: found ${JSON.stringify(adapter.json['peft_type']) ?? 'nothing'}, allowed "LORA"`]);
+  if (config === undefined)
+    throw mismatches(name, [
+      `peft_type: found ${JSON.stringify(adapter.json['peft_type']) ?? 'nothing'}, allowed "LORA"`,
+    ]);
   const problems = unsupportedFields(adapter.json).map((field) => `${field} is not supported`);
   if (typeof config.initLoraWeights === 'string' && OTHER_BASE.test(config.initLoraWeights)) {
-    problems.push(`init_lora_weights: ${JSON.stringify(config.initLoraWeights)}: the adapter belongs to a base with changed weights: convert it to a plain LoRA first`);
+    problems.push(
+      `init_lora_weights: ${JSON.stringify(config.initLoraWeights)}: the adapter belongs to a base with changed weights: convert it to a plain LoRA first`,
+    );
   }
   const halves = new Map<string, { a?: TensorBytes; b?: TensorBytes; embedding: boolean }>();
   const magnitudes = new Map<string, TensorBytes>();
@@ -78,7 +96,10 @@ export function adapterParts(adapter: PeftAdapter): AdapterParts {
     } else if (table !== undefined) {
       const indices = tokenIndices(config, table);
       if (indices !== undefined && indices.length === tensor.shape[0]) rows.set(table, { indices, values: tensor });
-      else problems.push(`${key}: found ${tensor.shape[0]} rows, trainable_token_indices names ${indices?.length ?? 'none'}`);
+      else
+        problems.push(
+          `${key}: found ${tensor.shape[0]} rows, trainable_token_indices names ${indices?.length ?? 'none'}`,
+        );
     } else if (path !== undefined && /^[^:]+\.(?:weight|bias)$/.test(path) && !path.includes('.lora_')) {
       saved.set(path.replace('.modules_to_save', ''), tensor);
     } else {
@@ -93,8 +114,17 @@ export function adapterParts(adapter: PeftAdapter): AdapterParts {
     const [outFeatures, rankB] = b?.shape ?? [];
     if (a === undefined || b === undefined) {
       problems.push(`${module}: has lora_${a === undefined ? 'B' : 'A'} without lora_${a === undefined ? 'A' : 'B'}`);
-    } else if (rankA !== rank || rankB !== rank || inFeatures === undefined || outFeatures === undefined || a.shape.length !== 2 || b.shape.length !== 2) {
-      problems.push(`${module}: found A [${a.shape.join(', ')}] and B [${b.shape.join(', ')}], allowed [${rank}, in] and [out, ${rank}] for rank ${rank}`);
+    } else if (
+      rankA !== rank ||
+      rankB !== rank ||
+      inFeatures === undefined ||
+      outFeatures === undefined ||
+      a.shape.length !== 2 ||
+      b.shape.length !== 2
+    ) {
+      problems.push(
+        `${module}: found A [${a.shape.join(', ')}] and B [${b.shape.join(', ')}], allowed [${rank}, in] and [out, ${rank}] for rank ${rank}`,
+      );
     } else {
       const scale = loraScale(rank, patternValue(config.alphaPattern, module, config.loraAlpha), config.useRslora);
       (embedding ? embeddings : pairs).push({ module, a, b, rank, inFeatures, outFeatures, scale });
@@ -103,7 +133,8 @@ export function adapterParts(adapter: PeftAdapter): AdapterParts {
   for (const [module, { shape }] of magnitudes) {
     const out = [...pairs, ...embeddings].find((pair) => pair.module === module)?.outFeatures;
     if (out === undefined) problems.push(`${module}: a DoRA magnitude without a low-rank update`);
-    else if (shape.join() !== String(out)) problems.push(`${module}: found a magnitude [${shape.join(', ')}], allowed [${out}]`);
+    else if (shape.join() !== String(out))
+      problems.push(`${module}: found a magnitude [${shape.join(', ')}], allowed [${out}]`);
   }
   if (problems.length > 0) throw mismatches(adapter.name, problems);
   return { pairs, embeddings, magnitudes, saved, rows };
@@ -127,11 +158,20 @@ function isList(indices: TokenIndices): indices is readonly number[] {
 export function plainPairs(adapter: PeftAdapter, target: string): readonly LoraPair[] {
   const { pairs, embeddings, magnitudes, saved, rows } = adapterParts(adapter);
   const problems: string[] = [];
-  if (adapter.config?.loftqConfig !== undefined) problems.push(`init_lora_weights: "loftq": ${target} goes on the base as it was, this one belongs to what LoftQ made of it: merge the adapter instead`);
-  if (adapter.json['use_dora'] === true || magnitudes.size > 0) problems.push(`use_dora: ${target} has no magnitudes: merge the adapter instead`);
-  for (const { module } of embeddings) problems.push(`${module}: ${target} takes no low-rank update of an embedding: merge the adapter instead`);
-  for (const name of saved.keys()) problems.push(`${name}: ${target} takes no module trained whole (modules_to_save): merge the adapter instead`);
-  for (const module of rows.keys()) problems.push(`${module}: ${target} takes no rows trained by themselves (trainable_token_indices): merge the adapter instead`);
+  if (adapter.config?.loftqConfig !== undefined)
+    problems.push(
+      `init_lora_weights: "loftq": ${target} goes on the base as it was, this one belongs to what LoftQ made of it: merge the adapter instead`,
+    );
+  if (adapter.json['use_dora'] === true || magnitudes.size > 0)
+    problems.push(`use_dora: ${target} has no magnitudes: merge the adapter instead`);
+  for (const { module } of embeddings)
+    problems.push(`${module}: ${target} takes no low-rank update of an embedding: merge the adapter instead`);
+  for (const name of saved.keys())
+    problems.push(`${name}: ${target} takes no module trained whole (modules_to_save): merge the adapter instead`);
+  for (const module of rows.keys())
+    problems.push(
+      `${module}: ${target} takes no rows trained by themselves (trainable_token_indices): merge the adapter instead`,
+    );
   if (problems.length > 0) throw mismatches(adapter.name, problems);
   return pairs;
 }

@@ -2,7 +2,10 @@ import type { Directory } from '../io/directory.js';
 import { TOKENIZER_FILES } from '../tokenizer/tokenizer.js';
 import type { OutputFile } from './output.js';
 
-/** What belongs to a model besides weights and config.json: tokenizer, generation settings, licence. Those that the directory has. */
+/**
+ * What belongs to a model besides weights and config.json: tokenizer, generation settings, licence. Those that the
+ * directory has.
+ */
 export async function copiedFiles(directory: Directory, more: readonly string[] = []): Promise<OutputFile[]> {
   const wanted = new Set([...more, 'generation_config.json', 'LICENSE', 'LICENSE.txt', ...TOKENIZER_FILES]);
   const files: OutputFile[] = [];

@@ -3,7 +3,10 @@ import { ConfigError, FormatError } from '../errors.js';
 import { float32ToBfloat16, float32ToFloat16 } from '../io/half.js';
 
 /** torch's names of the float dtypes, as config.json and the command line have them. */
-export const FLOAT_NAMES = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const satisfies Record<string, FloatDtype>;
+export const FLOAT_NAMES = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const satisfies Record<
+  string,
+  FloatDtype
+>;
 export type FloatName = keyof typeof FLOAT_NAMES;
 
 export function floatName(dtype: FloatDtype): FloatName {
@@ -16,7 +19,10 @@ export function parseFloatName(name: string, option: string): FloatDtype {
   throw new ConfigError(`${option} ${name}: expected one of ${Object.keys(FLOAT_NAMES).join(', ')}`);
 }
 
-/** Bytes of the values in a dtype, rounded to nearest even. @throws FormatError when a value becomes infinite or was never finite. */
+/**
+ * Bytes of the values in a dtype, rounded to nearest even. @throws FormatError when a value becomes infinite or was
+ * never finite.
+ */
 export function encodeFloats(values: Float32Array, dtype: FloatDtype, where: string): Uint8Array {
   // 65520 and above have no float16; the largest float32 have no bfloat16.
   const limit = dtype === 'F16' ? 65520 : dtype === 'BF16' ? 3.3961e38 : Infinity;

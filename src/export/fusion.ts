@@ -10,15 +10,18 @@ export interface Fusion {
   /** The modules whose weights change, with the shape `[out, in]` that the adapter was made for. */
   readonly modules: ReadonlyMap<string, readonly [out: number, inner: number]>;
   /**
-   * The new weight of a module, float32 `[out, in]` row-major; the given one is changed in place and returned. Embeddings are
-   * `[vocabulary, hidden]`.
+   * The new weight of a module, float32 `[out, in]` row-major; the given one is changed in place and returned.
+   * Embeddings are `[vocabulary, hidden]`.
    */
   fuseWeight(module: string, weight: Float32Array): Float32Array;
   /** Tensors that take the place of the base model's, by name. */
   readonly replacements: ReadonlyMap<string, TensorBytes>;
   /** Rows of tables that take the place of the base's, by module. */
   readonly rows: ReadonlyMap<string, TableRows>;
-  /** In a tied model an embedding that is updated or replaced is no longer the output layer, which keeps the base's table. */
+  /**
+   * In a tied model an embedding that is updated or replaced is no longer the output layer, which keeps the base's
+   * table.
+   */
   readonly embeddingAlone?: true;
   /** Why the weights of `modules` must be the base's own floats, not decoded from 4 bits; absent where any will do. */
   readonly needsFloats?: string;
@@ -26,18 +29,21 @@ export interface Fusion {
 
 /**
  * What any adapter makes of its base model.
- * @throws FormatError when it is no change of weights (a trained prompt, bottlenecks), listing everything that stands against it.
+ * @throws FormatError when it is no change of weights (a trained prompt, bottlenecks), listing everything that stands
+ * against it.
  */
 export function fusionOf(adapter: PeftAdapter): Fusion {
   if (adapter.json['peft_type'] !== 'LAYERS') return loraFusion(adapter);
-  const replacements = new Map([...adapter.tensors].map(([key, tensor]) => [key.replace(/^base_model\.model\./, ''), tensor]));
+  const replacements = new Map(
+    [...adapter.tensors].map(([key, tensor]) => [key.replace(/^base_model\.model\./, ''), tensor]),
+  );
   return { modules: new Map(), replacements, rows: new Map(), fuseWeight: (_module, weight) => weight };
 }
 
 /**
- * LoRA and rsLoRA: W + s·B·A; DoRA: m ∘ (W + s·B·A) / ‖W + s·B·A‖, norms by output row (Liu et al. 2024, arXiv:2402.09353);
- * embeddings: W + s·(B·A)ᵀ, norms by feature. With LoftQ W is the base that it made of the weight, in 4 bits, decoded. Sums over the rank in
- * float64, everything else in float32.
+ * LoRA and rsLoRA: W + s·B·A; DoRA: m ∘ (W + s·B·A) / ‖W + s·B·A‖, norms by output row (Liu et al. 2024,
+ * arXiv:2402.09353); embeddings: W + s·(B·A)ᵀ, norms by feature. With LoftQ W is the base that it made of the weight,
+ * in 4 bits, decoded. Sums over the rank in float64, everything else in float32.
  * @throws FormatError listing everything in the adapter that cannot be merged.
  */
 export function loraFusion(adapter: PeftAdapter): Fusion {
@@ -49,7 +55,9 @@ export function loraFusion(adapter: PeftAdapter): Fusion {
   for (const pair of embeddings) modules.set(pair.module, [pair.inFeatures, pair.outFeatures]);
   const loftq = adapter.config?.loftqConfig;
   return {
-    ...(loftq === undefined ? {} : { needsFloats: 'LoftQ made its base of the float weights: name the model that has them' }),
+    ...(loftq === undefined
+      ? {}
+      : { needsFloats: 'LoftQ made its base of the float weights: name the model that has them' }),
     modules,
     embeddingAlone: true,
     replacements: saved,
@@ -63,7 +71,12 @@ export function loraFusion(adapter: PeftAdapter): Fusion {
       }
       const pair = linears.get(module);
       if (pair === undefined) throw new Error(`${module}: the adapter does not change it`);
-      if (loftq !== undefined) weight.set(dequantize4bit(loftqBase(weight, [pair.outFeatures, pair.inFeatures], pair.rank, pair.scale, loftq.loftq_iter)));
+      if (loftq !== undefined)
+        weight.set(
+          dequantize4bit(
+            loftqBase(weight, [pair.outFeatures, pair.inFeatures], pair.rank, pair.scale, loftq.loftq_iter),
+          ),
+        );
       addProduct(weight, toFloat32(pair.b, module), toFloat32(pair.a, module), pair);
       const magnitude = magnitudes.get(module);
       return magnitude === undefined ? weight : rescaleRows(weight, toFloat32(magnitude, module));
@@ -72,7 +85,12 @@ export function loraFusion(adapter: PeftAdapter): Fusion {
 }
 
 /** weight `[m, n]` += scale · left `[m, rank]` · right `[rank, n]`. */
-function addProduct(weight: Float32Array, left: Float32Array, right: Float32Array, { rank, scale }: LoraPair): Float32Array {
+function addProduct(
+  weight: Float32Array,
+  left: Float32Array,
+  right: Float32Array,
+  { rank, scale }: LoraPair,
+): Float32Array {
   const columns = right.length / rank;
   const sums = new Float64Array(columns);
   for (let row = 0, at = 0; row < left.length / rank; row++, at += columns) {
@@ -82,7 +100,8 @@ function addProduct(weight: Float32Array, left: Float32Array, right: Float32Arra
       const from = k * columns;
       for (let i = 0; i < columns; i++) sums[i] = (sums[i] as number) + factor * (right[from + i] as number);
     }
-    for (let i = 0; i < columns; i++) weight[at + i] = (weight[at + i] as number) + Math.fround(Math.fround(sums[i] as number) * scale);
+    for (let i = 0; i < columns; i++)
+      weight[at + i] = (weight[at + i] as number) + Math.fround(Math.fround(sums[i] as number) * scale);
   }
   return weight;
 }

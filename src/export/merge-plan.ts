@@ -48,18 +48,28 @@ interface Change {
  * @param dtype of all floats; undefined keeps what each is stored as, or was before it was packed into 4 bits
  * @throws FormatError listing every module that the base does not have, or has in another shape.
  */
-export async function planMerge(checkpoint: Checkpoint, fusion: Fusion, base: MergeBase, dtype: FloatDtype | undefined): Promise<MergePlan> {
+export async function planMerge(
+  checkpoint: Checkpoint,
+  fusion: Fusion,
+  base: MergeBase,
+  dtype: FloatDtype | undefined,
+): Promise<MergePlan> {
   const problems: string[] = [];
   const changes = new Map<string, Change>();
   const head: Change = {};
   const table = base.tied === undefined ? undefined : storedName(checkpoint, `${base.tied.embedding}.weight`, base);
-  // The only table may lie under the name of the output layer; it is the embedding then, and a change of the output layer parts the two.
+  // The only table may lie under the name of the output layer; it is the embedding then, and a change of the output
+  // layer parts the two.
   const second = base.tied === undefined ? undefined : storedName(checkpoint, `${base.tied.head}.weight`, base);
   const embedding = table ?? second;
   const changeOf = (tensor: string): Change => {
-    const isHead = base.tied !== undefined && storedHeadName(tensor, base) === storedHeadName(`${base.tied.head}.weight`, base);
+    const isHead =
+      base.tied !== undefined && storedHeadName(tensor, base) === storedHeadName(`${base.tied.head}.weight`, base);
     if (isHead && (second === undefined || second === embedding)) return head;
-    const stored = base.tied !== undefined && tensor === `${base.tied.embedding}.weight` ? embedding : storedName(checkpoint, tensor, base);
+    const stored =
+      base.tied !== undefined && tensor === `${base.tied.embedding}.weight`
+        ? embedding
+        : storedName(checkpoint, tensor, base);
     if (stored === undefined) problems.push(`${tensor.replace(/\.weight$/, '')}: the base stores no ${tensor}`);
     const change = changes.get(stored ?? '') ?? {};
     changes.set(stored ?? '', change);
@@ -81,12 +91,18 @@ export async function planMerge(checkpoint: Checkpoint, fusion: Fusion, base: Me
   const { module, replacement } = changes.get(embedding ?? '') ?? {};
   const parted = fusion.embeddingAlone === true && (module !== undefined || replacement !== undefined);
   // Some files have the table twice.
-  const untied = parted || Object.keys(head).length > 0 || (second !== undefined && second !== embedding && changes.has(second));
-  const named = (name: string): string => (table === undefined && name === embedding ? `${base.tied?.embedding}.weight` : name);
+  const untied =
+    parted || Object.keys(head).length > 0 || (second !== undefined && second !== embedding && changes.has(second));
+  const named = (name: string): string =>
+    table === undefined && name === embedding ? `${base.tied?.embedding}.weight` : name;
   for (const name of checkpoint.names()) if (!parts.has(name)) await plan(name, named(name), changes.get(name) ?? {});
-  // Files may say in their metadata that a tensor is stored under another one's name; what is written says nothing there.
-  for (const [alias, source] of Object.entries(checkpoint.metadata)) if (base.tied === undefined && checkpoint.has(source) && !checkpoint.has(alias)) await plan(source, alias, changes.get(source) ?? {});
-  if (untied && embedding !== undefined && (second === undefined || second === embedding)) await plan(embedding, second ?? storedHeadName(`${base.tied?.head}.weight`, base), head);
+  // Files may say in their metadata that a tensor is stored under another one's name; what is written says nothing
+  // there.
+  for (const [alias, source] of Object.entries(checkpoint.metadata))
+    if (base.tied === undefined && checkpoint.has(source) && !checkpoint.has(alias))
+      await plan(source, alias, changes.get(source) ?? {});
+  if (untied && embedding !== undefined && (second === undefined || second === embedding))
+    await plan(embedding, second ?? storedHeadName(`${base.tied?.head}.weight`, base), head);
   if (problems.length > 0) throw mismatches(`${checkpoint.name}: the adapter does not fit`, problems);
   return { tensors, untied, vocabSize };
 }
@@ -103,20 +119,31 @@ async function planTensor(
   const packed = await quantizedShape(checkpoint, name);
   const isTable = base.tied?.head === module || /(?:^|\.)w[tp]e\.weight$|(?:^|\.)lm_head\.weight$/.test(name);
   // bitsandbytes turns a Conv1D weight over before it packs it.
-  const turned = base.isConv1D && !isTable && (module !== undefined || packed !== undefined) && (packed?.shape ?? info.shape).length === 2;
+  const turned =
+    base.isConv1D &&
+    !isTable &&
+    (module !== undefined || packed !== undefined) &&
+    (packed?.shape ?? info.shape).length === 2;
   const own = packed === undefined ? info.shape : turned ? [...packed.shape].reverse() : packed.shape;
   const natural = packed?.dtype ?? info.dtype;
   const dtype = forced !== undefined && isFloat(natural) ? forced : natural;
   const problems: string[] = [];
   const check = (what: string, wanted: readonly number[] | undefined, found: readonly number[]): void => {
-    if (wanted !== undefined && wanted.join() !== found.join()) problems.push(`${what}: the adapter is made for [${wanted.join(', ')}], the base has [${found.join(', ')}]`);
+    if (wanted !== undefined && wanted.join() !== found.join())
+      problems.push(`${what}: the adapter is made for [${wanted.join(', ')}], the base has [${found.join(', ')}]`);
   };
   check(name, replacement?.shape, own);
   if (module !== undefined) check(module, fusion.modules.get(module), turned ? [...own].reverse() : own);
-  if (module !== undefined && packed !== undefined && fusion.needsFloats !== undefined) problems.push(`${module}: ${fusion.needsFloats}`);
+  if (module !== undefined && packed !== undefined && fusion.needsFloats !== undefined)
+    problems.push(`${module}: ${fusion.needsFloats}`);
   if (rows !== undefined) check(name, [own[0] as number, rows.values.shape[1] as number], own);
   const shape = rows === undefined ? own : [grownRows(own[0] as number, rows, name, problems), ...own.slice(1)];
-  const untouched = packed === undefined && module === undefined && replacement === undefined && rows === undefined && dtype === info.dtype;
+  const untouched =
+    packed === undefined &&
+    module === undefined &&
+    replacement === undefined &&
+    rows === undefined &&
+    dtype === info.dtype;
   if (!untouched && !isFloat(dtype)) problems.push(`${name}: found dtype ${dtype}, allowed F32, F16, BF16`);
 
   const values = async (): Promise<Float32Array> => {
@@ -129,7 +156,8 @@ async function planTensor(
     const fused = module === undefined ? held : fusion.fuseWeight(module, held);
     return withRows(turned ? transposed(fused, second, first) : fused, rows, shape);
   };
-  const read = async (): Promise<Uint8Array> => (untouched ? (await checkpoint.read(name)).bytes : encodeFloats(await values(), dtype as FloatDtype, name));
+  const read = async (): Promise<Uint8Array> =>
+    untouched ? (await checkpoint.read(name)).bytes : encodeFloats(await values(), dtype as FloatDtype, name);
   return { tensor: { dtype, shape, read }, grown: shape[0] !== own[0], problems };
 }
 
@@ -137,7 +165,8 @@ async function planTensor(
 function grownRows(count: number, { indices }: TableRows, name: string, problems: string[]): number {
   const grown = indices.filter((index) => index >= count).sort((a, b) => a - b);
   grown.forEach((index, i) => {
-    if (index !== count + i) problems.push(`${name}: the adapter has a new row ${index}, the base ends at ${count + i}`);
+    if (index !== count + i)
+      problems.push(`${name}: the adapter has a new row ${index}, the base ends at ${count + i}`);
   });
   return count + grown.length;
 }
@@ -155,8 +184,8 @@ function withRows(table: Float32Array, rows: TableRows | undefined, shape: reado
 }
 
 /**
- * The name itself, that under which checkpoints keep the output layer, or without the first part: checkpoints of a bare model leave out
- * `transformer.` or `model.`.
+ * The name itself, that under which checkpoints keep the output layer, or without the first part: checkpoints of a bare
+ * model leave out `transformer.` or `model.`.
  */
 function storedName(checkpoint: Checkpoint, name: string, base: MergeBase): string | undefined {
   const bare = name.slice(name.indexOf('.') + 1);
@@ -167,7 +196,9 @@ function storedName(checkpoint: Checkpoint, name: string, base: MergeBase): stri
 
 /** A tensor of the output layer as checkpoints call it; any other under its own name. */
 function storedHeadName(name: string, { storedHead }: MergeBase): string {
-  return storedHead !== undefined && name.startsWith(`${storedHead.head}.`) ? `${storedHead.stored}${name.slice(storedHead.head.length)}` : name;
+  return storedHead !== undefined && name.startsWith(`${storedHead.head}.`)
+    ? `${storedHead.stored}${name.slice(storedHead.head.length)}`
+    : name;
 }
 
 function isFloat(dtype: SafetensorsDtype): dtype is FloatDtype {

@@ -24,19 +24,29 @@ export interface MergeOptions {
 const CONV1D_TYPES = new Set(['gpt2', 'openai-gpt', 'imagegpt', 'decision_transformer']);
 
 /**
- * The base model with the adapter in its weights, tensor by tensor from the base's own files: float weights, tokenizer, settings. A
- * 4-bit base is dequantised first and its `quantization_config` dropped, so nothing is quantised twice.
+ * The base model with the adapter in its weights, tensor by tensor from the base's own files: float weights, tokenizer,
+ * settings. A 4-bit base is dequantised first and its `quantization_config` dropped, so nothing is quantised twice.
  * The checkpoint must stay open until the files are written.
  * @throws FormatError listing every module that the base does not have, or has in another shape.
  */
-export async function mergedFiles(base: Directory, checkpoint: Checkpoint, fusion: Fusion, options: MergeOptions = {}): Promise<OutputFile[]> {
+export async function mergedFiles(
+  base: Directory,
+  checkpoint: Checkpoint,
+  fusion: Fusion,
+  options: MergeOptions = {},
+): Promise<OutputFile[]> {
   const name = `${base.name}/config.json`;
   const configText = await readText(base, 'config.json');
   if (configText === undefined) throw new FormatError(`${base.name}: no config.json: not a model directory`);
   const config = parseJson(configText, name);
   if (!isRecord(config)) throw new FormatError(`${name}: must be a JSON object`);
   const isConv1D = CONV1D_TYPES.has(String(config['model_type']));
-  const { tensors, untied, vocabSize } = await planMerge(checkpoint, fusion, { isConv1D, ...tables(config, name) }, options.dtype);
+  const { tensors, untied, vocabSize } = await planMerge(
+    checkpoint,
+    fusion,
+    { isConv1D, ...tables(config, name) },
+    options.dtype,
+  );
   const groups = tensors.map(({ name: tensor, dtype, shape, read }): TensorGroup => ({
     names: [tensor],
     size: byteLength(dtype, shape) ?? 0,
@@ -59,5 +69,8 @@ function tables(config: Readonly<Record<string, unknown>>, name: string): Pick<M
   if (!isModelType(config['model_type'])) return { tied: undefined };
   const { tiedHead, family } = parseModelConfig(config, name);
   const { embedding, head, storedHead: stored } = family.modules;
-  return { tied: tiedHead ? { embedding, head } : undefined, storedHead: stored === undefined ? undefined : { head, stored } };
+  return {
+    tied: tiedHead ? { embedding, head } : undefined,
+    storedHead: stored === undefined ? undefined : { head, stored },
+  };
 }

@@ -9,12 +9,13 @@ import { FormatError } from '../errors.js';
 export function requirePeft({ name, json }: Pick<PeftAdapter, 'name' | 'json'>): void {
   const method = methodOfType(json['peft_type']);
   const reason = method === undefined ? undefined : definitionOf(method).notOfPeft;
-  if (reason !== undefined) throw new FormatError(`${name}: an adapter of method ${method} cannot be exported for PEFT: ${reason}`);
+  if (reason !== undefined)
+    throw new FormatError(`${name}: an adapter of method ${method} cannot be exported for PEFT: ${reason}`);
 }
 
 /**
- * Checks that the method of an adapter can be merged, or exported for other runtimes. What is in the way of a LoRA adapter is told
- * where it is taken apart.
+ * Checks that the method of an adapter can be merged, or exported for other runtimes. What is in the way of a LoRA
+ * adapter is told where it is taken apart.
  * @throws FormatError with the reason, or for a `peft_type` that is not known.
  */
 export function requireMethod(adapter: PeftAdapter, purpose: 'merge' | 'export'): void {
@@ -23,5 +24,8 @@ export function requireMethod(adapter: PeftAdapter, purpose: 'merge' | 'export')
   const method = methodOf(config);
   const { notMergeable, notExportable } = definitionOf(method);
   const reason = purpose === 'merge' ? notMergeable : notExportable;
-  if (reason !== undefined) throw new FormatError(`${adapter.name}: an adapter of method ${method} cannot be ${purpose === 'merge' ? 'merged' : 'exported'}: ${reason}`);
+  if (reason !== undefined)
+    throw new FormatError(
+      `${adapter.name}: an adapter of method ${method} cannot be ${purpose === 'merge' ? 'merged' : 'exported'}: ${reason}`,
+    );
 }

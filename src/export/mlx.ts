@@ -14,9 +14,9 @@ const LAYERS: readonly (readonly [hub: RegExp, mlx: string])[] = [
 ];
 
 /**
- * The adapter for mlx-lm: `adapters.safetensors` with `model.layers.N.self_attn.q_proj.lora_a` `[in, rank]` and `.lora_b`
- * `[rank, out]`, and the adapter_config.json that its `load_adapters` reads. It knows one rank and one scale, so that other ranks are
- * filled up with zeros and other scales multiplied into B.
+ * The adapter for mlx-lm: `adapters.safetensors` with `model.layers.N.self_attn.q_proj.lora_a` `[in, rank]` and
+ * `.lora_b` `[rank, out]`, and the adapter_config.json that its `load_adapters` reads. It knows one rank and one scale,
+ * so that other ranks are filled up with zeros and other scales multiplied into B.
  * @param numLayers layers of the base model; −1, the default, stands for all of them in mlx-lm
  * @throws FormatError listing everything that mlx-lm cannot take.
  */
@@ -32,7 +32,9 @@ export function mlxFiles(adapter: PeftAdapter, numLayers = -1): OutputFile[] {
   for (const { module, a, b } of uniformPairs(pairs, rank, scale)) {
     const place = placeOf(module);
     if (place === undefined) {
-      problems.push(`${module}: in none of the layers that mlx-lm adapts (model.layers.N, transformer.h.N, gpt_neox.layers.N)`);
+      problems.push(
+        `${module}: in none of the layers that mlx-lm adapts (model.layers.N, transformer.h.N, gpt_neox.layers.N)`,
+      );
       continue;
     }
     keys.add(place.key);

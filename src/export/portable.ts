@@ -12,9 +12,9 @@ export interface UniformPair {
 }
 
 /**
- * The adapter for tools that read r and lora_alpha and nothing else: one rank (the largest; smaller ones are filled up with zeros)
- * and alpha / r as scale, what differs from it multiplied into B. What needs no change keeps its bytes; a B that is multiplied
- * becomes F32, so that nothing is rounded twice.
+ * The adapter for tools that read r and lora_alpha and nothing else: one rank (the largest; smaller ones are filled up
+ * with zeros) and alpha / r as scale, what differs from it multiplied into B. What needs no change keeps its bytes; a B
+ * that is multiplied becomes F32, so that nothing is rounded twice.
  * @throws FormatError listing everything that is more than a plain LoRA, such as DoRA.
  */
 export function portableAdapter(adapter: PeftAdapter): PeftAdapter {
@@ -44,20 +44,34 @@ export function uniformPairs(pairs: readonly LoraPair[], rank: number, scale: nu
   return pairs.map(({ module, a, b, rank: own, inFeatures, outFeatures, scale: wanted }) => {
     const scaled = scaleTensor(b, wanted / scale, module);
     if (own === rank) return { module, a, b: scaled };
-    return { module, a: padded(a, 1, own * inFeatures, rank * inFeatures, [rank, inFeatures]), b: padded(scaled, outFeatures, own, rank, [outFeatures, rank]) };
+    return {
+      module,
+      a: padded(a, 1, own * inFeatures, rank * inFeatures, [rank, inFeatures]),
+      b: padded(scaled, outFeatures, own, rank, [outFeatures, rank]),
+    };
   });
 }
 
 /** The tensor times a factor; the same bytes where the factor is 1, else F32. */
 export function scaleTensor(tensor: TensorBytes, factor: number, where: string): TensorBytes {
   if (Math.abs(factor - 1) < 1e-12) return tensor;
-  return float32Tensor(tensor.shape, toFloat32(tensor, where).map((value) => value * factor));
+  return float32Tensor(
+    tensor.shape,
+    toFloat32(tensor, where).map((value) => value * factor),
+  );
 }
 
 /** Rows of `from` elements, each followed by zeros up to `to`. */
-function padded({ dtype, bytes }: TensorBytes, rows: number, from: number, to: number, shape: readonly number[]): TensorBytes {
+function padded(
+  { dtype, bytes }: TensorBytes,
+  rows: number,
+  from: number,
+  to: number,
+  shape: readonly number[],
+): TensorBytes {
   const size = bytes.byteLength / (rows * from);
   const out = new Uint8Array(rows * to * size);
-  for (let row = 0; row < rows; row++) out.set(bytes.subarray(row * from * size, (row + 1) * from * size), row * to * size);
+  for (let row = 0; row < rows; row++)
+    out.set(bytes.subarray(row * from * size, (row + 1) * from * size), row * to * size);
   return { dtype, shape, bytes: out };
 }

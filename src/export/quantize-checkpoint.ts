@@ -31,14 +31,20 @@ export interface QuantizeCheckpointOptions {
 const HEAD = 'lm_head';
 
 /**
- * The model with its linear layers in 4 bits, as transformers and bitsandbytes save it, tensor by tensor: the bytes are theirs.
- * Each weight is read twice, once for its scales, once for its codes, so that no more than one is in memory, and the scales of a shard.
- * The checkpoint must stay open until the files are written.
- * @throws ConfigError for skipped modules that do not exist; FormatError when the model is unknown, broken or quantised already.
+ * The model with its linear layers in 4 bits, as transformers and bitsandbytes save it, tensor by tensor: the bytes are
+ * theirs. Each weight is read twice, once for its scales, once for its codes, so that no more than one is in memory,
+ * and the scales of a shard. The checkpoint must stay open until the files are written.
+ * @throws ConfigError for skipped modules that do not exist; FormatError when the model is unknown, broken or quantised
+ * already.
  */
-export async function quantizedFiles(base: Directory, checkpoint: Checkpoint, options: QuantizeCheckpointOptions): Promise<OutputFile[]> {
+export async function quantizedFiles(
+  base: Directory,
+  checkpoint: Checkpoint,
+  options: QuantizeCheckpointOptions,
+): Promise<OutputFile[]> {
   const config = await readModelConfig(base);
-  if (config.quantization !== undefined) throw new FormatError(`${base.name}/config.json: quantization_config: the model is quantised already`);
+  if (config.quantization !== undefined)
+    throw new FormatError(`${base.name}/config.json: quantization_config: the model is quantised already`);
   const names = resolveNames(config, checkpoint);
   const layers = linearLayers(config);
   checkSkips(layers, options);
@@ -52,10 +58,16 @@ export async function quantizedFiles(base: Directory, checkpoint: Checkpoint, op
     const weight = weights.get(name);
     return weight === undefined ? copied(checkpoint, name) : quantized(checkpoint, weight, options);
   });
-  // Files may say in their metadata that a tensor is stored under another one's name; what is written says nothing there.
-  for (const [alias, source] of Object.entries(checkpoint.metadata)) if (checkpoint.has(source) && !checkpoint.has(alias)) groups.push(copied(checkpoint, source, alias));
+  // Files may say in their metadata that a tensor is stored under another one's name; what is written says nothing
+  // there.
+  for (const [alias, source] of Object.entries(checkpoint.metadata))
+    if (checkpoint.has(source) && !checkpoint.has(alias)) groups.push(copied(checkpoint, source, alias));
   const name = `${base.name}/config.json`;
-  const text = editJson((await readText(base, 'config.json')) as string, { quantization_config: quantizationConfig(options) }, name);
+  const text = editJson(
+    (await readText(base, 'config.json')) as string,
+    { quantization_config: quantizationConfig(options) },
+    name,
+  );
   return [
     ...checkpointFiles(groups, options.maxShardBytes ?? DEFAULT_SHARD_BYTES),
     ...(await copiedFiles(base)),
@@ -76,10 +88,18 @@ interface QuantizedTensor {
 function copied(checkpoint: Checkpoint, source: string, name = source): TensorGroup {
   const { dtype, shape } = checkpoint.info(source);
   const bytes = async (): Promise<Uint8Array> => (await checkpoint.read(source)).bytes;
-  return { names: [name], size: byteLength(dtype, shape) ?? 0, prepare: () => Promise.resolve([{ name, dtype, shape, bytes }]) };
+  return {
+    names: [name],
+    size: byteLength(dtype, shape) ?? 0,
+    prepare: () => Promise.resolve([{ name, dtype, shape, bytes }]),
+  };
 }
 
-function quantized(checkpoint: Checkpoint, { stored, shape, turned }: QuantizedTensor, options: QuantizeCheckpointOptions): TensorGroup {
+function quantized(
+  checkpoint: Checkpoint,
+  { stored, shape, turned }: QuantizedTensor,
+  options: QuantizeCheckpointOptions,
+): TensorGroup {
   const { dtype } = checkpoint.info(stored);
   const [out, inner] = shape;
   const quantize: QuantizeOptions = { ...options, dtype: dtype === 'F16' || dtype === 'BF16' ? dtype : 'F32' };
@@ -96,7 +116,8 @@ function quantized(checkpoint: Checkpoint, { stored, shape, turned }: QuantizedT
       const header = withScales(await read(), shape, quantize, stored);
       const parts = writeQuantized(stored, header);
       return Object.entries(parts).map(([name, part]): PlannedTensor => {
-        if (name !== stored) return { name, dtype: part.dtype, shape: part.shape, bytes: () => Promise.resolve(part.bytes) };
+        if (name !== stored)
+          return { name, dtype: part.dtype, shape: part.shape, bytes: () => Promise.resolve(part.bytes) };
         const bytes = async (): Promise<Uint8Array> => quantize4bit(await read(), shape, quantize).packed;
         return { name, dtype: part.dtype, shape: [Math.ceil((out * inner) / 2), 1], bytes };
       });
@@ -105,7 +126,12 @@ function quantized(checkpoint: Checkpoint, { stored, shape, turned }: QuantizedT
 }
 
 /** Everything but the codes. */
-function withScales(values: Float32Array, shape: readonly number[], options: QuantizeOptions, where: string): Packed4bit {
+function withScales(
+  values: Float32Array,
+  shape: readonly number[],
+  options: QuantizeOptions,
+  where: string,
+): Packed4bit {
   try {
     const absmax = quantizeScales(values, options);
     const { quantType, blockSize = 64, dtype = 'F32' as FloatDtype } = options;
@@ -120,7 +146,9 @@ function checkSkips(layers: readonly LinearLayer[], { skipModules }: QuantizeChe
   const unknown = skipModules.filter((skip) => skip !== HEAD && !layers.some(({ name }) => matchesModule(name, skip)));
   if (unknown.length > 0) {
     const last = [...new Set(layers.map(({ name }) => name.slice(name.lastIndexOf('.') + 1)))];
-    throw new ConfigError(`--skip-modules: no linear layer is called ${unknown.join(', ')}; the model has ${last.join(', ')}`);
+    throw new ConfigError(
+      `--skip-modules: no linear layer is called ${unknown.join(', ')}; the model has ${last.join(', ')}`,
+    );
   }
 }
 
@@ -129,7 +157,12 @@ function matchesModule(path: string, part: string): boolean {
 }
 
 /** As BitsAndBytesConfig of transformers 5 writes itself; null stands for its own choice, which is the output layer. */
-function quantizationConfig({ quantType, doubleQuant, computeDtype, skipModules }: QuantizeCheckpointOptions): Record<string, unknown> {
+function quantizationConfig({
+  quantType,
+  doubleQuant,
+  computeDtype,
+  skipModules,
+}: QuantizeCheckpointOptions): Record<string, unknown> {
   const skipped = skipModules.filter((name) => name !== HEAD);
   return {
     _load_in_4bit: true,

@@ -21,9 +21,9 @@ export interface TensorGroup {
 export const DEFAULT_SHARD_BYTES = 5e9;
 
 /**
- * A checkpoint in files of at most `maxBytes` (a group that is larger has one of its own), cut in the order of the groups, as
- * transformers names and indexes them: one `model.safetensors`, or `model-00001-of-0000N.safetensors` and their index.
- * Only one tensor at a time is in memory, and what groups keep.
+ * A checkpoint in files of at most `maxBytes` (a group that is larger has one of its own), cut in the order of the
+ * groups, as transformers names and indexes them: one `model.safetensors`, or `model-00001-of-0000N.safetensors` and
+ * their index. Only one tensor at a time is in memory, and what groups keep.
  */
 export function checkpointFiles(groups: readonly TensorGroup[], maxBytes: number): OutputFile[] {
   const shards: TensorGroup[][] = [];
@@ -44,9 +44,15 @@ export function checkpointFiles(groups: readonly TensorGroup[], maxBytes: number
   const count = (bytes: number): void => {
     written += bytes;
   };
-  const files: OutputFile[] = shards.map((shard, i) => ({ path: nameOf(i), content: writeShard(shard, count), bytes: shard.reduce((sum, group) => sum + group.size, 0) }));
+  const files: OutputFile[] = shards.map((shard, i) => ({
+    path: nameOf(i),
+    content: writeShard(shard, count),
+    bytes: shard.reduce((sum, group) => sum + group.size, 0),
+  }));
   if (shards.length === 1) return files;
-  const weightMap = shards.flatMap((shard, i) => shard.flatMap((group) => group.names.map((name) => [name, nameOf(i)] as const)));
+  const weightMap = shards.flatMap((shard, i) =>
+    shard.flatMap((group) => group.names.map((name) => [name, nameOf(i)] as const)),
+  );
   weightMap.sort(([a], [b]) => (a < b ? -1 : 1));
   const index = async function* (): AsyncGenerator<Uint8Array> {
     // The sum is known when all shards are written, and the index is last.

@@ -7,17 +7,32 @@ import type { Fusion } from './fusion.js';
 import { mergedFiles } from './merge.js';
 
 /**
- * The model directory of a model that was trained whole, by name: the base's files with the trained values in the place of its own.
+ * The model directory of a model that was trained whole, by name: the base's files with the trained values in the place
+ * of its own.
  * @param dtype of all float tensors; undefined keeps what each is stored as in the base
  * @throws FormatError when a value is not finite, or does not fit the dtype
  */
-export async function trainedModelFiles(base: Directory, adapter: Adapter, dtype: FloatDtype | undefined): Promise<Record<string, Uint8Array | string>> {
+export async function trainedModelFiles(
+  base: Directory,
+  adapter: Adapter,
+  dtype: FloatDtype | undefined,
+): Promise<Record<string, Uint8Array | string>> {
   const checkpoint = await openCheckpoint(base);
   try {
-    const replacements = new Map([...(await trainedValues(adapter))].map(([key, tensor]) => [key.slice(MODULE_PREFIX.length), tensor]));
-    const fusion: Fusion = { modules: new Map(), replacements, rows: new Map(), fuseWeight: (_module, weight) => weight };
+    const replacements = new Map(
+      [...(await trainedValues(adapter))].map(([key, tensor]) => [key.slice(MODULE_PREFIX.length), tensor]),
+    );
+    const fusion: Fusion = {
+      modules: new Map(),
+      replacements,
+      rows: new Map(),
+      fuseWeight: (_module, weight) => weight,
+    };
     const files: Record<string, Uint8Array | string> = {};
-    for (const { path, content } of await mergedFiles(base, checkpoint, fusion, { dtype, maxShardBytes: Number.MAX_SAFE_INTEGER })) {
+    for (const { path, content } of await mergedFiles(base, checkpoint, fusion, {
+      dtype,
+      maxShardBytes: Number.MAX_SAFE_INTEGER,
+    })) {
       files[path] = typeof content === 'string' || content instanceof Uint8Array ? content : await joined(content);
     }
     return files;

@@ -104,7 +104,8 @@ function fromFiles(
       return { dtype: info.dtype, shape: info.shape };
     },
     read: async (tensor) => find(tensor).read(tensor),
-    readFloat32: async (tensor) => finiteValues(await find(tensor).readFloat32(tensor), `${find(tensor).name}: ${tensor}`),
+    readFloat32: async (tensor) =>
+      finiteValues(await find(tensor).readFloat32(tensor), `${find(tensor).name}: ${tensor}`),
     close: async () => {
       for (const file of files) await file.close();
     },

@@ -28,7 +28,10 @@ export function memoryDirectory(name: string, files: Readonly<Record<string, Uin
   };
 }
 
-/** A folder that lies over another: a file of its own hides one of the other. `only` says which of its files count; all unless given. */
+/**
+ * A folder that lies over another: a file of its own hides one of the other. `only` says which of its files count; all
+ * unless given.
+ */
 export function overlaid(base: Directory, top: Directory, only: (path: string) => boolean = () => true): Directory {
   return {
     name: base.name,

@@ -15,9 +15,10 @@ const LONGEST_TEXT = 4096;
 const MATCH_MS = 1000;
 
 /**
- * Compiles an expression of Python's syntax, as PEFT's settings have it. It comes from downloads and may be built to backtrack without
- * end, `(a+)+$` say: RE2 matches in time linear in the text, whatever the expression, and reads Python's spelling (`(?P<name>…)`, `(?i)`, `\A`)
- * besides. What it has no automaton for, looking ahead and back-references, is left to the native engine, under a limit of time.
+ * Compiles an expression of Python's syntax, as PEFT's settings have it. It comes from downloads and may be built to
+ * backtrack without end, `(a+)+$` say: RE2 matches in time linear in the text, whatever the expression, and reads
+ * Python's spelling (`(?P<name>…)`, `(?i)`, `\A`) besides. What it has no automaton for, looking ahead and
+ * back-references, is left to the native engine, under a limit of time.
  * @param option whose value it is, for messages.
  * @throws ConfigError when it is none.
  */
@@ -40,9 +41,14 @@ export function compileExpression(source: string, option: string): Expression {
       anywhere = new RegExp(respelled('$').replaceAll('(?P<', '(?<'));
       whole = new RegExp(`^(?:${anywhere.source})$`);
     } catch {
-      throw new ConfigError(`${option}: ${JSON.stringify(source)} is no regular expression: ${refused instanceof Error ? refused.message : String(refused)}`);
+      throw new ConfigError(
+        `${option}: ${JSON.stringify(source)} is no regular expression: ${refused instanceof Error ? refused.message : String(refused)}`,
+      );
     }
-    const tooSlow = (): ConfigError => new ConfigError(`${option}: ${JSON.stringify(source)} took more than ${MATCH_MS} ms for one name: write it without repeats within repeats`);
+    const tooSlow = (): ConfigError =>
+      new ConfigError(
+        `${option}: ${JSON.stringify(source)} took more than ${MATCH_MS} ms for one name: write it without repeats within repeats`,
+      );
     const limited = <T>(work: () => T): T => withinTime(MATCH_MS, work, tooSlow);
     return {
       matches: (text) => text.length <= LONGEST_TEXT && limited(() => whole.test(text)),

@@ -20,6 +20,9 @@ export function firstNotFinite(values: Float32Array): number {
  */
 export function finiteValues(values: Float32Array, where: string): Float32Array {
   const at = firstNotFinite(values);
-  if (at >= 0) throw new FormatError(`${where}: element ${at} is ${values[at]}, allowed finite numbers: the file is damaged, or was saved by a training that had failed`);
+  if (at >= 0)
+    throw new FormatError(
+      `${where}: element ${at} is ${values[at]}, allowed finite numbers: the file is damaged, or was saved by a training that had failed`,
+    );
   return values;
 }

@@ -21,7 +21,8 @@ export function checkEntry(repo: string, entry: unknown): void {
   relativePath(path, repo);
   if (!Number.isSafeInteger(size) || (size as number) < 0) return refuse(`the size of ${path}`, size);
   for (const id of [oid, xetHash, isRecord(lfs) ? lfs['oid'] : undefined]) {
-    if (id !== undefined && id !== null && !(typeof id === 'string' && OBJECT_ID.test(id))) return refuse(`the hash of ${path}`, id);
+    if (id !== undefined && id !== null && !(typeof id === 'string' && OBJECT_ID.test(id)))
+      return refuse(`the hash of ${path}`, id);
   }
 }
 
@@ -35,10 +36,15 @@ export function checkedFetch(repo: string): typeof fetch {
     const response = await fetch(input, init);
     const url = input instanceof Request ? input.url : String(input);
     if (!response.ok || !/\/api\/(?:models|datasets)\/[^?#]*\/(?:paths-info|tree)\//.test(url)) return response;
-    if (url.includes('/tree/') && ++pages > MOST_PAGES) throw new FormatError(`${repo}: the hub's list of files has more than ${MOST_PAGES} pages`);
-    const entries: unknown = await response.clone().json().catch(() => undefined);
+    if (url.includes('/tree/') && ++pages > MOST_PAGES)
+      throw new FormatError(`${repo}: the hub's list of files has more than ${MOST_PAGES} pages`);
+    const entries: unknown = await response
+      .clone()
+      .json()
+      .catch(() => undefined);
     if (!Array.isArray(entries)) throw new FormatError(`${repo}: the hub gave no list of files`);
-    for (const entry of entries as unknown[]) if (!isRecord(entry) || entry['type'] !== 'directory') checkEntry(repo, entry);
+    for (const entry of entries as unknown[])
+      if (!isRecord(entry) || entry['type'] !== 'directory') checkEntry(repo, entry);
     return response;
   };
 }

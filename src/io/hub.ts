@@ -28,7 +28,10 @@ export interface ResolveOptions {
   readonly onMessage?: ((message: string) => void) | undefined;
   /** False leaves the weights of a model out. Default true. */
   readonly weights?: boolean;
-  /** Of a data set, the files that are wanted, of those that it has; all data files where absent. May throw where they are not there. */
+  /**
+   * Of a data set, the files that are wanted, of those that it has; all data files where absent. May throw where they
+   * are not there.
+   */
   readonly select?: ((paths: readonly string[]) => readonly string[]) | undefined;
 }
 
@@ -132,7 +135,8 @@ async function download(repo: Repo, root: string, options: ResolveOptions): Prom
     return pointer;
   };
   const { select = (paths: readonly string[]) => paths.filter((path) => DATASET_FILES.test(path)) } = options;
-  const wanted = repo.kind === 'model' ? [...sizes.keys()].filter((path) => MODEL_FILES.has(path)) : select([...sizes.keys()]);
+  const wanted =
+    repo.kind === 'model' ? [...sizes.keys()].filter((path) => MODEL_FILES.has(path)) : select([...sizes.keys()]);
   for (const path of wanted) await fetchFile(path);
   if (repo.kind === 'model' && options.weights !== false) await fetchWeights(repo, sizes, fetchFile);
   const snapshot = join(root, 'snapshots', sha);
@@ -163,7 +167,8 @@ async function fetchWeights(
 }
 
 /**
- * Files of a snapshot are links to the blobs of their repository; the whole cache, or the folder of the blobs, may be a link to another disk.
+ * Files of a snapshot are links to the blobs of their repository; the whole cache, or the folder of the blobs, may be a
+ * link to another disk.
  * @throws FormatError for a link to elsewhere: a file that is no one's download.
  */
 async function checkLinks(root: string, snapshot: string): Promise<void> {
@@ -171,20 +176,32 @@ async function checkLinks(root: string, snapshot: string): Promise<void> {
   for (const file of await localDirectory(snapshot).list()) {
     const target = await realpath(join(snapshot, file));
     if (!inside.some((folder) => target.startsWith(folder + sep))) {
-      throw new FormatError(`${join(snapshot, file)}: a link out of the cache, to ${target}: remove it, and it is downloaded again`);
+      throw new FormatError(
+        `${join(snapshot, file)}: a link out of the cache, to ${target}: remove it, and it is downloaded again`,
+      );
     }
   }
 }
 
 /** What a file is, where a folder is meant. */
 export function notAFolder(path: string): ConfigError {
-  if (/\.gguf$/i.test(path)) return new ConfigError(`${path}: a GGUF file is for llama.cpp: give the folder or id of the safetensors model that it was made from`);
-  if (/\.(?:bin|pt|pth|ckpt)$/i.test(path)) return new ConfigError(`${path}: a PyTorch pickle, which can run code: convert it to safetensors, and give the folder that holds it`);
+  if (/\.gguf$/i.test(path))
+    return new ConfigError(
+      `${path}: a GGUF file is for llama.cpp: give the folder or id of the safetensors model that it was made from`,
+    );
+  if (/\.(?:bin|pt|pth|ckpt)$/i.test(path))
+    return new ConfigError(
+      `${path}: a PyTorch pickle, which can run code: convert it to safetensors, and give the folder that holds it`,
+    );
   return new ConfigError(`${path}: a file, where a folder is meant: give the folder that holds it`);
 }
 
 /** The cached folder of a revision, and the first thing that it lacks. */
-async function findSnapshot(root: string, { kind, revision }: Repo, { select, weights = true }: ResolveOptions): Promise<{ path: string; missing?: string }> {
+async function findSnapshot(
+  root: string,
+  { kind, revision }: Repo,
+  { select, weights = true }: ResolveOptions,
+): Promise<{ path: string; missing?: string }> {
   const ref = join(root, 'refs', revision);
   const sha = COMMIT.test(revision) ? revision : (await isFile(ref)) ? (await readFile(ref, 'utf8')).trim() : '';
   const path = join(root, 'snapshots', sha);
@@ -223,7 +240,9 @@ async function lackingDatasetFile(path: string, select: ResolveOptions['select']
   return shard !== undefined && select([...files, shard]).includes(shard) ? shard : undefined;
 }
 
-/** A file of a series `…-00000-of-00005…` that is not among these: the cache may hold a part of what the repository has. */
+/**
+ * A file of a series `…-00000-of-00005…` that is not among these: the cache may hold a part of what the repository has.
+ */
 function missingShard(files: readonly string[]): string | undefined {
   const present = new Set(files);
   for (const file of files) {
@@ -269,7 +288,10 @@ function explain(error: unknown, pathOrId: string): unknown {
   const written = writeError(error, pathOrId);
   if (written instanceof LowrankError) return written;
   // Answers that the library cannot read; a download that broke while it was streamed may end in a bare string.
-  return new LowrankError(`${pathOrId}: the download broke: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  return new LowrankError(
+    `${pathOrId}: the download broke: ${error instanceof Error ? error.message : String(error)}`,
+    { cause: error },
+  );
 }
 
 /** fetch reports every failure to connect, and every connection that broke, as a TypeError with a cause. */

@@ -10,9 +10,9 @@ interface Member {
 }
 
 /**
- * Changes members of the outermost object of a JSON text and leaves every other byte: numbers keep their spelling (Python writes
- * 10000.0 and 1e-05), keys their order. Undefined removes a member. A new one goes where sorted keys want it, if they are sorted,
- * else to the end; it is indented like the text, two blanks where that has none.
+ * Changes members of the outermost object of a JSON text and leaves every other byte: numbers keep their spelling
+ * (Python writes 10000.0 and 1e-05), keys their order. Undefined removes a member. A new one goes where sorted keys
+ * want it, if they are sorted, else to the end; it is indented like the text, two blanks where that has none.
  * @throws FormatError when the text is no JSON object.
  */
 export function editJson(text: string, changes: Readonly<Record<string, unknown>>, name: string): string {
@@ -31,7 +31,10 @@ function editMember(text: string, key: string, value: unknown, name: string): st
     if (value !== undefined) return text.slice(0, found.valueStart) + written + text.slice(found.end);
     const [previous, next] = [members[at - 1], members[at + 1]];
     if (next !== undefined) return text.slice(0, found.start) + text.slice(next.start);
-    return (previous === undefined ? text.slice(0, found.start).trimEnd() : text.slice(0, previous.end)) + text.slice(found.end);
+    return (
+      (previous === undefined ? text.slice(0, found.start).trimEnd() : text.slice(0, previous.end)) +
+      text.slice(found.end)
+    );
   }
   if (value === undefined) return text;
   const member = `${JSON.stringify(key)}: ${written}`;

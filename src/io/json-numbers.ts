@@ -1,6 +1,6 @@
 /**
- * A number whose spelling JavaScript's `number` cannot keep and Python's `json` does: a float without a fraction (21.0, 1e5, -0.0)
- * or an integer that a double cannot hold.
+ * A number whose spelling JavaScript's `number` cannot keep and Python's `json` does: a float without a fraction (21.0,
+ * 1e5, -0.0) or an integer that a double cannot hold.
  */
 export class JsonNumber {
   /** @param text a number as JSON spells it */
@@ -24,7 +24,10 @@ export class JsonNumber {
   }
 }
 
-/** Keys of an object in the order of their text: JavaScript puts those that are whole numbers first. Beside the values, as a key that is no text. */
+/**
+ * Keys of an object in the order of their text: JavaScript puts those that are whole numbers first. Beside the values,
+ * as a key that is no text.
+ */
 const KEY_ORDER: unique symbol = Symbol('order of keys');
 
 /** Entries of an object of parseJsonExactly in the order in which they were written. */
@@ -44,13 +47,16 @@ const TOKENS = /"[^"\\]*(?:\\[^][^"\\]*)*"|-?\d[\d.eE+-]*/g;
 const MARKS = Array.from({ length: 32 }, (_, i) => String.fromCharCode(0xfdd0 + i));
 
 /**
- * JSON.parse that keeps the numbers which would change their spelling as JsonNumber, and the order of keys (orderedEntries).
+ * JSON.parse that keeps the numbers which would change their spelling as JsonNumber, and the order of keys
+ * (orderedEntries).
  * @throws SyntaxError as JSON.parse does
  */
 export function parseJsonExactly(text: string): unknown {
   const value = JSON.parse(text) as unknown;
   if (!/\d[.eE]|\d{16}|\d"[ \t\r\n]*:/.test(text)) return value;
-  const mark = MARKS.find((char) => !text.includes(char) && !text.toLowerCase().includes(`\\u${char.charCodeAt(0).toString(16)}`));
+  const mark = MARKS.find(
+    (char) => !text.includes(char) && !text.toLowerCase().includes(`\\u${char.charCodeAt(0).toString(16)}`),
+  );
   if (mark === undefined) return value;
   let changed = false;
   const marked = text.replace(TOKENS, (token, at: number) => {
@@ -86,7 +92,9 @@ export function exactJsonOrUndefined(text: string): unknown {
 
 function losesSpelling(token: string): boolean {
   const value = Number(token);
-  return /[.eE]/.test(token) ? !Number.isFinite(value) || Number.isInteger(value) : String(value) !== token && token !== '-0';
+  return /[.eE]/.test(token)
+    ? !Number.isFinite(value) || Number.isInteger(value)
+    : String(value) !== token && token !== '-0';
 }
 
 function revive(value: unknown, mark: string): unknown {

@@ -5,8 +5,9 @@ const ESCAPE = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y;
 const SCALAR = /true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
 
 /**
- * How deep lists and objects may be nested. JSON.parse takes any depth, but what walks its values (checks, templates, JSON.stringify)
- * calls itself, and a few thousand levels exhaust the stack. Python's reader stops at about 1000; no real file comes near 100.
+ * How deep lists and objects may be nested. JSON.parse takes any depth, but what walks its values (checks, templates,
+ * JSON.stringify) calls itself, and a few thousand levels exhaust the stack. Python's reader stops at about 1000; no
+ * real file comes near 100.
  */
 export const MAX_JSON_DEPTH = 512;
 
@@ -35,7 +36,10 @@ export function tooDeep(): string {
   return `lists and objects are nested more than ${MAX_JSON_DEPTH} deep`;
 }
 
-/** How deep lists and objects of a text that is JSON are nested; counted only where the text is long enough to pass the limit. */
+/**
+ * How deep lists and objects of a text that is JSON are nested; counted only where the text is long enough to pass the
+ * limit.
+ */
 export function jsonDepth(text: string): number {
   if (text.length <= MAX_JSON_DEPTH) return 0;
   let [depth, deepest] = [0, 0];
@@ -87,11 +91,14 @@ function scanJson(text: string): Scan {
     if (found !== undefined) at += found.length;
     return found;
   };
-  /** A string with its quotes. A loop, not an expression: it must stay linear, and long strings must not fill the stack of a matcher. */
+  /**
+   * A string with its quotes. A loop, not an expression: it must stay linear, and long strings must not fill the stack
+   * of a matcher.
+   */
   const takeString = (): string | undefined => {
     const start = at;
     if (text[at] !== '"') return undefined;
-    for (at++; at < text.length; ) {
+    for (at++; at < text.length;) {
       const code = text.charCodeAt(at);
       if (code === 0x22) return text.slice(start, ++at);
       if (code < 0x20) return undefined;

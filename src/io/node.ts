@@ -147,15 +147,21 @@ export async function stageDirectory(path: string): Promise<StagedDirectory> {
   };
 }
 
-/** A full disk, a file larger than the system lets it be, a place that cannot be written to, as one sentence; everything else unchanged. */
+/**
+ * A full disk, a file larger than the system lets it be, a place that cannot be written to, as one sentence; everything
+ * else unchanged.
+ */
 export function writeError(error: unknown, path: string): unknown {
   const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     return new LowrankError(`${path}: no space left on the disk; nothing was changed`, { cause: error });
   }
-  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || code === 'ENAMETOOLONG') return new LowrankError(`${path}: cannot be written: ${(error as Error).message}`, { cause: error });
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || code === 'ENAMETOOLONG')
+    return new LowrankError(`${path}: cannot be written: ${(error as Error).message}`, { cause: error });
   if (code === 'EFBIG') {
-    return new LowrankError(`${path}: larger than the system lets a file be (ulimit -f); nothing was changed`, { cause: error });
+    return new LowrankError(`${path}: larger than the system lets a file be (ulimit -f); nothing was changed`, {
+      cause: error,
+    });
   }
   return error;
 }

@@ -73,12 +73,17 @@ export class SafetensorsFile {
   }
 }
 
-/** What a file is, by its first bytes, that is often taken for a safetensors file. Each of these, read as the length of a header, is larger than any file. */
+/**
+ * What a file is, by its first bytes, that is often taken for a safetensors file. Each of these, read as the length of
+ * a header, is larger than any file.
+ */
 function otherKind(prefix: Uint8Array): string | undefined {
   const text = String.fromCharCode(...prefix);
   if (text === 'version ') return 'a Git LFS pointer, not the file: fetch it with `git lfs pull`';
-  if (text.startsWith('GGUF')) return 'a GGUF file, not safetensors: take the model in safetensors that it was made from';
-  if (text.startsWith('PK\x03\x04') || /^\x80[\x02-\x05]/.test(text)) return 'a PyTorch pickle, which can run code: convert it to safetensors first';
+  if (text.startsWith('GGUF'))
+    return 'a GGUF file, not safetensors: take the model in safetensors that it was made from';
+  if (text.startsWith('PK\x03\x04') || /^\x80[\x02-\x05]/.test(text))
+    return 'a PyTorch pickle, which can run code: convert it to safetensors first';
   return undefined;
 }
 
@@ -111,9 +116,10 @@ type NamedTensors = ReadonlyMap<string, TensorBytes> | Readonly<Record<string, T
 export type TensorShape = Pick<TensorBytes, 'dtype' | 'shape'>;
 
 /**
- * The first bytes of a safetensors file, length and header, and the order in which the tensors' bytes follow, for writing them
- * one by one. As the reference writer has them: tensors by falling dtype alignment, then by name in UTF-8 order; compact JSON,
- * padded with blanks to 8 bytes. Metadata keeps the order it is given in (the reference's order is that of a hash map).
+ * The first bytes of a safetensors file, length and header, and the order in which the tensors' bytes follow, for
+ * writing them one by one. As the reference writer has them: tensors by falling dtype alignment, then by name in UTF-8
+ * order; compact JSON, padded with blanks to 8 bytes. Metadata keeps the order it is given in (the reference's order is
+ * that of a hash map).
  * @throws FormatError for a shape that is none, or a name that is taken.
  */
 export function safetensorsLayout(
@@ -131,7 +137,9 @@ export function safetensorsLayout(
     const { dtype, shape } = tensor;
     const length = byteLength(dtype, shape);
     if (length === undefined || name === '__metadata__') {
-      throw new FormatError(`tensor ${JSON.stringify(name)}: no such tensor can be stored: ${dtype} [${shape.join(', ')}]`);
+      throw new FormatError(
+        `tensor ${JSON.stringify(name)}: no such tensor can be stored: ${dtype} [${shape.join(', ')}]`,
+      );
     }
     const end = offset + length;
     header.push(
@@ -147,7 +155,8 @@ export function safetensorsLayout(
 }
 
 /**
- * The parts of a safetensors file in order, for writing without a second copy of the weights; see {@link safetensorsLayout}.
+ * The parts of a safetensors file in order, for writing without a second copy of the weights; see {@link
+ * safetensorsLayout}.
  * @throws FormatError when a tensor's bytes do not fit its dtype and shape.
  */
 export function safetensorsParts(tensors: NamedTensors, metadata?: Readonly<Record<string, string>>): Uint8Array[] {

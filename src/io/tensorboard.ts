@@ -1,8 +1,9 @@
 import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 
 /**
- * What TensorBoard reads: an Event of tensorflow/core/util/event.proto, with the Summary of tensorflow/core/framework/summary.proto.
- * Only the fields that are written here are named; a reader passes over all others.
+ * What TensorBoard reads: an Event of tensorflow/core/util/event.proto, with the Summary of
+ * tensorflow/core/framework/summary.proto. Only the fields that are written here are named; a reader passes over all
+ * others.
  */
 export interface TensorBoardEvent {
   /** Seconds since 1970. */
@@ -10,7 +11,9 @@ export interface TensorBoardEvent {
   readonly step?: number;
   /** First in every file: `brain.Event:2`. */
   readonly fileVersion?: string;
-  /** Values by tag; float32 in the file, where what lies beyond, such as the perplexity of a loss above 88, is infinite. */
+  /**
+   * Values by tag; float32 in the file, where what lies beyond, such as the perplexity of a loss above 88, is infinite.
+   */
   readonly scalars?: Readonly<Record<string, number>>;
   /** Markdown by tag. */
   readonly texts?: Readonly<Record<string, string>>;
@@ -33,19 +36,30 @@ const SESSION_LOG = { status: 1 } as const;
 const [DT_STRING, DATA_CLASS_TENSOR, STATUS_START] = [7, 2, 1];
 
 /** An event as protobuf. */
-export function encodeEvent({ wallTime, step = 0, fileVersion, scalars = {}, texts = {}, restarts = false }: TensorBoardEvent): Uint8Array {
+export function encodeEvent({
+  wallTime,
+  step = 0,
+  fileVersion,
+  scalars = {},
+  texts = {},
+  restarts = false,
+}: TensorBoardEvent): Uint8Array {
   const writer = new BinaryWriter().tag(EVENT.wallTime, WireType.Bit64).double(wallTime);
   if (step !== 0) writer.tag(EVENT.step, WireType.Varint).int64(step);
   if (fileVersion !== undefined) text(writer, EVENT.fileVersion, fileVersion);
   if (Object.keys(scalars).length + Object.keys(texts).length > 0) {
     message(writer, EVENT.summary, () => {
       for (const [tag, value] of Object.entries(scalars)) {
-        message(writer, SUMMARY.value, () => text(writer, VALUE.tag, tag).tag(VALUE.simpleValue, WireType.Bit32).float(Math.fround(value)));
+        message(writer, SUMMARY.value, () =>
+          text(writer, VALUE.tag, tag).tag(VALUE.simpleValue, WireType.Bit32).float(Math.fround(value)),
+        );
       }
-      for (const [tag, value] of Object.entries(texts)) message(writer, SUMMARY.value, () => textValue(writer, tag, value));
+      for (const [tag, value] of Object.entries(texts))
+        message(writer, SUMMARY.value, () => textValue(writer, tag, value));
     });
   }
-  if (restarts) message(writer, EVENT.sessionLog, () => writer.tag(SESSION_LOG.status, WireType.Varint).int32(STATUS_START));
+  if (restarts)
+    message(writer, EVENT.sessionLog, () => writer.tag(SESSION_LOG.status, WireType.Varint).int32(STATUS_START));
   return writer.finish();
 }
 
@@ -54,7 +68,9 @@ function textValue(writer: BinaryWriter, tag: string, value: string): void {
   text(writer, VALUE.tag, tag);
   message(writer, VALUE.tensor, () => {
     writer.tag(TENSOR.dtype, WireType.Varint).int32(DT_STRING);
-    message(writer, TENSOR.shape, () => message(writer, SHAPE.dim, () => writer.tag(DIM.size, WireType.Varint).int64(1)));
+    message(writer, TENSOR.shape, () =>
+      message(writer, SHAPE.dim, () => writer.tag(DIM.size, WireType.Varint).int64(1)),
+    );
     text(writer, TENSOR.string, value);
   });
   message(writer, VALUE.metadata, () => {

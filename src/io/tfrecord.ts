@@ -4,8 +4,8 @@ import { crc32c } from './crc32c.js';
 const [HEADER, FOOTER] = [12, 4];
 
 /**
- * Data as a TFRecord: its length (uint64), the masked CRC-32C of the length, the data, its masked CRC-32C; all little-endian.
- * Source: TensorFlow's guide "TFRecord and tf.train.Example", section "TFRecords format details".
+ * Data as a TFRecord: its length (uint64), the masked CRC-32C of the length, the data, its masked CRC-32C; all
+ * little-endian. Source: TensorFlow's guide "TFRecord and tf.train.Example", section "TFRecords format details".
  */
 export function tfRecord(data: Uint8Array): Uint8Array {
   const record = new Uint8Array(HEADER + data.length + FOOTER);
@@ -17,11 +17,14 @@ export function tfRecord(data: Uint8Array): Uint8Array {
   return record;
 }
 
-/** The data of the records of a file, up to the first that is cut short or not what its checksums say: what a crash leaves is its end. */
+/**
+ * The data of the records of a file, up to the first that is cut short or not what its checksums say: what a crash
+ * leaves is its end.
+ */
 export function readTfRecords(file: Uint8Array): Uint8Array[] {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
   const records: Uint8Array[] = [];
-  for (let at = 0; at + HEADER + FOOTER <= file.length; ) {
+  for (let at = 0; at + HEADER + FOOTER <= file.length;) {
     const length = Number(view.getBigUint64(at, true));
     const end = at + HEADER + length;
     if (view.getUint32(at + 8, true) !== maskedCrc(file.subarray(at, at + 8)) || end + FOOTER > file.length) break;

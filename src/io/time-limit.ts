@@ -1,7 +1,9 @@
 /** `node:vm`, as far as it is used here. */
 interface VirtualMachine {
   createContext(values: object): object;
-  readonly Script: new (source: string) => { runInContext(context: object, options: { readonly timeout: number }): unknown };
+  readonly Script: new (source: string) => {
+    runInContext(context: object, options: { readonly timeout: number }): unknown;
+  };
 }
 
 interface Guard {
@@ -12,9 +14,10 @@ interface Guard {
 let guard: Guard | undefined | null = null;
 
 /**
- * Runs synchronous work for at most so long. JavaScript cannot interrupt itself: an expression that backtracks without end, or a loop of a
- * dependency, would hang the process. `node:vm` can, and it interrupts whatever its script calls, native expressions too; it costs
- * about 0.1 ms a call. A browser has no such thing, but its user has a tab to close: there the work runs without a limit.
+ * Runs synchronous work for at most so long. JavaScript cannot interrupt itself: an expression that backtracks without
+ * end, or a loop of a dependency, would hang the process. `node:vm` can, and it interrupts whatever its script calls,
+ * native expressions too; it costs about 0.1 ms a call. A browser has no such thing, but its user has a tab to close:
+ * there the work runs without a limit.
  * @param expired makes the error to throw when the time is over.
  */
 export function withinTime<T>(milliseconds: number, work: () => T, expired: () => Error): T {

@@ -7,12 +7,16 @@ const TOO_DEEP = `lists and sections are nested more than ${MAX_DEPTH} deep`;
 const MAX_VALUES = 2 ** 20;
 
 /**
- * Parses YAML or JSON (which is YAML too), and takes care of what the library throws or leaves: text that is nested too deep, aliases that
- * multiply, and those that refer to themselves, whose values would have no end for whoever walks them.
+ * Parses YAML or JSON (which is YAML too), and takes care of what the library throws or leaves: text that is nested too
+ * deep, aliases that multiply, and those that refer to themselves, whose values would have no end for whoever walks
+ * them.
  * @param lines is told where lines begin.
  * @returns the document with its syntax errors, or what is wrong with its values.
  */
-export function parseYaml(text: string, lines?: LineCounter): { readonly document?: Document.Parsed; readonly values?: unknown; readonly problem?: string } {
+export function parseYaml(
+  text: string,
+  lines?: LineCounter,
+): { readonly document?: Document.Parsed; readonly values?: unknown; readonly problem?: string } {
   let document: Document.Parsed;
   try {
     document = parseDocument(text, { prettyErrors: false, ...(lines === undefined ? {} : { lineCounter: lines }) });

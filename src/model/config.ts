@@ -55,11 +55,14 @@ export interface ModelConfig {
  */
 export function parseModelConfig(json: unknown, name = 'config.json'): ModelConfig {
   if (!isRecord(json)) throw new FormatError(`${name}: must be a JSON object`);
-  // Which compressed-tensors wrote by another name once. Told before the kind of model: those of no kind here are mostly in 4 or 8 bits.
+  // Which compressed-tensors wrote by another name once. Told before the kind of model: those of no kind here are
+  // mostly in 4 or 8 bits.
   checkQuantization(json['quantization_config'] ?? json['compression_config'], name);
   const modelType = json['model_type'];
   if (!isModelType(modelType)) {
-    throw new FormatError(`${name}: model_type: found ${JSON.stringify(modelType) ?? 'nothing'}, allowed one of ${Object.keys(FAMILIES).join(', ')}`);
+    throw new FormatError(
+      `${name}: model_type: found ${JSON.stringify(modelType) ?? 'nothing'}, allowed one of ${Object.keys(FAMILIES).join(', ')}`,
+    );
   }
   const family = FAMILIES[modelType];
   const { defaults } = family;
@@ -69,9 +72,14 @@ export function parseModelConfig(json: unknown, name = 'config.json'): ModelConf
   const numLayers = fields.size('num_hidden_layers');
   if (numLayers > 4096) fields.problem('num_hidden_layers', numLayers, 'at most 4096');
   const numKvHeads = fields.size('num_key_value_heads', numHeads);
-  if (numHeads % numKvHeads !== 0) fields.problem('num_key_value_heads', numKvHeads, `a divisor of num_attention_heads (${numHeads})`);
+  if (numHeads % numKvHeads !== 0)
+    fields.problem('num_key_value_heads', numKvHeads, `a divisor of num_attention_heads (${numHeads})`);
   if (!fields.has('head_dim') && hiddenSize % numHeads !== 0) {
-    fields.problem('hidden_size', hiddenSize, `a multiple of num_attention_heads (${numHeads}) where head_dim is not given`);
+    fields.problem(
+      'hidden_size',
+      hiddenSize,
+      `a multiple of num_attention_heads (${numHeads}) where head_dim is not given`,
+    );
   }
   const headDim = fields.size('head_dim', Math.max(1, Math.floor(hiddenSize / numHeads)));
   const maxPositions = fields.size('max_position_embeddings', 2048);
@@ -79,7 +87,10 @@ export function parseModelConfig(json: unknown, name = 'config.json'): ModelConf
     family,
     vocabSize: fields.size('vocab_size'),
     hiddenSize,
-    intermediateSize: fields.size('intermediate_size', defaults.mlpRatio === undefined ? undefined : defaults.mlpRatio * hiddenSize),
+    intermediateSize: fields.size(
+      'intermediate_size',
+      defaults.mlpRatio === undefined ? undefined : defaults.mlpRatio * hiddenSize,
+    ),
     numLayers,
     numHeads,
     numKvHeads,
@@ -108,7 +119,9 @@ function checkQuantization(quantization: unknown, name: string): void {
   const eight = method === 'bitsandbytes' && quantization['load_in_8bit'] === true;
   if (method === 'bitsandbytes' && !eight) return;
   const found = eight ? 'bitsandbytes in 8 bits (LLM.int8)' : (JSON.stringify(method) ?? 'nothing');
-  throw new FormatError(`${name}: quantization_config: found ${found.slice(0, 60)}, allowed bitsandbytes in 4 bits: give the float model that it was made from; quantization.load_in_4bit quantises it here`);
+  throw new FormatError(
+    `${name}: quantization_config: found ${found.slice(0, 60)}, allowed bitsandbytes in 4 bits: give the float model that it was made from; quantization.load_in_4bit quantises it here`,
+  );
 }
 
 function readActivation(fields: Fields, { activations, defaults }: Family): Activation {
@@ -117,15 +130,22 @@ function readActivation(fields: Fields, { activations, defaults }: Family): Acti
 }
 
 function readRope(fields: Fields, headDim: number, maxPositions: number, partialByDefault: number): RopeConfig {
-  // transformers 5 puts everything into rope_parameters; 4 has rope_theta beside rope_scaling, whose type may be called `type`.
+  // transformers 5 puts everything into rope_parameters; 4 has rope_theta beside rope_scaling, whose type may be called
+  // `type`.
   const parameters = fields.section('rope_parameters');
   const scaling = fields.has('rope_parameters') ? parameters : fields.section('rope_scaling');
   const theta = parameters.has('rope_theta') ? parameters.positive('rope_theta') : fields.positive('rope_theta', 10000);
-  const partial = parameters.has('partial_rotary_factor') ? parameters.positive('partial_rotary_factor') : fields.positive('partial_rotary_factor', partialByDefault);
+  const partial = parameters.has('partial_rotary_factor')
+    ? parameters.positive('partial_rotary_factor')
+    : fields.positive('partial_rotary_factor', partialByDefault);
   const rotaryDim = Math.floor(headDim * partial);
-  if (rotaryDim % 2 !== 0 || rotaryDim < 2 || rotaryDim > headDim) fields.problem('head_dim', headDim, 'a size whose rotated part is even, at least 2 and no larger');
+  if (rotaryDim % 2 !== 0 || rotaryDim < 2 || rotaryDim > headDim)
+    fields.problem('head_dim', headDim, 'a size whose rotated part is even, at least 2 and no larger');
   const types = ['default', 'linear', 'llama3'] as const;
-  const type = scaling.has('rope_type') || !scaling.has('type') ? scaling.oneOf('rope_type', types, 'default') : scaling.oneOf('type', types);
+  const type =
+    scaling.has('rope_type') || !scaling.has('type')
+      ? scaling.oneOf('rope_type', types, 'default')
+      : scaling.oneOf('type', types);
   if (type === 'default') return { theta, rotaryDim, scaling: { type } };
   const factor = scaling.positive('factor');
   if (type === 'linear') return { theta, rotaryDim, scaling: { type, factor } };

@@ -20,15 +20,18 @@ export interface DecoderInput extends LayerInput {
 }
 
 export interface DecoderContext extends ForwardContext {
-  /** Trained tensors of each layer. Given, a layer's activations are computed again in the backward pass instead of kept. */
+  /**
+   * Trained tensors of each layer. Given, a layer's activations are computed again in the backward pass instead of
+   * kept.
+   */
   readonly checkpointParameters?: readonly (readonly tf.Tensor[])[];
   /** True: the hidden states of a prefix are part of the result, in front of each row. */
   readonly keepPrefix?: boolean;
 }
 
 /**
- * A frozen decoder-only transformer. Knows its linear layers, embedding and head only by their interfaces: an adapter takes the
- * place of one and gives it back when it leaves.
+ * A frozen decoder-only transformer. Knows its linear layers, embedding and head only by their interfaces: an adapter
+ * takes the place of one and gives it back when it leaves.
  */
 export class Decoder {
   readonly linears: Map<string, Linear>;
@@ -60,19 +63,35 @@ export class Decoder {
     return this.config.maxPositions - (this.prefix?.length ?? 0);
   }
 
-  /** Hidden states of the tokens after the final norm, `[batch · length, hidden]`; those of a prefix only where asked for. */
+  /**
+   * Hidden states of the tokens after the final norm, `[batch · length, hidden]`; those of a prefix only where asked
+   * for.
+   */
   hidden(given: DecoderInput, context: DecoderContext = {}): tf.Tensor2D {
     return tf.tidy(() => {
       const { kept, starts: placed, ...first } = this.embedded(given, context);
-      const input = kept === undefined ? given : { ...given, length: first.x.shape[0] / given.batch, ...(placed === undefined ? {} : { starts: placed }) };
+      const input =
+        kept === undefined
+          ? given
+          : { ...given, length: first.x.shape[0] / given.batch, ...(placed === undefined ? {} : { starts: placed }) };
       let { x } = first;
       for (const [i, layer] of this.layers.entries()) {
         const before = x;
         const parameters = context.checkpointParameters?.[i];
-        const run = (asked: ForwardContext) => (y: tf.Tensor, starts?: tf.Tensor): tf.Tensor2D =>
-          layer.forward(y as tf.Tensor2D, starts === undefined ? input : { ...input, starts: starts as tf.Tensor1D }, asked);
+        const run =
+          (asked: ForwardContext) =>
+          (y: tf.Tensor, starts?: tf.Tensor): tf.Tensor2D =>
+            layer.forward(
+              y as tf.Tensor2D,
+              starts === undefined ? input : { ...input, starts: starts as tf.Tensor1D },
+              asked,
+            );
         const starts = input.starts === undefined ? [] : [input.starts];
-        x = (parameters === undefined ? run(context)(before) : checkpointed(run(context), before, parameters, starts, run({ ...context, valueUnused: true }))) as tf.Tensor2D;
+        x = (
+          parameters === undefined
+            ? run(context)(before)
+            : checkpointed(run(context), before, parameters, starts, run({ ...context, valueUnused: true }))
+        ) as tf.Tensor2D;
         before.dispose();
       }
       const y = normalise(x, this.weights.finalNorm, this.config.normEps);
@@ -90,7 +109,9 @@ export class Decoder {
     return this.head.logits(hidden);
   }
 
-  /** Tokens `[tokens]` as the first layer reads them, but for learned positions; a prefix stands among them as it is. */
+  /**
+   * Tokens `[tokens]` as the first layer reads them, but for learned positions; a prefix stands among them as it is.
+   */
   embedTokens(ids: tf.Tensor1D, context: ForwardContext = {}): tf.Tensor2D {
     const { hiddenSize, family } = this.config;
     const rows = this.embedding.forward(ids, context);
@@ -98,12 +119,18 @@ export class Decoder {
   }
 
   /** What the first layer reads, with the prefix in the rows where there is one that no earlier pass has seen. */
-  private embedded({ ids, batch, length, cache, starts }: DecoderInput, context: ForwardContext): { x: tf.Tensor2D } & Partial<PrefixedRows> {
+  private embedded(
+    { ids, batch, length, cache, starts }: DecoderInput,
+    context: ForwardContext,
+  ): { x: tf.Tensor2D } & Partial<PrefixedRows> {
     const { positions } = this.weights;
     const past = cache?.length ?? 0;
     return tf.tidy(() => {
       const tokens = this.embedTokens(ids, context);
-      const rows = this.prefix === undefined || past > 0 ? { x: tokens } : placePrefix(tokens, this.prefix.forward(context), { batch, length, starts });
+      const rows =
+        this.prefix === undefined || past > 0
+          ? { x: tokens }
+          : placePrefix(tokens, this.prefix.forward(context), { batch, length, starts });
       if (positions === undefined) return rows;
       const place = { batch, length: rows.x.shape[0] / batch, past, starts: 'starts' in rows ? rows.starts : starts };
       return { ...rows, x: tf.add<tf.Tensor2D>(rows.x, learnedPositions(positions, place)) };

@@ -1,7 +1,9 @@
 import { FormatError } from '../errors.js';
 import { isRecord } from '../io/json.js';
 
-/** Largest value that any size of a model may take; nothing real comes near, and products of four stay exact integers. */
+/**
+ * Largest value that any size of a model may take; nothing real comes near, and products of four stay exact integers.
+ */
 const MAX_SIZE = 2 ** 24;
 
 /** Reads fields of a JSON object and collects everything that is wrong, so that one error can list it all. */
@@ -26,7 +28,13 @@ export class Fields {
 
   /** A size: an integer from 1 to 2^24. */
   size(key: string, fallback?: number): number {
-    return this.take(key, fallback, `an integer from 1 to ${MAX_SIZE}`, (v) => Number.isInteger(v) && (v as number) >= 1 && (v as number) <= MAX_SIZE, 1);
+    return this.take(
+      key,
+      fallback,
+      `an integer from 1 to ${MAX_SIZE}`,
+      (v) => Number.isInteger(v) && (v as number) >= 1 && (v as number) <= MAX_SIZE,
+      1,
+    );
   }
 
   positive(key: string, fallback?: number): number {
@@ -47,14 +55,16 @@ export class Fields {
 
   /** Notes a problem when the field is there with another value. */
   fixed(key: string, value: boolean): void {
-    if (this.has(key) && this.raw(key) !== value) this.problem(key, this.raw(key), `only ${value}: nothing else is implemented`);
+    if (this.has(key) && this.raw(key) !== value)
+      this.problem(key, this.raw(key), `only ${value}: nothing else is implemented`);
   }
 
   /** A token id, several, or none. */
   ids(key: string): number[] {
     const value = this.raw(key);
     const list = value === undefined || value === null ? [] : Array.isArray(value) ? (value as unknown[]) : [value];
-    if (!list.every((v) => Number.isInteger(v) && (v as number) >= 0)) this.problem(key, value, 'a token id, a list of token ids or null');
+    if (!list.every((v) => Number.isInteger(v) && (v as number) >= 0))
+      this.problem(key, value, 'a token id, a list of token ids or null');
     return list.filter((v): v is number => Number.isInteger(v));
   }
 
@@ -69,7 +79,9 @@ export class Fields {
 
   problem(key: string, found: unknown, allowed: string): void {
     const shown = JSON.stringify(found) ?? 'nothing';
-    this.problems.push(`${this.prefix}${this.spelling(key)}: found ${shown.length > 60 ? `${shown.slice(0, 57)}…` : shown}, allowed ${allowed}`);
+    this.problems.push(
+      `${this.prefix}${this.spelling(key)}: found ${shown.length > 60 ? `${shown.slice(0, 57)}…` : shown}, allowed ${allowed}`,
+    );
   }
 
   /** @throws FormatError listing every problem noted so far. */
@@ -86,7 +98,13 @@ export class Fields {
     return own !== undefined && (given(own) || !given(key)) ? own : key;
   }
 
-  private take<T>(key: string, fallback: T | undefined, allowed: string, valid: (value: unknown) => boolean, substitute: T): T {
+  private take<T>(
+    key: string,
+    fallback: T | undefined,
+    allowed: string,
+    valid: (value: unknown) => boolean,
+    substitute: T,
+  ): T {
     const value = this.raw(key);
     if ((value === undefined || value === null) && fallback !== undefined) return fallback;
     if (valid(value)) return value as T;

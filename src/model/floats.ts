@@ -5,10 +5,13 @@ import { storedForms, type StoredForm } from './stored.js';
 import { resolveNames } from './tensors.js';
 
 /**
- * Reads the weight `[out, in]` of a linear layer as floats from a model directory, for what starts from the values that 4 bits do not
- * keep. Undefined where the checkpoint itself holds 4 bits.
+ * Reads the weight `[out, in]` of a linear layer as floats from a model directory, for what starts from the values that
+ * 4 bits do not keep. Undefined where the checkpoint itself holds 4 bits.
  */
-export function floatReader(directory: Directory, config: ModelConfig): (module: string) => Promise<Float32Array | undefined> {
+export function floatReader(
+  directory: Directory,
+  config: ModelConfig,
+): (module: string) => Promise<Float32Array | undefined> {
   return async (module) => {
     const name = `${module}.weight`;
     const checkpoint = await openCheckpoint(directory);

@@ -14,13 +14,19 @@ export interface LayerInput {
   readonly batch: number;
   /** Tokens of each row in this pass. */
   readonly length: number;
-  /** int32 `[batch · (cached + length)]`: where the segment of each token begins in its row (left padding); 0 unless given. */
+  /**
+   * int32 `[batch · (cached + length)]`: where the segment of each token begins in its row (left padding); 0 unless
+   * given.
+   */
   readonly starts?: tf.Tensor1D;
   /** Earlier tokens of the same rows; this pass is added to it. */
   readonly cache?: KvCache;
 }
 
-/** What an adapter puts behind a sublayer: y `[tokens, hidden]` as it would be added to the residual stream, to what is added instead. */
+/**
+ * What an adapter puts behind a sublayer: y `[tokens, hidden]` as it would be added to the residual stream, to what is
+ * added instead.
+ */
 export type SublayerAdapter = (y: tf.Tensor2D, context: ForwardContext) => tf.Tensor2D;
 
 /** What a layer takes from its decoder: by module path, whatever stands there at the moment. */
@@ -50,7 +56,10 @@ export class DecoderLayer {
       if (this.config.parallelResidual) {
         const y = this.norm(x, norms.attention);
         const attended = this.attend(y, input, context, valueUnused);
-        return tf.add(tf.add(x, attended), this.transform(norms.mlp === undefined ? y : this.norm(x, norms.mlp), context, valueUnused));
+        return tf.add(
+          tf.add(x, attended),
+          this.transform(norms.mlp === undefined ? y : this.norm(x, norms.mlp), context, valueUnused),
+        );
       }
       const [middle, y] = tf.tidy(() => {
         const attended = this.attend(this.norm(x, norms.attention), input, context);
@@ -63,7 +72,9 @@ export class DecoderLayer {
   /** What attention adds to the residual stream; y `[tokens, hidden]` is normalised. */
   private attend(y: tf.Tensor2D, input: LayerInput, context: ForwardContext, valueUnused = false): tf.Tensor2D {
     return tf.tidy(() => {
-      const projections = this.has('qkv') ? splitQkv(this.linear('qkv', y, context), this.config) : this.linears(['q', 'k', 'v'], y, context);
+      const projections = this.has('qkv')
+        ? splitQkv(this.linear('qkv', y, context), this.config)
+        : this.linears(['q', 'k', 'v'], y, context);
       return this.last('o', 'attention', this.mix(projections, input), context, valueUnused);
     });
   }
@@ -74,7 +85,9 @@ export class DecoderLayer {
     return tf.tidy(() => {
       const inner = (): tf.Tensor2D => {
         if (this.has('gateUp')) return swiglu(...splitGateUp(this.linear('gateUp', y, context)), activation);
-        return this.has('gate') ? swiglu(...this.linears(['gate', 'up'], y, context), activation) : gelu(this.linear('up', y, context), activation);
+        return this.has('gate')
+          ? swiglu(...this.linears(['gate', 'up'], y, context), activation)
+          : gelu(this.linear('up', y, context), activation);
       };
       return this.last('down', 'mlp', inner(), context, valueUnused);
     });
@@ -104,8 +117,16 @@ export class DecoderLayer {
   }
 
   /** Several that read y. */
-  private linears<R extends readonly LinearRole[]>(roles: readonly [...R], y: tf.Tensor2D, context: ForwardContext): { readonly [K in keyof R]: tf.Tensor2D } {
-    return forwardTogether(roles.map((role) => this.slot(role)), y, context) as unknown as { readonly [K in keyof R]: tf.Tensor2D };
+  private linears<R extends readonly LinearRole[]>(
+    roles: readonly [...R],
+    y: tf.Tensor2D,
+    context: ForwardContext,
+  ): { readonly [K in keyof R]: tf.Tensor2D } {
+    return forwardTogether(
+      roles.map((role) => this.slot(role)),
+      y,
+      context,
+    ) as unknown as { readonly [K in keyof R]: tf.Tensor2D };
   }
 
   private slot(role: LinearRole): Linear {
@@ -117,7 +138,13 @@ export class DecoderLayer {
   }
 
   /** The last linear layer of a part, and what an adapter puts behind it. */
-  private last(role: LinearRole, part: 'attention' | 'mlp', y: tf.Tensor2D, context: ForwardContext, valueUnused: boolean): tf.Tensor2D {
+  private last(
+    role: LinearRole,
+    part: 'attention' | 'mlp',
+    y: tf.Tensor2D,
+    context: ForwardContext,
+    valueUnused: boolean,
+  ): tf.Tensor2D {
     const { modules } = this.config.family;
     const adapter = this.host.sublayers.get(`${modules.layer(this.index)}.${modules.sublayers[part]}`);
     if (adapter === undefined) return this.linear(role, y, { ...context, valueUnused });

@@ -5,7 +5,10 @@ import { disposeWeight, linear, linears, type FrozenWeight, type LinearMember } 
 export interface ForwardContext {
   /** Seeds the dropout of one pass; undefined means no dropout (evaluation, generation). */
   readonly dropoutSeed?: number;
-  /** The result is wanted for its gradient alone, its values may be anything: the last step of what gradient checkpointing computes again. */
+  /**
+   * The result is wanted for its gradient alone, its values may be anything: the last step of what gradient
+   * checkpointing computes again.
+   */
   readonly valueUnused?: boolean;
 }
 
@@ -17,7 +20,10 @@ export interface Linear {
   readonly outFeatures: number;
   /** x `[tokens, in]` to `[tokens, out]`. */
   forward(x: tf.Tensor2D, context: ForwardContext): tf.Tensor2D;
-  /** What `linears` makes the same result of, together with other layers that read x; absent or undefined where only `forward` can. */
+  /**
+   * What `linears` makes the same result of, together with other layers that read x; absent or undefined where only
+   * `forward` can.
+   */
   member?(x: tf.Tensor2D, context: ForwardContext): LinearMember | undefined;
 }
 

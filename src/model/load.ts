@@ -25,14 +25,18 @@ export interface LoadQuantization {
 export interface LoadOptions {
   /** Undefined keeps float32 (or the 4-bit weights of a checkpoint that has them). */
   readonly quantization?: LoadQuantization | undefined;
-  /** Tells by a tensor's name whether it is trained itself: it is then a variable of floats, whatever the others are. Default: none. */
+  /**
+   * Tells by a tensor's name whether it is trained itself: it is then a variable of floats, whatever the others are.
+   * Default: none.
+   */
   readonly trainable?: ((tensor: string) => boolean) | undefined;
   readonly onProgress?: (done: number, total: number) => void;
 }
 
 /**
  * Loads a Hugging Face model directory tensor by tensor: at no time is more than one tensor held as floats on the host.
- * Linear layers are `[out, in]` on the device, whatever the checkpoint's layout; embedding, norms and the output head stay float32, as bitsandbytes leaves them.
+ * Linear layers are `[out, in]` on the device, whatever the checkpoint's layout; embedding, norms and the output head
+ * stay float32, as bitsandbytes leaves them.
  * @throws FormatError when config.json and the weights disagree; all missing and misshapen tensors are listed at once.
  */
 export async function loadModel(directory: Directory, options: LoadOptions = {}): Promise<Decoder> {
@@ -60,7 +64,9 @@ async function noModel(directory: Directory): Promise<FormatError> {
   if (adapter === undefined) return new FormatError(`${directory.name}: no config.json: not a model directory`);
   const base = isRecord(adapter) ? adapter['base_model_name_or_path'] : undefined;
   const named = typeof base === 'string' && base !== '' ? `, ${JSON.stringify(base)} by its adapter_config.json` : '';
-  return new FormatError(`${directory.name}: an adapter, not a model: give the model that it was trained over${named}, and this folder as the adapter`);
+  return new FormatError(
+    `${directory.name}: an adapter, not a model: give the model that it was trained over${named}, and this folder as the adapter`,
+  );
 }
 
 async function loadDecoder(config: ModelConfig, checkpoint: Checkpoint, options: LoadOptions): Promise<Decoder> {
@@ -75,7 +81,8 @@ async function loadDecoder(config: ModelConfig, checkpoint: Checkpoint, options:
     return values;
   };
   const trained = (name: string): boolean => options.trainable?.(name) ?? false;
-  const tensor = <R extends tf.Rank>(name: string, made: tf.Tensor<R>): tf.Tensor<R> => own(trained(name) ? variableFrom(made) : made);
+  const tensor = <R extends tf.Rank>(name: string, made: tf.Tensor<R>): tf.Tensor<R> =>
+    own(trained(name) ? variableFrom(made) : made);
   const dense = (name: string, values: Float32Array, shape: DenseWeight['shape']): DenseWeight => {
     const weight = uploadDense(values, shape);
     return { ...weight, values: tensor(name, weight.values) };
@@ -84,9 +91,14 @@ async function loadDecoder(config: ModelConfig, checkpoint: Checkpoint, options:
     const stored = names.get(`${name}.weight`) as string;
     const packed = config.quantization === undefined ? undefined : await readQuantized(checkpoint, stored);
     if (packed !== undefined) {
-      if (packed.shape.join() !== shape.join()) throw new FormatError(`${checkpoint.name}: ${stored}: found [${packed.shape.join(', ')}], config.json says [${shape.join(', ')}]`);
+      if (packed.shape.join() !== shape.join())
+        throw new FormatError(
+          `${checkpoint.name}: ${stored}: found [${packed.shape.join(', ')}], config.json says [${shape.join(', ')}]`,
+        );
       step();
-      return trained(`${name}.weight`) ? dense(`${name}.weight`, dequantize4bit(packed), shape) : uploadQuantized(packed);
+      return trained(`${name}.weight`)
+        ? dense(`${name}.weight`, dequantize4bit(packed), shape)
+        : uploadQuantized(packed);
     }
     const values = await read(`${name}.weight`);
     // bitsandbytes turns a Conv1D's weight as well before it quantises, and stores it so.
@@ -94,13 +106,23 @@ async function loadDecoder(config: ModelConfig, checkpoint: Checkpoint, options:
     if (options.quantization === undefined || trained(`${name}.weight`)) return dense(`${name}.weight`, rows, shape);
     const { quantType, doubleQuant = true, blockSize = 64 } = options.quantization;
     const { dtype } = checkpoint.info(stored);
-    return uploadQuantized(quantize4bit(rows, shape, { quantType, doubleQuant, blockSize, dtype: dtype === 'F16' || dtype === 'BF16' ? dtype : 'F32' }));
+    return uploadQuantized(
+      quantize4bit(rows, shape, {
+        quantType,
+        doubleQuant,
+        blockSize,
+        dtype: dtype === 'F16' || dtype === 'BF16' ? dtype : 'F32',
+      }),
+    );
   };
   try {
     const floats = new Map<string, tf.Tensor>();
     for (const { name, shape, offset } of floatTensors(config)) {
       const values = await read(name);
-      floats.set(name, tensor(name, tf.tensor(offset === 0 ? values : values.map((value) => value + offset), [...shape])));
+      floats.set(
+        name,
+        tensor(name, tf.tensor(offset === 0 ? values : values.map((value) => value + offset), [...shape])),
+      );
     }
     const linears = new Map<string, FrozenLinear>();
     for (const layer of linearLayers(config)) {

@@ -35,7 +35,9 @@ export interface LossOptions extends DecoderContext {
   readonly training?: boolean;
 }
 
-/** The rows with `ahead` positions in front that are not learnt: the last of them predicts the first token, as in PEFT. */
+/**
+ * The rows with `ahead` positions in front that are not learnt: the last of them predicts the first token, as in PEFT.
+ */
 function behindPrefix({ inputIds, labels, batch, seq }: LabelledBatch, ahead: number): LabelledBatch {
   const shifted = new Int32Array(batch * (seq + ahead)).fill(IGNORED);
   for (let b = 0; b < batch; b++) shifted.set(labels.subarray(b * seq, (b + 1) * seq), b * (seq + ahead) + ahead);
@@ -53,7 +55,8 @@ export interface LossInputs {
 
 /** @param training as in {@link LossOptions} */
 export function lossInputs(decoder: Decoder, batch: LabelledBatch, training: boolean): LossInputs {
-  if (batch.starts !== undefined && decoder.prefix !== undefined) throw new ConfigError('a trained prompt takes no packed rows: it would stand before the first text of each only');
+  if (batch.starts !== undefined && decoder.prefix !== undefined)
+    throw new ConfigError('a trained prompt takes no packed rows: it would stand before the first text of each only');
   const ahead = training ? (decoder.prefix?.length ?? 0) : 0;
   const { rows, labels } = targetsOf(ahead > 0 ? behindPrefix(batch, ahead) : batch);
   const targets = { rows, labels, places: placesOf(rows, batch.batch * (batch.seq + ahead)) };
@@ -61,20 +64,27 @@ export function lossInputs(decoder: Decoder, batch: LabelledBatch, training: boo
 }
 
 /** As {@link batchLossSum}, whose tensors are made of these very arrays. */
-export function lossSumOf(decoder: Decoder, { batch, seq, ids, starts, targets }: LossInputs, options: LossOptions = {}): tf.Scalar {
+export function lossSumOf(
+  decoder: Decoder,
+  { batch, seq, ids, starts, targets }: LossInputs,
+  options: LossOptions = {},
+): tf.Scalar {
   return tf.tidy(() => {
     const segments = starts === undefined ? {} : { starts: tf.tensor1d(starts, 'int32') };
     const training = options.training ?? true;
     const keepPrefix = training && (decoder.prefix?.length ?? 0) > 0;
-    const hidden = decoder.hidden({ ids: tf.tensor1d(ids, 'int32'), batch, length: seq, ...segments }, { ...options, keepPrefix });
+    const hidden = decoder.hidden(
+      { ids: tf.tensor1d(ids, 'int32'), batch, length: seq, ...segments },
+      { ...options, keepPrefix },
+    );
     return decoder.head.lossSum(hidden, targets, training, options);
   });
 }
 
 /**
- * Sum of the token losses of a batch, Σ −log p(labels[t + 1] | tokens ≤ t), in nats; scalar. Padding on the right needs no mask:
- * attention is causal. In training a trained prompt learns to predict the first token too; an evaluation counts the same tokens with
- * and without it, so that the two can be compared.
+ * Sum of the token losses of a batch, Σ −log p(labels[t + 1] | tokens ≤ t), in nats; scalar. Padding on the right needs
+ * no mask: attention is causal. In training a trained prompt learns to predict the first token too; an evaluation
+ * counts the same tokens with and without it, so that the two can be compared.
  */
 export function batchLossSum(decoder: Decoder, batch: LabelledBatch, options: LossOptions = {}): tf.Scalar {
   return lossSumOf(decoder, lossInputs(decoder, batch, options.training ?? true), options);

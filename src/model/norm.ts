@@ -13,7 +13,12 @@ export function normalise(x: tf.Tensor2D, { weight, bias }: NormWeights, eps: nu
 }
 
 /** [x + added, that normalised]: a residual connection and the norm behind it. */
-export function addNormalised(x: tf.Tensor2D, added: tf.Tensor2D, weights: NormWeights, eps: number): [sum: tf.Tensor2D, y: tf.Tensor2D] {
+export function addNormalised(
+  x: tf.Tensor2D,
+  added: tf.Tensor2D,
+  weights: NormWeights,
+  eps: number,
+): [sum: tf.Tensor2D, y: tf.Tensor2D] {
   if (weights.bias === undefined) return addRmsNorm(x, added, weights.weight, eps);
   const sum = tf.add<tf.Tensor2D>(x, added);
   return [sum, normalise(sum, weights, eps)];

@@ -19,10 +19,18 @@ export interface TokenSpan {
  * @throws DataError when a row without segments is longer than the table.
  */
 export function learnedPositions(table: tf.Tensor2D, { batch, length, past, starts }: TokenSpan): tf.Tensor2D {
-  if (starts === undefined && past + length > table.shape[0]) throw new DataError(`${past + length} tokens, and the model knows ${table.shape[0]} positions`);
+  if (starts === undefined && past + length > table.shape[0])
+    throw new DataError(`${past + length} tokens, and the model knows ${table.shape[0]} positions`);
   return tf.tidy(() => {
-    const indices = tf.tensor2d(Int32Array.from({ length: batch * length }, (_, i) => past + (i % length)), [batch, length], 'int32');
-    const relative = starts === undefined ? indices : tf.sub(indices, tf.slice(tf.reshape(starts, [batch, past + length]), [0, past], [batch, length]));
+    const indices = tf.tensor2d(
+      Int32Array.from({ length: batch * length }, (_, i) => past + (i % length)),
+      [batch, length],
+      'int32',
+    );
+    const relative =
+      starts === undefined
+        ? indices
+        : tf.sub(indices, tf.slice(tf.reshape(starts, [batch, past + length]), [0, past], [batch, length]));
     return embedding(table, tf.reshape(relative, [batch * length]));
   });
 }

@@ -26,15 +26,19 @@ export type PrefixedRows = {
 };
 
 /**
- * Puts `vectors` `[n, hidden]` into each row, between its padding on the left and its first token, so that a row is what it would be
- * without padding. Differentiable in both. Call it inside a tidy.
+ * Puts `vectors` `[n, hidden]` into each row, between its padding on the left and its first token, so that a row is
+ * what it would be without padding. Differentiable in both. Call it inside a tidy.
  * @param x `[batch · length, hidden]`
  */
 export function placePrefix(x: tf.Tensor2D, vectors: tf.Tensor2D, { batch, length, starts }: Rows): PrefixedRows {
   const n = vectors.shape[0];
   const total = length + n;
-  // Positions are looked up rather than cut and joined: an index of −1 gives zeros. The arithmetic is in floats, exact up to 2²⁴.
-  const pad = starts === undefined ? tf.zeros([batch, 1]) : tf.cast(tf.slice(tf.reshape(starts, [batch, length]), [0, length - 1], [batch, 1]), 'float32');
+  // Positions are looked up rather than cut and joined: an index of −1 gives zeros. The arithmetic is in floats, exact
+  // up to 2²⁴.
+  const pad =
+    starts === undefined
+      ? tf.zeros([batch, 1])
+      : tf.cast(tf.slice(tf.reshape(starts, [batch, length]), [0, length - 1], [batch, 1]), 'float32');
   const rows = tf.reshape(tf.range(0, batch), [batch, 1]);
   const at = tf.reshape(tf.range(0, total), [1, total]);
   const token = tf.add(tf.mul(rows, length), at);
@@ -43,7 +47,10 @@ export function placePrefix(x: tf.Tensor2D, vectors: tf.Tensor2D, { batch, lengt
   const vectorIndex = choose(tf.sub(virtual, padding), tf.sub(at, pad), tf.scalar(-1));
   const tokenIndex = choose(padding, token, choose(virtual, tf.scalar(-1), tf.sub(token, n)));
   const kept = tf.reshape(tf.range(0, length), [1, length]);
-  const keptIndex = tf.add(tf.add(tf.mul(rows, total), kept), choose(flag(tf.less(kept, pad)), tf.scalar(0), tf.scalar(n)));
+  const keptIndex = tf.add(
+    tf.add(tf.mul(rows, total), kept),
+    choose(flag(tf.less(kept, pad)), tf.scalar(0), tf.scalar(n)),
+  );
   return {
     x: tf.add(embedding(vectors, flat(vectorIndex)), embedding(x, flat(tokenIndex))),
     kept: flat(keptIndex),

@@ -3,7 +3,8 @@ import type { RopeConfig } from './config.js';
 
 /**
  * Angular frequencies of RoPE, one a rotated pair: θ^(−2i/d), scaled as config.json asks.
- * llama3: frequencies below the original context's reach are divided by `factor`, those well inside stay, with a linear blend between.
+ * llama3: frequencies below the original context's reach are divided by `factor`, those well inside stay, with a linear
+ * blend between.
  * @returns `[rotaryDim / 2]`
  * Source: Su et al. 2021, arXiv:2104.09864; the Llama 3.1 model card for its scaling.
  */
@@ -19,7 +20,9 @@ export function ropeFrequencies(rope: RopeConfig): Float64Array {
     const high = scaling.originalMaxPositions / scaling.highFreqFactor;
     if (wavelength > low) return Math.fround(frequency / scaling.factor);
     if (wavelength < high) return frequency;
-    const blend = (scaling.originalMaxPositions / wavelength - scaling.lowFreqFactor) / (scaling.highFreqFactor - scaling.lowFreqFactor);
+    const blend =
+      (scaling.originalMaxPositions / wavelength - scaling.lowFreqFactor) /
+      (scaling.highFreqFactor - scaling.lowFreqFactor);
     return Math.fround(((1 - blend) * frequency) / scaling.factor + blend * frequency);
   });
 }
@@ -38,7 +41,10 @@ export class RopeTables {
     if (this.tables !== undefined && this.tables.cos.shape[0] >= positions) return this.tables;
     const rows = Math.max(64, 2 ** Math.ceil(Math.log2(positions)));
     const half = this.frequencies.length;
-    const angle = Float32Array.from({ length: rows * half }, (_, i) => Math.floor(i / half) * (this.frequencies[i % half] as number));
+    const angle = Float32Array.from(
+      { length: rows * half },
+      (_, i) => Math.floor(i / half) * (this.frequencies[i % half] as number),
+    );
     this.dispose();
     this.tables = {
       cos: tf.keep(tf.tensor2d(angle.map(Math.cos), [rows, half])),

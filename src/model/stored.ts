@@ -15,14 +15,24 @@ export interface StoredForm {
 /** The form of every tensor that the decoder needs, by its name. */
 export function storedForms(config: ModelConfig): Map<string, StoredForm> {
   const offsets = new Map<string, number>(floatTensors(config).map(({ name, offset }) => [name, offset]));
-  const turned = new Set(linearLayers(config).flatMap(({ name }) => (weightLayout(config, name) === 'conv1d' ? [`${name}.weight`] : [])));
+  const turned = new Set(
+    linearLayers(config).flatMap(({ name }) => (weightLayout(config, name) === 'conv1d' ? [`${name}.weight`] : [])),
+  );
   const forms = [...expectedTensors(config)].map(([name, shape]): [string, StoredForm] => {
     if (turned.has(name)) {
       const [rows, columns] = shape as [number, number];
-      return [name, { shape, hold: (values) => transposed(values, rows, columns), store: (values) => transposed(values, columns, rows) }];
+      return [
+        name,
+        {
+          shape,
+          hold: (values) => transposed(values, rows, columns),
+          store: (values) => transposed(values, columns, rows),
+        },
+      ];
     }
     const offset = offsets.get(name) ?? 0;
-    const plus = (values: Float32Array, by: number): Float32Array => (by === 0 ? values : values.map((value) => value + by));
+    const plus = (values: Float32Array, by: number): Float32Array =>
+      by === 0 ? values : values.map((value) => value + by);
     return [name, { shape, hold: (values) => plus(values, offset), store: (values) => plus(values, -offset) }];
   });
   return new Map(forms);
@@ -37,7 +47,8 @@ export function storedTensor(form: StoredForm, held: Float32Array): TensorBytes 
 export function transposed(values: Float32Array, rows: number, columns: number): Float32Array {
   const out = new Float32Array(values.length);
   for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) out[column * rows + row] = values[row * columns + column] as number;
+    for (let column = 0; column < columns; column++)
+      out[column * rows + row] = values[row * columns + column] as number;
   }
   return out;
 }

@@ -27,7 +27,17 @@ export interface FloatTensor {
 export function linearShapes(config: ModelConfig): Record<LinearRole, readonly [out: number, inner: number]> {
   const { hiddenSize: h, intermediateSize: f, numHeads, numKvHeads, headDim } = config;
   const [q, kv] = [numHeads * headDim, numKvHeads * headDim];
-  return { q: [q, h], k: [kv, h], v: [kv, h], qkv: [q + 2 * kv, h], o: [h, q], gate: [f, h], up: [f, h], gateUp: [2 * f, h], down: [h, f] };
+  return {
+    q: [q, h],
+    k: [kv, h],
+    v: [kv, h],
+    qkv: [q + 2 * kv, h],
+    o: [h, q],
+    gate: [f, h],
+    up: [f, h],
+    gateUp: [2 * f, h],
+    down: [h, f],
+  };
 }
 
 /** All linear layers but the output head, in the order in which they run. */
@@ -36,7 +46,13 @@ export function linearLayers(config: ModelConfig): LinearLayer[] {
   const shapes = linearShapes(config);
   const roles = Object.entries(modules.linears) as [LinearRole, string][];
   return Array.from({ length: config.numLayers }, (_, layer) =>
-    roles.map(([role, path]) => ({ name: `${modules.layer(layer)}.${path}`, layer, role, shape: shapes[role], bias: config.bias[BIAS_OF[role]] })),
+    roles.map(([role, path]) => ({
+      name: `${modules.layer(layer)}.${path}`,
+      layer,
+      role,
+      shape: shapes[role],
+      bias: config.bias[BIAS_OF[role]],
+    })),
   ).flat();
 }
 
@@ -54,10 +70,13 @@ export function floatTensors(config: ModelConfig): FloatTensor[] {
     { name: `${name}.weight`, shape: [size], offset: family.normOffset },
     ...(family.norm === 'layer' ? [plain(`${name}.bias`, [size])] : []),
   ];
-  const inLayer = (layer: number, path: string | undefined, size?: number): FloatTensor[] => (path === undefined ? [] : norm(`${modules.layer(layer)}.${path}`, size));
+  const inLayer = (layer: number, path: string | undefined, size?: number): FloatTensor[] =>
+    path === undefined ? [] : norm(`${modules.layer(layer)}.${path}`, size);
   return [
     plain(`${modules.embedding}.weight`, [vocabSize, hiddenSize]),
-    ...(modules.positions === undefined ? [] : [plain(`${modules.positions}.weight`, [config.maxPositions, hiddenSize])]),
+    ...(modules.positions === undefined
+      ? []
+      : [plain(`${modules.positions}.weight`, [config.maxPositions, hiddenSize])]),
     ...Array.from({ length: numLayers }, (_, i) => [
       ...[...inLayer(i, modules.attentionNorm), ...inLayer(i, modules.mlpNorm)],
       ...[...inLayer(i, modules.queryNorm, headDim), ...inLayer(i, modules.keyNorm, headDim)],
@@ -68,7 +87,10 @@ export function floatTensors(config: ModelConfig): FloatTensor[] {
   ];
 }
 
-/** How the checkpoint stores a module's weight: `linear` is `[out, in]`, `conv1d` (GPT-2) is `[in, out]`. The decoder holds `[out, in]`. */
+/**
+ * How the checkpoint stores a module's weight: `linear` is `[out, in]`, `conv1d` (GPT-2) is `[in, out]`. The decoder
+ * holds `[out, in]`.
+ */
 export function weightLayout(config: ModelConfig, module: string): 'linear' | 'conv1d' {
   const { modules, weightLayout: layout } = config.family;
   return [modules.head, modules.embedding, modules.positions].includes(module) ? 'linear' : layout;
@@ -80,7 +102,10 @@ export function expectedTensors(config: ModelConfig): Map<string, readonly numbe
     [`${name}.weight`, weightLayout(config, name) === 'conv1d' ? [inner, out] : [out, inner]],
     ...(bias ? [[`${name}.bias`, [out]] as [string, readonly number[]]] : []),
   ]);
-  return new Map([...floatTensors(config).map(({ name, shape }): [string, readonly number[]] => [name, shape]), ...linears]);
+  return new Map([
+    ...floatTensors(config).map(({ name, shape }): [string, readonly number[]] => [name, shape]),
+    ...linears,
+  ]);
 }
 
 /** What checkpoints call a tensor of the head, where that differs. */
@@ -90,8 +115,8 @@ function storedHead({ family: { modules } }: ModelConfig, name: string): string 
 }
 
 /**
- * Where each expected tensor lies in the checkpoint. One of a model without its head leaves out the common start of all names; a tied
- * model may store only one of embedding and head, and some files say so in their metadata.
+ * Where each expected tensor lies in the checkpoint. One of a model without its head leaves out the common start of all
+ * names; a tied model may store only one of embedding and head, and some files say so in their metadata.
  * @throws FormatError listing everything missing or misshapen.
  */
 export function resolveNames(config: ModelConfig, checkpoint: Checkpoint): Map<string, string> {
@@ -99,9 +124,14 @@ export function resolveNames(config: ModelConfig, checkpoint: Checkpoint): Map<s
   const found = new Map<string, string>();
   const problems: string[] = [];
   for (const [name, shape] of expectedTensors(config)) {
-    const tied = config.tiedHead && name === `${modules.embedding}.weight` ? [`${modules.head}.weight`, storedHead(config, `${modules.head}.weight`)] : [];
+    const tied =
+      config.tiedHead && name === `${modules.embedding}.weight`
+        ? [`${modules.head}.weight`, storedHead(config, `${modules.head}.weight`)]
+        : [];
     const bare = name.startsWith(modules.base) ? name.slice(modules.base.length) : undefined;
-    const stored = [storedHead(config, name), name, bare, checkpoint.metadata[name], ...tied].find((candidate) => candidate !== undefined && checkpoint.has(candidate));
+    const stored = [storedHead(config, name), name, bare, checkpoint.metadata[name], ...tied].find(
+      (candidate) => candidate !== undefined && checkpoint.has(candidate),
+    );
     if (stored === undefined) {
       problems.push(`${name}: missing, expected [${shape.join(', ')}]`);
       continue;
@@ -115,7 +145,10 @@ export function resolveNames(config: ModelConfig, checkpoint: Checkpoint): Map<s
   }
   if (problems.length === 0) return found;
   const kind = otherQuantization(checkpoint.names());
-  if (kind !== undefined) throw new FormatError(`${checkpoint.name}: the weights are quantised as ${kind}, which is not read: give the float model that they were made from`);
+  if (kind !== undefined)
+    throw new FormatError(
+      `${checkpoint.name}: the weights are quantised as ${kind}, which is not read: give the float model that they were made from`,
+    );
   throw new FormatError(`${checkpoint.name}: the weights do not fit config.json: ${problems.join('; ')}`);
 }
 

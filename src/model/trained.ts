@@ -1,7 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Decoder } from './decoder.js';
 
-/** The base model's own tensors that were loaded to be trained, by their names in the checkpoint, in the order of the layers. */
+/**
+ * The base model's own tensors that were loaded to be trained, by their names in the checkpoint, in the order of the
+ * layers.
+ */
 export function trainedTensors(decoder: Decoder): Map<string, tf.Variable> {
   const { linears, floats } = decoder.weights;
   const tensors: (readonly [string, tf.Tensor | undefined])[] = [...floats];

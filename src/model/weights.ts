@@ -35,17 +35,30 @@ export interface DecoderWeights {
  * @param linears every layer of `linearLayers(config)`
  * @param floats every tensor of `floatTensors(config)`, by its name
  */
-export function decoderWeights(config: ModelConfig, linears: ReadonlyMap<string, FrozenLinear>, floats: ReadonlyMap<string, tf.Tensor>): DecoderWeights {
+export function decoderWeights(
+  config: ModelConfig,
+  linears: ReadonlyMap<string, FrozenLinear>,
+  floats: ReadonlyMap<string, tf.Tensor>,
+): DecoderWeights {
   const { modules } = config.family;
-  const norm = (path: string): NormWeights => ({ weight: floats.get(`${path}.weight`) as tf.Tensor1D, bias: floats.get(`${path}.bias`) as tf.Tensor1D | undefined });
+  const norm = (path: string): NormWeights => ({
+    weight: floats.get(`${path}.weight`) as tf.Tensor1D,
+    bias: floats.get(`${path}.bias`) as tf.Tensor1D | undefined,
+  });
   const head = floats.get(`${modules.head}.weight`) as tf.Tensor2D | undefined;
   return {
     embedding: floats.get(`${modules.embedding}.weight`) as tf.Tensor2D,
     positions: modules.positions === undefined ? undefined : (floats.get(`${modules.positions}.weight`) as tf.Tensor2D),
     linears,
     norms: Array.from({ length: config.numLayers }, (_, i) => {
-      const inLayer = (path: string | undefined): NormWeights | undefined => (path === undefined ? undefined : norm(`${modules.layer(i)}.${path}`));
-      return { attention: norm(`${modules.layer(i)}.${modules.attentionNorm}`), mlp: inLayer(modules.mlpNorm), query: inLayer(modules.queryNorm), key: inLayer(modules.keyNorm) };
+      const inLayer = (path: string | undefined): NormWeights | undefined =>
+        path === undefined ? undefined : norm(`${modules.layer(i)}.${path}`);
+      return {
+        attention: norm(`${modules.layer(i)}.${modules.attentionNorm}`),
+        mlp: inLayer(modules.mlpNorm),
+        query: inLayer(modules.queryNorm),
+        key: inLayer(modules.keyNorm),
+      };
     }),
     finalNorm: norm(modules.finalNorm),
     head: head === undefined ? undefined : { kind: 'dense', shape: head.shape, values: head },

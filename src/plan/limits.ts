@@ -14,7 +14,10 @@ export interface DeviceLimits {
 const WASM_HEAP_BYTES = 2 ** 32;
 
 /** Limits of tfjs's current backend. @param hostMemory bytes of the machine's memory, where they are known. */
-export function currentLimits(device: { readonly backend: string; readonly software: boolean }, hostMemory: number | undefined): DeviceLimits {
+export function currentLimits(
+  device: { readonly backend: string; readonly software: boolean },
+  hostMemory: number | undefined,
+): DeviceLimits {
   const host = hostMemory === undefined ? undefined : { bytes: hostMemory, what: "this machine's memory" };
   switch (device.backend) {
     case 'webgpu': {
@@ -39,18 +42,26 @@ export function currentLimits(device: { readonly backend: string; readonly softw
 export function obstacles(plan: MemoryPlan, limits: DeviceLimits): string[] {
   const found: string[] = [];
   const { memory, tensor } = limits;
-  if (memory !== undefined && plan.total > memory.bytes) found.push(`it needs ${sizeText(plan.total)}, and ${memory.what} is ${sizeText(memory.bytes)}`);
+  if (memory !== undefined && plan.total > memory.bytes)
+    found.push(`it needs ${sizeText(plan.total)}, and ${memory.what} is ${sizeText(memory.bytes)}`);
   if (tensor !== undefined && plan.largestTransient > tensor.bytes) {
-    found.push(`a step makes a tensor of ${sizeText(plan.largestTransient)}, and one may have ${sizeText(tensor.bytes)} (${tensor.what})`);
+    found.push(
+      `a step makes a tensor of ${sizeText(plan.largestTransient)}, and one may have ${sizeText(tensor.bytes)} (${tensor.what})`,
+    );
   }
   return found;
 }
 
-/** What is worth knowing although it fits. A base weight may be larger than a tensor: kernels take it in parts, a stretch of rows each. */
+/**
+ * What is worth knowing although it fits. A base weight may be larger than a tensor: kernels take it in parts, a
+ * stretch of rows each.
+ */
 export function concerns({ largestWeight }: MemoryPlan, { tensor }: DeviceLimits): string[] {
   if (tensor === undefined || largestWeight.bytes <= tensor.bytes) return [];
   const parts = Math.ceil(largestWeight.bytes / tensor.bytes);
-  return [`${largestWeight.name} takes ${sizeText(largestWeight.bytes)} and is held in ${parts} parts, since a tensor may have ${sizeText(tensor.bytes)} here (${tensor.what})`];
+  return [
+    `${largestWeight.name} takes ${sizeText(largestWeight.bytes)} and is held in ${parts} parts, since a tensor may have ${sizeText(tensor.bytes)} here (${tensor.what})`,
+  ];
 }
 
 /** Bytes in the largest unit that leaves a number of at least 1. */

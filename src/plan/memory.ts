@@ -1,5 +1,17 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { clipScale, flatLayout, globalNorm, headChunkRows, MOST_FLAT_BYTES, pullback, valueAndGradients, withDryRun, type DryPeak, type DryRunBackend, type FrozenWeight } from '../../kernels/index.js';
+import {
+  clipScale,
+  flatLayout,
+  globalNorm,
+  headChunkRows,
+  MOST_FLAT_BYTES,
+  pullback,
+  valueAndGradients,
+  withDryRun,
+  type DryPeak,
+  type DryRunBackend,
+  type FrozenWeight,
+} from '../../kernels/index.js';
 import { definitionOf, type AdapterSettings } from '../adapters/registry.js';
 import type { RunConfig } from '../config/schema.js';
 import type { ModelConfig } from '../model/config.js';
@@ -66,14 +78,21 @@ export interface MemoryPlan {
   readonly hostBytes: number;
 }
 
-const TAGS = { adapters: 'adapters', gradients: 'gradients', optimizer: 'optimizer', activations: 'activations', workspace: 'workspace' } as const;
+const TAGS = {
+  adapters: 'adapters',
+  gradients: 'gradients',
+  optimizer: 'optimizer',
+  activations: 'activations',
+  workspace: 'workspace',
+} as const;
 
 /**
- * Memory of an optimiser step on full batches whose every token is learnt. The step itself runs on a backend whose tensors have sizes
- * and no values, so the plan knows what each op saves and when it is freed because it is the same code; nothing is loaded.
+ * Memory of an optimiser step on full batches whose every token is learnt. The step itself runs on a backend whose
+ * tensors have sizes and no values, so the plan knows what each op saves and when it is freed because it is the same
+ * code; nothing is loaded.
  *
- * Beyond some thousand tokens every part grows by the same bytes a token: larger batches are extended from two smaller ones, so that the
- * time of a plan does not grow with them.
+ * Beyond some thousand tokens every part grows by the same bytes a token: larger batches are extended from two smaller
+ * ones, so that the time of a plan does not grow with them.
  * @throws ConfigError when the adapter's targets match nothing; Error when an op has no known sizes.
  */
 export function planMemory(settings: PlanSettings): MemoryPlan {
@@ -81,7 +100,8 @@ export function planMemory(settings: PlanSettings): MemoryPlan {
 }
 
 /**
- * {@link planMemory} for many settings of one model: what it finds out once it keeps. The backend and its kernels must stay the same.
+ * {@link planMemory} for many settings of one model: what it finds out once it keeps. The backend and its kernels must
+ * stay the same.
  * @param onDryRun called before each step that is run, which is what a plan takes its time for.
  */
 export function memoryPlanner(onDryRun?: (settings: PlanSettings) => void): (settings: PlanSettings) => MemoryPlan {
@@ -99,7 +119,16 @@ export function memoryPlanner(onDryRun?: (settings: PlanSettings) => void): (set
     const most = mostDryTokens(model.vocabSize);
     if (batch * seq <= most) return run(settings);
     const rows = Math.floor(most / seq);
-    const points = rows >= 2 ? [{ batch: rows >> 1, seq }, { batch: rows, seq }] : [{ batch: 1, seq: most / 2 }, { batch: 1, seq: most }];
+    const points =
+      rows >= 2
+        ? [
+            { batch: rows >> 1, seq },
+            { batch: rows, seq },
+          ]
+        : [
+            { batch: 1, seq: most / 2 },
+            { batch: 1, seq: most },
+          ];
     const [small, large] = points.map((point) => run({ ...settings, ...point })) as [MemoryPlan, MemoryPlan];
     return extended(settings, small, large);
   };
@@ -117,7 +146,8 @@ function extended(settings: PlanSettings, small: MemoryPlan, large: MemoryPlan):
   // What does not grow in every part (at another moment another part is the larger one) does not shrink either.
   const at = (a: number, b: number): number => b + Math.max(0, Math.round((b - a) * share));
   const parts: { -readonly [part in keyof MemoryParts]: number } = { ...large.parts };
-  for (const part of Object.keys(parts) as (keyof MemoryParts)[]) parts[part] = at(small.parts[part], large.parts[part]);
+  for (const part of Object.keys(parts) as (keyof MemoryParts)[])
+    parts[part] = at(small.parts[part], large.parts[part]);
   return {
     ...large,
     settings,
@@ -129,58 +159,79 @@ function extended(settings: PlanSettings, small: MemoryPlan, large: MemoryPlan):
 }
 
 function runDry(settings: PlanSettings): MemoryPlan {
-  return withDryRun(settings.backend, (backend) => {
-    const { model, adapter: options, batch, seq } = settings;
-    const made: { dispose(): void }[] = [];
-    const own = <T extends { dispose(): void }>(value: T): T => (made.push(value), value);
-    try {
-      const decoder = own(outlineDecoder(backend, model, storedQuantization(model, settings.quantization), definitionOf(options.method).trainable?.(model, options)));
-      const largestWeight = largestWeightOf(decoder);
-      backend.tag = TAGS.adapters;
-      const adapter = own(outlineAdapter(decoder, options));
-      const moments = adapter.parameters.map((p) => 8 * p.size);
-      backend.tag = TAGS.optimizer;
-      const optimizer = own(settings.optim === 'adamw' ? new AdamW(adapter.parameters, ADAMW) : pagedOutline(backend, moments));
-      // On webgpu gradients are copied to where they lie in one (FlatPass in train/pass.ts), and stay there.
-      const flat = flatLayout(adapter.parameters.map((p) => p.shape));
-      backend.tag = TAGS.gradients;
-      if (settings.backend === 'webgpu' && 4 * flat.size <= MOST_FLAT_BYTES) own(tf.zeros([Math.min(2, settings.accumulation) * flat.size]));
-      const batches = Array.from({ length: Math.min(2, settings.accumulation) }, () => fullBatch(batch, seq));
-      const lossOptions = (): LossOptions => {
-        backend.restart();
-        return { dropoutSeed: 1, ...(settings.checkpointing ? { checkpointParameters: adapter.layerParameters } : {}) };
-      };
-      const loss = (): tf.Scalar => tf.mul(batchLossSum(decoder, batches[0] as MicroBatch, lossOptions()), 1);
-      // Once for what stays, such as rotary tables; once to see what the forward pass keeps, and what is left in the end.
-      backend.tag = WEIGHT_TAGS.small;
-      pullback(loss, adapter.parameters).dispose();
-      backend.tag = TAGS.workspace;
-      const recorded = pullback(loss, adapter.parameters);
-      const kept = backend.alive(TAGS.workspace);
-      const keptBytes = backend.bytesOf(TAGS.workspace);
-      recorded.dispose();
-      const { value, gradients } = valueAndGradients(loss, adapter.parameters);
-      const left = backend.alive(TAGS.workspace);
-      tf.dispose([value, gradients]);
+  return withDryRun(
+    settings.backend,
+    (backend) => {
+      const { model, adapter: options, batch, seq } = settings;
+      const made: { dispose(): void }[] = [];
+      const own = <T extends { dispose(): void }>(value: T): T => (made.push(value), value);
+      try {
+        const decoder = own(
+          outlineDecoder(
+            backend,
+            model,
+            storedQuantization(model, settings.quantization),
+            definitionOf(options.method).trainable?.(model, options),
+          ),
+        );
+        const largestWeight = largestWeightOf(decoder);
+        backend.tag = TAGS.adapters;
+        const adapter = own(outlineAdapter(decoder, options));
+        const moments = adapter.parameters.map((p) => 8 * p.size);
+        backend.tag = TAGS.optimizer;
+        const optimizer = own(
+          settings.optim === 'adamw' ? new AdamW(adapter.parameters, ADAMW) : pagedOutline(backend, moments),
+        );
+        // On webgpu gradients are copied to where they lie in one (FlatPass in train/pass.ts), and stay there.
+        const flat = flatLayout(adapter.parameters.map((p) => p.shape));
+        backend.tag = TAGS.gradients;
+        if (settings.backend === 'webgpu' && 4 * flat.size <= MOST_FLAT_BYTES)
+          own(tf.zeros([Math.min(2, settings.accumulation) * flat.size]));
+        const batches = Array.from({ length: Math.min(2, settings.accumulation) }, () => fullBatch(batch, seq));
+        const lossOptions = (): LossOptions => {
+          backend.restart();
+          return {
+            dropoutSeed: 1,
+            ...(settings.checkpointing ? { checkpointParameters: adapter.layerParameters } : {}),
+          };
+        };
+        const loss = (): tf.Scalar => tf.mul(batchLossSum(decoder, batches[0] as MicroBatch, lossOptions()), 1);
+        // Once for what stays, such as rotary tables; once to see what the forward pass keeps, and what is left in the
+        // end.
+        backend.tag = WEIGHT_TAGS.small;
+        pullback(loss, adapter.parameters).dispose();
+        backend.tag = TAGS.workspace;
+        const recorded = pullback(loss, adapter.parameters);
+        const kept = backend.alive(TAGS.workspace);
+        const keptBytes = backend.bytesOf(TAGS.workspace);
+        recorded.dispose();
+        const { value, gradients } = valueAndGradients(loss, adapter.parameters);
+        const left = backend.alive(TAGS.workspace);
+        tf.dispose([value, gradients]);
 
-      const tags = [...kept.map((order) => [order, TAGS.activations] as const), ...left.map((order) => [order, TAGS.gradients] as const)];
-      backend.tagsByOrder = new Map(tags);
-      const step = stepPeak(backend, decoder, adapter.parameters, batches, lossOptions, optimizer);
-      return {
-        settings,
-        parts: partsOf(step.peak),
-        total: step.peak.bytes,
-        keptActivations: keptBytes,
-        headChunk: 4 * model.vocabSize * Math.min(batch * (seq - 1), headChunkRows(model.vocabSize)),
-        largestTransient: step.largest,
-        largestWeight,
-        trainedBytes: moments.reduce((sum, bytes) => sum + bytes / 2, 0),
-        hostBytes: settings.optim === 'adamw' ? 0 : moments.reduce((sum, bytes) => sum + bytes, 0),
-      };
-    } finally {
-      for (const value of made.reverse()) value.dispose();
-    }
-  }, settings.threads);
+        const tags = [
+          ...kept.map((order) => [order, TAGS.activations] as const),
+          ...left.map((order) => [order, TAGS.gradients] as const),
+        ];
+        backend.tagsByOrder = new Map(tags);
+        const step = stepPeak(backend, decoder, adapter.parameters, batches, lossOptions, optimizer);
+        return {
+          settings,
+          parts: partsOf(step.peak),
+          total: step.peak.bytes,
+          keptActivations: keptBytes,
+          headChunk: 4 * model.vocabSize * Math.min(batch * (seq - 1), headChunkRows(model.vocabSize)),
+          largestTransient: step.largest,
+          largestWeight,
+          trainedBytes: moments.reduce((sum, bytes) => sum + bytes / 2, 0),
+          hostBytes: settings.optim === 'adamw' ? 0 : moments.reduce((sum, bytes) => sum + bytes, 0),
+        };
+      } finally {
+        for (const value of made.reverse()) value.dispose();
+      }
+    },
+    settings.threads,
+  );
 }
 
 /** As `trainStep` does it, which cannot be called where nothing may be waited for. */
@@ -233,7 +284,13 @@ function pagedOutline(backend: DryRunBackend, moments: readonly number[]): Stepp
 }
 
 function fullBatch(batch: number, seq: number): MicroBatch {
-  return { inputIds: new Int32Array(batch * seq), labels: new Int32Array(batch * seq), batch, seq, supervisedCount: batch * (seq - 1) };
+  return {
+    inputIds: new Int32Array(batch * seq),
+    labels: new Int32Array(batch * seq),
+    batch,
+    seq,
+    supervisedCount: batch * (seq - 1),
+  };
 }
 
 function largestWeightOf(decoder: Decoder): { name: string; bytes: number } {

@@ -20,7 +20,8 @@ export function fits(plan: MemoryPlan, { memory, tensor }: DeviceLimits): boolea
 type Change = (settings: PlanSettings) => Iterable<{ changes: Remedy['changes']; settings: PlanSettings }>;
 
 const checkpointing: Change = function* (settings) {
-  if (!settings.checkpointing) yield { changes: { 'training.gradient_checkpointing': true }, settings: { ...settings, checkpointing: true } };
+  if (!settings.checkpointing)
+    yield { changes: { 'training.gradient_checkpointing': true }, settings: { ...settings, checkpointing: true } };
 };
 
 /** Smaller micro-batches, more of them: the examples of an optimiser step stay as many. */
@@ -38,25 +39,36 @@ const microBatch: Change = function* (settings) {
 
 const fourBits: Change = function* (settings) {
   // Codes of 4 bits take no gradient.
-  if (settings.adapter.method !== 'full' && settings.quantization === undefined && settings.model.quantization === undefined) {
-    yield { changes: { 'quantization.load_in_4bit': true }, settings: { ...settings, quantization: { quantType: 'nf4', doubleQuant: true, blockSize: 64 } } };
+  if (
+    settings.adapter.method !== 'full' &&
+    settings.quantization === undefined &&
+    settings.model.quantization === undefined
+  ) {
+    yield {
+      changes: { 'quantization.load_in_4bit': true },
+      settings: { ...settings, quantization: { quantType: 'nf4', doubleQuant: true, blockSize: 64 } },
+    };
   }
 };
 
 const paged: Change = function* (settings) {
-  if (settings.optim === 'adamw') yield { changes: { 'training.optim': 'paged_adamw' }, settings: { ...settings, optim: 'paged_adamw' } };
+  if (settings.optim === 'adamw')
+    yield { changes: { 'training.optim': 'paged_adamw' }, settings: { ...settings, optim: 'paged_adamw' } };
 };
 
 const CHANGES: readonly Change[] = [checkpointing, microBatch, fourBits, paged];
 
 /**
- * What would make a run fit that does not: each single change that is enough, or, where none is, as many together as it takes.
- * Every one is planned. Empty when nothing helps.
+ * What would make a run fit that does not: each single change that is enough, or, where none is, as many together as it
+ * takes. Every one is planned. Empty when nothing helps.
  * @param plan keeps what it has planned: that which planned the settings asked for spares a second time.
  */
 export function remedies(asked: PlanSettings, limits: DeviceLimits, plan = memoryPlanner()): Remedy[] {
   const search = new Search(limits, plan);
-  const single = [...CHANGES.flatMap((change) => search.firstFit(change, asked, {}) ?? []), ...(search.shorter(asked, {}) ?? [])];
+  const single = [
+    ...CHANGES.flatMap((change) => search.firstFit(change, asked, {}) ?? []),
+    ...(search.shorter(asked, {}) ?? []),
+  ];
   if (single.length > 0) return single;
   if (search.isHopeless(asked)) return [];
   let [settings, changes] = [asked, {} as Remedy['changes']];
@@ -84,7 +96,10 @@ class Search {
 
   /** Whether all changes together are not enough; checkpointing does not always take less. */
   isHopeless(asked: PlanSettings): boolean {
-    const [least] = CHANGES.reduce(([settings], change) => strongest(change, settings, {}), [asked, {}] as [PlanSettings, Remedy['changes']]);
+    const [least] = CHANGES.reduce(([settings], change) => strongest(change, settings, {}), [asked, {}] as [
+      PlanSettings,
+      Remedy['changes'],
+    ]);
     const short = { ...least, seq: Math.min(least.seq, SHORTEST) };
     return !this.fits(short) && !this.fits({ ...short, checkpointing: asked.checkpointing });
   }
@@ -118,8 +133,10 @@ class Search {
     let least: Point = { steps: 0, total: fixedBytes(this.plan(from)) };
     let most: Point = { steps: from.seq / step, total: this.plan(from).total };
     for (let turn = 0; high - Math.max(low, first - 1) > 1; turn++) {
-      // Memory grows nearly in proportion: the last length below the line between the two. Every third time the middle, where that is of no use.
-      const share = turn % 3 === 2 ? 0.5 : ((this.limits.memory?.bytes ?? NaN) - least.total) / (most.total - least.total);
+      // Memory grows nearly in proportion: the last length below the line between the two. Every third time the middle,
+      // where that is of no use.
+      const share =
+        turn % 3 === 2 ? 0.5 : ((this.limits.memory?.bytes ?? NaN) - least.total) / (most.total - least.total);
       const at = share > 0 && share < 1 ? least.steps + share * (most.steps - least.steps) : (low + high) / 2;
       const between = Math.min(high - 1, Math.max(low + 1, first, Math.floor(at)));
       const plan = planOf(between);
@@ -133,10 +150,15 @@ class Search {
     return step === TOKENS ? undefined : this.shorter({ ...from, seq: step }, before);
   }
 
-  /** False where a change is not enough even if what it makes smaller were nothing at the moment that is the fullest without it. */
+  /**
+   * False where a change is not enough even if what it makes smaller were nothing at the moment that is the fullest
+   * without it.
+   */
   private mayFit(from: PlanSettings, to: PlanSettings): boolean {
     const { total, parts } = this.plan(from);
-    const saved = (to.optim === from.optim ? 0 : parts.optimizerState) + (to.quantization === from.quantization ? 0 : parts.denseWeights);
+    const saved =
+      (to.optim === from.optim ? 0 : parts.optimizerState) +
+      (to.quantization === from.quantization ? 0 : parts.denseWeights);
     return saved === 0 || total - saved <= (this.limits.memory?.bytes ?? Infinity);
   }
 

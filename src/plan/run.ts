@@ -33,7 +33,15 @@ export interface RunMemory {
   readonly remedies: readonly Remedy[];
 }
 
-export function planSettings({ config, model, backend, threads, quantization, maxLength, adapter }: Omit<RunPlanRequest, 'limits'>): PlanSettings {
+export function planSettings({
+  config,
+  model,
+  backend,
+  threads,
+  quantization,
+  maxLength,
+  adapter,
+}: Omit<RunPlanRequest, 'limits'>): PlanSettings {
   return {
     model,
     backend,
@@ -48,13 +56,22 @@ export function planSettings({ config, model, backend, threads, quantization, ma
   };
 }
 
-/** Plans the memory of a run from its config and the model's config.json alone, for batches whose rows all have `maxLength` tokens. */
+/**
+ * Plans the memory of a run from its config and the model's config.json alone, for batches whose rows all have
+ * `maxLength` tokens.
+ */
 export function planRun(request: RunPlanRequest): RunMemory {
   const { limits } = request;
   const planner = memoryPlanner();
   const plan = planner(planSettings(request));
   const found = obstacles(plan, limits);
-  return { plan, limits, obstacles: found, concerns: concerns(plan, limits), remedies: found.length === 0 ? [] : remedies(plan.settings, limits, planner) };
+  return {
+    plan,
+    limits,
+    obstacles: found,
+    concerns: concerns(plan, limits),
+    remedies: found.length === 0 ? [] : remedies(plan.settings, limits, planner),
+  };
 }
 
 /**

@@ -92,7 +92,10 @@ export async function readQuantized(checkpoint: Checkpoint, weight: string): Pro
   return { quantType, shape, blockSize, dtype, packed, code, absmax };
 }
 
-/** Shape and original dtype of a 4-bit weight, read from its state alone; undefined when the tensor is none. @throws FormatError */
+/**
+ * Shape and original dtype of a 4-bit weight, read from its state alone; undefined when the tensor is none. @throws
+ * FormatError
+ */
 export async function quantizedShape(
   checkpoint: Checkpoint,
   weight: string,

@@ -31,7 +31,9 @@ export function hashTokenizer(directory: Directory): Promise<Record<string, stri
 
 /** SHA-256 of a file of rows, or of rows in memory as JSON. */
 export function hashRows(source: DataSource): Promise<string> {
-  return hashSource('rows' in source ? memorySource(source.name, new TextEncoder().encode(JSON.stringify(source.rows))) : source);
+  return hashSource(
+    'rows' in source ? memorySource(source.name, new TextEncoder().encode(JSON.stringify(source.rows))) : source,
+  );
 }
 
 /** SHA-256 of files of rows by name, without the folders that they lie in here. */

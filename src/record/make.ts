@@ -19,7 +19,11 @@ export interface RecordSource {
   readonly decoder: Decoder;
   readonly device: { readonly name: string; readonly description: string };
   /** By part; `files` are the SHA-256 of its sources. */
-  readonly data: readonly { readonly part: string; readonly stats: DatasetStats; readonly files: Readonly<Record<string, string>> }[];
+  readonly data: readonly {
+    readonly part: string;
+    readonly stats: DatasetStats;
+    readonly files: Readonly<Record<string, string>>;
+  }[];
   /** Rows whose beginnings are the prompts to replay. */
   readonly prompts: Examples;
   readonly counts: ParameterCounts;
@@ -47,9 +51,17 @@ export async function makeRecord(source: RecordSource): Promise<TrainingRecord> 
       quantization: quantized ? quantization : null,
     },
     tokenizer: await hashTokenizer(model),
-    data: source.data.map(({ part, stats, files }) => ({ part, rows: stats.rows, tokens: stats.tokens ?? null, supervised_tokens: stats.supervisedTokens ?? null, files: { ...files } })),
+    data: source.data.map(({ part, stats, files }) => ({
+      part,
+      rows: stats.rows,
+      tokens: stats.tokens ?? null,
+      supervised_tokens: stats.supervisedTokens ?? null,
+      files: { ...files },
+    })),
     parameters: { trainable: counts.trainable, total: counts.total },
-    results: Object.fromEntries(Object.entries(source.results).filter((entry): entry is [string, number] => Number.isFinite(entry[1]))),
+    results: Object.fromEntries(
+      Object.entries(source.results).filter((entry): entry is [string, number] => Number.isFinite(entry[1])),
+    ),
     replays: await recordReplays(decoder, prompts, NEW_TOKENS),
   };
 }
@@ -61,7 +73,9 @@ function versionsHere(): Record<string, string> {
   return { lowrank: VERSION, '@tensorflow/tfjs': tf.version_core, ...(node === undefined ? {} : { node }) };
 }
 
-/** The prompts of the first rows: what stands before the first learnt token, or a few tokens where everything is learnt. */
+/**
+ * The prompts of the first rows: what stands before the first learnt token, or a few tokens where everything is learnt.
+ */
 async function promptsOf(examples: Examples, longest: number): Promise<number[][]> {
   const prompts: number[][] = [];
   for (let i = 0; i < examples.length && prompts.length < REPLAYS; i++) {

@@ -20,12 +20,24 @@ const schema = z.object({
     files: hashes,
     /** How the linear layers were held in training; null for floats. Names as in a run's config. */
     quantization: z
-      .object({ bnb_4bit_quant_type: z.enum(['nf4', 'fp4']), bnb_4bit_use_double_quant: z.boolean(), bnb_4bit_blocksize: z.int().min(1) })
+      .object({
+        bnb_4bit_quant_type: z.enum(['nf4', 'fp4']),
+        bnb_4bit_use_double_quant: z.boolean(),
+        bnb_4bit_blocksize: z.int().min(1),
+      })
       .nullable(),
   }),
   /** SHA-256 of the tokenizer's files, the chat template among them. */
   tokenizer: hashes,
-  data: z.array(z.object({ part: z.string(), rows: z.int().min(0), tokens: z.int().min(0).nullable(), supervised_tokens: z.int().min(0).nullable(), files: hashes })),
+  data: z.array(
+    z.object({
+      part: z.string(),
+      rows: z.int().min(0),
+      tokens: z.int().min(0).nullable(),
+      supervised_tokens: z.int().min(0).nullable(),
+      files: hashes,
+    }),
+  ),
   parameters: z.object({ trainable: z.int().min(0), total: z.int().min(0) }),
   results: z.record(z.string(), z.number()),
   replays: z.array(z.object({ prompt: ids, tokens: ids, margins: z.array(z.number()) })),
@@ -38,7 +50,10 @@ export function serializeRecord(record: TrainingRecord): string {
   return `${JSON.stringify(record, null, 1)}\n`;
 }
 
-/** The record of an adapter directory; undefined for an adapter that was not made here. @throws FormatError naming each wrong field. */
+/**
+ * The record of an adapter directory; undefined for an adapter that was not made here. @throws FormatError naming each
+ * wrong field.
+ */
 export async function readRecord(directory: Directory): Promise<TrainingRecord | undefined> {
   const json = await readJson(directory, RECORD_FILE);
   if (json === undefined) return undefined;

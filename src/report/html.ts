@@ -1,5 +1,13 @@
 import { visible } from '../text.js';
-import { shown, type Block, type CodeBlock, type PlotBlock, type Report, type Section, type TableBlock } from './document.js';
+import {
+  shown,
+  type Block,
+  type CodeBlock,
+  type PlotBlock,
+  type Report,
+  type Section,
+  type TableBlock,
+} from './document.js';
 import { PLOT_STYLE, themeStyle } from './plots/theme.js';
 
 const STYLE = `${themeStyle(':root')}
@@ -48,7 +56,10 @@ footer { margin-top: 3rem; font-size: .85rem }
   td.number, thead th.number { white-space: normal }
 }`;
 
-/** Nothing runs and nothing is loaded, whatever text got into the page; the styles are those of the page and of its drawings. */
+/**
+ * Nothing runs and nothing is loaded, whatever text got into the page; the styles are those of the page and of its
+ * drawings.
+ */
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 /** The report as one file that needs nothing else: no script, no font, nothing of the network. */
@@ -83,7 +94,9 @@ function renderSection({ title, blocks }: Section, index: number): string {
   for (let at = 0; at < blocks.length; at++) {
     const block = blocks[at] as Block;
     if (block.type !== 'plot') {
-      parts.push(block.type === 'text' ? `<p>${escape(block.text)}</p>` : block.type === 'table' ? table(block) : code(block));
+      parts.push(
+        block.type === 'text' ? `<p>${escape(block.text)}</p>` : block.type === 'table' ? table(block) : code(block),
+      );
       continue;
     }
     const plots: PlotBlock[] = [block];
@@ -109,11 +122,16 @@ const LONG_TEXT = 60;
 const NUMBER = /^-?[\d.,e+-]+(?: ± [\d.,e+-]+| \[[^\]]+\])?$/;
 
 function table({ caption, columns, rows }: TableBlock): string {
-  const numeric = columns.map((_, i) => i > 0 && rows.every((row) => row[i] === undefined || typeof row[i] === 'number' || NUMBER.test(String(row[i]))));
+  const numeric = columns.map(
+    (_, i) =>
+      i > 0 && rows.every((row) => row[i] === undefined || typeof row[i] === 'number' || NUMBER.test(String(row[i]))),
+  );
   const long = columns.map((_, i) => rows.some((row) => shown(row[i]).length > LONG_TEXT));
-  const attribute = (i: number): string => (numeric[i] === true ? ' class="number"' : long[i] === true ? ' class="long"' : '');
+  const attribute = (i: number): string =>
+    numeric[i] === true ? ' class="number"' : long[i] === true ? ' class="long"' : '';
   const head = columns.map((name, i) => `<th scope="col"${attribute(i)}>${escape(name)}</th>`).join('');
-  const cell = (text: string, i: number): string => (i === 0 ? `<th scope="row"${attribute(i)}>${text}</th>` : `<td${attribute(i)}>${text}</td>`);
+  const cell = (text: string, i: number): string =>
+    i === 0 ? `<th scope="row"${attribute(i)}>${text}</th>` : `<td${attribute(i)}>${text}</td>`;
   const body = rows.map((row) => `<tr>${row.map((value, i) => cell(escape(shown(value)), i)).join('')}</tr>`);
   // A region that scrolls can be reached with the keyboard.
   return `<div class="scroll" role="region" tabindex="0" aria-label="${escape(caption)}"><table>\n<caption>${escape(caption)}</caption>\n<thead><tr>${head}</tr></thead>\n<tbody>\n${body.join('\n')}\n</tbody>\n</table></div>`;
@@ -121,9 +139,16 @@ function table({ caption, columns, rows }: TableBlock): string {
 
 function code({ caption, text, folded = false }: CodeBlock): string {
   const content = `<pre tabindex="0"><code>${escape(text)}</code></pre>`;
-  return folded ? `<details><summary>${escape(caption)}</summary>${content}</details>` : `<figure><figcaption>${escape(caption)}</figcaption>${content}</figure>`;
+  return folded
+    ? `<details><summary>${escape(caption)}</summary>${content}</details>`
+    : `<figure><figcaption>${escape(caption)}</figcaption>${content}</figure>`;
 }
 
 function escape(text: string): string {
-  return visible(text).replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;').replaceAll("'", '&#39;');
+  return visible(text)
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll('"', '&quot;')
+    .replaceAll("'", '&#39;');
 }

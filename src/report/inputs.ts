@@ -18,7 +18,16 @@ export const recordSchema = z.object({
   versions: z.record(z.string(), z.string()).default({}),
   device: z.string().optional(),
   base: z.object({ name: z.string(), revision: z.string().nullish(), model_type: z.string().optional() }).optional(),
-  data: z.array(z.object({ part: z.string(), rows: z.number(), tokens: z.number().nullish(), supervised_tokens: z.number().nullish() })).default([]),
+  data: z
+    .array(
+      z.object({
+        part: z.string(),
+        rows: z.number(),
+        tokens: z.number().nullish(),
+        supervised_tokens: z.number().nullish(),
+      }),
+    )
+    .default([]),
   parameters: z.object({ trainable: z.number(), total: z.number() }).optional(),
   results: z.record(z.string(), z.number()).default({}),
   replays: z.array(z.object({ prompt: z.array(z.number()), tokens: z.array(z.number()) })).default([]),
@@ -36,11 +45,15 @@ const runSchema = z.object({
   train_loss: z.number().nullish(),
   metrics: numbers.default({}),
   forgetting: numbers.default({}),
-  answers: z.array(z.object({ task: z.string(), prompt: z.string(), answer: z.string(), reference: z.string() })).default([]),
+  answers: z
+    .array(z.object({ task: z.string(), prompt: z.string(), answer: z.string(), reference: z.string() }))
+    .default([]),
   trainable_parameters: z.number().optional(),
   adapter_bytes: z.number().optional(),
   peak_memory_bytes: z.number().nullish(),
-  losses: z.array(z.object({ step: z.number(), loss: measured, learning_rate: z.number(), grad_norm: measured })).default([]),
+  losses: z
+    .array(z.object({ step: z.number(), loss: measured, learning_rate: z.number(), grad_norm: measured }))
+    .default([]),
   validation: z.array(z.object({ step: z.number(), eval_loss: measured })).default([]),
 });
 export type RunInput = z.infer<typeof runSchema>;
@@ -68,7 +81,17 @@ const table = z.array(z.array(z.number()));
 
 /** subspace.json: φ between pairs of adapters, and the singular values of the updates by run and module. */
 export const subspaceSchema = z.object({
-  pairs: z.array(z.object({ first: z.string(), second: z.string(), ranks: z.tuple([z.number(), z.number()]), seeds: z.tuple([z.number(), z.number()]), mean: table })).default([]),
+  pairs: z
+    .array(
+      z.object({
+        first: z.string(),
+        second: z.string(),
+        ranks: z.tuple([z.number(), z.number()]),
+        seeds: z.tuple([z.number(), z.number()]),
+        mean: table,
+      }),
+    )
+    .default([]),
   spectra: z.record(z.string(), z.record(z.string(), z.array(z.number()))).default({}),
 });
 export type SubspaceInput = z.infer<typeof subspaceSchema>;
@@ -88,9 +111,29 @@ export const evalSchema = z.object({
       items: z.number(),
       retain: z.boolean().default(false),
       lowerIsBetter: z.boolean().default(false),
-      values: z.array(z.object({ model: z.string(), value: z.number().nullable(), low: z.number().nullish(), high: z.number().nullish(), gain: z.number().nullish() })),
+      values: z.array(
+        z.object({
+          model: z.string(),
+          value: z.number().nullable(),
+          low: z.number().nullish(),
+          high: z.number().nullish(),
+          gain: z.number().nullish(),
+        }),
+      ),
     }),
   ),
-  samples: z.array(z.object({ name: z.string(), tasks: z.array(z.object({ task: z.string(), samples: z.array(z.object({ prompt: z.string(), answer: z.string(), reference: z.string().default('') })) })) })).default([]),
+  samples: z
+    .array(
+      z.object({
+        name: z.string(),
+        tasks: z.array(
+          z.object({
+            task: z.string(),
+            samples: z.array(z.object({ prompt: z.string(), answer: z.string(), reference: z.string().default('') })),
+          }),
+        ),
+      }),
+    )
+    .default([]),
 });
 export type EvalInput = z.infer<typeof evalSchema>;

@@ -3,7 +3,11 @@ import { plotPath, shown, type Block, type Cell, type Report } from './document.
 
 /** The report as Markdown, with the plots beside it. */
 export function renderMarkdown({ title, lead, sections }: Report): string {
-  const parts = [`# ${markdownText(title)}`, ...lead.map(markdownText), ...sections.flatMap((section) => [`## ${markdownText(section.title)}`, ...section.blocks.map(renderBlock)])];
+  const parts = [
+    `# ${markdownText(title)}`,
+    ...lead.map(markdownText),
+    ...sections.flatMap((section) => [`## ${markdownText(section.title)}`, ...section.blocks.map(renderBlock)]),
+  ];
   return `${parts.join('\n\n')}\n`;
 }
 
@@ -16,8 +20,19 @@ function renderBlock(block: Block): string {
     case 'code':
       return `${markdownText(block.caption)}:\n\n${markdownFence(block.text)}`;
     case 'table': {
-      const line = (cells: readonly Cell[]): string => `| ${cells.map((cell) => markdownCell(shown(cell))).join(' | ')} |`;
-      return [`${markdownText(block.caption)}:`, '', line(block.columns), line(block.columns.map((_, i) => (i > 0 && block.rows.every((row) => typeof row[i] !== 'string') ? '---:' : '---'))), ...block.rows.map(line)].join('\n');
+      const line = (cells: readonly Cell[]): string =>
+        `| ${cells.map((cell) => markdownCell(shown(cell))).join(' | ')} |`;
+      return [
+        `${markdownText(block.caption)}:`,
+        '',
+        line(block.columns),
+        line(
+          block.columns.map((_, i) =>
+            i > 0 && block.rows.every((row) => typeof row[i] !== 'string') ? '---:' : '---',
+          ),
+        ),
+        ...block.rows.map(line),
+      ].join('\n');
     }
   }
 }

@@ -3,7 +3,18 @@ import { ConfigError, FormatError } from '../errors.js';
 import { readJson, readText, type Directory } from '../io/directory.js';
 import { parseJson } from '../io/json.js';
 import { yamlValues } from '../io/yaml.js';
-import { ablationSchema, evalSchema, metricsLine, recordSchema, subspaceSchema, type AblationInput, type EvalInput, type MetricsLine, type RecordInput, type SubspaceInput } from './inputs.js';
+import {
+  ablationSchema,
+  evalSchema,
+  metricsLine,
+  recordSchema,
+  subspaceSchema,
+  type AblationInput,
+  type EvalInput,
+  type MetricsLine,
+  type RecordInput,
+  type SubspaceInput,
+} from './inputs.js';
 
 /** A folder that `train` wrote. */
 export interface TrainInputs {
@@ -47,11 +58,18 @@ export async function readInputs(directory: Directory): Promise<ReportInputs> {
       const record = await readIfThere(directory, `runs/${id}/training_record.json`, recordSchema);
       if (record !== undefined) records[id] = record;
     }
-    return { kind: 'ablation', ablation, subspace: await readIfThere(directory, 'subspace.json', subspaceSchema), records };
+    return {
+      kind: 'ablation',
+      ablation,
+      subspace: await readIfThere(directory, 'subspace.json', subspaceSchema),
+      records,
+    };
   }
   if (files.includes('eval.json')) return { kind: 'eval', eval: await readAs(directory, 'eval.json', evalSchema) };
   if (files.includes('metrics.jsonl')) return readTraining(directory);
-  throw new ConfigError(`${directory.name} holds neither metrics.jsonl (lowrank train), ablation.json (lowrank ablate) nor eval.json (lowrank eval --output)`);
+  throw new ConfigError(
+    `${directory.name} holds neither metrics.jsonl (lowrank train), ablation.json (lowrank ablate) nor eval.json (lowrank eval --output)`,
+  );
 }
 
 async function readTraining(directory: Directory): Promise<TrainInputs> {
@@ -84,7 +102,11 @@ async function readMetrics(directory: Directory, file: string): Promise<MetricsL
   return whole;
 }
 
-async function readIfThere<T extends z.ZodType>(directory: Directory, file: string, schema: T): Promise<z.output<T> | undefined> {
+async function readIfThere<T extends z.ZodType>(
+  directory: Directory,
+  file: string,
+  schema: T,
+): Promise<z.output<T> | undefined> {
   const json = await readJson(directory, file);
   return json === undefined ? undefined : check(schema, json, `${directory.name}/${file}`);
 }
@@ -96,7 +118,9 @@ async function readAs<T extends z.ZodType>(directory: Directory, file: string, s
 function check<T extends z.ZodType>(schema: T, json: unknown, name: string): z.output<T> {
   const parsed = schema.safeParse(json);
   if (parsed.success) return parsed.data;
-  throw new FormatError(`${name}: ${parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'all of it'}: ${message}`).join('; ')}`);
+  throw new FormatError(
+    `${name}: ${parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'all of it'}: ${message}`).join('; ')}`,
+  );
 }
 
 export function asRecord(value: unknown): Record<string, unknown> {

@@ -20,14 +20,17 @@ export interface ReportOptions {
 }
 
 /**
- * The files of a report on what `train`, `ablate` or `eval --output` left in a folder: report.html, report.md, report.csv, report.json
- * and plots/*.svg, by name.
- * @throws ConfigError for a folder that holds nothing of the kind; FormatError for files that are not as they should be.
+ * The files of a report on what `train`, `ablate` or `eval --output` left in a folder: report.html, report.md,
+ * report.csv, report.json and plots/*.svg, by name.
+ * @throws ConfigError for a folder that holds nothing of the kind; FormatError for files that are not as they should
+ * be.
  */
 export async function makeReport(directory: Directory, options: ReportOptions = {}): Promise<Record<string, string>> {
   const inputs = await readInputs(directory);
   const report = composeReport(inputs, await openCanvas(), options);
-  const plots = report.sections.flatMap(({ blocks }) => blocks.filter((block): block is PlotBlock => block.type === 'plot'));
+  const plots = report.sections.flatMap(({ blocks }) =>
+    blocks.filter((block): block is PlotBlock => block.type === 'plot'),
+  );
   return {
     'report.html': renderHtml(report, VERSION),
     'report.md': renderMarkdown(report),
@@ -37,7 +40,11 @@ export async function makeReport(directory: Directory, options: ReportOptions = 
   };
 }
 
-function composeReport(inputs: ReportInputs, canvas: Canvas, { decode = (ids) => ids.join(' ') }: ReportOptions): Report {
+function composeReport(
+  inputs: ReportInputs,
+  canvas: Canvas,
+  { decode = (ids) => ids.join(' ') }: ReportOptions,
+): Report {
   switch (inputs.kind) {
     case 'train':
       return trainingReport(inputs, canvas, recordedSamples({ answer: inputs.record }, decode));

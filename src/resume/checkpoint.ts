@@ -35,7 +35,15 @@ export function checkpointStep(name: string): number | undefined {
 export async function admitCheckpoint(
   checkpoint: Directory,
   inputs: RunInputs,
-  { config, force, note }: { readonly config: Parameters<typeof inputDifferences>[2]; readonly force: boolean; readonly note: (text: string) => void },
+  {
+    config,
+    force,
+    note,
+  }: {
+    readonly config: Parameters<typeof inputDifferences>[2];
+    readonly force: boolean;
+    readonly note: (text: string) => void;
+  },
 ): Promise<number> {
   const problem = await manifestProblem(checkpoint);
   if (problem !== undefined) throw new FormatError(`${checkpoint.name} is no whole checkpoint: ${problem}`);
@@ -43,7 +51,8 @@ export async function admitCheckpoint(
   const differences = inputDifferences(await readInputs(checkpoint), inputs, config);
   if (differences.length === 0) return step;
   const list = differences.map((difference) => `\n  ${difference}`).join('');
-  if (!force) throw new ConfigError(`${checkpoint.name} is of another run:${list}\n--force goes on from it all the same`);
+  if (!force)
+    throw new ConfigError(`${checkpoint.name} is of another run:${list}\n--force goes on from it all the same`);
   note(`going on although the run was another (--force):${list}`);
   return step;
 }

@@ -31,7 +31,11 @@ type Sources = readonly (DataSource | DataPart)[];
 
 export interface InputSources {
   readonly model: Directory;
-  readonly data: { readonly train: Sources; readonly validation?: Sources | undefined; readonly test?: Sources | undefined };
+  readonly data: {
+    readonly train: Sources;
+    readonly validation?: Sources | undefined;
+    readonly test?: Sources | undefined;
+  };
   readonly initFrom?: Directory | undefined;
 }
 
@@ -63,8 +67,16 @@ export async function readInputs(checkpoint: Directory): Promise<RunInputs> {
   return parsed.data;
 }
 
-/** What is no longer as it was, one sentence each. @param of a run that goes on, or one that is finished: less of that may differ. */
-export function inputDifferences(before: RunInputs, now: RunInputs, config: RunConfig, of: Whose = 'continued'): string[] {
+/**
+ * What is no longer as it was, one sentence each. @param of a run that goes on, or one that is finished: less of that
+ * may differ.
+ */
+export function inputDifferences(
+  before: RunInputs,
+  now: RunInputs,
+  config: RunConfig,
+  of: Whose = 'continued',
+): string[] {
   const compared = Object.entries(now.files).filter(([part]) => of === 'finished' || part !== TEST_ROWS);
   const files = compared.flatMap(([part, found]) => {
     const old = before.files[part] ?? {};
@@ -74,14 +86,17 @@ export function inputDifferences(before: RunInputs, now: RunInputs, config: RunC
       return [`${part}: ${name} ${old[name] === undefined ? 'was not there' : 'holds something else'}`];
     });
   });
-  const backend = before.backend === now.backend ? [] : [`it computed on ${before.backend}, and this is ${now.backend}`];
+  const backend =
+    before.backend === now.backend ? [] : [`it computed on ${before.backend}, and this is ${now.backend}`];
   return [...files, ...backend, ...optionDifferences(before.config, config, of)];
 }
 
 /** By place in the list: data may have been moved, but not reordered. */
 async function hashData(sources: Sources): Promise<Record<string, string>> {
   const found: Record<string, string> = {};
-  for (const [i, source] of partsOf(sources).flatMap((part) => part.sources).entries()) {
+  for (const [i, source] of partsOf(sources)
+    .flatMap((part) => part.sources)
+    .entries()) {
     found[`file ${i + 1}`] = await hashRows(source);
   }
   return found;

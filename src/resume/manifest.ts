@@ -15,7 +15,9 @@ const schema = z.object({
 type Manifest = z.infer<typeof schema>;
 
 /** The files with their manifest, last. */
-export async function withManifest(files: Readonly<Record<string, Uint8Array | string>>): Promise<Record<string, Uint8Array | string>> {
+export async function withManifest(
+  files: Readonly<Record<string, Uint8Array | string>>,
+): Promise<Record<string, Uint8Array | string>> {
   const listed: Manifest['files'] = {};
   const encoder = new TextEncoder();
   for (const [name, content] of Object.entries(files)) {

@@ -5,7 +5,8 @@ const OPEN_ENDED = new Set(['constant', 'constant_with_warmup']);
 
 const always = (): boolean => true;
 /** More steps at the end change nothing before. */
-const withOpenEnd = ({ training }: RunConfig): boolean => OPEN_ENDED.has(training.lr_scheduler_type) && training.warmup_ratio === 0;
+const withOpenEnd = ({ training }: RunConfig): boolean =>
+  OPEN_ENDED.has(training.lr_scheduler_type) && training.warmup_ratio === 0;
 
 /** Lists of data. */
 const DATA = new Set(['data.train', 'data.validation', 'data.test']);
@@ -35,8 +36,9 @@ const WITHOUT_EFFECT: Changeable = {
 };
 
 /**
- * The options that may differ between a run and its continuation, because they change no number of what is done already; every other
- * option that differs is named and refused. The files that some of them name are compared by what they hold.
+ * The options that may differ between a run and its continuation, because they change no number of what is done
+ * already; every other option that differs is named and refused. The files that some of them name are compared by what
+ * they hold.
  */
 export const MAY_CHANGE: Changeable = {
   ...WITHOUT_EFFECT,
@@ -79,7 +81,9 @@ function leaves(config: unknown): Map<string, string> {
 
 /** How each entry of a list of data is read and weighed: a path alone says nothing of it. */
 function placeless(entries: unknown): unknown[] {
-  return (Array.isArray(entries) ? entries : [entries]).map((entry: unknown) => (isSection(entry) ? Object.fromEntries(Object.entries(entry).filter(([key]) => !PLACES.has(key))) : {}));
+  return (Array.isArray(entries) ? entries : [entries]).map((entry: unknown) =>
+    isSection(entry) ? Object.fromEntries(Object.entries(entry).filter(([key]) => !PLACES.has(key))) : {},
+  );
 }
 
 function isSection(value: unknown): value is Record<string, unknown> {

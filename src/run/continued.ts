@@ -7,7 +7,8 @@ import { ConfigError } from '../errors.js';
 const IGNORED: ReadonlySet<string> = new Set(['init_lora_weights']);
 
 /**
- * Makes sure that no option asks for another adapter than the one to go on from. Options at their defaults ask for nothing.
+ * Makes sure that no option asks for another adapter than the one to go on from. Options at their defaults ask for
+ * nothing.
  * @throws ConfigError naming every option that does.
  */
 export function requireContinued(section: RunConfig['adapter'], saved: AdapterConfig): void {
@@ -19,12 +20,17 @@ export function requireContinued(section: RunConfig['adapter'], saved: AdapterCo
   const problems = Object.entries(definitionOf(method).optionsOf(saved)).flatMap(([option, has]) => {
     const wants = asked[option];
     if (IGNORED.has(option) || wants === undefined || same(wants, defaults[option]) || same(wants, has)) return [];
-    return [`adapter.${option} ${JSON.stringify(wants)} contradicts adapter.init_from: that adapter has ${isNone(has) ? 'none' : JSON.stringify(has)}`];
+    return [
+      `adapter.${option} ${JSON.stringify(wants)} contradicts adapter.init_from: that adapter has ${isNone(has) ? 'none' : JSON.stringify(has)}`,
+    ];
   });
   if (problems.length > 0) throw new ConfigError(problems.join('\n'));
 }
 
-/** Of lists the order means nothing, and one item is a list of one. Rows by module and a list of rows cannot be told apart here. */
+/**
+ * Of lists the order means nothing, and one item is a list of one. Rows by module and a list of rows cannot be told
+ * apart here.
+ */
 function same(a: unknown, b: unknown): boolean {
   if (isNone(a) || isNone(b)) return isNone(a) && isNone(b);
   if (isRecord(a) !== isRecord(b)) return true;
@@ -41,5 +47,11 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 }
 
 function isNone(value: unknown): boolean {
-  return value === undefined || value === null || value === false || (isRecord(value) && Object.keys(value).length === 0) || (Array.isArray(value) && value.length === 0);
+  return (
+    value === undefined ||
+    value === null ||
+    value === false ||
+    (isRecord(value) && Object.keys(value).length === 0) ||
+    (Array.isArray(value) && value.length === 0)
+  );
 }

@@ -3,7 +3,10 @@ import { DEFAULT_SAVE_STEPS } from '../train/trainer.js';
 
 /** Bytes that a run will write, as far as they can be told before it is begun. */
 export interface DiskNeeds {
-  /** Of one checkpoint: values and two moments of each trained parameter in float32, the adapter, and that of the best evaluation. */
+  /**
+   * Of one checkpoint: values and two moments of each trained parameter in float32, the adapter, and that of the best
+   * evaluation.
+   */
   readonly checkpointBytes: number;
   /** Checkpoints on the disk at a time: a new one is written before an old one is removed. */
   readonly checkpoints: number;
@@ -27,12 +30,28 @@ export interface DiskRequest {
 /** Configs, records, tokenizers and logs: small beside tensors. */
 const SMALL_BYTES = 4 * 2 ** 20;
 
-export function diskNeeds({ training, trainedBytes, totalSteps, doneSteps, epochSteps, validated }: DiskRequest): DiskNeeds {
+export function diskNeeds({
+  training,
+  trainedBytes,
+  totalSteps,
+  doneSteps,
+  epochSteps,
+  validated,
+}: DiskRequest): DiskNeeds {
   const checkpointBytes = trainedBytes * (validated ? 5 : 4);
-  const every = training.save_strategy === 'epoch' ? Math.max(1, epochSteps) : (training.save_steps ?? DEFAULT_SAVE_STEPS);
+  const every =
+    training.save_strategy === 'epoch' ? Math.max(1, epochSteps) : (training.save_steps ?? DEFAULT_SAVE_STEPS);
   // At multiples of `every`, and after the last step.
   const made = training.save_strategy === 'no' ? 0 : Math.ceil(totalSteps / every) - Math.floor(doneSteps / every);
-  const kept = Math.min(made, training.save_total_limit === undefined ? made : Math.max(training.save_total_limit, validated ? 2 : 1));
+  const kept = Math.min(
+    made,
+    training.save_total_limit === undefined ? made : Math.max(training.save_total_limit, validated ? 2 : 1),
+  );
   const checkpoints = kept + (made > kept ? 1 : 0);
-  return { checkpointBytes, checkpoints, resultBytes: trainedBytes, total: checkpoints * checkpointBytes + trainedBytes + SMALL_BYTES };
+  return {
+    checkpointBytes,
+    checkpoints,
+    resultBytes: trainedBytes,
+    total: checkpoints * checkpointBytes + trainedBytes + SMALL_BYTES,
+  };
 }

@@ -19,12 +19,18 @@ export interface RunBase {
   readonly revision?: string | undefined;
 }
 
-/** What a folder says of the training that made it: that of a run, one of its checkpoints, a run of an ablation, or a PEFT adapter made elsewhere. */
+/**
+ * What a folder says of the training that made it: that of a run, one of its checkpoints, a run of an ablation, or a
+ * PEFT adapter made elsewhere.
+ */
 export interface RunFolder {
   readonly directory: Directory;
   /** Undefined where the folder is a model: one that was trained whole, or one that was never trained here. */
   readonly adapter: Directory | undefined;
-  /** Base models by how well they are known, the best first: of config.yaml, then of adapter_config.json. Empty where the folder is a model. */
+  /**
+   * Base models by how well they are known, the best first: of config.yaml, then of adapter_config.json. Empty where
+   * the folder is a model.
+   */
   readonly bases: readonly RunBase[];
   /** How the base was held in training; undefined for floats, or where the folder does not say. */
   readonly quantization: LoadQuantization | undefined;
@@ -41,7 +47,8 @@ export interface RunFolder {
 
 /**
  * Reads what a folder says of its training.
- * @throws FormatError for a folder that is none of these, saying what to name instead; ConfigError for a broken config.yaml.
+ * @throws FormatError for a folder that is none of these, saying what to name instead; ConfigError for a broken
+ * config.yaml.
  */
 export async function readRunFolder(directory: Directory): Promise<RunFolder> {
   const files = await directory.list();
@@ -81,13 +88,24 @@ async function basesOf(directory: Directory, config: RunConfig | undefined): Pro
 }
 
 function weightFiles(files: Readonly<Record<string, string>> | undefined): Record<string, string> | undefined {
-  return files === undefined ? undefined : Object.fromEntries(Object.entries(files).filter(([name]) => name.endsWith('.safetensors')));
+  return files === undefined
+    ? undefined
+    : Object.fromEntries(Object.entries(files).filter(([name]) => name.endsWith('.safetensors')));
 }
 
 function whatElse(files: readonly string[]): string {
-  const folders = [...new Set(files.filter((file) => file.endsWith(`/${ADAPTER_CONFIG}`)).map((file) => file.slice(0, -ADAPTER_CONFIG.length - 1)))];
+  const folders = [
+    ...new Set(
+      files
+        .filter((file) => file.endsWith(`/${ADAPTER_CONFIG}`))
+        .map((file) => file.slice(0, -ADAPTER_CONFIG.length - 1)),
+    ),
+  ];
   const steps = folders.flatMap((folder) => checkpointStep(folder) ?? []).sort((a, b) => b - a);
-  if (steps.length > 0) return `the run in it is not finished: name a checkpoint, such as checkpoint-${steps[0]}, or go on with \`lowrank train --resume\``;
+  if (steps.length > 0)
+    return `the run in it is not finished: name a checkpoint, such as checkpoint-${steps[0]}, or go on with \`lowrank train --resume\``;
   if (folders.length > 0) return `holds ${folders.length} runs: name one of them, such as ${folders[0]}`;
-  return files.length === 0 ? 'no such folder, or an empty one' : `neither a run nor a model: there is no ${ADAPTER_CONFIG} and no config.json in it`;
+  return files.length === 0
+    ? 'no such folder, or an empty one'
+    : `neither a run nor a model: there is no ${ADAPTER_CONFIG} and no config.json in it`;
 }

@@ -30,7 +30,9 @@ export function checkedRequest(request: FinetuneRequest): CheckedRequest {
   if (isComplete(config)) return { ...request, config };
   const names = (['train', 'validation', 'test'] as const).flatMap((part) => {
     const sources = config.data?.[part] === undefined ? data[part] : undefined;
-    return sources === undefined || sources.length === 0 ? [] : [[part, sources.map((source, i) => source.name ?? `${part} ${i + 1}`)] as const];
+    return sources === undefined || sources.length === 0
+      ? []
+      : [[part, sources.map((source, i) => source.name ?? `${part} ${i + 1}`)] as const];
   });
   const named = names.length === 0 ? config : { ...config, data: { ...config.data, ...Object.fromEntries(names) } };
   return { ...request, config: completeConfig(named as RunConfigInput) };
@@ -51,7 +53,17 @@ async function withTokens(request: CheckedRequest): Promise<CheckedRequest> {
   if (tokens === undefined) return request;
   const { directory, ids } = await withAddedTokens(model, tokens);
   const rows = withTokenRows(await readModelConfig(model), config.adapter.trainable_token_indices, ids);
-  return { ...request, model: directory, config: { ...config, adapter: { ...config.adapter, trainable_token_indices: rows as NonNullable<typeof config.adapter.trainable_token_indices> } } };
+  return {
+    ...request,
+    model: directory,
+    config: {
+      ...config,
+      adapter: {
+        ...config.adapter,
+        trainable_token_indices: rows as NonNullable<typeof config.adapter.trainable_token_indices>,
+      },
+    },
+  };
 }
 
 const tokenizers = new WeakMap<Directory, ReturnType<typeof loadTokenizer>>();
@@ -64,7 +76,10 @@ export function tokenizerOf(directory: Directory): ReturnType<typeof loadTokeniz
 }
 
 /** What is trained. @throws ConfigError when it does not go with the adapter to go on from. */
-export async function settingsOf({ config, initFrom }: Pick<CheckedRequest, 'config' | 'initFrom'>): Promise<AdapterSettings> {
+export async function settingsOf({
+  config,
+  initFrom,
+}: Pick<CheckedRequest, 'config' | 'initFrom'>): Promise<AdapterSettings> {
   return adapterSettings(config.adapter, initFrom === undefined ? undefined : await readAdapterConfig(initFrom));
 }
 
@@ -74,7 +89,8 @@ export async function loadBase(request: CheckedRequest, model: ModelConfig, shar
   const quantization = quantizationOf(config);
   const trainable = trainedBase(model, await settingsOf(request));
   const onLoad = callbacks?.onLoad;
-  const load = (): Promise<Decoder> => loadModel(directory, { quantization, trainable, ...(onLoad === undefined ? {} : { onProgress: onLoad }) });
+  const load = (): Promise<Decoder> =>
+    loadModel(directory, { quantization, trainable, ...(onLoad === undefined ? {} : { onProgress: onLoad }) });
   return shared?.decoder(baseKeyOf(config, trainable !== undefined), load) ?? load();
 }
 
@@ -84,11 +100,17 @@ export async function loadData(request: CheckedRequest, model: ModelConfig, shar
   const settings = await settingsOf(request);
   const options = dataOptionsOf(config, model, settings, callbacks?.onNote);
   const tokenizer = await tokenizerOf(directory);
-  const vocabSize = settings.method === 'lora' ? grownVocabulary(model, settings.trainable_token_indices) : model.vocabSize;
+  const vocabSize =
+    settings.method === 'lora' ? grownVocabulary(model, settings.trainable_token_indices) : model.vocabSize;
   const load = async (): Promise<DataSplits> => {
     const splits = await loadSplits({ ...data, tokenizer, options, vocabSize });
     const { examples } = splits.train;
-    const findings = isExampleList(examples) ? [...markersInPieces(examples, { tokenizer, written: sampleChat(tokenizer, options) }), ...unwrittenCalls(examples)] : [];
+    const findings = isExampleList(examples)
+      ? [
+          ...markersInPieces(examples, { tokenizer, written: sampleChat(tokenizer, options) }),
+          ...unwrittenCalls(examples),
+        ]
+      : [];
     for (const finding of findings) callbacks?.onNote?.(`data: ${describeFinding(finding)}`);
     return splits;
   };
@@ -104,22 +126,36 @@ export async function openAdapter(request: CheckedRequest, decoder: Decoder): Pr
   const { init_from: named } = config.adapter;
   const settings = await settingsOf(request);
   const definition = definitionOf(settings.method);
-  if ((named === undefined) !== (initFrom === undefined)) throw new ConfigError('adapter.init_from names a folder that was not handed over, or the other way round');
+  if ((named === undefined) !== (initFrom === undefined))
+    throw new ConfigError('adapter.init_from names a folder that was not handed over, or the other way round');
   if (initFrom === undefined) {
     const fresh = definition.create(decoder, settings, config.training.seed);
     const tokenizer = await tokenizerOf(model);
-    await fresh.initialize?.(tokenizer === undefined ? undefined : (text) => Promise.resolve(tokenizer.encodeText(text)));
+    await fresh.initialize?.(
+      tokenizer === undefined ? undefined : (text) => Promise.resolve(tokenizer.encodeText(text)),
+    );
     const loftq = settings.method === 'lora' && settings.init_lora_weights === 'loftq';
-    if (loftq) callbacks?.onNote?.(`LoftQ: the adapter belongs on a base in 4 bits, which is made again here whenever it is loaded. ${loftqInPython(settings.loftq_config?.loftq_iter ?? 1)}`);
+    if (loftq)
+      callbacks?.onNote?.(
+        `LoftQ: the adapter belongs on a base in 4 bits, which is made again here whenever it is loaded. ${loftqInPython(settings.loftq_config?.loftq_iter ?? 1)}`,
+      );
     return fresh;
   }
-  const adapter = await loadAdapter(decoder, initFrom, { dropout: config.adapter.lora_dropout, learningRateRatio: config.adapter.loraplus_lr_ratio, embeddingLearningRate: config.adapter.loraplus_lr_embedding, ...(callbacks?.onNote === undefined ? {} : { onNote: callbacks.onNote }) });
+  const adapter = await loadAdapter(decoder, initFrom, {
+    dropout: config.adapter.lora_dropout,
+    learningRateRatio: config.adapter.loraplus_lr_ratio,
+    embeddingLearningRate: config.adapter.loraplus_lr_embedding,
+    ...(callbacks?.onNote === undefined ? {} : { onNote: callbacks.onNote }),
+  });
   callbacks?.onNote?.(`going on from ${initFrom.name}: ${definition.describe(settings)}, as that adapter has it`);
   return adapter;
 }
 
 /** SHA-256 of the files that a run reads. */
-export async function hashRequest(request: Pick<CheckedRequest, 'config' | 'model' | 'data' | 'initFrom'>, shared?: SharedParts): Promise<RunInputs['files']> {
+export async function hashRequest(
+  request: Pick<CheckedRequest, 'config' | 'model' | 'data' | 'initFrom'>,
+  shared?: SharedParts,
+): Promise<RunInputs['files']> {
   const { config, model, data, initFrom } = request;
   const sources = (part: 'validation' | 'test') => (data[part] === undefined ? undefined : sourcesOf(data[part]));
   const files = { train: sourcesOf(data.train), validation: sources('validation'), test: sources('test') };

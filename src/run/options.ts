@@ -17,18 +17,28 @@ export const CONFIG_FILE = 'config.yaml';
 /** `config.quantization` as the loader takes it. */
 export function quantizationOf({ quantization: q }: Pick<RunConfig, 'quantization'>): LoadQuantization | undefined {
   if (!q.load_in_4bit) return undefined;
-  return { quantType: q.bnb_4bit_quant_type, doubleQuant: q.bnb_4bit_use_double_quant, blockSize: q.bnb_4bit_blocksize };
+  return {
+    quantType: q.bnb_4bit_quant_type,
+    doubleQuant: q.bnb_4bit_use_double_quant,
+    blockSize: q.bnb_4bit_blocksize,
+  };
 }
 
 /** Name and revision of the base model as adapter_config.json gives them: a Hub id there has no `@revision`. */
-export function baseOf({ model, model_revision: given }: Pick<RunConfig, 'model' | 'model_revision'>): { model: string; revision?: string } {
+export function baseOf({ model, model_revision: given }: Pick<RunConfig, 'model' | 'model_revision'>): {
+  model: string;
+  revision?: string;
+} {
   const [, id = model, written] = /^([\w.-]+(?:\/[\w.-]+)?)@(.+)$/.exec(model) ?? [];
   const revision = given ?? written;
   return { model: id, ...(revision === undefined ? {} : { revision }) };
 }
 
 /** What decides the base model on the device. */
-export function baseKeyOf({ model, model_revision: revision, quantization, adapter }: RunConfig, trained = false): string {
+export function baseKeyOf(
+  { model, model_revision: revision, quantization, adapter }: RunConfig,
+  trained = false,
+): string {
   return JSON.stringify([model, revision, quantization, trained ? adapter : undefined]);
 }
 
@@ -53,30 +63,48 @@ function trainEntries({ data: { train } }: Pick<RunConfig, 'data'>): RowOptions[
 }
 
 /**
- * How rows are read that are like the training rows: the options of `data`, or of the first entry of `data.train` where it has its own.
+ * How rows are read that are like the training rows: the options of `data`, or of the first entry of `data.train` where
+ * it has its own.
  * @param note is told where the entries differ.
  */
 export function rowOptionsOf(config: Pick<RunConfig, 'data'>, note?: (text: string) => void): RowOptions {
-  const whole: RowOptions = Object.fromEntries(ROW_OPTIONS.flatMap((key) => (config.data[key] === undefined ? [] : [[key, config.data[key]]])));
+  const whole: RowOptions = Object.fromEntries(
+    ROW_OPTIONS.flatMap((key) => (config.data[key] === undefined ? [] : [[key, config.data[key]]])),
+  );
   const entries = trainEntries(config).map((own) => partOptions(whole, own));
   const [first = whole] = entries;
-  if (new Set(entries.map(({ chat_template: template }) => template)).size > 1) note?.('data.train: the entries have different chat templates: that of the first is saved with the adapter');
+  if (new Set(entries.map(({ chat_template: template }) => template)).size > 1)
+    note?.('data.train: the entries have different chat templates: that of the first is saved with the adapter');
   return first;
 }
 
 /**
  * How the rows of a run are read.
- * @throws ConfigError for packed rows with vectors in front of every row, which only the first sample of a row would see.
+ * @throws ConfigError for packed rows with vectors in front of every row, which only the first sample of a row would
+ * see.
  */
-export function dataOptionsOf(config: RunConfig, model: ModelConfig, settings: AdapterSettings, note?: (text: string) => void): DataOptions {
+export function dataOptionsOf(
+  config: RunConfig,
+  model: ModelConfig,
+  settings: AdapterSettings,
+  note?: (text: string) => void,
+): DataOptions {
   const { train: _train, validation: _validation, test: _test, ...options } = config.data;
   const context = contextOf(model, settings);
-  if (options.packing && context < model.maxPositions) throw new ConfigError(`data.packing: ${settings.method} puts vectors in front of every row, which only the first of several samples in a row would see`);
-  return { ...options, max_length: effectiveMaxLength(config.data.max_length, context, note), seed: config.training.seed };
+  if (options.packing && context < model.maxPositions)
+    throw new ConfigError(
+      `data.packing: ${settings.method} puts vectors in front of every row, which only the first of several samples in a row would see`,
+    );
+  return {
+    ...options,
+    max_length: effectiveMaxLength(config.data.max_length, context, note),
+    seed: config.training.seed,
+  };
 }
 
 /**
- * Memory of a run on an open device, from the config, the model's config.json and that of the adapter that it goes on from.
+ * Memory of a run on an open device, from the config, the model's config.json and that of the adapter that it goes on
+ * from.
  * @throws ConfigError when the adapter's targets match nothing.
  */
 export async function planFor(request: {
@@ -89,7 +117,10 @@ export async function planFor(request: {
   readonly threads?: number;
 }): Promise<RunMemory> {
   const { config, model, initFrom, device, host, threads } = request;
-  const adapter = adapterSettings(config.adapter, initFrom === undefined ? undefined : await readAdapterConfig(initFrom));
+  const adapter = adapterSettings(
+    config.adapter,
+    initFrom === undefined ? undefined : await readAdapterConfig(initFrom),
+  );
   return planRun({
     config,
     model,

@@ -37,13 +37,26 @@ export async function describeRun(
   const fresh = initFrom === undefined;
   const record = await makeRecord({
     ...{ config, model, decoder, device, counts, base: baseOf(config) },
-    data: await Promise.all(parts.map(async ({ part, stats, sources: files }) => ({ part, stats, files: await hashRowFiles(files) }))),
+    data: await Promise.all(
+      parts.map(async ({ part, stats, sources: files }) => ({ part, stats, files: await hashRowFiles(files) })),
+    ),
     // What PiSSA learns over 4 bits is saved for the base as it was, whose answers differ from those of the training.
-    prompts: isPissa({ initLoraWeights: fresh ? config.adapter.init_lora_weights : true }) && config.quantization.load_in_4bit ? [] : (data.validation ?? data.test ?? data.train).examples,
-    results: { steps: training.steps, train_loss: training.trainLoss, eval_loss: training.best?.eval_loss, test_loss: test?.loss },
+    prompts:
+      isPissa({ initLoraWeights: fresh ? config.adapter.init_lora_weights : true }) && config.quantization.load_in_4bit
+        ? []
+        : (data.validation ?? data.test ?? data.train).examples,
+    results: {
+      steps: training.steps,
+      train_loss: training.trainLoss,
+      eval_loss: training.best?.eval_loss,
+      test_loss: test?.loss,
+    },
   });
   const loads = method === 'full' ? 'model' : definitionOf(method).notOfPeft === undefined ? 'peft' : 'own';
-  return { [RECORD_FILE]: serializeRecord(record), [CARD_FILE]: modelCard(record, config, { name: method, loads }, hubDatasets(config)) };
+  return {
+    [RECORD_FILE]: serializeRecord(record),
+    [CARD_FILE]: modelCard(record, config, { name: method, loads }, hubDatasets(config)),
+  };
 }
 
 /** Ids on the Hub of the data sets among the training rows, without revisions. */
@@ -53,10 +66,20 @@ function hubDatasets({ data: { train } }: RunConfig): string[] {
 }
 
 /** The trained adapter or model, with the tokenizer's files as they were found and the config. */
-export async function resultFiles({ config, model }: CheckedRequest, adapter: Adapter): Promise<Record<string, Uint8Array | string>> {
+export async function resultFiles(
+  { config, model }: CheckedRequest,
+  adapter: Adapter,
+): Promise<Record<string, Uint8Array | string>> {
   const { method, save_dtype: dtype } = config.adapter;
-  const trained = method === 'full' ? await trainedModelFiles(model, adapter, dtype === 'auto' ? undefined : FLOAT_NAMES[dtype]) : await adapterFiles(adapter, baseOf(config));
-  return { ...trained, [CONFIG_FILE]: serializeConfig(config, config.training.output_dir), ...(await tokenizerFiles(model)) };
+  const trained =
+    method === 'full'
+      ? await trainedModelFiles(model, adapter, dtype === 'auto' ? undefined : FLOAT_NAMES[dtype])
+      : await adapterFiles(adapter, baseOf(config));
+  return {
+    ...trained,
+    [CONFIG_FILE]: serializeConfig(config, config.training.output_dir),
+    ...(await tokenizerFiles(model)),
+  };
 }
 
 /** Those of a model directory, so that what is saved encodes as it was trained. */

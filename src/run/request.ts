@@ -51,7 +51,10 @@ export interface FinetuneCallbacks {
   /** The memory that the run will need; it fits. */
   readonly onMemory?: (memory: RunMemory) => void;
   readonly onData?: (data: DataSplits) => void;
-  /** What the run will write, before any weight is loaded; an error ends the run. Not called where its memory could not be planned. */
+  /**
+   * What the run will write, before any weight is loaded; an error ends the run. Not called where its memory could not
+   * be planned.
+   */
   readonly onDisk?: (needs: DiskNeeds) => void | Promise<void>;
   /** After each tensor of the model that was loaded. */
   readonly onLoad?: (done: number, total: number) => void;
@@ -65,10 +68,14 @@ export interface FinetuneCallbacks {
   /** The model with what was trained on it, before it is put away; not when `shouldStop` ended the run. */
   readonly onTrained?: (trained: TrainedModel) => void | Promise<void>;
   /**
-   * The files of a checkpoint, by name: the adapter as PEFT has it, and what `resume` needs. Comes as `training.save_strategy` has it,
-   * after the last step, and when `shouldStop` ends the run; what was logged before belongs to it.
+   * The files of a checkpoint, by name: the adapter as PEFT has it, and what `resume` needs. Comes as
+   * `training.save_strategy` has it, after the last step, and when `shouldStop` ends the run; what was logged before
+   * belongs to it.
    */
-  readonly onCheckpoint?: (files: Readonly<Record<string, Uint8Array | string>>, info: CheckpointInfo) => void | Promise<void>;
+  readonly onCheckpoint?: (
+    files: Readonly<Record<string, Uint8Array | string>>,
+    info: CheckpointInfo,
+  ) => void | Promise<void>;
   /** Asked between two micro-batches: true ends the run with the steps so far. */
   readonly shouldStop?: () => boolean;
 }
@@ -88,7 +95,10 @@ export interface FinetuneRequest {
   readonly force?: boolean | undefined;
   readonly host: Host;
   readonly callbacks?: FinetuneCallbacks | undefined;
-  /** Aborting it ends the run after the current micro-batch, with the steps so far and a checkpoint of them where `onCheckpoint` is given. */
+  /**
+   * Aborting it ends the run after the current micro-batch, with the steps so far and a checkpoint of them where
+   * `onCheckpoint` is given.
+   */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -100,7 +110,9 @@ export interface CheckedRequest extends FinetuneRequest {
 /** A finished run. Nothing of it is left on the device. */
 export interface FinetuneResult {
   readonly training: TrainResult;
-  /** Whether `signal` or `shouldStop` ended the run before its last step: there are no record and no model card then. */
+  /**
+   * Whether `signal` or `shouldStop` ended the run before its last step: there are no record and no model card then.
+   */
   readonly stopped: boolean;
   /** With every default filled in. */
   readonly config: RunConfig;

@@ -4,8 +4,8 @@ import type { Decoder } from '../model/decoder.js';
 import type { RunInputs } from '../resume/inputs.js';
 
 /**
- * What runs that follow each other on one device have in common, loaded when the first of them wants it. One base model is held at a
- * time; whoever wants another gets that in its place.
+ * What runs that follow each other on one device have in common, loaded when the first of them wants it. One base model
+ * is held at a time; whoever wants another gets that in its place.
  */
 export class SharedParts {
   private base: { readonly key: string; readonly decoder: Decoder } | undefined;

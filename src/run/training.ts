@@ -38,7 +38,10 @@ export class FinetuneRun {
     private readonly shared?: SharedParts,
   ) {
     const { callbacks = {}, signal } = request;
-    this.callbacks = signal === undefined ? callbacks : { ...callbacks, shouldStop: () => signal.aborted || callbacks.shouldStop?.() === true };
+    this.callbacks =
+      signal === undefined
+        ? callbacks
+        : { ...callbacks, shouldStop: () => signal.aborted || callbacks.shouldStop?.() === true };
   }
 
   /** The run, or what befalls the device meanwhile. */
@@ -54,7 +57,8 @@ export class FinetuneRun {
     const { config, model: directory } = this.request;
     const model = await readModelConfig(directory);
     this.callbacks.onModel?.(model);
-    if (this.request.initFrom !== undefined) requireContinued(config.adapter, await readAdapterConfig(this.request.initFrom));
+    if (this.request.initFrom !== undefined)
+      requireContinued(config.adapter, await readAdapterConfig(this.request.initFrom));
     const memory = await this.planMemory(model);
     const inputs = await this.hashInputs();
     const doneSteps = inputs === undefined ? 0 : await this.admit(inputs);
@@ -76,11 +80,28 @@ export class FinetuneRun {
       const training = await this.train(decoder, adapter, data, inputs, async (result) => {
         test = await this.test(decoder, data);
         if (this.callbacks.onTrained !== undefined && !stopped()) {
-          await this.callbacks.onTrained({ decoder, tokenizer: await loadTokenizer(directory), data, training: result });
+          await this.callbacks.onTrained({
+            decoder,
+            tokenizer: await loadTokenizer(directory),
+            data,
+            training: result,
+          });
         }
-        if (!stopped()) described = await describeRun(this.request, { decoder, data, device: this.device }, { training: result, counts, test });
+        if (!stopped())
+          described = await describeRun(
+            this.request,
+            { decoder, data, device: this.device },
+            { training: result, counts, test },
+          );
       });
-      return { training, stopped: described === undefined, config, counts, test, files: { ...(await resultFiles(this.request, adapter)), ...described } };
+      return {
+        training,
+        stopped: described === undefined,
+        config,
+        counts,
+        test,
+        files: { ...(await resultFiles(this.request, adapter)), ...described },
+      };
     } finally {
       adapter?.dispose();
       if (this.shared === undefined) decoder.dispose();
@@ -94,7 +115,11 @@ export class FinetuneRun {
     try {
       memory = await planFor({ config, model, initFrom, device: this.device, host });
     } catch (error) {
-      if (error instanceof ConfigError && initFrom !== undefined) throw new ConfigError(`adapter.init_from: ${initFrom.name} does not go with model ${config.model}: ${error.message}`, { cause: error });
+      if (error instanceof ConfigError && initFrom !== undefined)
+        throw new ConfigError(
+          `adapter.init_from: ${initFrom.name} does not go with model ${config.model}: ${error.message}`,
+          { cause: error },
+        );
       if (error instanceof LowrankError) throw error;
       // A plan is a help: what it cannot follow shall not keep a run from starting.
       this.callbacks.onNote?.(`memory was not planned: ${(error as Error).message}`);
@@ -106,10 +131,21 @@ export class FinetuneRun {
     return memory;
   }
 
-  private diskNeeds({ plan }: RunMemory, { train: { examples }, validation }: DataSplits, doneSteps: number): DiskNeeds {
+  private diskNeeds(
+    { plan }: RunMemory,
+    { train: { examples }, validation }: DataSplits,
+    doneSteps: number,
+  ): DiskNeeds {
     const { training } = this.request.config;
     const epochSteps = totalStepsOf(examples.length, { ...training, max_steps: 0, num_train_epochs: 1 });
-    return diskNeeds({ training, trainedBytes: plan.trainedBytes, totalSteps: totalStepsOf(examples.length, training), doneSteps, epochSteps, validated: validation !== undefined });
+    return diskNeeds({
+      training,
+      trainedBytes: plan.trainedBytes,
+      totalSteps: totalStepsOf(examples.length, training),
+      doneSteps,
+      epochSteps,
+      validated: validation !== undefined,
+    });
   }
 
   /** Undefined where nobody asks for checkpoints. */
@@ -134,10 +170,22 @@ export class FinetuneRun {
       [INPUTS_FILE]: serializeInputs(inputs),
     });
     const { step, totalSteps, best } = state;
-    if (!this.over) await this.callbacks.onCheckpoint?.(files, { name: checkpointName(step), step, totalSteps, best: best.best?.metrics });
+    if (!this.over)
+      await this.callbacks.onCheckpoint?.(files, {
+        name: checkpointName(step),
+        step,
+        totalSteps,
+        best: best.best?.metrics,
+      });
   }
 
-  private async train(decoder: Decoder, adapter: Adapter, data: DataSplits, inputs: RunInputs | undefined, onEnd: (result: TrainResult) => Promise<void>): Promise<TrainResult> {
+  private async train(
+    decoder: Decoder,
+    adapter: Adapter,
+    data: DataSplits,
+    inputs: RunInputs | undefined,
+    onEnd: (result: TrainResult) => Promise<void>,
+  ): Promise<TrainResult> {
     const { config, resume, force } = this.request;
     const { onStep, onLog, onEvaluate, shouldStop } = this.callbacks;
     const { validation } = data;
@@ -151,7 +199,9 @@ export class FinetuneRun {
       resume: resume === undefined ? undefined : await readTrainState(resume, adapter.parameters),
       force: force === true,
       callbacks: {
-        ...(this.callbacks.onCheckpoint === undefined || inputs === undefined ? {} : { onCheckpoint: (state) => this.save(state, adapter, inputs) }),
+        ...(this.callbacks.onCheckpoint === undefined || inputs === undefined
+          ? {}
+          : { onCheckpoint: (state) => this.save(state, adapter, inputs) }),
         onEnd,
         onDebug: this.callbacks.onDebug,
         ...(onStep === undefined ? {} : { onStep }),

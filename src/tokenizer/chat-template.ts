@@ -32,14 +32,19 @@ export function readChatTemplate(value: unknown, file: string): string | undefin
   if (value === undefined || value === null) return undefined;
   if (typeof value === 'string') return value;
   const entries = Array.isArray(value)
-    ? value.map((entry: unknown): [unknown, unknown] => (isRecord(entry) ? [entry['name'], entry['template']] : [undefined, undefined]))
+    ? value.map((entry: unknown): [unknown, unknown] =>
+        isRecord(entry) ? [entry['name'], entry['template']] : [undefined, undefined],
+      )
     : isRecord(value)
       ? Object.entries(value)
       : undefined;
-  if (entries === undefined) throw new FormatError(`${file}: field "chat_template" is neither a string nor a list of templates`);
+  if (entries === undefined)
+    throw new FormatError(`${file}: field "chat_template" is neither a string nor a list of templates`);
   for (const [name, template] of entries) {
     if (typeof name !== 'string' || typeof template !== 'string') {
-      throw new FormatError(`${file}: field "chat_template": every entry needs a "name" and a "template", both strings`);
+      throw new FormatError(
+        `${file}: field "chat_template": every entry needs a "name" and a "template", both strings`,
+      );
     }
   }
   const chosen = entries.find(([name]) => name === 'default') ?? entries[0];
@@ -64,15 +69,28 @@ export class ChatTemplateRenderer {
 
   /** Renders and says which part of the text is what; see CompiledTemplate.trace. @throws as render. */
   trace(messages: readonly ChatMessage[], options: ChatTemplateOptions): TracedChat {
-    return this.apply(messages, options, (template, variables) => ({ ...template.trace(variables), marksGeneration: template.marksGeneration }));
+    return this.apply(messages, options, (template, variables) => ({
+      ...template.trace(variables),
+      marksGeneration: template.marksGeneration,
+    }));
   }
 
-  private apply<T>(messages: readonly ChatMessage[], options: ChatTemplateOptions, write: (template: CompiledTemplate, variables: TemplateVariables) => T): T {
+  private apply<T>(
+    messages: readonly ChatMessage[],
+    options: ChatTemplateOptions,
+    write: (template: CompiledTemplate, variables: TemplateVariables) => T,
+  ): T {
     const template = this.compile(options.template === undefined ? this.own : chatTemplateSource(options.template));
     const { tools, ...variables } = options.variables ?? {};
     // Without tools and documents transformers hands over None.
     const addGenerationPrompt = options.addGenerationPrompt ?? false;
-    const all = { documents: null, ...this.variables, ...variables, tools: parseTools(tools) ?? null, add_generation_prompt: addGenerationPrompt };
+    const all = {
+      documents: null,
+      ...this.variables,
+      ...variables,
+      tools: parseTools(tools) ?? null,
+      add_generation_prompt: addGenerationPrompt,
+    };
     try {
       return write(template, { ...all, messages: withParsedArguments(messages) });
     } catch (error) {
@@ -88,7 +106,9 @@ export class ChatTemplateRenderer {
 
   private compile(source: string | undefined): CompiledTemplate {
     if (source === undefined) {
-      throw new ConfigError(`${this.name} has no chat template: give one as chat_template (${CHAT_TEMPLATE_NAMES.join(', ')}, or a file ./…), or use another data format`);
+      throw new ConfigError(
+        `${this.name} has no chat template: give one as chat_template (${CHAT_TEMPLATE_NAMES.join(', ')}, or a file ./…), or use another data format`,
+      );
     }
     let template = this.compiled.get(source);
     if (template === undefined) {

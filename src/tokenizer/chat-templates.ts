@@ -13,8 +13,8 @@ const SYSTEM_IN_FIRST_TURN = `{%- if messages[0]['role'] == 'system' %}
     {%- endif %}`;
 
 /**
- * Chat templates by name. They write conversations of system, user and assistant as the published templates of these models do, and mark
- * what the assistant says with its closing token by `{% generation %}`, as transformers reads it.
+ * Chat templates by name. They write conversations of system, user and assistant as the published templates of these
+ * models do, and mark what the assistant says with its closing token by `{% generation %}`, as transformers reads it.
  */
 const TEMPLATES = {
   /** OpenAI's ChatML, as Qwen and SmolLM have it. */

@@ -3,32 +3,49 @@ import { isRecord } from '../io/json.js';
 import { withinTime } from '../io/time-limit.js';
 import type { TokenizerJson } from './tokenizer-json.js';
 
-/** Texts from here on have a limit whatever the expressions: what is quadratic in a line without breaks shows only there. */
+/**
+ * Texts from here on have a limit whatever the expressions: what is quadratic in a line without breaks shows only
+ * there.
+ */
 const LONG_TEXT = 2 ** 14;
 const BASE_MS = 3000;
 /** Beyond that; the library is a hundred times faster. */
 const CHARACTERS_PER_MS = 4;
 
 /**
- * Runs the library on a text under a limit of time, where the expressions of a tokenizer.json could need more than linear time: a repeat
- * within a repeated group, a back-reference or three repeats in a row, `(a+)+$` say. Those that are in use have none of them and pay
- * nothing.
+ * Runs the library on a text under a limit of time, where the expressions of a tokenizer.json could need more than
+ * linear time: a repeat within a repeated group, a back-reference or three repeats in a row, `(a+)+$` say. Those that
+ * are in use have none of them and pay nothing.
  */
 export class ExpressionLimit {
   private readonly suspect: string | undefined;
 
   /** @param file for messages. */
-  constructor(json: TokenizerJson, private readonly file: string) {
-    this.suspect = expressionsOf([json['normalizer'], json['pre_tokenizer'], json['post_processor'], json['decoder']]).find(mayBacktrack);
+  constructor(
+    json: TokenizerJson,
+    private readonly file: string,
+  ) {
+    this.suspect = expressionsOf([
+      json['normalizer'],
+      json['pre_tokenizer'],
+      json['post_processor'],
+      json['decoder'],
+    ]).find(mayBacktrack);
   }
 
-  /** @throws DataError when the limit is passed; FormatError when the library fails, as it does on settings that are of the wrong type. */
+  /**
+   * @throws DataError when the limit is passed; FormatError when the library fails, as it does on settings that are of
+   * the wrong type.
+   */
   run<T>(characters: number, work: () => T): T {
     try {
       return this.runLimited(characters, work);
     } catch (error) {
       if (error instanceof LowrankError) throw error;
-      throw new FormatError(`${this.file}: a setting is of a wrong type or missing: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+      throw new FormatError(
+        `${this.file}: a setting is of a wrong type or missing: ${error instanceof Error ? error.message : String(error)}`,
+        { cause: error },
+      );
     }
   }
 
@@ -36,7 +53,10 @@ export class ExpressionLimit {
     if (this.suspect === undefined && characters < LONG_TEXT) return work();
     const limit = BASE_MS + Math.ceil(characters / CHARACTERS_PER_MS);
     return withinTime(limit, work, () => {
-      const reason = this.suspect === undefined ? 'is the text one line without a break?' : `its expression ${JSON.stringify(this.suspect)} repeats what repeats, which can take exponential time: use the tokenizer.json of the model's publisher`;
+      const reason =
+        this.suspect === undefined
+          ? 'is the text one line without a break?'
+          : `its expression ${JSON.stringify(this.suspect)} repeats what repeats, which can take exponential time: use the tokenizer.json of the model's publisher`;
       return new DataError(`${this.file}: ${characters} characters took more than ${limit / 1000} s: ${reason}`);
     });
   }
@@ -46,7 +66,9 @@ export class ExpressionLimit {
 function expressionsOf(value: unknown): string[] {
   if (Array.isArray(value)) return value.flatMap(expressionsOf);
   if (!isRecord(value)) return [];
-  return Object.entries(value).flatMap(([key, inner]) => (key === 'Regex' && typeof inner === 'string' ? [inner] : expressionsOf(inner)));
+  return Object.entries(value).flatMap(([key, inner]) =>
+    key === 'Regex' && typeof inner === 'string' ? [inner] : expressionsOf(inner),
+  );
 }
 
 /** Whether an expression may backtrack more than linearly often; true where it only looks so. */

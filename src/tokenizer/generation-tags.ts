@@ -4,8 +4,8 @@ export const GENERATION = '__lowrank_generation__';
 const TAG = /^([-+]?)\s*(end)?generation\s*([-+]?)$/;
 
 /**
- * Spells `{% generation %}` … `{% endgeneration %}` (transformers' marks of what an assistant writes) as a call block, which the
- * engine parses with the same white space rules. Comments and texts within tags stay as they are.
+ * Spells `{% generation %}` … `{% endgeneration %}` (transformers' marks of what an assistant writes) as a call block,
+ * which the engine parses with the same white space rules. Comments and texts within tags stay as they are.
  */
 export function spellGenerationTags(source: string): string {
   let result = '';
@@ -13,7 +13,14 @@ export function spellGenerationTags(source: string): string {
   let at = source.indexOf('{');
   while (at >= 0) {
     const opening = source.slice(at, at + 2);
-    const end = opening === '{#' ? closing(source, source.indexOf('#}', at + 2)) : opening === '{%' ? tagEnd(source, at + 2, '%}') : opening === '{{' ? tagEnd(source, at + 2, '}}') : at + 1;
+    const end =
+      opening === '{#'
+        ? closing(source, source.indexOf('#}', at + 2))
+        : opening === '{%'
+          ? tagEnd(source, at + 2, '%}')
+          : opening === '{{'
+            ? tagEnd(source, at + 2, '}}')
+            : at + 1;
     if (opening === '{%') {
       const tag = TAG.exec(source.slice(at + 2, end - 2));
       if (tag !== null) {

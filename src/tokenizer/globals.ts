@@ -1,12 +1,29 @@
 import type { Scope } from './engine.js';
 import { MAX_ITEMS } from './template-limits.js';
 
-const MONTHS = ['January', 'February', 'March', 'April', 'May', 'June', 'July', 'August', 'September', 'October', 'November', 'December'];
+const MONTHS = [
+  'January',
+  'February',
+  'March',
+  'April',
+  'May',
+  'June',
+  'July',
+  'August',
+  'September',
+  'October',
+  'November',
+  'December',
+];
 const DAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday'];
 
 /** Declares what every template can use, as transformers does. */
 export function declareGlobals(environment: Scope): void {
-  for (const [name, value] of [['true', true], ['false', false], ['none', null]] as const) {
+  for (const [name, value] of [
+    ['true', true],
+    ['false', false],
+    ['none', null],
+  ] as const) {
     environment.set(name, value);
     environment.set(name.charAt(0).toUpperCase() + name.slice(1), value);
   }
@@ -18,7 +35,18 @@ export function declareGlobals(environment: Scope): void {
 }
 
 /** Names that declareGlobals declares; a variable called so is left out. */
-export const GLOBAL_NAMES = new Set(['true', 'false', 'none', 'True', 'False', 'None', 'raise_exception', 'range', 'strftime_now', 'namespace']);
+export const GLOBAL_NAMES = new Set([
+  'true',
+  'false',
+  'none',
+  'True',
+  'False',
+  'None',
+  'raise_exception',
+  'range',
+  'strftime_now',
+  'namespace',
+]);
 
 function range(first: number, second?: number, step = 1): number[] {
   const [start, stop] = second === undefined ? [0, first] : [first, second];

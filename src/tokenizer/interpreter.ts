@@ -13,11 +13,16 @@ export interface Tracer {
 }
 
 /** Sides that the methods of a text take characters from: left, right. */
-const STRIPS: Readonly<Record<string, readonly [boolean, boolean]>> = { strip: [true, true], lstrip: [true, false], rstrip: [false, true] };
+const STRIPS: Readonly<Record<string, readonly [boolean, boolean]>> = {
+  strip: [true, true],
+  lstrip: [true, false],
+  rstrip: [false, true],
+};
 
 /**
- * The engine, with Python's answers where it has others of its own: characters to strip, JSON, how values are written out, and texts
- * added to what is no text. With a tracer it marks what stands within `generation` tags and what each message has written.
+ * The engine, with Python's answers where it has others of its own: characters to strip, JSON, how values are written
+ * out, and texts added to what is no text. With a tracer it marks what stands within `generation` tags and what each
+ * message has written.
  */
 export class TemplateInterpreter extends BoundedInterpreter {
   constructor(
@@ -58,14 +63,17 @@ export class TemplateInterpreter extends BoundedInterpreter {
   private generation({ body }: GenerationNode, environment: Scope): Value {
     const written = this.evaluate({ type: 'Program', body } as Node, new Environment(environment));
     if (this.tracer === undefined) return written;
-    return textValue(this.tracer.mark('generation', 0) + (written.value as string) + this.tracer.mark('generation-end', 0));
+    return textValue(
+      this.tracer.mark('generation', 0) + (written.value as string) + this.tracer.mark('generation-end', 0),
+    );
   }
 
   private iteration({ type, variables }: IterationNode, environment: Scope): Value {
     if (this.tracer !== undefined) {
       for (const name of variables) {
         const index = this.tracer.indexOf(environment.lookupVariable(name));
-        if (index !== undefined) return textValue(this.tracer.mark(type === 'IterationBegin' ? 'message' : 'message-end', index));
+        if (index !== undefined)
+          return textValue(this.tracer.mark(type === 'IterationBegin' ? 'message' : 'message-end', index));
       }
     }
     return nothingValue();
@@ -89,7 +97,13 @@ export class TemplateInterpreter extends BoundedInterpreter {
     if (name !== 'tojson' && name !== 'trim' && name !== 'string') return undefined;
     const operand = this.evaluate(field(node, 'operand') as Node, environment);
     if (name === 'string') return textValue(printed(operand));
-    if (name === 'tojson') return textValue(jsonText(operand, jsonOptions(this.argumentsOf(filter, ['ensure_ascii', 'indent', 'separators', 'sort_keys'], environment))));
+    if (name === 'tojson')
+      return textValue(
+        jsonText(
+          operand,
+          jsonOptions(this.argumentsOf(filter, ['ensure_ascii', 'indent', 'separators', 'sort_keys'], environment)),
+        ),
+      );
     const [chars] = this.argumentsOf(filter, ['chars'], environment);
     return textValue(stripText(printed(operand), charsOf(chars), true, true));
   }
@@ -105,7 +119,9 @@ export class TemplateInterpreter extends BoundedInterpreter {
     if (texts === 2) return textValue((left.value as string) + (right.value as string));
     const other = left.type === 'StringValue' ? right : left;
     if (texts === 1 && ['ObjectValue', 'ArrayValue', 'TupleValue'].includes(other.type)) {
-      throw new Error(`cannot add ${other.type === 'ObjectValue' ? 'an object' : 'a list'} to a text (the filter tojson makes a text of it)`);
+      throw new Error(
+        `cannot add ${other.type === 'ObjectValue' ? 'an object' : 'a list'} to a text (the filter tojson makes a text of it)`,
+      );
     }
     return super.evaluateNode({ ...node, left: constant(left), right: constant(right) } as Node, environment);
   }

@@ -10,7 +10,7 @@ export interface AlignedText {
 /** A part of a text before normalisation. */
 export function plainText(text: string, start: number, end: number): AlignedText {
   const [from, to]: [number[], number[]] = [[], []];
-  for (let at = start; at < end; ) {
+  for (let at = start; at < end;) {
     const width = (text.codePointAt(at) as number) > 0xffff ? 2 : 1;
     for (let i = 0; i < width; i++) {
       from.push(at);
@@ -26,7 +26,11 @@ export function plainText(text: string, start: number, end: number): AlignedText
  * @param apply the library's normalizer, for kinds that are followed character by character
  * @returns undefined for what cannot be followed
  */
-export function normaliseAligned(input: AlignedText, normalizer: unknown, apply: (text: string) => string): AlignedText | undefined {
+export function normaliseAligned(
+  input: AlignedText,
+  normalizer: unknown,
+  apply: (text: string) => string,
+): AlignedText | undefined {
   const result = follow(input, normalizer);
   const wanted = apply(input.text);
   if (result?.text === wanted) return result;
@@ -40,13 +44,20 @@ function follow(input: AlignedText, normalizer: unknown): AlignedText | undefine
     case 'Sequence': {
       const parts = normalizer['normalizers'];
       if (!Array.isArray(parts)) return undefined;
-      return parts.reduce<AlignedText | undefined>((text, part: unknown) => (text === undefined ? undefined : follow(text, part)), input);
+      return parts.reduce<AlignedText | undefined>(
+        (text, part: unknown) => (text === undefined ? undefined : follow(text, part)),
+        input,
+      );
     }
     case 'Prepend': {
       const front = String(normalizer['prepend']);
       const [from, to] = [input.from[0] as number, input.to[0] as number];
       const added = Array.from(front, () => 0);
-      return { text: front + input.text, from: [...added.map(() => from), ...input.from], to: [...added.map(() => to), ...input.to] };
+      return {
+        text: front + input.text,
+        from: [...added.map(() => from), ...input.from],
+        to: [...added.map(() => to), ...input.to],
+      };
     }
     case 'Replace': {
       const pattern = normalizer['pattern'];

@@ -20,20 +20,33 @@ const BYTE_TOKEN = /^<0x([0-9A-F]{2})>$/;
 const encoder = new TextEncoder();
 
 /**
- * Aligns the tokens of a section of text (nothing in it is an added token) with its characters, as the offsets of the native library:
- * tokens that share a character, as bytes of it, all cover it; what the tokenizer puts in front of the section covers its first one.
+ * Aligns the tokens of a section of text (nothing in it is an added token) with its characters, as the offsets of the
+ * native library: tokens that share a character, as bytes of it, all cover it; what the tokenizer puts in front of the
+ * section covers its first one.
  * @param first where the section's tokens begin in `tokens`
  * @returns the number of tokens that are of this section, or undefined where they cannot be followed
  */
-export function alignSection(section: AlignedText, tokens: readonly string[], first: number, spelling: TokenSpelling, places: Places): number | undefined {
+export function alignSection(
+  section: AlignedText,
+  tokens: readonly string[],
+  first: number,
+  spelling: TokenSpelling,
+  places: Places,
+): number | undefined {
   const walk = spelling.byteLetters === undefined ? alignCharacters : alignBytes;
   return walk(section, tokens, first, spelling, places);
 }
 
-function alignBytes({ text, from, to }: AlignedText, tokens: readonly string[], first: number, { byteLetters = [] }: TokenSpelling, places: Places): number | undefined {
+function alignBytes(
+  { text, from, to }: AlignedText,
+  tokens: readonly string[],
+  first: number,
+  { byteLetters = [] }: TokenSpelling,
+  places: Places,
+): number | undefined {
   let expected = '';
   const unitOf: number[] = [];
-  for (let at = 0; at < text.length; ) {
+  for (let at = 0; at < text.length;) {
     const char = String.fromCodePoint(text.codePointAt(at) as number);
     for (const byte of encoder.encode(char)) {
       expected += byteLetters[byte] as string;
@@ -59,7 +72,13 @@ function alignBytes({ text, from, to }: AlignedText, tokens: readonly string[], 
   return count;
 }
 
-function alignCharacters({ text, from, to }: AlignedText, tokens: readonly string[], first: number, spelling: TokenSpelling, places: Places): number | undefined {
+function alignCharacters(
+  { text, from, to }: AlignedText,
+  tokens: readonly string[],
+  first: number,
+  spelling: TokenSpelling,
+  places: Places,
+): number | undefined {
   let [at, count, byte] = [0, 0, 0];
   const put = (start: number, end: number): void => {
     places.starts.push(from[start] as number);
@@ -97,12 +116,22 @@ function alignCharacters({ text, from, to }: AlignedText, tokens: readonly strin
   return byte > 0 || text.slice(at).trim() !== '' ? undefined : count;
 }
 
-/** Where a token ends that begins at a place of the text; the first of a section may have a space mark in front that the text has not. */
-function matchEnd(text: string, at: number, token: string, continuation: string | undefined, isFirst: boolean): number | undefined {
+/**
+ * Where a token ends that begins at a place of the text; the first of a section may have a space mark in front that the
+ * text has not.
+ */
+function matchEnd(
+  text: string,
+  at: number,
+  token: string,
+  continuation: string | undefined,
+  isFirst: boolean,
+): number | undefined {
   const plain = matches(text, at, token);
   if (plain !== undefined) return plain;
   if (isFirst && token.startsWith(SPACE_MARK)) return token.length === 1 ? at : matches(text, at, token.slice(1));
-  if (continuation !== undefined && continuation !== '' && token.startsWith(continuation)) return matches(text, at, token.slice(continuation.length));
+  if (continuation !== undefined && continuation !== '' && token.startsWith(continuation))
+    return matches(text, at, token.slice(continuation.length));
   return undefined;
 }
 
@@ -116,11 +145,17 @@ function matches(text: string, at: number, token: string): number | undefined {
 }
 
 /** Unknown characters up to where the next token begins: one where this does not say. */
-function unknownEnd(text: string, at: number, next: string | undefined, { unknownToken, continuation }: TokenSpelling): number {
+function unknownEnd(
+  text: string,
+  at: number,
+  next: string | undefined,
+  { unknownToken, continuation }: TokenSpelling,
+): number {
   const one = at + String.fromCodePoint(text.codePointAt(at) as number).length;
   if (next === unknownToken) return one;
   for (let end = one; end <= text.length; end++) {
-    if (end === text.length || (next !== undefined && matchEnd(text, end, next, continuation, false) !== undefined)) return end;
+    if (end === text.length || (next !== undefined && matchEnd(text, end, next, continuation, false) !== undefined))
+      return end;
   }
   return one;
 }

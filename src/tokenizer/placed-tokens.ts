@@ -17,8 +17,8 @@ export interface PlacedTokens {
 const PIECE = 4096;
 
 /**
- * Encodes texts piece by piece and tells where the tokens stand. Pieces begin at added tokens, which split a text before anything
- * else does: the tokens are those of the text as one, and each character is encoded once.
+ * Encodes texts piece by piece and tells where the tokens stand. Pieces begin at added tokens, which split a text
+ * before anything else does: the tokens are those of the text as one, and each character is encoded once.
  */
 export class TokenPlacer {
   private readonly splitter: RegExp | undefined;
@@ -36,13 +36,16 @@ export class TokenPlacer {
       const normalized = token['normalized'] ?? token['special'] !== true;
       if (normalizer === null || normalized !== true) this.added.set(token.content, token);
     }
-    const contents = [...this.added.keys()].sort((a, b) => b.length - a.length).map((content) => content.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
+    const contents = [...this.added.keys()]
+      .sort((a, b) => b.length - a.length)
+      .map((content) => content.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
     this.splitter = contents.length === 0 ? undefined : new RegExp(contents.join('|'), 'g');
     const { model } = json;
     this.spelling = {
       byteLetters: hasType(json['pre_tokenizer'], 'ByteLevel') ? byteLetters() : undefined,
       unknownToken: typeof model['unk_token'] === 'string' ? model['unk_token'] : this.library.model?.unk_token,
-      continuation: typeof model['continuing_subword_prefix'] === 'string' ? model['continuing_subword_prefix'] : undefined,
+      continuation:
+        typeof model['continuing_subword_prefix'] === 'string' ? model['continuing_subword_prefix'] : undefined,
     };
   }
 
@@ -59,7 +62,11 @@ export class TokenPlacer {
     }
     const characters = at;
     if (followed) return { ids, characters, tokenAt: (character) => findToken(places, character) };
-    return { ids, characters, tokenAt: (character) => (character < characters ? this.byPrefix(text, ids, character) : undefined) };
+    return {
+      ids,
+      characters,
+      tokenAt: (character) => (character < characters ? this.byPrefix(text, ids, character) : undefined),
+    };
   }
 
   private encodePiece(piece: string, ids: number[]): string[] {
@@ -90,7 +97,11 @@ export class TokenPlacer {
       while (skip && from < until && /\s/.test(text.charAt(from))) from++;
       while (stripEnd && until > from && /\s/.test(text.charAt(until - 1))) until--;
       if (from === until) return true;
-      const aligned = normaliseAligned(plainText(text, from, until), this.json['normalizer'], (part) => this.library.normalizer?.(part) ?? part);
+      const aligned = normaliseAligned(
+        plainText(text, from, until),
+        this.json['normalizer'],
+        (part) => this.library.normalizer?.(part) ?? part,
+      );
       const count = aligned === undefined ? undefined : alignSection(aligned, tokens, next, this.spelling, places);
       next += count ?? 0;
       return count !== undefined;

@@ -2,22 +2,29 @@ import { isRecord } from '../io/json.js';
 import type { SpecialTokens } from './special-tokens.js';
 import type { JsonObject, TokenizerJson } from './tokenizer-json.js';
 
-/** Classes whose `add_bos_token` and `add_eos_token` decide what is put around a text; others take it from tokenizer.json alone. */
+/**
+ * Classes whose `add_bos_token` and `add_eos_token` decide what is put around a text; others take it from
+ * tokenizer.json alone.
+ */
 const FLAG_CLASSES = /^(?:Code)?Llama|^Gemma|^Cohere/;
 
 /**
- * A tokenizer.json with the post-processor that `add_bos_token` and `add_eos_token` of tokenizer_config.json ask for, where the
- * tokenizer's class goes by these (by default BOS is added and EOS is not). So the fast classes of transformers 4 read them; transformers 5
- * does with a SentencePiece model alone, and takes tokenizer.json as it is.
+ * A tokenizer.json with the post-processor that `add_bos_token` and `add_eos_token` of tokenizer_config.json ask for,
+ * where the tokenizer's class goes by these (by default BOS is added and EOS is not). So the fast classes of
+ * transformers 4 read them; transformers 5 does with a SentencePiece model alone, and takes tokenizer.json as it is.
  */
 export function withBosFlags(json: TokenizerJson, config: JsonObject, tokens: SpecialTokens): TokenizerJson {
   const { add_bos_token: bosFlag, add_eos_token: eosFlag, tokenizer_class: name } = config;
   if (typeof bosFlag !== 'boolean' && typeof eosFlag !== 'boolean') return json;
   if (typeof name !== 'string' || !FLAG_CLASSES.test(name)) return json;
-  const special = (token: string | undefined): object[] => (token === undefined ? [] : [{ SpecialToken: { id: token, type_id: 0 } }]);
+  const special = (token: string | undefined): object[] =>
+    token === undefined ? [] : [{ SpecialToken: { id: token, type_id: 0 } }];
   const front = special(bosFlag === false ? undefined : tokens.bos_token);
   const back = special(eosFlag === true ? tokens.eos_token : undefined);
-  const used = [bosFlag === false ? undefined : tokens.bos_token, eosFlag === true ? tokens.eos_token : undefined].filter((token) => token !== undefined);
+  const used = [
+    bosFlag === false ? undefined : tokens.bos_token,
+    eosFlag === true ? tokens.eos_token : undefined,
+  ].filter((token) => token !== undefined);
   const sequence = (id: string, type: number): object => ({ Sequence: { id, type_id: type } });
   return {
     ...json,
@@ -25,12 +32,17 @@ export function withBosFlags(json: TokenizerJson, config: JsonObject, tokens: Sp
       type: 'TemplateProcessing',
       single: [...front, sequence('A', 0), ...back],
       pair: [...front, sequence('A', 0), ...back, ...front, sequence('B', 1), ...back],
-      special_tokens: Object.fromEntries(used.map((token) => [token, { id: token, ids: [idOf(json, token)], tokens: [token] }])),
+      special_tokens: Object.fromEntries(
+        used.map((token) => [token, { id: token, ids: [idOf(json, token)], tokens: [token] }]),
+      ),
     },
   };
 }
 
 function idOf(json: TokenizerJson, token: string): number | undefined {
   const { vocab } = json.model;
-  return json.added_tokens.find(({ content }) => content === token)?.id ?? (isRecord(vocab) ? Number(vocab[token]) : undefined);
+  return (
+    json.added_tokens.find(({ content }) => content === token)?.id ??
+    (isRecord(vocab) ? Number(vocab[token]) : undefined)
+  );
 }

@@ -1,7 +1,11 @@
 /** `str.isspace` of Python. JavaScript's \s has U+FEFF besides and lacks the four separators and U+0085. */
-const SPACES = new Set('\t\n\v\f\r\u001c\u001d\u001e\u001f \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000');
+const SPACES = new Set(
+  '\t\n\v\f\r\u001c\u001d\u001e\u001f \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000',
+);
 
-/** Python's `strip`, `lstrip` and `rstrip`: takes the characters of `chars` away, white space where these are undefined. */
+/**
+ * Python's `strip`, `lstrip` and `rstrip`: takes the characters of `chars` away, white space where these are undefined.
+ */
 export function stripText(text: string, chars: string | undefined, left: boolean, right: boolean): string {
   const set = chars === undefined ? SPACES : new Set(chars);
   const points = Array.from(text);
@@ -37,7 +41,8 @@ export function quotedText(text: string): string {
     else if (char === '\n') body += '\\n';
     else if (char === '\r') body += '\\r';
     else if (char === '\t') body += '\\t';
-    else if (/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Co}\p{Cn}]|(?! )\p{Zs}/u.test(char)) body += escaped(char.codePointAt(0) as number);
+    else if (/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Co}\p{Cn}]|(?! )\p{Zs}/u.test(char))
+      body += escaped(char.codePointAt(0) as number);
     else body += char;
   }
   return quote + body + quote;

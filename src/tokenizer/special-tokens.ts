@@ -2,7 +2,15 @@ import { isRecord } from '../io/json.js';
 import type { JsonObject } from './tokenizer-json.js';
 
 /** Names under which a tokenizer's configuration gives its special tokens. */
-export const SPECIAL_TOKEN_NAMES = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'] as const;
+export const SPECIAL_TOKEN_NAMES = [
+  'bos_token',
+  'eos_token',
+  'unk_token',
+  'sep_token',
+  'pad_token',
+  'cls_token',
+  'mask_token',
+] as const;
 export type SpecialTokenName = (typeof SPECIAL_TOKEN_NAMES)[number];
 export type SpecialTokens = Partial<Record<SpecialTokenName, string>>;
 

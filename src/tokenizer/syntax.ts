@@ -22,7 +22,18 @@ export interface IterationNode extends Node {
 /** Lists of statements in a node, by the names of their fields. */
 const BODIES = ['body', 'alternate', 'defaultBlock'] as const;
 
-const STATEMENTS = new Set(['If', 'For', 'Break', 'Continue', 'Set', 'Macro', 'Comment', 'FilterStatement', 'CallStatement', 'StringLiteral']);
+const STATEMENTS = new Set([
+  'If',
+  'For',
+  'Break',
+  'Continue',
+  'Set',
+  'Macro',
+  'Comment',
+  'FilterStatement',
+  'CallStatement',
+  'StringLiteral',
+]);
 
 /** Rewrites a parsed template in place; returns whether it marks what an assistant writes. */
 export function rewriteProgram(program: Node): boolean {
@@ -34,7 +45,10 @@ export function rewriteProgram(program: Node): boolean {
 function rewriteBodies(node: Node, found: { marks: boolean }): void {
   for (const name of BODIES) {
     const body = field(node, name);
-    if (Array.isArray(body)) (node as unknown as Record<string, unknown>)[name] = (body as Node[]).map((statement) => rewrite(statement, found));
+    if (Array.isArray(body))
+      (node as unknown as Record<string, unknown>)[name] = (body as Node[]).map((statement) =>
+        rewrite(statement, found),
+      );
   }
 }
 
@@ -47,7 +61,11 @@ function rewrite(node: Node, found: { marks: boolean }): Node {
   if (node.type === 'For') {
     const variables = loopVariables(field(node, 'loopvar'));
     const body = field(node, 'body') as Node[];
-    (node as unknown as Record<string, unknown>)['body'] = [like(node, { type: 'IterationBegin', variables }), ...body, like(node, { type: 'IterationEnd', variables })];
+    (node as unknown as Record<string, unknown>)['body'] = [
+      like(node, { type: 'IterationBegin', variables }),
+      ...body,
+      like(node, { type: 'IterationEnd', variables }),
+    ];
   }
   return STATEMENTS.has(node.type) ? node : like(node, { type: 'Output', expression: node });
 }

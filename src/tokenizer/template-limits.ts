@@ -1,6 +1,9 @@
 import { Interpreter, type Node, type Scope, type Value } from './engine.js';
 
-/** Evaluations of one rendering. A conversation of 1000 turns under the longest template in use takes 10^5; a second is over by then. */
+/**
+ * Evaluations of one rendering. A conversation of 1000 turns under the longest template in use takes 10^5; a second is
+ * over by then.
+ */
 const MAX_STEPS = 2 ** 20;
 /** Characters of a text; a context of 128,000 tokens has 10^6. */
 export const MAX_TEXT = 2 ** 22;
@@ -11,7 +14,9 @@ const STEP_CHARACTERS = 128;
 /** Steps for one pass of a loop: the engine makes twenty values for each. */
 const PASS_STEPS = 16;
 
-/** The engine, with an end: templates come with models, and one of thirty characters could fill the memory or never end. */
+/**
+ * The engine, with an end: templates come with models, and one of thirty characters could fill the memory or never end.
+ */
 export class BoundedInterpreter extends Interpreter {
   private steps = 0;
   private readonly loops = new WeakSet<Node>();
@@ -45,6 +50,9 @@ export class BoundedInterpreter extends Interpreter {
 
   private count(steps: number): void {
     this.steps += steps;
-    if (this.steps > MAX_STEPS) throw new Error(`it does not end within ${MAX_STEPS} steps: are its loops nested too deep, or its lists too long?`);
+    if (this.steps > MAX_STEPS)
+      throw new Error(
+        `it does not end within ${MAX_STEPS} steps: are its loops nested too deep, or its lists too long?`,
+      );
   }
 }

@@ -17,7 +17,8 @@ export interface CompiledTemplate {
   /** @throws DataError naming the template when rendering fails (`raise_exception` included). */
   render(variables: TemplateVariables): string;
   /**
-   * Renders and finds out which part of the text is written within `generation` tags, and which by each of the `messages`.
+   * Renders and finds out which part of the text is written within `generation` tags, and which by each of the
+   * `messages`.
    * @throws as render.
    */
   trace(variables: TemplateVariables): TracedText;
@@ -94,7 +95,10 @@ function findRequired(body: readonly unknown[]): string[] {
   return [...used];
 }
 
-/** The variable of `{{ x }}`, `{{ x | filter }}`, `{{ x.key }}`, `{{ x[0] }}`, `{{ x.method() }}` or `{{ row['x'] }}`; undefined for anything else. */
+/**
+ * The variable of `{{ x }}`, `{{ x | filter }}`, `{{ x.key }}`, `{{ x[0] }}`, `{{ x.method() }}` or `{{ row['x'] }}`;
+ * undefined for anything else.
+ */
 function writtenVariable(node: unknown): string | undefined {
   let current = node;
   while (nodeType(current) === 'FilterExpression') {
@@ -103,7 +107,11 @@ function writtenVariable(node: unknown): string | undefined {
     if (filterName !== undefined && DEFAULTING_FILTERS.has(filterName)) return undefined;
     current = field(current, 'operand');
   }
-  for (let type = nodeType(current); type === 'MemberExpression' || type === 'CallExpression'; type = nodeType(current)) {
+  for (
+    let type = nodeType(current);
+    type === 'MemberExpression' || type === 'CallExpression';
+    type = nodeType(current)
+  ) {
     const object = field(current, type === 'CallExpression' ? 'callee' : 'object');
     if (type === 'CallExpression' && nodeType(object) !== 'MemberExpression') return undefined;
     if (type === 'MemberExpression' && identifier(object) === 'row') return keyOf(current);
@@ -126,6 +134,7 @@ function nodeType(node: unknown): unknown {
 
 function messageOf(error: unknown): string {
   // Of the engine, which calls itself for what is nested and for macros.
-  if (error instanceof RangeError && error.message.includes('call stack')) return 'it is nested too deep, or a macro calls itself without end';
+  if (error instanceof RangeError && error.message.includes('call stack'))
+    return 'it is nested too deep, or a macro calls itself without end';
   return error instanceof Error ? error.message : String(error);
 }

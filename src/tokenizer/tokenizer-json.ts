@@ -9,7 +9,9 @@ export interface AddedTokenEntry extends JsonObject {
   content: string;
 }
 
-/** A tokenizer.json that has been checked and brought to the form the JavaScript library reads as the native one would. */
+/**
+ * A tokenizer.json that has been checked and brought to the form the JavaScript library reads as the native one would.
+ */
 export interface TokenizerJson extends JsonObject {
   model: JsonObject;
   added_tokens: AddedTokenEntry[];
@@ -33,7 +35,8 @@ export function normaliseTokenizerJson(json: unknown, file: string, config: Json
   const result: JsonObject = { ...json };
   for (const section of OPTIONAL_SECTIONS) {
     const value = json[section] ?? null;
-    if (value !== null && !isRecord(value)) throw new FormatError(`${file}: field "${section}" is neither an object nor null`);
+    if (value !== null && !isRecord(value))
+      throw new FormatError(`${file}: field "${section}" is neither an object nor null`);
     result[section] = value;
   }
   result['pre_tokenizer'] = rewritePreTokenizer(result['pre_tokenizer'], file);
@@ -55,21 +58,36 @@ function checkVocabulary(model: JsonObject, file: string): void {
   if (Array.isArray(vocab)) return;
   if (!isRecord(vocab)) throw new FormatError(`${file}: field "model.vocab" is missing or not an object`);
   for (const [token, id] of Object.entries(vocab)) {
-    if (!isTokenId(id)) throw new FormatError(`${file}: model.vocab[${JSON.stringify(token)}] is ${JSON.stringify(id)}, not a token id`);
+    if (!isTokenId(id))
+      throw new FormatError(`${file}: model.vocab[${JSON.stringify(token)}] is ${JSON.stringify(id)}, not a token id`);
   }
   if (model['type'] === 'BPE' && !Array.isArray(model['merges'])) {
     throw new FormatError(`${file}: field "model.merges" is missing or not a list`);
   }
   const merges: unknown = model['merges'];
-  const wrong = Array.isArray(merges) ? (merges as unknown[]).findIndex((merge) => typeof merge !== 'string' && !(Array.isArray(merge) && merge.length === 2 && merge.every((side) => typeof side === 'string'))) : -1;
-  if (wrong >= 0) throw new FormatError(`${file}: model.merges[${wrong}] is ${(JSON.stringify((merges as unknown[])[wrong]) ?? 'nothing').slice(0, 60)}, neither a text nor a pair of texts`);
+  const wrong = Array.isArray(merges)
+    ? (merges as unknown[]).findIndex(
+        (merge) =>
+          typeof merge !== 'string' &&
+          !(Array.isArray(merge) && merge.length === 2 && merge.every((side) => typeof side === 'string')),
+      )
+    : -1;
+  if (wrong >= 0)
+    throw new FormatError(
+      `${file}: model.merges[${wrong}] is ${(JSON.stringify((merges as unknown[])[wrong]) ?? 'nothing').slice(0, 60)}, neither a text nor a pair of texts`,
+    );
 }
 
 function readAddedTokens(value: unknown, file: string): AddedTokenEntry[] {
   if (value === undefined || value === null) return [];
   if (!Array.isArray(value)) throw new FormatError(`${file}: field "added_tokens" is not a list`);
   return value.map((entry: unknown, index) => {
-    if (!isRecord(entry) || !isTokenId(entry['id']) || typeof entry['content'] !== 'string' || entry['content'] === '') {
+    if (
+      !isRecord(entry) ||
+      !isTokenId(entry['id']) ||
+      typeof entry['content'] !== 'string' ||
+      entry['content'] === ''
+    ) {
       throw new FormatError(`${file}: added_tokens[${index}] needs an integer "id" and a non-empty "content"`);
     }
     return { ...entry, id: entry['id'], content: entry['content'] };
@@ -83,7 +101,14 @@ function withConfigTokens(added: AddedTokenEntry[], config: JsonObject): AddedTo
   const extra: AddedTokenEntry[] = [];
   for (const [key, entry] of Object.entries(decoder)) {
     const id = Number(key);
-    if (!isTokenId(id) || known.has(id) || !isRecord(entry) || typeof entry['content'] !== 'string' || entry['content'] === '') continue;
+    if (
+      !isTokenId(id) ||
+      known.has(id) ||
+      !isRecord(entry) ||
+      typeof entry['content'] !== 'string' ||
+      entry['content'] === ''
+    )
+      continue;
     extra.push({ ...entry, id, content: entry['content'] });
   }
   return [...added, ...extra];
@@ -103,7 +128,9 @@ function rewritePreTokenizer(value: unknown, file: string): unknown {
   return value;
 }
 
-/** Ids beyond this would only make the library allocate a huge sparse array; the largest vocabularies have 2^18 entries. */
+/**
+ * Ids beyond this would only make the library allocate a huge sparse array; the largest vocabularies have 2^18 entries.
+ */
 const MAX_TOKEN_ID = 2 ** 24;
 
 function isTokenId(value: unknown): value is number {

@@ -43,7 +43,9 @@ export interface Tokenizer {
   readonly bosTokenId?: number | undefined;
   readonly eosTokenId?: number | undefined;
   readonly padTokenId?: number | undefined;
-  /** All of `eos_token_id` in the model's files: what its generation stops at (GLM's at the header of the next turn). */
+  /**
+   * All of `eos_token_id` in the model's files: what its generation stops at (GLM's at the header of the next turn).
+   */
   readonly modelEosIds?: readonly number[];
   /** The token with which the tokenizer's chat template closes an assistant turn. */
   readonly endOfTurnId?: number | undefined;
@@ -52,7 +54,10 @@ export interface Tokenizer {
   idToToken(id: number): string | undefined;
   /** @throws ConfigError without a template; DataError when the template refuses the messages. */
   applyChatTemplate(messages: readonly ChatMessage[], options?: ChatTemplateOptions): string;
-  /** The same, with the parts of the text: which message has written what, and what the template marks as learnt. @throws as applyChatTemplate. */
+  /**
+   * The same, with the parts of the text: which message has written what, and what the template marks as learnt.
+   * @throws as applyChatTemplate.
+   */
   traceChatTemplate(messages: readonly ChatMessage[], options?: ChatTemplateOptions): TracedChat;
   /**
    * The token with which a chat template (default: the own one) closes an assistant turn; the EOS token where it closes
@@ -86,17 +91,30 @@ export const TOKENIZER_FILES: readonly string[] = [
  * @returns undefined when there is no tokenizer.json.
  * @throws FormatError naming the file and field of a malformed file.
  */
-export async function loadTokenizer(directory: Directory, { chatTemplateKwargs = {} }: TokenizerOptions = {}): Promise<Tokenizer | undefined> {
+export async function loadTokenizer(
+  directory: Directory,
+  { chatTemplateKwargs = {} }: TokenizerOptions = {},
+): Promise<Tokenizer | undefined> {
   const file = `${directory.name}/tokenizer.json`;
   const raw = await readJson(directory, 'tokenizer.json');
   if (raw === undefined) return undefined;
   const config = await readObject(directory, 'tokenizer_config.json');
   const map = await readObject(directory, 'special_tokens_map.json');
-  const ids = { ...(await readObject(directory, 'config.json')), ...(await readObject(directory, 'generation_config.json')) };
+  const ids = {
+    ...(await readObject(directory, 'config.json')),
+    ...(await readObject(directory, 'generation_config.json')),
+  };
   const chatTemplate = await modelChatTemplate(directory);
   const json = normaliseTokenizerJson(raw, file, config);
   const tokens = readSpecialTokens(config, map);
-  return new HubTokenizer(withBosFlags(json, config, tokens), { file, config, tokens, ids, chatTemplate, chatTemplateKwargs });
+  return new HubTokenizer(withBosFlags(json, config, tokens), {
+    file,
+    config,
+    tokens,
+    ids,
+    chatTemplate,
+    chatTemplateKwargs,
+  });
 }
 
 interface Parts {
@@ -143,20 +161,26 @@ class HubTokenizer implements Tokenizer {
     this.bosTokenId = idOf('bos_token');
     this.eosTokenId = idOf('eos_token');
     this.padTokenId = idOf('pad_token');
-    this.modelEosIds = [ids['eos_token_id']].flat().filter((id): id is number => Number.isInteger(id) && (id as number) >= 0 && (id as number) < this.vocabSize);
+    this.modelEosIds = [ids['eos_token_id']]
+      .flat()
+      .filter((id): id is number => Number.isInteger(id) && (id as number) >= 0 && (id as number) < this.vocabSize);
     this.chatTemplate = parts.chatTemplate;
     this.specialIds = new Set(json.added_tokens.filter((token) => token['special'] === true).map((token) => token.id));
     const named: SpecialTokens = { ...tokens };
     // A directory without tokenizer_config.json still has its ids; templates speak of the tokens by name.
-    if (named.eos_token === undefined && this.eosTokenId !== undefined) named.eos_token = this.idToToken(this.eosTokenId) ?? '';
-    if (named.bos_token === undefined && this.bosTokenId !== undefined) named.bos_token = this.idToToken(this.bosTokenId) ?? '';
+    if (named.eos_token === undefined && this.eosTokenId !== undefined)
+      named.eos_token = this.idToToken(this.eosTokenId) ?? '';
+    if (named.bos_token === undefined && this.bosTokenId !== undefined)
+      named.bos_token = this.idToToken(this.bosTokenId) ?? '';
     this.placer = new TokenPlacer(json, this.library, this.limit);
     this.bosToken = this.bosTokenId === undefined ? undefined : this.idToToken(this.bosTokenId);
     this.chat = new ChatTemplateRenderer({ ...named, ...parts.chatTemplateKwargs }, parts.chatTemplate, file);
   }
 
   encode(text: string, options: EncodeOptions = {}): number[] {
-    const { ids } = this.limit.run(text.length, () => this.library.encode(text, { add_special_tokens: options.addSpecialTokens ?? true }));
+    const { ids } = this.limit.run(text.length, () =>
+      this.library.encode(text, { add_special_tokens: options.addSpecialTokens ?? true }),
+    );
     // A vocabulary without an unknown token drops what it cannot spell; the library leaves holes there.
     return (ids as (number | undefined)[]).filter((id) => id !== undefined);
   }
@@ -166,7 +190,10 @@ class HubTokenizer implements Tokenizer {
     return this.bringsBos(text) && ids[0] === this.bosTokenId && ids[1] === this.bosTokenId ? ids.slice(1) : ids;
   }
 
-  encodePlaced(text: string, { addSpecialTokens = true, maxTokens = Infinity }: EncodePlacedOptions = {}): PlacedTokens {
+  encodePlaced(
+    text: string,
+    { addSpecialTokens = true, maxTokens = Infinity }: EncodePlacedOptions = {},
+  ): PlacedTokens {
     const { front, back } = addSpecialTokens ? this.frame : { front: [], back: [] };
     const before = this.bringsBos(text) && front.at(-1) === this.bosTokenId ? front.slice(0, -1) : front;
     const placed = this.placer.place(text, maxTokens - before.length);
@@ -197,7 +224,9 @@ class HubTokenizer implements Tokenizer {
   decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
     const list = Array.from(ids);
     if (list.length === 0) return '';
-    return this.limit.run(list.length, () => this.library.decode(list, { skip_special_tokens: options.skipSpecialTokens ?? false }));
+    return this.limit.run(list.length, () =>
+      this.library.decode(list, { skip_special_tokens: options.skipSpecialTokens ?? false }),
+    );
   }
 
   tokenToId(token: string): number | undefined {
@@ -245,7 +274,9 @@ class HubTokenizer implements Tokenizer {
     }
     const at = text.lastIndexOf(answer);
     if (at < 0) return undefined;
-    return this.encode(text.slice(at + answer.length), { addSpecialTokens: false }).find((id) => this.specialIds.has(id));
+    return this.encode(text.slice(at + answer.length), { addSpecialTokens: false }).find((id) =>
+      this.specialIds.has(id),
+    );
   }
 }
 

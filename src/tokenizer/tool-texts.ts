@@ -18,7 +18,9 @@ export function parseTools(tools: unknown): unknown {
   }
 }
 
-/** Messages whose calls have their `arguments` as objects; a JSON text (OpenAI's form) is parsed, any other text stays. */
+/**
+ * Messages whose calls have their `arguments` as objects; a JSON text (OpenAI's form) is parsed, any other text stays.
+ */
 export function withParsedArguments(messages: readonly ChatMessage[]): readonly ChatMessage[] {
   return mapArguments(messages, (text) => {
     if (typeof text !== 'string' || !/^\s*[{[]/.test(text)) return text;
@@ -32,7 +34,9 @@ export function withParsedArguments(messages: readonly ChatMessage[]): readonly 
 
 /** The same messages with `arguments` as JSON texts, as templates need them that put them into a text as they are. */
 export function withWrittenArguments(messages: readonly ChatMessage[]): readonly ChatMessage[] {
-  return mapArguments(messages, (value) => (typeof value === 'object' && value !== null && !(value instanceof JsonNumber) ? jsonText(toValue(value)) : value));
+  return mapArguments(messages, (value) =>
+    typeof value === 'object' && value !== null && !(value instanceof JsonNumber) ? jsonText(toValue(value)) : value,
+  );
 }
 
 export function hasCalls(messages: readonly ChatMessage[]): boolean {
@@ -50,7 +54,9 @@ function mapArguments(messages: readonly ChatMessage[], map: (value: unknown) =>
         if (!isRecord(call)) return call;
         const own = 'arguments' in call ? { ...call, arguments: map(call['arguments']) } : call;
         const inner = call['function'];
-        return isRecord(inner) && 'arguments' in inner ? { ...own, function: { ...inner, arguments: map(inner['arguments']) } } : own;
+        return isRecord(inner) && 'arguments' in inner
+          ? { ...own, function: { ...inner, arguments: map(inner['arguments']) } }
+          : own;
       }),
     };
   });

@@ -10,7 +10,10 @@ export interface TextSpan {
 /** A rendered conversation. */
 export interface TracedText {
   readonly text: string;
-  /** What the template has written within `generation` tags, in ascending order; undefined where this cannot be followed. */
+  /**
+   * What the template has written within `generation` tags, in ascending order; undefined where this cannot be
+   * followed.
+   */
   readonly generation: readonly TextSpan[] | undefined;
   /** By message, what its pass of the loop over the messages has written; empty where the template has no such loop. */
   readonly messages: ReadonlyMap<number, TextSpan>;
@@ -21,11 +24,16 @@ const FIRST = 0xe000;
 const LAST = 0xf8ff;
 
 type Kind = Parameters<Tracer['mark']>[0];
-const LETTERS: Readonly<Record<Kind, string>> = { generation: 'g', 'generation-end': 'h', message: 'm', 'message-end': 'n' };
+const LETTERS: Readonly<Record<Kind, string>> = {
+  generation: 'g',
+  'generation-end': 'h',
+  message: 'm',
+  'message-end': 'n',
+};
 
 /**
- * Marks within a rendered text. They are texts too, so they pass through variables, macros and filters of the template; without them
- * the text must be the one that the template renders by itself, else nothing is said about it.
+ * Marks within a rendered text. They are texts too, so they pass through variables, macros and filters of the template;
+ * without them the text must be the one that the template renders by itself, else nothing is said about it.
  */
 export class TraceMarks implements Tracer {
   private readonly open: string;
@@ -36,7 +44,8 @@ export class TraceMarks implements Tracer {
   constructor(messages: Value, text: string) {
     const used = new Set(text);
     const free: string[] = [];
-    for (let code = FIRST; code <= LAST && free.length < 2; code++) if (!used.has(String.fromCharCode(code))) free.push(String.fromCharCode(code));
+    for (let code = FIRST; code <= LAST && free.length < 2; code++)
+      if (!used.has(String.fromCharCode(code))) free.push(String.fromCharCode(code));
     [this.open = '', this.close = ''] = free;
     const list = messages.type === 'ArrayValue' ? (messages.value as Value[]) : [];
     this.places = new Map(list.map((message, index) => [message, index]));

@@ -19,21 +19,27 @@ export function floatValue(value: number): Value {
   return made;
 }
 
-/** Data as a value. Numbers stay what Python's `json.loads` makes of them: 21.0 a float, integers with all their digits. */
+/**
+ * Data as a value. Numbers stay what Python's `json.loads` makes of them: 21.0 a float, integers with all their digits.
+ */
 export function toValue(data: unknown): Value {
   const value = new Environment().set('data', data instanceof JsonNumber ? null : data);
   return restore(data, value);
 }
 
 function restore(data: unknown, value: Value): Value {
-  if (data instanceof JsonNumber) return data.isInteger ? literal('IntegerLiteral', BigInt(data.text)) : floatValue(Number(data.text));
+  if (data instanceof JsonNumber)
+    return data.isInteger ? literal('IntegerLiteral', BigInt(data.text)) : floatValue(Number(data.text));
   if (typeof data === 'number') return Number.isInteger(data) ? value : floatValue(data);
   if (Array.isArray(data)) {
     const items = value.value as Value[];
     data.forEach((item, i) => (items[i] = restore(item, items[i] as Value)));
   } else if (typeof data === 'object' && data !== null) {
     const entries = value.value as unknown as Map<string, Value>;
-    const restored = orderedEntries(data).map(([key, item]): [string, Value] => [key, restore(item, entries.get(key) as Value)]);
+    const restored = orderedEntries(data).map(([key, item]): [string, Value] => [
+      key,
+      restore(item, entries.get(key) as Value),
+    ]);
     entries.clear();
     for (const [key, item] of restored) entries.set(key, item);
   }
@@ -42,7 +48,11 @@ function restore(data: unknown, value: Value): Value {
 
 /** A value as Python's `str` writes it; nothing for what is undefined. */
 export function printed(value: Value): string {
-  return value.type === 'StringValue' ? (value.value as string) : value.type === 'UndefinedValue' ? '' : represented(value);
+  return value.type === 'StringValue'
+    ? (value.value as string)
+    : value.type === 'UndefinedValue'
+      ? ''
+      : represented(value);
 }
 
 function represented(value: Value): string {
@@ -87,9 +97,16 @@ export function jsonText(value: Value, options: JsonOptions = {}, margin = '\n')
   const [comma, colon] = separators ?? [indent === null ? ', ' : ',', ': '];
   const inner = indent === null ? '' : margin + (typeof indent === 'number' ? ' '.repeat(Math.max(0, indent)) : indent);
   const quoted = (text: string): string =>
-    ensureAscii ? JSON.stringify(text).replace(/[\u007f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`) : JSON.stringify(text);
+    ensureAscii
+      ? JSON.stringify(text).replace(
+          /[\u007f-\uffff]/g,
+          (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+        )
+      : JSON.stringify(text);
   const list = (open: string, items: readonly string[], close: string): string =>
-    items.length === 0 ? open + close : `${open}${inner}${items.join(comma + inner)}${indent === null ? '' : margin}${close}`;
+    items.length === 0
+      ? open + close
+      : `${open}${inner}${items.join(comma + inner)}${indent === null ? '' : margin}${close}`;
   switch (value.type) {
     case 'StringValue':
       return quoted(value.value as string);
@@ -104,12 +121,20 @@ export function jsonText(value: Value, options: JsonOptions = {}, margin = '\n')
       return jsonFloat(value.value as number);
     case 'ArrayValue':
     case 'TupleValue':
-      return list('[', (value.value as Value[]).map((item) => jsonText(item, options, inner)), ']');
+      return list(
+        '[',
+        (value.value as Value[]).map((item) => jsonText(item, options, inner)),
+        ']',
+      );
     case 'ObjectValue':
     case 'NamespaceValue': {
       const entries = [...(value.value as unknown as Map<string, Value>)];
       if (sortKeys) entries.sort(([a], [b]) => compareCodePoints(a, b));
-      return list('{', entries.map(([key, item]) => quoted(key) + colon + jsonText(item, options, inner)), '}');
+      return list(
+        '{',
+        entries.map(([key, item]) => quoted(key) + colon + jsonText(item, options, inner)),
+        '}',
+      );
     }
     default:
       throw new Error(`tojson: ${value.type} is not data`);

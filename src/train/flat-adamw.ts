@@ -12,9 +12,20 @@ interface Span {
 }
 
 /** The layout in which parameters with the same factor on the learning rate, and the same decay, are neighbours. */
-function layoutOf(parameters: readonly tf.Variable[], scales: readonly number[], spared: readonly boolean[]): { layout: FlatLayout; spans: Span[] } {
-  const order = parameters.map((_, i) => i).sort((a, b) => (scales[a] ?? 1) - (scales[b] ?? 1) || Number(spared[a] ?? false) - Number(spared[b] ?? false) || a - b);
-  const layout = flatLayout(parameters.map((p) => p.shape), order);
+function layoutOf(
+  parameters: readonly tf.Variable[],
+  scales: readonly number[],
+  spared: readonly boolean[],
+): { layout: FlatLayout; spans: Span[] } {
+  const order = parameters
+    .map((_, i) => i)
+    .sort(
+      (a, b) => (scales[a] ?? 1) - (scales[b] ?? 1) || Number(spared[a] ?? false) - Number(spared[b] ?? false) || a - b,
+    );
+  const layout = flatLayout(
+    parameters.map((p) => p.shape),
+    order,
+  );
   const spans: Span[] = [];
   for (const [k, i] of order.entries()) {
     const first = layout.firsts[i] as number;
@@ -22,15 +33,17 @@ function layoutOf(parameters: readonly tf.Variable[], scales: readonly number[],
     const learningRateScale = scales[i] ?? 1;
     const decays = spared[i] !== true;
     const last = spans.at(-1);
-    if (last?.learningRateScale === learningRateScale && last.decays === decays) spans[spans.length - 1] = { ...last, count: end - last.first };
+    if (last?.learningRateScale === learningRateScale && last.decays === decays)
+      spans[spans.length - 1] = { ...last, count: end - last.first };
     else spans.push({ first, count: end - first, learningRateScale, decays });
   }
   return { layout, spans };
 }
 
 /**
- * AdamW over parameters, gradients and moments that each lie in one piece of memory: an update is one dispatch for each factor on the
- * learning rate. The same numbers as `AdamW`, on webgpu. The parameters move into that memory, and out of it on dispose.
+ * AdamW over parameters, gradients and moments that each lie in one piece of memory: an update is one dispatch for each
+ * factor on the learning rate. The same numbers as `AdamW`, on webgpu. The parameters move into that memory, and out of
+ * it on dispose.
  */
 export class FlatAdamW implements Optimizer {
   /** Where a backward pass may put its gradients: `step` takes others over into these. */
@@ -53,7 +66,12 @@ export class FlatAdamW implements Optimizer {
   ) {
     const { layout, spans } = layoutOf(parameters, learningRateScales, spared);
     this.spans = spans;
-    [this.gradients, this.values, this.m, this.v] = Array.from({ length: 4 }, () => new FlatTensors(layout)) as [FlatTensors, FlatTensors, FlatTensors, FlatTensors];
+    [this.gradients, this.values, this.m, this.v] = Array.from({ length: 4 }, () => new FlatTensors(layout)) as [
+      FlatTensors,
+      FlatTensors,
+      FlatTensors,
+      FlatTensors,
+    ];
     this.settle();
   }
 
@@ -66,7 +84,10 @@ export class FlatAdamW implements Optimizer {
   settle(): void {
     const moved = [...this.parameters.keys()].filter((i) => this.parameters[i]?.dataId !== this.places[i]);
     if (moved.length === 0) return;
-    this.values.take(moved.map((i) => this.parameters[i] as tf.Variable), moved);
+    this.values.take(
+      moved.map((i) => this.parameters[i] as tf.Variable),
+      moved,
+    );
     for (const i of moved) {
       const [parameter, view] = [this.parameters[i] as tf.Variable, this.values.view(i)];
       parameter.assign(view);
@@ -81,7 +102,9 @@ export class FlatAdamW implements Optimizer {
     if (!(gradients instanceof FlatTensors)) flat.take(gradients);
     this.steps++;
     const items = this.spans.map(({ first, count, learningRateScale, decays }) => {
-      const [parameter, gradient, m, v] = [this.values, flat, this.m, this.v].map((tensors) => tensors.span(first, count)) as [tf.Variable, tf.Variable, tf.Variable, tf.Variable];
+      const [parameter, gradient, m, v] = [this.values, flat, this.m, this.v].map((tensors) =>
+        tensors.span(first, count),
+      ) as [tf.Variable, tf.Variable, tf.Variable, tf.Variable];
       return { parameter, gradient, m, v, learningRateScale, decays };
     });
     updateDecayed(items, this.options, learningRate, this.steps, gradientScale);
@@ -99,9 +122,15 @@ export class FlatAdamW implements Optimizer {
   }
 
   dispose(): void {
-    const inside = this.parameters.filter((parameter, i) => !parameter.isDisposed && parameter.dataId === this.places[i]);
+    const inside = this.parameters.filter(
+      (parameter, i) => !parameter.isDisposed && parameter.dataId === this.places[i],
+    );
     const outside = inside.map((parameter) => tf.zeros(parameter.shape));
-    if (inside.length > 0) gpuCopy(tf.backend(), inside.map((from, i) => ({ from, to: outside[i] as tf.Tensor })));
+    if (inside.length > 0)
+      gpuCopy(
+        tf.backend(),
+        inside.map((from, i) => ({ from, to: outside[i] as tf.Tensor })),
+      );
     inside.forEach((parameter, i) => {
       parameter.assign(outside[i] as tf.Tensor);
     });

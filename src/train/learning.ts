@@ -27,11 +27,14 @@ export class Learning {
 
   add(loss: number, gradNorm: number): void {
     const last = this.groups.at(-1);
-    if (last !== undefined && last[0] < this.groupSize) this.groups[this.groups.length - 1] = joined(last, [1, loss, loss * loss]);
+    if (last !== undefined && last[0] < this.groupSize)
+      this.groups[this.groups.length - 1] = joined(last, [1, loss, loss * loss]);
     else this.groups.push([1, loss, loss * loss]);
     this.largestNorm = Math.max(this.largestNorm, gradNorm);
     if (this.groups.length === MOST_GROUPS && (this.groups.at(-1)?.[0] ?? 0) === this.groupSize) {
-      this.groups = Array.from({ length: MOST_GROUPS / 2 }, (_, i) => joined(this.groups[2 * i] as Group, this.groups[2 * i + 1] as Group));
+      this.groups = Array.from({ length: MOST_GROUPS / 2 }, (_, i) =>
+        joined(this.groups[2 * i] as Group, this.groups[2 * i + 1] as Group),
+      );
       this.groupSize *= 2;
     }
   }

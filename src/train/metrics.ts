@@ -43,7 +43,12 @@ export interface TallyState {
   /** Spent on training, validations included. */
   readonly seconds: number;
   /** Since the last logged step. */
-  readonly sinceLog: { readonly loss: number; readonly steps: number; readonly tokens: number; readonly seconds: number };
+  readonly sinceLog: {
+    readonly loss: number;
+    readonly steps: number;
+    readonly tokens: number;
+    readonly seconds: number;
+  };
 }
 
 /** Sums over the steps of a run, and the means that are logged. */
@@ -93,7 +98,11 @@ export class Tally {
   }
 
   state(): TallyState {
-    return { lossTotal: this.lossTotal, seconds: this.seconds, sinceLog: { ...this.sinceLog, seconds: since(this.loggedAt) } };
+    return {
+      lossTotal: this.lossTotal,
+      seconds: this.seconds,
+      sinceLog: { ...this.sinceLog, seconds: since(this.loggedAt) },
+    };
   }
 
   restore({ lossTotal, seconds, sinceLog: { seconds: sinceLogged, ...sums } }: TallyState): void {

@@ -12,8 +12,8 @@ export interface AdamWOptions {
 /** What changes the parameters of a run, in place. */
 export interface Optimizer {
   /**
-   * One update; `gradients` in the order of the parameters, scaled by `gradientScale` (a scalar tensor is not read back).
-   * A promise is returned only where values have to come back from the device first.
+   * One update; `gradients` in the order of the parameters, scaled by `gradientScale` (a scalar tensor is not read
+   * back). A promise is returned only where values have to come back from the device first.
    */
   step(gradients: Gradients, learningRate: number, gradientScale: number | tf.Scalar): void | Promise<void>;
   /** What it has gathered so far, on the host. */

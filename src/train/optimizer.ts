@@ -12,9 +12,20 @@ export type OptimizerType = RunConfig['training']['optim'];
 
 /** How each `training.optim` is made. */
 export const OPTIMIZERS = {
-  adamw: (parameters, options, scales = [], spared = []) => (FlatAdamW.fits(parameters) ? new FlatAdamW(parameters, options, scales, spared) : new AdamW(parameters, options, scales, spared)),
+  adamw: (parameters, options, scales = [], spared = []) =>
+    FlatAdamW.fits(parameters)
+      ? new FlatAdamW(parameters, options, scales, spared)
+      : new AdamW(parameters, options, scales, spared),
   paged_adamw: (parameters, options, scales = [], spared = []) => new PagedAdamW(parameters, options, scales, spared),
-} as const satisfies Record<OptimizerType, (parameters: readonly tf.Variable[], options: AdamWOptions, learningRateScales?: readonly number[], spared?: readonly boolean[]) => Optimizer>;
+} as const satisfies Record<
+  OptimizerType,
+  (
+    parameters: readonly tf.Variable[],
+    options: AdamWOptions,
+    learningRateScales?: readonly number[],
+    spared?: readonly boolean[],
+  ) => Optimizer
+>;
 
 /** AdamW with its moments on the device: float32, two values a parameter. */
 export class AdamW implements Optimizer {
@@ -35,14 +46,26 @@ export class AdamW implements Optimizer {
   step(gradients: Gradients, learningRate: number, gradientScale: number | tf.Scalar): void {
     const items = this.parameters.map((parameter, i) => {
       const { m, v } = this.moments[i] as { m: tf.Variable; v: tf.Variable };
-      return { parameter, gradient: gradientOf(gradients, i), m, v, learningRateScale: this.learningRateScales[i] ?? 1, decays: this.spared[i] !== true };
+      return {
+        parameter,
+        gradient: gradientOf(gradients, i),
+        m,
+        v,
+        learningRateScale: this.learningRateScales[i] ?? 1,
+        decays: this.spared[i] !== true,
+      };
     });
     updateDecayed(items, this.options, learningRate, ++this.steps, gradientScale);
     if (gradients instanceof FlatTensors) tf.dispose(items.map(({ gradient }) => gradient));
   }
 
   async state(): Promise<OptimizerState> {
-    return { steps: this.steps, moments: await Promise.all(this.moments.map(async ({ m, v }) => ({ m: await valuesOf(m), v: await valuesOf(v) }))) };
+    return {
+      steps: this.steps,
+      moments: await Promise.all(
+        this.moments.map(async ({ m, v }) => ({ m: await valuesOf(m), v: await valuesOf(v) })),
+      ),
+    };
   }
 
   restore({ steps, moments }: OptimizerState): void {
@@ -63,9 +86,9 @@ export class AdamW implements Optimizer {
 export const PAGE_BYTES = 4 * 2 ** 20;
 
 /**
- * AdamW with its moments in host memory: a page of them at a time goes to the device, is updated there and read back. The same
- * numbers as `AdamW` for less device memory and more time. After the paged optimisers of Dettmers et al. 2023, arXiv:2305.14314,
- * which leave the paging to CUDA.
+ * AdamW with its moments in host memory: a page of them at a time goes to the device, is updated there and read back.
+ * The same numbers as `AdamW` for less device memory and more time. After the paged optimisers of Dettmers et al. 2023,
+ * arXiv:2305.14314, which leave the paging to CUDA.
  */
 export class PagedAdamW implements Optimizer {
   private readonly moments: Moments[];
@@ -84,21 +107,37 @@ export class PagedAdamW implements Optimizer {
 
   async step(gradients: Gradients, learningRate: number, gradientScale: number | tf.Scalar): Promise<void> {
     this.steps++;
-    for (const page of pagesOf(this.parameters.map((p) => 8 * p.size))) await this.stepPage(page, gradients, learningRate, gradientScale);
+    for (const page of pagesOf(this.parameters.map((p) => 8 * p.size)))
+      await this.stepPage(page, gradients, learningRate, gradientScale);
   }
 
-  private async stepPage(page: readonly number[], gradients: Gradients, learningRate: number, gradientScale: number | tf.Scalar): Promise<void> {
+  private async stepPage(
+    page: readonly number[],
+    gradients: Gradients,
+    learningRate: number,
+    gradientScale: number | tf.Scalar,
+  ): Promise<void> {
     const items = page.map((i) => {
       const parameter = this.parameters[i] as tf.Variable;
       const { m, v } = this.moments[i] as Moments;
-      return { parameter, gradient: gradientOf(gradients, i), m: variableOf(m, parameter.shape), v: variableOf(v, parameter.shape), learningRateScale: this.learningRateScales[i] ?? 1, decays: this.spared[i] !== true };
+      return {
+        parameter,
+        gradient: gradientOf(gradients, i),
+        m: variableOf(m, parameter.shape),
+        v: variableOf(v, parameter.shape),
+        learningRateScale: this.learningRateScales[i] ?? 1,
+        decays: this.spared[i] !== true,
+      };
     });
     try {
       updateDecayed(items, this.options, learningRate, this.steps, gradientScale);
-      const read = await Promise.all(items.map(async ({ m, v }) => ({ m: await m.data<'float32'>(), v: await v.data<'float32'>() })));
+      const read = await Promise.all(
+        items.map(async ({ m, v }) => ({ m: await m.data<'float32'>(), v: await v.data<'float32'>() })),
+      );
       page.forEach((i, k) => (this.moments[i] = read[k] as Moments));
     } finally {
-      for (const { m, v, gradient } of items) tf.dispose([m, v, ...(gradients instanceof FlatTensors ? [gradient] : [])]);
+      for (const { m, v, gradient } of items)
+        tf.dispose([m, v, ...(gradients instanceof FlatTensors ? [gradient] : [])]);
     }
   }
 

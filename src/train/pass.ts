@@ -1,5 +1,16 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { accumulate, accumulateFlat, checkTargets, flatLayout, FlatTensors, gpuCopy, Replays, valueAndGradients, type Gradients, type StepInputs } from '../../kernels/index.js';
+import {
+  accumulate,
+  accumulateFlat,
+  checkTargets,
+  flatLayout,
+  FlatTensors,
+  gpuCopy,
+  Replays,
+  valueAndGradients,
+  type Gradients,
+  type StepInputs,
+} from '../../kernels/index.js';
 import type { Decoder } from '../model/decoder.js';
 import { lossSumOf, type LossInputs, type LossOptions } from '../model/loss.js';
 import { FlatAdamW } from './flat-adamw.js';
@@ -21,7 +32,12 @@ export interface Pass<G extends Gradients = Gradients> {
    * Adds a micro-batch to a sum, which it takes over.
    * @param scale a factor for the batch's sum of losses
    */
-  add(sum: LossAndGradients<G> | undefined, inputs: LossInputs, scale: number, options: LossOptions): LossAndGradients<G>;
+  add(
+    sum: LossAndGradients<G> | undefined,
+    inputs: LossInputs,
+    scale: number,
+    options: LossOptions,
+  ): LossAndGradients<G>;
   /** Of what `add` returned. */
   release(sum: LossAndGradients<G>): void;
   dispose(): void;
@@ -34,8 +50,16 @@ export class PlainPass implements Pass<readonly tf.Tensor[]> {
     private readonly parameters: readonly tf.Tensor[],
   ) {}
 
-  add(sum: LossAndGradients<readonly tf.Tensor[]> | undefined, inputs: LossInputs, scale: number, options: LossOptions): LossAndGradients<readonly tf.Tensor[]> {
-    const { value, gradients } = valueAndGradients(() => tf.mul(lossSumOf(this.decoder, inputs, options), scale), this.parameters);
+  add(
+    sum: LossAndGradients<readonly tf.Tensor[]> | undefined,
+    inputs: LossInputs,
+    scale: number,
+    options: LossOptions,
+  ): LossAndGradients<readonly tf.Tensor[]> {
+    const { value, gradients } = valueAndGradients(
+      () => tf.mul(lossSumOf(this.decoder, inputs, options), scale),
+      this.parameters,
+    );
     if (sum === undefined) return { loss: value, gradients };
     return { loss: addLoss(sum.loss, value), gradients: accumulate(sum.gradients, gradients) };
   }
@@ -50,8 +74,8 @@ export class PlainPass implements Pass<readonly tf.Tensor[]> {
 }
 
 /**
- * On webgpu: gradients go into one piece of memory, and the commands of a micro-batch are recorded once a shape and replayed, without
- * the JavaScript that makes them. Numbers are those of `PlainPass` to the bit.
+ * On webgpu: gradients go into one piece of memory, and the commands of a micro-batch are recorded once a shape and
+ * replayed, without the JavaScript that makes them. Numbers are those of `PlainPass` to the bit.
  */
 export class FlatPass implements Pass<FlatTensors> {
   private readonly replays: Replays;
@@ -75,7 +99,12 @@ export class FlatPass implements Pass<FlatTensors> {
     return this.replays.replayed;
   }
 
-  add(sum: LossAndGradients<FlatTensors> | undefined, inputs: LossInputs, scale: number, options: LossOptions): LossAndGradients<FlatTensors> {
+  add(
+    sum: LossAndGradients<FlatTensors> | undefined,
+    inputs: LossInputs,
+    scale: number,
+    options: LossOptions,
+  ): LossAndGradients<FlatTensors> {
     this.optimizer?.settle();
     const sums = sum === undefined ? undefined : this.sumsWith(sum.gradients);
     const value = this.run(inputs, scale, options);
@@ -115,13 +144,17 @@ export class FlatPass implements Pass<FlatTensors> {
       ...(starts === undefined ? {} : { starts }),
       ...(dropoutSeed === undefined ? {} : { dropoutSeed }),
     };
-    return this.replays.run(`${batch}x${seq}${checkpointParameters === undefined ? '' : ' checkpointed'}`, changing, () => {
-      const scaled = (): tf.Scalar => tf.mul(lossSumOf(this.decoder, inputs, options), tf.tensor(factor, []));
-      const { value, gradients } = valueAndGradients(scaled, this.parameters);
-      this.gradients.take(gradients);
-      tf.dispose(gradients);
-      return value;
-    });
+    return this.replays.run(
+      `${batch}x${seq}${checkpointParameters === undefined ? '' : ' checkpointed'}`,
+      changing,
+      () => {
+        const scaled = (): tf.Scalar => tf.mul(lossSumOf(this.decoder, inputs, options), tf.tensor(factor, []));
+        const { value, gradients } = valueAndGradients(scaled, this.parameters);
+        this.gradients.take(gradients);
+        tf.dispose(gradients);
+        return value;
+      },
+    );
   }
 }
 
@@ -129,13 +162,20 @@ export class FlatPass implements Pass<FlatTensors> {
  * How this optimiser's gradients are made on the current backend.
  * @param onRefused told why steps of a shape are not replayed
  */
-export function passFor(decoder: Decoder, parameters: readonly tf.Variable[], optimizer: Optimizer, onRefused?: (reason: string) => void): FlatPass | PlainPass {
-  return FlatAdamW.fits(parameters) ? new FlatPass(decoder, parameters, optimizer instanceof FlatAdamW ? optimizer : undefined, onRefused) : new PlainPass(decoder, parameters);
+export function passFor(
+  decoder: Decoder,
+  parameters: readonly tf.Variable[],
+  optimizer: Optimizer,
+  onRefused?: (reason: string) => void,
+): FlatPass | PlainPass {
+  return FlatAdamW.fits(parameters)
+    ? new FlatPass(decoder, parameters, optimizer instanceof FlatAdamW ? optimizer : undefined, onRefused)
+    : new PlainPass(decoder, parameters);
 }
 
 /**
- * Targets with entries at the end that count for nothing, so that batches of one size are of few shapes: their number is a multiple of a
- * sixteenth of the tokens, if there are any.
+ * Targets with entries at the end that count for nothing, so that batches of one size are of few shapes: their number
+ * is a multiple of a sixteenth of the tokens, if there are any.
  */
 export function roundedUp({ rows, labels, places }: LossInputs['targets']): LossInputs['targets'] {
   const tokens = places.length;

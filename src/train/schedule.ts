@@ -3,8 +3,8 @@ import type { RunConfig } from '../config/schema.js';
 export type SchedulerType = RunConfig['training']['lr_scheduler_type'];
 
 /**
- * Factor on the learning rate at an optimiser step (0-based), as transformers' schedulers compute it. The warm-up rises from 0,
- * so the first step of a run with one moves no weight; cosine and linear end at 0 after the last step.
+ * Factor on the learning rate at an optimiser step (0-based), as transformers' schedulers compute it. The warm-up rises
+ * from 0, so the first step of a run with one moves no weight; cosine and linear end at 0 after the last step.
  */
 export function learningRateFactor(type: SchedulerType, step: number, warmupSteps: number, totalSteps: number): number {
   if (type === 'constant') return 1;
@@ -15,6 +15,9 @@ export function learningRateFactor(type: SchedulerType, step: number, warmupStep
 }
 
 /** Warm-up steps of a run: `warmup_steps` where given, else `warmup_ratio` of all steps, rounded up. */
-export function warmupStepsOf(options: { readonly warmup_steps: number; readonly warmup_ratio: number }, totalSteps: number): number {
+export function warmupStepsOf(
+  options: { readonly warmup_steps: number; readonly warmup_ratio: number },
+  totalSteps: number,
+): number {
   return options.warmup_steps > 0 ? options.warmup_steps : Math.ceil(totalSteps * options.warmup_ratio);
 }

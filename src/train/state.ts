@@ -10,8 +10,9 @@ import type { TallyState } from './metrics.js';
 import type { Moments, OptimizerState } from './optimizer.js';
 
 /**
- * All that a run is between two steps. Random draws need no state of their own: dropout follows from the seed and the number of the
- * step, the order of the rows from the seed and the epoch, the choice of templates from the seed and the row.
+ * All that a run is between two steps. Random draws need no state of their own: dropout follows from the seed and the
+ * number of the step, the order of the rows from the seed and the epoch, the choice of templates from the seed and the
+ * row.
  */
 export interface TrainState {
   /** Optimiser steps made. */
@@ -42,18 +43,36 @@ export const BEST_FILE = 'best_adapter.safetensors';
 const PARTS = ['value', 'exp_avg', 'exp_avg_sq'] as const;
 
 const count = z.int().min(0);
-const evaluation = z.object({ step: count, epoch: z.number(), eval_loss: z.number(), perplexity: z.number().nullable() });
+const evaluation = z.object({
+  step: count,
+  epoch: z.number(),
+  eval_loss: z.number(),
+  perplexity: z.number().nullable(),
+});
 const schema = z.object({
   format: z.literal(1),
   step: count,
   total_steps: count,
   seed: count,
-  data: z.object({ epoch: count, position: count, count, seed: count, shuffle: z.boolean(), mix: z.string().exactOptional() }),
+  data: z.object({
+    epoch: count,
+    position: count,
+    count,
+    seed: count,
+    shuffle: z.boolean(),
+    mix: z.string().exactOptional(),
+  }),
   tokens: count,
   loss_total: z.number(),
   seconds: z.number(),
   since_log: z.object({ loss: z.number(), steps: count, tokens: count, seconds: z.number() }),
-  learning: z.object({ groups: z.array(z.tuple([count, z.number(), z.number()])), group_size: count, largest_grad_norm: z.number() }).exactOptional(),
+  learning: z
+    .object({
+      groups: z.array(z.tuple([count, z.number(), z.number()])),
+      group_size: count,
+      largest_grad_norm: z.number(),
+    })
+    .exactOptional(),
   optimizer_steps: count,
   best: evaluation.nullable(),
   evaluations_without_gain: count,
@@ -63,8 +82,17 @@ type StateJson = z.infer<typeof schema>;
 type KeyedParameter = Pick<AdapterParameter, 'key' | 'variable'>;
 
 /** The files of a state. */
-export function trainStateFiles(state: TrainState, parameters: readonly KeyedParameter[]): Record<string, Uint8Array | string> {
-  const { sampler, tally, learning, best: { best, evaluationsWithoutGain }, optimizer } = state;
+export function trainStateFiles(
+  state: TrainState,
+  parameters: readonly KeyedParameter[],
+): Record<string, Uint8Array | string> {
+  const {
+    sampler,
+    tally,
+    learning,
+    best: { best, evaluationsWithoutGain },
+    optimizer,
+  } = state;
   const json: StateJson = {
     format: 1,
     step: state.step,
@@ -75,7 +103,15 @@ export function trainStateFiles(state: TrainState, parameters: readonly KeyedPar
     loss_total: tally.lossTotal,
     seconds: tally.seconds,
     since_log: { ...tally.sinceLog },
-    ...(learning === undefined ? {} : { learning: { groups: learning.groups.map(([...group]) => group), group_size: learning.groupSize, largest_grad_norm: learning.largestNorm } }),
+    ...(learning === undefined
+      ? {}
+      : {
+          learning: {
+            groups: learning.groups.map(([...group]) => group),
+            group_size: learning.groupSize,
+            largest_grad_norm: learning.largestNorm,
+          },
+        }),
     optimizer_steps: optimizer.steps,
     best: best?.metrics ?? null,
     evaluations_without_gain: evaluationsWithoutGain,
@@ -86,16 +122,23 @@ export function trainStateFiles(state: TrainState, parameters: readonly KeyedPar
     const values = { value: state.values[i] as Float32Array, exp_avg: m, exp_avg_sq: v };
     for (const part of PARTS) tensors.set(`${key}.${part}`, float32Tensor(variable.shape, values[part]));
   });
-  const files: Record<string, Uint8Array | string> = { [STATE_FILE]: `${JSON.stringify(json, null, 1)}\n`, [OPTIMIZER_FILE]: encodeSafetensors(tensors, { format: 'pt' }) };
+  const files: Record<string, Uint8Array | string> = {
+    [STATE_FILE]: `${JSON.stringify(json, null, 1)}\n`,
+    [OPTIMIZER_FILE]: encodeSafetensors(tensors, { format: 'pt' }),
+  };
   if (best !== undefined) {
-    const kept = parameters.map(({ key, variable }, i) => [key, float32Tensor(variable.shape, best.values[i] as Float32Array)] as const);
+    const kept = parameters.map(
+      ({ key, variable }, i) => [key, float32Tensor(variable.shape, best.values[i] as Float32Array)] as const,
+    );
     files[BEST_FILE] = encodeSafetensors(new Map(kept), { format: 'pt' });
   }
   return files;
 }
 
 /** How far a saved run is, without its tensors. @throws FormatError naming each wrong field. */
-export async function readProgress(directory: Directory): Promise<{ readonly step: number; readonly totalSteps: number }> {
+export async function readProgress(
+  directory: Directory,
+): Promise<{ readonly step: number; readonly totalSteps: number }> {
   const { step, total_steps: totalSteps } = await readStateJson(directory);
   return { step, totalSteps };
 }
@@ -103,10 +146,23 @@ export async function readProgress(directory: Directory): Promise<{ readonly ste
 /** A saved state, for the parameters that it belongs to. @throws FormatError naming what is missing or does not fit. */
 export async function readTrainState(directory: Directory, parameters: readonly KeyedParameter[]): Promise<TrainState> {
   const json = await readStateJson(directory);
-  const keyed = (suffix: string): [string, readonly number[]][] => parameters.map(({ key, variable }) => [`${key}${suffix}`, variable.shape]);
-  const tensors = await readValues(directory, OPTIMIZER_FILE, PARTS.flatMap((part) => keyed(`.${part}`)));
-  const [values, m, v] = PARTS.map((_, part) => tensors.slice(part * parameters.length, (part + 1) * parameters.length)) as [Float32Array[], Float32Array[], Float32Array[]];
-  const best = json.best === null ? undefined : { metrics: { ...json.best, perplexity: json.best.perplexity ?? Infinity }, values: await readValues(directory, BEST_FILE, keyed('')) };
+  const keyed = (suffix: string): [string, readonly number[]][] =>
+    parameters.map(({ key, variable }) => [`${key}${suffix}`, variable.shape]);
+  const tensors = await readValues(
+    directory,
+    OPTIMIZER_FILE,
+    PARTS.flatMap((part) => keyed(`.${part}`)),
+  );
+  const [values, m, v] = PARTS.map((_, part) =>
+    tensors.slice(part * parameters.length, (part + 1) * parameters.length),
+  ) as [Float32Array[], Float32Array[], Float32Array[]];
+  const best =
+    json.best === null
+      ? undefined
+      : {
+          metrics: { ...json.best, perplexity: json.best.perplexity ?? Infinity },
+          values: await readValues(directory, BEST_FILE, keyed('')),
+        };
   return {
     step: json.step,
     totalSteps: json.total_steps,
@@ -114,9 +170,16 @@ export async function readTrainState(directory: Directory, parameters: readonly 
     sampler: json.data,
     tokens: json.tokens,
     tally: { lossTotal: json.loss_total, seconds: json.seconds, sinceLog: json.since_log },
-    learning: json.learning && { groups: json.learning.groups, groupSize: json.learning.group_size, largestNorm: json.learning.largest_grad_norm },
+    learning: json.learning && {
+      groups: json.learning.groups,
+      groupSize: json.learning.group_size,
+      largestNorm: json.learning.largest_grad_norm,
+    },
     best: { best, evaluationsWithoutGain: json.evaluations_without_gain },
-    optimizer: { steps: json.optimizer_steps, moments: parameters.map((_, i) => ({ m: m[i] as Float32Array, v: v[i] as Float32Array })) },
+    optimizer: {
+      steps: json.optimizer_steps,
+      moments: parameters.map((_, i) => ({ m: m[i] as Float32Array, v: v[i] as Float32Array })),
+    },
     values,
   };
 }
@@ -131,7 +194,11 @@ async function readStateJson(directory: Directory): Promise<StateJson> {
 }
 
 /** Tensors of a file in the order asked for. */
-async function readValues(directory: Directory, name: string, wanted: readonly (readonly [string, readonly number[]])[]): Promise<Float32Array[]> {
+async function readValues(
+  directory: Directory,
+  name: string,
+  wanted: readonly (readonly [string, readonly number[]])[],
+): Promise<Float32Array[]> {
   const source = await directory.open(name);
   if (source === undefined) throw new FormatError(`${directory.name}: no ${name}`);
   try {
@@ -141,8 +208,10 @@ async function readValues(directory: Directory, name: string, wanted: readonly (
       if (found === undefined) return [`${key} is missing`];
       return found.join() === shape.join() ? [] : [`${key} is [${found.join(', ')}], expected [${shape.join(', ')}]`];
     });
-    if (file.tensors.size > wanted.length) problems.push(`it has ${file.tensors.size} tensors, expected ${wanted.length}`);
-    if (problems.length > 0) throw new FormatError(`${directory.name}/${name} is of another adapter: ${problems.join('; ')}`);
+    if (file.tensors.size > wanted.length)
+      problems.push(`it has ${file.tensors.size} tensors, expected ${wanted.length}`);
+    if (problems.length > 0)
+      throw new FormatError(`${directory.name}/${name} is of another adapter: ${problems.join('; ')}`);
     const values: Float32Array[] = [];
     for (const [key] of wanted) values.push(await file.readFloat32(key));
     return values;

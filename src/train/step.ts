@@ -19,8 +19,8 @@ export interface StepOptions {
 }
 
 /**
- * Loss and gradients of one optimiser step over its micro-batches: L = Σ token losses of all / N, N the number of supervised tokens in
- * all of them together, so that how rows are spread over micro-batches does not matter.
+ * Loss and gradients of one optimiser step over its micro-batches: L = Σ token losses of all / N, N the number of
+ * supervised tokens in all of them together, so that how rows are spread over micro-batches does not matter.
  */
 export function lossAndGradients(
   decoder: Decoder,
@@ -36,7 +36,8 @@ export function lossAndGradients(
 }
 
 /**
- * The same by a pass, with a pause between two micro-batches, in which signals and timers are heard; a step of many may take minutes.
+ * The same by a pass, with a pause between two micro-batches, in which signals and timers are heard; a step of many may
+ * take minutes.
  * @param shouldStop undefined: without pauses
  * @returns undefined when `shouldStop` says so in a pause: the step has not been.
  */
@@ -61,7 +62,10 @@ export async function lossAndGradientsUnless(
   return required(sum);
 }
 
-/** One optimiser step. @returns `[2]`: the loss, and the global norm of the gradients before clipping; not read back here. */
+/**
+ * One optimiser step. @returns `[2]`: the loss, and the global norm of the gradients before clipping; not read back
+ * here.
+ */
 export async function trainStep(
   decoder: Decoder,
   optimizer: Optimizer,
@@ -69,11 +73,24 @@ export async function trainStep(
   batches: readonly MicroBatch[],
   options: StepOptions,
 ): Promise<tf.Tensor1D> {
-  return applyGradients(optimizer, new PlainPass(decoder, parameters), lossAndGradients(decoder, parameters, batches, options.lossOptions), options);
+  return applyGradients(
+    optimizer,
+    new PlainPass(decoder, parameters),
+    lossAndGradients(decoder, parameters, batches, options.lossOptions),
+    options,
+  );
 }
 
-/** The second half of a step: clips, updates, and releases loss and gradients, which the pass has made. @returns as {@link trainStep}. */
-export async function applyGradients(optimizer: Optimizer, pass: Pass, sum: LossAndGradients, options: StepOptions): Promise<tf.Tensor1D> {
+/**
+ * The second half of a step: clips, updates, and releases loss and gradients, which the pass has made. @returns as
+ * {@link trainStep}.
+ */
+export async function applyGradients(
+  optimizer: Optimizer,
+  pass: Pass,
+  sum: LossAndGradients,
+  options: StepOptions,
+): Promise<tf.Tensor1D> {
   const { loss, gradients } = sum;
   const norm = globalNorm(gradients);
   const scale = options.maxGradNorm > 0 ? clipScale(norm, options.maxGradNorm) : 1;
@@ -95,9 +112,14 @@ export function macrotask(): Promise<void> {
 type AddBatch<G extends Gradients> = (sum: LossAndGradients<G> | undefined, k: number) => LossAndGradients<G>;
 
 /** Adds micro-batch k to a sum, which it disposes of. */
-function summing<G extends Gradients>(pass: Pass<G>, batches: readonly MicroBatch[], lossOptions: (k: number) => LossOptions): AddBatch<G> {
+function summing<G extends Gradients>(
+  pass: Pass<G>,
+  batches: readonly MicroBatch[],
+  lossOptions: (k: number) => LossOptions,
+): AddBatch<G> {
   const itemCount = batches.reduce((sum, b) => sum + b.supervisedCount, 0);
-  return (sum, k) => pass.add(sum, lossInputs(pass.decoder, batches[k] as MicroBatch, true), 1 / Math.max(1, itemCount), lossOptions(k));
+  return (sum, k) =>
+    pass.add(sum, lossInputs(pass.decoder, batches[k] as MicroBatch, true), 1 / Math.max(1, itemCount), lossOptions(k));
 }
 
 function required<G extends Gradients>(sum: LossAndGradients<G> | undefined): LossAndGradients<G> {

@@ -32,13 +32,16 @@ export interface TrainCallbacks {
   readonly onLog?: (metrics: StepMetrics) => void | Promise<void>;
   readonly onEvaluate?: (metrics: EvalMetrics) => void | Promise<void>;
   /**
-   * Takes the state of the run, for going on from it: as `save_strategy` has it, after the last step, and when `shouldStop` ends the run.
-   * Comes after the log and the validation of its step. The arrays are the callee's.
+   * Takes the state of the run, for going on from it: as `save_strategy` has it, after the last step, and when
+   * `shouldStop` ends the run. Comes after the log and the validation of its step. The arrays are the callee's.
    */
   readonly onCheckpoint?: (state: TrainState) => void | Promise<void>;
   /** Asked between two micro-batches: true ends the run with the steps so far. */
   readonly shouldStop?: () => boolean;
-  /** Comes after the last step, with the result in the parameters and its numbers; where `shouldStop` ends the run meanwhile, its state is handed out all the same. */
+  /**
+   * Comes after the last step, with the result in the parameters and its numbers; where `shouldStop` ends the run
+   * meanwhile, its state is handed out all the same.
+   */
   readonly onEnd?: (result: TrainResult) => Promise<void>;
 }
 
@@ -82,7 +85,11 @@ export function stepsPerEpoch(exampleCount: number, batchSize: number, accumulat
 /** Optimiser steps of a run. */
 export function totalStepsOf(exampleCount: number, options: RunConfig['training']): number {
   if (options.max_steps > 0) return options.max_steps;
-  const perEpoch = stepsPerEpoch(exampleCount, options.per_device_train_batch_size, options.gradient_accumulation_steps);
+  const perEpoch = stepsPerEpoch(
+    exampleCount,
+    options.per_device_train_batch_size,
+    options.gradient_accumulation_steps,
+  );
   return Math.max(1, Math.ceil(perEpoch * options.num_train_epochs));
 }
 
@@ -97,8 +104,8 @@ interface Pending extends Omit<StepReport, 'loss' | 'gradNorm'> {
 
 /**
  * Trains the adapter's parameters with AdamW; nothing else of the decoder changes.
- * @throws TrainingError at a loss or gradient that is not finite, naming the step and the rows of its batch; ConfigError for a state of
- * other data.
+ * @throws TrainingError at a loss or gradient that is not finite, naming the step and the rows of its batch;
+ * ConfigError for a state of other data.
  */
 export async function train(request: TrainRequest): Promise<TrainResult> {
   const run = new Run(request);
@@ -144,11 +151,21 @@ class Run {
     this.variables = adapter.parameters.map((p) => p.variable);
     if (options.gradient_checkpointing) {
       const { layerParameters } = adapter;
-      if (layerParameters === undefined) throw new ConfigError('training.gradient_checkpointing needs an adapter that tells which layer its parameters belong to');
+      if (layerParameters === undefined)
+        throw new ConfigError(
+          'training.gradient_checkpointing needs an adapter that tells which layer its parameters belong to',
+        );
       this.checkpointParameters = layerParameters;
     }
-    this.optimizer = OPTIMIZERS[options.optim](this.variables, options, adapter.parameters.map((p) => scaleOf(p, options.learning_rate)), adapter.parameters.map((p) => !decays(p)));
-    this.pass = passFor(request.decoder, this.variables, this.optimizer, (reason) => request.callbacks?.onDebug?.(`steps of this shape are not replayed yet: ${reason}`));
+    this.optimizer = OPTIMIZERS[options.optim](
+      this.variables,
+      options,
+      adapter.parameters.map((p) => scaleOf(p, options.learning_rate)),
+      adapter.parameters.map((p) => !decays(p)),
+    );
+    this.pass = passFor(request.decoder, this.variables, this.optimizer, (reason) =>
+      request.callbacks?.onDebug?.(`steps of this shape are not replayed yet: ${reason}`),
+    );
     this.readEvery = tf.getBackend() === 'webgpu' ? options.logging_steps : 1;
     this.best = new Best(options);
   }
@@ -156,7 +173,11 @@ class Run {
   async complete(): Promise<TrainResult> {
     const { options, callbacks, resume } = this.request;
     if (resume !== undefined) this.restore(resume);
-    const perEpoch = stepsPerEpoch(this.request.examples.length, options.per_device_train_batch_size, options.gradient_accumulation_steps);
+    const perEpoch = stepsPerEpoch(
+      this.request.examples.length,
+      options.per_device_train_batch_size,
+      options.gradient_accumulation_steps,
+    );
     const evalEvery = options.eval_steps ?? perEpoch;
     const evaluates = callbacks?.evaluate !== undefined;
     while (this.step < this.totalSteps && !this.stoppedEarly && !this.shouldStop()) {
@@ -176,7 +197,10 @@ class Run {
     const { best } = this.best;
     const result = options.load_best_model_at_end ? best?.values : undefined;
     // A stop may still come, and ask for the state of the last step.
-    const last = result === undefined || callbacks?.onCheckpoint === undefined || this.saved === this.step ? undefined : await this.values();
+    const last =
+      result === undefined || callbacks?.onCheckpoint === undefined || this.saved === this.step
+        ? undefined
+        : await this.values();
     if (result !== undefined) this.assign(result);
     const done = this.result();
     await callbacks?.onEnd?.(done);
@@ -211,7 +235,9 @@ class Run {
     const { options, callbacks } = this.request;
     if (callbacks?.onCheckpoint === undefined || options.save_strategy === 'no') return false;
     if (step === this.totalSteps) return true;
-    return options.save_strategy === 'epoch' ? this.sampler.position === 0 : step % (options.save_steps ?? DEFAULT_SAVE_STEPS) === 0;
+    return options.save_strategy === 'epoch'
+      ? this.sampler.position === 0
+      : step % (options.save_steps ?? DEFAULT_SAVE_STEPS) === 0;
   }
 
   /** @returns false when the step was given up on, with everything as it was before. */
@@ -219,7 +245,9 @@ class Run {
     const { options, callbacks } = this.request;
     const place = this.sampler.state();
     const batches = await this.nextBatches();
-    const learningRate = options.learning_rate * learningRateFactor(options.lr_scheduler_type, step - 1, this.warmupSteps, this.totalSteps);
+    const learningRate =
+      options.learning_rate *
+      learningRateFactor(options.lr_scheduler_type, step - 1, this.warmupSteps, this.totalSteps);
     const lossOptions = (k: number): LossOptions => ({
       dropoutSeed: new Random(options.seed, `dropout/${step}/${k}`).uint32(),
       ...(this.checkpointParameters === undefined ? {} : { checkpointParameters: this.checkpointParameters }),
@@ -230,9 +258,19 @@ class Run {
       this.sampler.restore(place);
       return false;
     }
-    const report = await applyGradients(this.optimizer, this.pass, sum, { learningRate, maxGradNorm: options.max_grad_norm });
+    const report = await applyGradients(this.optimizer, this.pass, sum, {
+      learningRate,
+      maxGradNorm: options.max_grad_norm,
+    });
     this.tokens += batches.reduce((total, b) => total + b.tokenCount, 0);
-    this.pending.push({ step, epoch: this.epoch(), learningRate, rows: batches.flatMap((b) => b.rows), tokens: this.tokens, report });
+    this.pending.push({
+      step,
+      epoch: this.epoch(),
+      learningRate,
+      rows: batches.flatMap((b) => b.rows),
+      tokens: this.tokens,
+      report,
+    });
     return true;
   }
 
@@ -261,7 +299,8 @@ class Run {
     tf.dispose(pending.map((p) => p.report));
     const values = await stacked.data();
     stacked.dispose();
-    for (const [i, entry] of pending.entries()) await this.reportStep(entry, values[2 * i] as number, values[2 * i + 1] as number);
+    for (const [i, entry] of pending.entries())
+      await this.reportStep(entry, values[2 * i] as number, values[2 * i + 1] as number);
   }
 
   private async reportStep({ report: _, rows, ...entry }: Pending, loss: number, gradNorm: number): Promise<void> {
@@ -270,7 +309,9 @@ class Run {
     if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
       const what = Number.isFinite(loss) ? `the gradient norm is ${gradNorm}` : `the loss is ${loss}`;
       const kept = this.saved === undefined ? 'Nothing was saved' : `The checkpoint of step ${this.saved} remains`;
-      throw new TrainingError(`step ${step}: ${what}; the batch holds the rows ${rows.join(', ')}. ${kept}. A lower learning_rate or max_grad_norm may help.`);
+      throw new TrainingError(
+        `step ${step}: ${what}; the batch holds the rows ${rows.join(', ')}. ${kept}. A lower learning_rate or max_grad_norm may help.`,
+      );
     }
     this.learning.add(loss, gradNorm);
     const metrics = this.tally.add({ ...entry, loss, gradNorm }, tf.memory().numBytes);
@@ -284,7 +325,9 @@ class Run {
   /** @returns whether the run shall stop. */
   private async validate(step: number): Promise<boolean> {
     const { callbacks } = this.request;
-    const { loss, perplexity } = await this.tally.pausing(callbacks?.evaluate as NonNullable<TrainCallbacks['evaluate']>);
+    const { loss, perplexity } = await this.tally.pausing(
+      callbacks?.evaluate as NonNullable<TrainCallbacks['evaluate']>,
+    );
     const metrics: EvalMetrics = { step, epoch: round(this.epoch(), 4), eval_loss: loss, perplexity };
     await callbacks?.onEvaluate?.(metrics);
     await this.best.consider(metrics, () => this.values());
@@ -297,8 +340,21 @@ class Run {
     if (callbacks?.onCheckpoint === undefined || this.saved === this.step) return;
     const { step, totalSteps, tokens } = this;
     const { best, evaluationsWithoutGain } = this.best;
-    const run = { step, totalSteps, seed: options.seed, tokens, sampler: this.sampler.state(), tally: this.tally.state(), learning: this.learning.state() };
-    const state = { ...run, best: { best, evaluationsWithoutGain }, optimizer: await this.optimizer.state(), values: await this.values() };
+    const run = {
+      step,
+      totalSteps,
+      seed: options.seed,
+      tokens,
+      sampler: this.sampler.state(),
+      tally: this.tally.state(),
+      learning: this.learning.state(),
+    };
+    const state = {
+      ...run,
+      best: { best, evaluationsWithoutGain },
+      optimizer: await this.optimizer.state(),
+      values: await this.values(),
+    };
     await this.tally.pausing(async () => callbacks.onCheckpoint?.(state));
     this.saved = step;
   }

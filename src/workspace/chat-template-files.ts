@@ -19,8 +19,13 @@ export async function withTemplates(config: RunConfig): Promise<RunConfig> {
   const own = await Promise.all(
     (['train', 'validation', 'test'] as const).map(async (part) => {
       const value = data[part];
-      return value === undefined ? [] : [[part, Array.isArray(value) ? await Promise.all(value.map(read)) : await read(value)] as const];
+      return value === undefined
+        ? []
+        : [[part, Array.isArray(value) ? await Promise.all(value.map(read)) : await read(value)] as const];
     }),
   );
-  return { ...config, data: { ...data, ...(Object.fromEntries(own.flat()) as Pick<RunConfig['data'], 'train' | 'validation' | 'test'>) } };
+  return {
+    ...config,
+    data: { ...data, ...(Object.fromEntries(own.flat()) as Pick<RunConfig['data'], 'train' | 'validation' | 'test'>) },
+  };
 }

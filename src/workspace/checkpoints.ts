@@ -9,11 +9,16 @@ import { manifestProblem } from '../resume/manifest.js';
 const LEFTOVER = /^\.(?:.+\.)?[0-9a-f]{12}\.(?:new|old|gone|tmp)$/;
 
 /**
- * Writes a checkpoint beside its place, flushes it to disk, and then gives it its name: whoever sees `checkpoint-<step>` sees all of it.
+ * Writes a checkpoint beside its place, flushes it to disk, and then gives it its name: whoever sees
+ * `checkpoint-<step>` sees all of it.
  * @returns its path.
  * @throws LowrankError when the disk is full; what was there stays.
  */
-export async function writeCheckpoint(folder: string, files: Readonly<Record<string, Uint8Array | string>>, { name }: CheckpointInfo): Promise<string> {
+export async function writeCheckpoint(
+  folder: string,
+  files: Readonly<Record<string, Uint8Array | string>>,
+  { name }: CheckpointInfo,
+): Promise<string> {
   const path = join(folder, name);
   const staged = await stageDirectory(path);
   try {
@@ -62,7 +67,8 @@ export async function removeLater(folder: string, step: number): Promise<void> {
 
 /** Removes what killed writers have left behind. */
 export async function removeLeftovers(folder: string): Promise<void> {
-  for (const name of await readdir(folder)) if (LEFTOVER.test(name)) await rm(join(folder, name), { recursive: true, force: true });
+  for (const name of await readdir(folder))
+    if (LEFTOVER.test(name)) await rm(join(folder, name), { recursive: true, force: true });
 }
 
 /** Out of sight first: half of a checkpoint is never seen under its name. */

@@ -29,11 +29,14 @@ export interface DataFilesOptions {
 type Entry = Exclude<RunConfig['data']['train'], string | readonly unknown[]>;
 
 /**
- * Opens the data of several options at once: files, folders, data sets of the Hub. The last word of an option tells the split that
- * is meant where none is named.
+ * Opens the data of several options at once: files, folders, data sets of the Hub. The last word of an option tells the
+ * split that is meant where none is named.
  * @throws ConfigError listing every file that is not there.
  */
-export async function openDataFiles<const P extends DataPaths>(paths: P, options: DataFilesOptions = {}): Promise<{ sources: { [K in keyof P]: DataPart[] }; close(): Promise<void> }> {
+export async function openDataFiles<const P extends DataPaths>(
+  paths: P,
+  options: DataFilesOptions = {},
+): Promise<{ sources: { [K in keyof P]: DataPart[] }; close(): Promise<void> }> {
   const missing: string[] = [];
   const opened: ByteSource[] = [];
   const parts: Record<string, DataPart[]> = {};
@@ -48,7 +51,10 @@ export async function openDataFiles<const P extends DataPaths>(paths: P, options
         const { path, split, data_files: files, name = path, weight, ...own } = entry;
         const word = /(train|validation)$/.exec(option)?.[1] ?? 'test';
         const sources = await openEntry(path, { split, files, defaultSplit: word }, options);
-        if (sources === undefined) missing.push(`${option}: ${path}: ${isDynamicPattern(path) ? 'no file matches this pattern' : 'no such file'}`);
+        if (sources === undefined)
+          missing.push(
+            `${option}: ${path}: ${isDynamicPattern(path) ? 'no file matches this pattern' : 'no such file'}`,
+          );
         else opened.push(...sources);
         list.push({ name, sources: sources ?? [], options: own, weight });
       }
@@ -65,7 +71,10 @@ export async function openDataFiles<const P extends DataPaths>(paths: P, options
  * Opens the rows that a config names, as `finetune` takes them.
  * @throws as openDataFiles.
  */
-export async function openRunData({ data: { train, validation, test } }: Pick<RunConfig, 'data'>, options: DataFilesOptions = {}): Promise<{ data: RunData; close(): Promise<void> }> {
+export async function openRunData(
+  { data: { train, validation, test } }: Pick<RunConfig, 'data'>,
+  options: DataFilesOptions = {},
+): Promise<{ data: RunData; close(): Promise<void> }> {
   const files = await openDataFiles({ 'data.train': train, 'data.validation': validation, 'data.test': test }, options);
   const { sources } = files;
   return {
@@ -80,12 +89,21 @@ export async function openRunData({ data: { train, validation, test } }: Pick<Ru
 
 /** What an option lists. */
 export function entriesOf(value: DataValue | undefined): Entry[] {
-  const list = value === undefined ? [] : Array.isArray(value) ? (value as readonly (string | Entry)[]) : [value as string | Entry];
+  const list =
+    value === undefined
+      ? []
+      : Array.isArray(value)
+        ? (value as readonly (string | Entry)[])
+        : [value as string | Entry];
   return list.map((entry) => (typeof entry === 'string' ? { path: entry } : entry));
 }
 
 /** Undefined where there is no such file. */
-async function openEntry(path: string, selection: FileSelection, { locate = asNamed, onMessage }: DataFilesOptions): Promise<ByteSource[] | undefined> {
+async function openEntry(
+  path: string,
+  selection: FileSelection,
+  { locate = asNamed, onMessage }: DataFilesOptions,
+): Promise<ByteSource[] | undefined> {
   const select = (files: readonly string[]): string[] => selectDataFiles(files, selection, path);
   if (await isDirectory(path)) return openFolder(path, path, select);
   const id = hubDataset(path);
@@ -95,11 +113,16 @@ async function openEntry(path: string, selection: FileSelection, { locate = asNa
   }
   const files = (await isFile(locate(path))) ? [path] : await matchingFiles(path);
   if (files.length === 0) return undefined;
-  if (selection.split !== undefined || selection.files !== undefined) throw new ConfigError(`${path}: ${files[0] === path ? 'is a file' : 'names files'}: split and data_files choose among those of a folder or of the Hub`);
+  if (selection.split !== undefined || selection.files !== undefined)
+    throw new ConfigError(
+      `${path}: ${files[0] === path ? 'is a file' : 'names files'}: split and data_files choose among those of a folder or of the Hub`,
+    );
   return openAll(files.map((file) => [locate(file), file]));
 }
 
-/** Files that match a pattern (`*`, `**`, `?`, braces), in the order of their names; none where the path is no pattern. */
+/**
+ * Files that match a pattern (`*`, `**`, `?`, braces), in the order of their names; none where the path is no pattern.
+ */
 async function matchingFiles(path: string): Promise<string[]> {
   if (!isDynamicPattern(path)) return [];
   // A folder may have a name that reads like a pattern.
@@ -108,11 +131,18 @@ async function matchingFiles(path: string): Promise<string[]> {
   while (taken < steps.length - 1 && (await isDirectory(steps.slice(0, taken + 1).join('/')))) taken++;
   const inside = taken > 1 || steps[0] === '' || (await isDirectory(steps[0] ?? ''));
   const folder = inside ? steps.slice(0, taken).join('/') : '';
-  const found = await glob([steps.slice(inside ? taken : 0).join('/')], { cwd: folder === '' ? (steps[0] === '' ? '/' : '.') : folder, expandDirectories: false });
+  const found = await glob([steps.slice(inside ? taken : 0).join('/')], {
+    cwd: folder === '' ? (steps[0] === '' ? '/' : '.') : folder,
+    expandDirectories: false,
+  });
   return found.map((file) => (inside ? `${folder}/${file}` : file)).sort();
 }
 
-async function openFolder(folder: string, name: string, select: (files: readonly string[]) => string[]): Promise<ByteSource[]> {
+async function openFolder(
+  folder: string,
+  name: string,
+  select: (files: readonly string[]) => string[],
+): Promise<ByteSource[]> {
   return openAll(select(await localDirectory(folder).list()).map((file) => [`${folder}/${file}`, `${name}/${file}`]));
 }
 

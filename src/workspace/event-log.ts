@@ -47,7 +47,10 @@ export function eventsOf(config: RunConfig): EventsRequest | undefined {
   const { report_to: reportTo, logging_dir: folder, output_dir: output } = config.training;
   if (![reportTo].flat().includes('tensorboard')) return undefined;
   // Four spaces make it a block of code.
-  return { folder: folder ?? join(output, EVENTS_FOLDER), texts: { 'args/text_summary': serializeConfig(config).replace(/^/gm, '    ') } };
+  return {
+    folder: folder ?? join(output, EVENTS_FOLDER),
+    texts: { 'args/text_summary': serializeConfig(config).replace(/^/gm, '    ') },
+  };
 }
 
 export function eventLog({ folder: path, texts }: EventsRequest): EventLog {
@@ -65,7 +68,10 @@ export function eventLog({ folder: path, texts }: EventsRequest): EventLog {
   };
   return {
     async requireEmpty() {
-      if ((await eventFiles(folder)).length > 0) throw new ConfigError(`training.logging_dir: ${path} holds the events of a run already; --set training.overwrite_output_dir=true replaces them`);
+      if ((await eventFiles(folder)).length > 0)
+        throw new ConfigError(
+          `training.logging_dir: ${path} holds the events of a run already; --set training.overwrite_output_dir=true replaces them`,
+        );
     },
     async begin(past) {
       await mkdir(folder, { recursive: true });
@@ -74,7 +80,10 @@ export function eventLog({ folder: path, texts }: EventsRequest): EventLog {
       file = await newFile(folder);
       step = past?.step ?? 0;
       // A TensorBoard that is open has read later events already.
-      const begun = kept.length === 0 ? [{ texts }, ...(past?.lines ?? []).map((line) => eventOf(JSON.parse(line) as object, 0))] : [{ restarts: true, step: step + 1 }];
+      const begun =
+        kept.length === 0
+          ? [{ texts }, ...(past?.lines ?? []).map((line) => eventOf(JSON.parse(line) as object, 0))]
+          : [{ restarts: true, step: step + 1 }];
       await write([{ fileVersion: FILE_VERSION }, ...begun]);
     },
     append(metrics) {
@@ -86,17 +95,30 @@ export function eventLog({ folder: path, texts }: EventsRequest): EventLog {
   };
 }
 
-/** A line of metrics.jsonl as transformers names its numbers: those of a step `train/…`, of a validation `eval/…`, of the test `test/…`. */
+/**
+ * A line of metrics.jsonl as transformers names its numbers: those of a step `train/…`, of a validation `eval/…`, of
+ * the test `test/…`.
+ */
 function eventOf(metrics: object, before: number): { readonly step: number; readonly scalars: Record<string, number> } {
   const { step = before, epoch, ...values } = metrics as { readonly step?: number; readonly epoch?: number };
   const part = 'eval_loss' in values ? 'eval' : 'test_loss' in values ? 'test' : 'train';
-  const numbers = Object.entries({ ...(part === 'train' ? { epoch } : {}), ...values }).filter((entry): entry is [string, number] => typeof entry[1] === 'number');
-  return { step, scalars: Object.fromEntries(numbers.map(([name, value]) => [`${part}/${name === 'tokens' ? 'num_input_tokens_seen' : name.replace(`${part}_`, '')}`, value])) };
+  const numbers = Object.entries({ ...(part === 'train' ? { epoch } : {}), ...values }).filter(
+    (entry): entry is [string, number] => typeof entry[1] === 'number',
+  );
+  return {
+    step,
+    scalars: Object.fromEntries(
+      numbers.map(([name, value]) => [
+        `${part}/${name === 'tokens' ? 'num_input_tokens_seen' : name.replace(`${part}_`, '')}`,
+        value,
+      ]),
+    ),
+  };
 }
 
 /**
- * Takes the events after the last step out of the files in the folder. Where there are none, those of the earlier run's output folder
- * are copied so far.
+ * Takes the events after the last step out of the files in the folder. Where there are none, those of the earlier run's
+ * output folder are copied so far.
  * @returns the names of the files that are left.
  */
 async function keepUntil(folder: string, { step, folder: earlier }: EventsPast): Promise<string[]> {

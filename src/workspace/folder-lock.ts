@@ -9,16 +9,25 @@ import { isRecord } from '../io/json.js';
 /** In an output folder while a run writes to it. */
 export const LOCK_FILE = '.lowrank.lock';
 
-/** How often a holder shows that it is there, and after how long a silent one is given up whose process cannot be asked for from here. */
+/**
+ * How often a holder shows that it is there, and after how long a silent one is given up whose process cannot be asked
+ * for from here.
+ */
 const [HEARTBEAT_MS, SILENT_MS] = [10_000, 600_000];
 
 /** What a lock says of its process. */
 interface Holder {
   readonly pid: number;
   readonly host: string;
-  /** When the process began, as its system counts; null where that cannot be asked. A number is given to many processes, one after another. */
+  /**
+   * When the process began, as its system counts; null where that cannot be asked. A number is given to many processes,
+   * one after another.
+   */
   readonly process_start: string | null;
-  /** Where the number means this process: the start of the system and its PID namespace; null where that cannot be asked. */
+  /**
+   * Where the number means this process: the start of the system and its PID namespace; null where that cannot be
+   * asked.
+   */
   readonly namespace: string | null;
   /** For people. */
   readonly since: string;
@@ -33,13 +42,19 @@ export interface FolderLock {
 const held = new Map<string, { readonly text: string; readonly timer: NodeJS.Timeout }>();
 
 /**
- * Takes a folder for this process, which may have it already. A lock is let go when the process ends, in whatever order; that of a killed
- * process is taken over.
+ * Takes a folder for this process, which may have it already. A lock is let go when the process ends, in whatever
+ * order; that of a killed process is taken over.
  * @throws ConfigError when another process has it.
  */
 export async function lockFolder(folder: string): Promise<FolderLock> {
   const path = join(folder, LOCK_FILE);
-  const own: Holder = { pid: process.pid, host: hostname(), process_start: await processStart(process.pid), namespace: await pidNamespace(), since: new Date().toISOString() };
+  const own: Holder = {
+    pid: process.pid,
+    host: hostname(),
+    process_start: await processStart(process.pid),
+    namespace: await pidNamespace(),
+    since: new Date().toISOString(),
+  };
   const text = `${JSON.stringify(own)}\n`;
   // Nobody sees a lock that says nothing yet.
   const prepared = `${path}.${randomBytes(6).toString('hex')}.tmp`;
@@ -66,9 +81,17 @@ export async function requireUnlocked(folder: string): Promise<void> {
   const holder = parseHolder(await readText(path));
   if (holder === undefined || (await isStale(path, holder))) return;
   const near = await isNear(holder);
-  const place = near ? '' : holder.host === hostname() ? ` of another container or machine, called ${holder.host} too,` : ` on ${holder.host}`;
-  const advice = near ? 'wait for it, or stop it' : `wait for it; after ${SILENT_MS / 60_000} minutes without a sign of it, or when ${LOCK_FILE} is removed, another run may go on`;
-  throw new ConfigError(`training.output_dir: ${folder} is being written to by process ${holder.pid}${place} since ${holder.since}: ${advice}`);
+  const place = near
+    ? ''
+    : holder.host === hostname()
+      ? ` of another container or machine, called ${holder.host} too,`
+      : ` on ${holder.host}`;
+  const advice = near
+    ? 'wait for it, or stop it'
+    : `wait for it; after ${SILENT_MS / 60_000} minutes without a sign of it, or when ${LOCK_FILE} is removed, another run may go on`;
+  throw new ConfigError(
+    `training.output_dir: ${folder} is being written to by process ${holder.pid}${place} since ${holder.since}: ${advice}`,
+  );
 }
 
 /** Whether the process of a lock is gone, or is this one. */
@@ -80,7 +103,10 @@ async function isStale(path: string, holder: Holder): Promise<boolean> {
   return (start !== null && now !== null && start !== now) || pid === process.pid;
 }
 
-/** Whether process numbers here are those of the holder: containers of one machine may share its name, and have numbers of their own. */
+/**
+ * Whether process numbers here are those of the holder: containers of one machine may share its name, and have numbers
+ * of their own.
+ */
 async function isNear({ host, namespace }: Holder): Promise<boolean> {
   return host === hostname() && (namespace ?? null) === (await pidNamespace());
 }
@@ -193,7 +219,9 @@ function letAllGo(): void {
 function parseHolder(text: string | undefined): Holder | undefined {
   try {
     const json: unknown = JSON.parse(text ?? '');
-    return isRecord(json) && typeof json['pid'] === 'number' && typeof json['host'] === 'string' ? (json as unknown as Holder) : undefined;
+    return isRecord(json) && typeof json['pid'] === 'number' && typeof json['host'] === 'string'
+      ? (json as unknown as Holder)
+      : undefined;
   } catch {
     return undefined;
   }

@@ -18,21 +18,27 @@ export interface OpenRunOptions {
 }
 
 /** A run with its base model: what `openSession` needs besides a device. */
-export interface OpenedRun extends Pick<SessionRequest, 'model' | 'adapter' | 'quantization' | 'chatTemplate' | 'chatTemplateKwargs'> {
+export interface OpenedRun extends Pick<
+  SessionRequest,
+  'model' | 'adapter' | 'quantization' | 'chatTemplate' | 'chatTemplateKwargs'
+> {
   readonly folder: RunFolder;
   /** The base model as it was found: a folder, or an id of the Hub. */
   readonly baseName: string;
 }
 
 /**
- * Opens the folder of a run, a checkpoint or a PEFT adapter together with its base model, quantised and prompted as it was trained:
- * `openSession({ ...(await openRun('out/mine')), device: 'auto', host: nodeHost })`.
+ * Opens the folder of a run, a checkpoint or a PEFT adapter together with its base model, quantised and prompted as it
+ * was trained: `openSession({ ...(await openRun('out/mine')), device: 'auto', host: nodeHost })`.
  * @throws ConfigError when there is no such folder, or its base model is no longer where it was.
  */
 export async function openRun(path: string, { model, revision, onMessage }: OpenRunOptions = {}): Promise<OpenedRun> {
   const folder = await readRunFolder(await openDirectory(path, { onMessage }));
   const base = model === undefined ? await findBase(folder) : { model, revision };
-  const opened = base === undefined ? folder.directory : await openDirectory(base.model, { revision: base.revision ?? undefined, onMessage });
+  const opened =
+    base === undefined
+      ? folder.directory
+      : await openDirectory(base.model, { revision: base.revision ?? undefined, onMessage });
   return {
     ...{ folder, model: opened, baseName: base?.model ?? path },
     adapter: folder.adapter,
@@ -43,8 +49,8 @@ export async function openRun(path: string, { model, revision, onMessage }: Open
 }
 
 /**
- * Where the base model of a run is now: where config.yaml or adapter_config.json say, or beside the run, where both were moved. Undefined
- * where the folder is a model itself.
+ * Where the base model of a run is now: where config.yaml or adapter_config.json say, or beside the run, where both
+ * were moved. Undefined where the folder is a model itself.
  * @throws ConfigError naming the places that were looked at.
  */
 export async function findBase({ adapter, bases, directory }: RunFolder): Promise<RunBase | undefined> {
@@ -59,28 +65,39 @@ export async function findBase({ adapter, bases, directory }: RunFolder): Promis
   // A path as PEFT takes it, from the current folder, then from the run's; it may read like an id of the Hub.
   for (const { model, revision } of bases) {
     if (await isModel(resolve(model))) return { model: resolve(model), revision };
-    if (!isAbsolute(model) && (await isModel(resolve(directory.name, model)))) return { model: resolve(directory.name, model), revision };
+    if (!isAbsolute(model) && (await isModel(resolve(directory.name, model))))
+      return { model: resolve(directory.name, model), revision };
   }
   const hub = bases.find(({ model }) => /^[A-Za-z0-9][\w.-]*(?:\/[A-Za-z0-9][\w.-]*)?$/.test(model));
   if (hub !== undefined) return hub;
   for (const { model, revision } of bases) {
-    for (const folder of above) if (await isModel(join(folder, basename(model)))) return { model: join(folder, basename(model)), revision };
+    for (const folder of above)
+      if (await isModel(join(folder, basename(model)))) return { model: join(folder, basename(model)), revision };
   }
-  throw new ConfigError(`${directory.name}: its base model is not there any more (looked for ${[...looked].join(', ')}): give it with --model`);
+  throw new ConfigError(
+    `${directory.name}: its base model is not there any more (looked for ${[...looked].join(', ')}): give it with --model`,
+  );
 }
 
 /** SHA-256 of a model's weights. Those in the Hub's cache are called by it. */
 async function weightHashes(directory: Directory): Promise<Record<string, string>> {
   const names = (await directory.list()).filter((name) => /^model(?:-\d+-of-\d+)?\.safetensors$/.test(name));
-  const blobs = await Promise.all(names.map(async (name) => [name, basename(await realpath(join(directory.name, name)))] as const));
-  return blobs.length > 0 && blobs.every(([, blob]) => /^[0-9a-f]{64}$/.test(blob)) ? Object.fromEntries(blobs) : hashWeights(directory);
+  const blobs = await Promise.all(
+    names.map(async (name) => [name, basename(await realpath(join(directory.name, name)))] as const),
+  );
+  return blobs.length > 0 && blobs.every(([, blob]) => /^[0-9a-f]{64}$/.test(blob))
+    ? Object.fromEntries(blobs)
+    : hashWeights(directory);
 }
 
 /**
- * What differs between the base model that is used and the one that was trained on, in one line; undefined where nothing does, or where
- * the folder does not say what it was.
+ * What differs between the base model that is used and the one that was trained on, in one line; undefined where
+ * nothing does, or where the folder does not say what it was.
  */
-export async function baseDifference({ baseFiles, bases, directory }: RunFolder, model: Directory): Promise<string | undefined> {
+export async function baseDifference(
+  { baseFiles, bases, directory }: RunFolder,
+  model: Directory,
+): Promise<string | undefined> {
   if (baseFiles === undefined || !(await isDirectory(model.name))) return undefined;
   const found = await weightHashes(model);
   const names = [...new Set([...Object.keys(baseFiles), ...Object.keys(found)])].sort();

@@ -8,7 +8,14 @@ import { sizeText } from '../plan/limits.js';
 import { checkpointName, type CheckpointInfo } from '../resume/checkpoint.js';
 import { MANIFEST_FILE } from '../resume/manifest.js';
 import type { DiskNeeds } from '../run/disk.js';
-import { listCheckpoints, newestCheckpoint, pruneCheckpoints, removeLater, removeLeftovers, writeCheckpoint } from './checkpoints.js';
+import {
+  listCheckpoints,
+  newestCheckpoint,
+  pruneCheckpoints,
+  removeLater,
+  removeLeftovers,
+  writeCheckpoint,
+} from './checkpoints.js';
 import { LOCK_FILE, lockFolder, requireUnlocked, type FolderLock } from './folder-lock.js';
 import { eventLog, EVENTS_FOLDER, type EventsRequest } from './event-log.js';
 import { bytesBelow, PROBE, requireSpace, requireWritable } from './writable.js';
@@ -23,8 +30,8 @@ export interface OutputFolder {
   /** The checkpoint to go on from; undefined starts from the beginning. */
   readonly resume: string | undefined;
   /**
-   * Makes the folder and takes it for this process. A new run gets an empty log and no checkpoints; one that goes on keeps the log and the checkpoints up to
-   * `step`.
+   * Makes the folder and takes it for this process. A new run gets an empty log and no checkpoints; one that goes on
+   * keeps the log and the checkpoints up to `step`.
    * @throws ConfigError when another process has taken it meanwhile.
    */
   begin(step: number): Promise<void>;
@@ -51,9 +58,13 @@ export interface OutputRequest {
 
 /**
  * Checks that a run may write to the folder, and finds the checkpoint that it goes on from.
- * @throws ConfigError when it holds an earlier run that is neither gone on from nor overwritten, is a file, is being written to, or cannot be written to.
+ * @throws ConfigError when it holds an earlier run that is neither gone on from nor overwritten, is a file, is being
+ * written to, or cannot be written to.
  */
-export async function planOutput(path: string, { overwrite, resume: wanted, events: asked, note }: OutputRequest): Promise<OutputFolder> {
+export async function planOutput(
+  path: string,
+  { overwrite, resume: wanted, events: asked, note }: OutputRequest,
+): Promise<OutputFolder> {
   const folder = resolve(path);
   const wantedFolder = { path: folder, option: 'training.output_dir', given: path };
   await requireUnlocked(folder);
@@ -62,8 +73,10 @@ export async function planOutput(path: string, { overwrite, resume: wanted, even
   const own = wanted === true || (resume !== undefined && dirname(resume) === folder);
   const present = await namesIn(folder);
   const foreign = own ? resume === undefined && present.some(isForeign) : present.length > 0;
-  if (foreign && !overwrite) throw new ConfigError(`training.output_dir: ${path} holds ${await describePresent(folder, present, own)}`);
-  if (asked !== undefined) await requireWritable({ path: asked.folder, option: 'training.logging_dir', given: asked.folder });
+  if (foreign && !overwrite)
+    throw new ConfigError(`training.output_dir: ${path} holds ${await describePresent(folder, present, own)}`);
+  if (asked !== undefined)
+    await requireWritable({ path: asked.folder, option: 'training.logging_dir', given: asked.folder });
   const events = asked === undefined ? undefined : eventLog(asked);
   if (resume === undefined && wanted !== true && !overwrite) await events?.requireEmpty();
   const log = join(folder, METRICS_FILE);
@@ -75,7 +88,10 @@ export async function planOutput(path: string, { overwrite, resume: wanted, even
       try {
         await mkdir(folder, { recursive: true });
         lock = await lockFolder(folder);
-        if ((await namesIn(folder)).join('/') !== present.join('/')) throw new ConfigError(`training.output_dir: ${path}: another process has written to it while this one was starting`);
+        if ((await namesIn(folder)).join('/') !== present.join('/'))
+          throw new ConfigError(
+            `training.output_dir: ${path}: another process has written to it while this one was starting`,
+          );
         await removeLeftovers(folder);
         // Those of another run are none of this one's past.
         await removeLater(folder, resume !== undefined && dirname(resume) === folder ? step : 0);
@@ -88,8 +104,18 @@ export async function planOutput(path: string, { overwrite, resume: wanted, even
     },
     async requireSpace({ total, checkpoints, checkpointBytes }) {
       // Those of an earlier run are removed when this one begins.
-      const removed = resume === undefined ? (await Promise.all((await listCheckpoints(folder)).map((step) => bytesBelow(join(folder, checkpointName(step)))))).reduce((sum, bytes) => sum + bytes, 0) : 0;
-      const what = checkpoints === 0 ? 'the files of the run' : `${checkpoints} checkpoint${checkpoints === 1 ? '' : 's'} of about ${sizeText(checkpointBytes)} (training.save_total_limit keeps fewer) and the result`;
+      const removed =
+        resume === undefined
+          ? (
+              await Promise.all(
+                (await listCheckpoints(folder)).map((step) => bytesBelow(join(folder, checkpointName(step)))),
+              )
+            ).reduce((sum, bytes) => sum + bytes, 0)
+          : 0;
+      const what =
+        checkpoints === 0
+          ? 'the files of the run'
+          : `${checkpoints} checkpoint${checkpoints === 1 ? '' : 's'} of about ${sizeText(checkpointBytes)} (training.save_total_limit keeps fewer) and the result`;
       await requireSpace(wantedFolder, total, what, removed);
     },
     async append(metrics) {
@@ -117,7 +143,9 @@ export async function planOutput(path: string, { overwrite, resume: wanted, even
 
 /** What lies in a folder, in order. A lock that is left there belongs to nobody. */
 async function namesIn(folder: string): Promise<string[]> {
-  return (await isDirectory(folder)) ? (await readdir(folder)).filter((name) => !name.startsWith(LOCK_FILE) && !PROBE.test(name)).sort() : [];
+  return (await isDirectory(folder))
+    ? (await readdir(folder)).filter((name) => !name.startsWith(LOCK_FILE) && !PROBE.test(name)).sort()
+    : [];
 }
 
 /** A run that was stopped before its first checkpoint leaves its logs, and may leave something half-written. */
@@ -125,23 +153,30 @@ function isForeign(name: string): boolean {
   return name !== METRICS_FILE && name !== EVENTS_FOLDER && !name.startsWith('.');
 }
 
-async function findCheckpoint(folder: string, wanted: true | string, note: (text: string) => void): Promise<string | undefined> {
+async function findCheckpoint(
+  folder: string,
+  wanted: true | string,
+  note: (text: string) => void,
+): Promise<string | undefined> {
   if (wanted !== true) {
     const path = resolve(wanted);
     if (!(await isFile(join(path, MANIFEST_FILE)))) throw new ConfigError(`--resume: ${wanted} is no checkpoint`);
     return path;
   }
   const found = await newestCheckpoint(folder, note);
-  if (found === undefined && (await listCheckpoints(folder)).length === 0) note(`no checkpoint in ${folder} yet: starting from the beginning`);
+  if (found === undefined && (await listCheckpoints(folder)).length === 0)
+    note(`no checkpoint in ${folder} yet: starting from the beginning`);
   return found;
 }
 
 async function describePresent(folder: string, present: readonly string[], resuming: boolean): Promise<string> {
   const replace = '--set training.overwrite_output_dir=true replaces an earlier run';
   const checkpoints = await listCheckpoints(folder);
-  if (resuming) return `${checkpoints.length > 0 ? 'no whole checkpoint' : 'files, but no checkpoint'} to go on from; ${replace}`;
+  if (resuming)
+    return `${checkpoints.length > 0 ? 'no whole checkpoint' : 'files, but no checkpoint'} to go on from; ${replace}`;
   if (checkpoints.length > 0) return `a run already; --resume goes on with it, ${replace}`;
-  if (!present.some(isForeign)) return `the log of a run that had no checkpoint yet; --resume starts it again, ${replace}`;
+  if (!present.some(isForeign))
+    return `the log of a run that had no checkpoint yet; --resume starts it again, ${replace}`;
   return `files already, and no checkpoint that --resume could go on from; ${replace}`;
 }
 
@@ -164,8 +199,8 @@ function stepOf(line: string): number | undefined {
 }
 
 /**
- * A crash leaves either the earlier adapter, or a folder without adapter_config.json, which nothing takes for an adapter: never
- * the weights of one run beside the settings of another.
+ * A crash leaves either the earlier adapter, or a folder without adapter_config.json, which nothing takes for an
+ * adapter: never the weights of one run beside the settings of another.
  */
 export async function placeTogether(folder: string, files: Files): Promise<void> {
   const stage = join(folder, `.${randomBytes(6).toString('hex')}.new`);

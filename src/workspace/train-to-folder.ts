@@ -12,7 +12,10 @@ import { withLocalModel } from './local-model.js';
 import { eventsOf } from './event-log.js';
 import { planOutput } from './output.js';
 
-/** What happens while a run is written to a folder, besides what `finetune` tells. Checkpoints are written, not handed out. */
+/**
+ * What happens while a run is written to a folder, besides what `finetune` tells. Checkpoints are written, not handed
+ * out.
+ */
 export interface FolderCallbacks extends Omit<FinetuneCallbacks, 'onCheckpoint'> {
   /** The output folder may be written to; `resume` is the checkpoint that the run goes on from. */
   readonly onOutput?: (output: { readonly folder: string; readonly resume: string | undefined }) => void;
@@ -36,16 +39,26 @@ export interface FolderTrainingResult extends FinetuneResult {
 }
 
 /**
- * A run from its config to the files in `training.output_dir`, as `lowrank train` makes it: opens model and data by their paths, writes
- * the log, checkpoints and, at the end, the adapter with its tokenizer, config, record and model card, each completely or not at all.
- * Relative paths start from the current folder. Everything that it opens is closed. A run that was stopped has its checkpoints only.
- * @throws as finetune; ConfigError when a file is missing, or the folder holds a run that is neither resumed nor overwritten.
+ * A run from its config to the files in `training.output_dir`, as `lowrank train` makes it: opens model and data by
+ * their paths, writes the log, checkpoints and, at the end, the adapter with its tokenizer, config, record and model
+ * card, each completely or not at all. Relative paths start from the current folder. Everything that it opens is
+ * closed. A run that was stopped has its checkpoints only.
+ * @throws as finetune; ConfigError when a file is missing, or the folder holds a run that is neither resumed nor
+ * overwritten.
  */
-export async function trainToFolder(given: RunConfig | RunConfigInput, { force = false, callbacks = {}, signal, host = nodeHost }: FolderTrainingOptions = {}): Promise<FolderTrainingResult> {
+export async function trainToFolder(
+  given: RunConfig | RunConfigInput,
+  { force = false, callbacks = {}, signal, host = nodeHost }: FolderTrainingOptions = {},
+): Promise<FolderTrainingResult> {
   const asked = await withLocalModel(await withTemplates(completeConfig(given, process.cwd())));
   const { onOutput, onCheckpoint, ...told } = callbacks;
   const note = (text: string): void => callbacks.onNote?.(text);
-  const { output_dir: outputDir, overwrite_output_dir: overwrite, resume_from_checkpoint: resume, save_total_limit: limit } = asked.training;
+  const {
+    output_dir: outputDir,
+    overwrite_output_dir: overwrite,
+    resume_from_checkpoint: resume,
+    save_total_limit: limit,
+  } = asked.training;
   const output = await planOutput(outputDir, { overwrite, resume, events: eventsOf(asked), note });
   onOutput?.({ folder: output.path, resume: output.resume });
   // How a run was begun is no setting of it.

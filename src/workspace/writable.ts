@@ -16,12 +16,13 @@ export interface Wanted {
 export const PROBE = /^\.[0-9a-f]{12}\.tmp$/;
 
 /**
- * Makes the folder aside with a file in it, and removes it: permissions, read-only disks, names that are too long and full disks show.
- * Nothing else is touched.
+ * Makes the folder aside with a file in it, and removes it: permissions, read-only disks, names that are too long and
+ * full disks show. Nothing else is touched.
  * @throws ConfigError saying why the folder cannot be made or written to.
  */
 export async function requireWritable({ path, option, given }: Wanted): Promise<void> {
-  const wrong = (reason: string): ConfigError => new ConfigError(`${option}: ${given}: ${reason}; choose another folder`);
+  const wrong = (reason: string): ConfigError =>
+    new ConfigError(`${option}: ${given}: ${reason}; choose another folder`);
   let [nearest, rest] = [resolve(path), [] as string[]];
   for (let kind = await kindOf(nearest); kind !== 'folder'; kind = await kindOf(nearest)) {
     if (kind === 'file') throw wrong(`${nearest} is a file`);
@@ -30,7 +31,8 @@ export async function requireWritable({ path, option, given }: Wanted): Promise<
   }
   const probe = join(nearest, `.${randomBytes(6).toString('hex')}.tmp`);
   try {
-    // One by one: with `recursive` Node tells ENOENT of a read-only disk, and does not come back from some of the system's own folders.
+    // One by one: with `recursive` Node tells ENOENT of a read-only disk, and does not come back from some of the
+    // system's own folders.
     let folder = probe;
     for (const name of ['', ...rest]) await mkdir((folder = join(folder, name)));
     await writeFile(join(folder, 'probe'), 'probe');
@@ -47,10 +49,17 @@ export async function requireWritable({ path, option, given }: Wanted): Promise<
  * @param what needs them, for the message
  * @throws ConfigError where the disk has less free.
  */
-export async function requireSpace({ path, option, given }: Wanted, bytes: number, what: string, freed = 0): Promise<void> {
+export async function requireSpace(
+  { path, option, given }: Wanted,
+  bytes: number,
+  what: string,
+  freed = 0,
+): Promise<void> {
   const free = await freeBytes(path);
   if (free === undefined || bytes <= free + freed) return;
-  throw new ConfigError(`${option}: ${given}: ${what} need about ${sizeText(bytes)}, and ${sizeText(free)} are free on that disk; choose another folder or make room`);
+  throw new ConfigError(
+    `${option}: ${given}: ${what} need about ${sizeText(bytes)}, and ${sizeText(free)} are free on that disk; choose another folder or make room`,
+  );
 }
 
 /** Bytes of the files below; 0 where there are none. */

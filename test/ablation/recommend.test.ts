@@ -33,7 +33,12 @@ describe('the recommended rank', () => {
     const best = { rank: 8, losses: [1.0, 1.02] };
     expect(recommendRank([wide, best])?.rank).toBe(2);
     const repeat = (losses: number[]): number[] => Array.from({ length: 8 }, () => losses).flat();
-    expect(recommendRank([{ ...wide, losses: repeat(wide.losses) }, { ...best, losses: repeat(best.losses) }])?.rank).toBe(8);
+    expect(
+      recommendRank([
+        { ...wide, losses: repeat(wide.losses) },
+        { ...best, losses: repeat(best.losses) },
+      ])?.rank,
+    ).toBe(8);
   });
 
   it('knows no noise from one seed, and says so; one rank is no question', () => {

@@ -18,7 +18,11 @@ let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'lowrank-runner-'));
   await writeTinyModel(join(folder, 'model'));
-  for (const [name, count, seed] of [['train', 12, 1], ['validation', 4, 2]] as const) await writeFile(join(folder, `${name}.jsonl`), toJsonl(countingRows(count, seed)));
+  for (const [name, count, seed] of [
+    ['train', 12, 1],
+    ['validation', 4, 2],
+  ] as const)
+    await writeFile(join(folder, `${name}.jsonl`), toJsonl(countingRows(count, seed)));
 });
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -30,7 +34,11 @@ const idsOf = ({ finished, failed, pending }: AblationState): Record<string, str
 });
 
 /** Three ranks of two steps each, with a store whose ways and whose notes can be changed. */
-async function request(name: string, change: (store: AblationStore) => Partial<AblationStore>, rest: Partial<AblationRequest> = {}): Promise<{ make: () => Promise<AblationState>; notes: string[]; runs: AblationRun[] }> {
+async function request(
+  name: string,
+  change: (store: AblationStore) => Partial<AblationStore>,
+  rest: Partial<AblationRequest> = {},
+): Promise<{ make: () => Promise<AblationState>; notes: string[]; runs: AblationRun[] }> {
   const text = `
 base:
   model: ./model
@@ -47,7 +55,15 @@ output_dir: ${name}
   const make = async (): Promise<AblationState> => {
     const sources = openSources();
     try {
-      return await runAblation({ runs, store: { ...store, ...change(store) }, host: nodeHost, open: (run) => sources.of(run), estimate: false, ...rest, callbacks: { ...rest.callbacks, onNote: (note) => notes.push(note) } });
+      return await runAblation({
+        runs,
+        store: { ...store, ...change(store) },
+        host: nodeHost,
+        open: (run) => sources.of(run),
+        estimate: false,
+        ...rest,
+        callbacks: { ...rest.callbacks, onNote: (note) => notes.push(note) },
+      });
     } finally {
       await sources.close();
     }
@@ -62,7 +78,11 @@ describe('the runs of an ablation', () => {
         if (run.id === 'r-1_seed-42') throw new Error('its folder is locked');
         const opened = await store.open(run);
         if (run.id !== 'r-2_seed-42') return opened;
-        return { ...opened, begin: () => Promise.reject(new Error('no space left')), fail: () => Promise.reject(new Error('still no space left')) };
+        return {
+          ...opened,
+          begin: () => Promise.reject(new Error('no space left')),
+          fail: () => Promise.reject(new Error('still no space left')),
+        };
       },
     }));
     const state = await make();
@@ -72,8 +92,14 @@ describe('the runs of an ablation', () => {
   });
 
   it('are finished although the tables could not be written, which is told', async () => {
-    const { make, notes } = await request('tables', () => ({}), { callbacks: { onFinished: () => Promise.reject(new Error('no space left')) } });
-    expect(idsOf(await make())).toEqual({ finished: ['r-1_seed-42', 'r-2_seed-42', 'r-4_seed-42'], failed: [], pending: [] });
+    const { make, notes } = await request('tables', () => ({}), {
+      callbacks: { onFinished: () => Promise.reject(new Error('no space left')) },
+    });
+    expect(idsOf(await make())).toEqual({
+      finished: ['r-1_seed-42', 'r-2_seed-42', 'r-4_seed-42'],
+      failed: [],
+      pending: [],
+    });
     expect(notes.filter((note) => note.includes('its tables were not written: no space left'))).toHaveLength(1);
     expect(idsOf(await make())['finished']).toHaveLength(3);
   });
@@ -92,19 +118,29 @@ describe('the runs of an ablation', () => {
       },
     };
     const begun: string[] = [];
-    const callbacks = { shouldStop: () => stop, onRun: ({ id }: AblationRun, { doneSteps }: { doneSteps: number }) => void begun.push(`${id} ${doneSteps}`) };
+    const callbacks = {
+      shouldStop: () => stop,
+      onRun: ({ id }: AblationRun, { doneSteps }: { doneSteps: number }) => void begun.push(`${id} ${doneSteps}`),
+    };
     const { make } = await request('evaluated', () => ({}), { evaluation, callbacks });
     // The base comes first, then the first run.
     stopAt = 2;
-    expect(idsOf(await make())).toEqual({ finished: [], failed: [], pending: ['r-1_seed-42', 'r-2_seed-42', 'r-4_seed-42'] });
+    expect(idsOf(await make())).toEqual({
+      finished: [],
+      failed: [],
+      pending: ['r-1_seed-42', 'r-2_seed-42', 'r-4_seed-42'],
+    });
     expect(calls).toBe(2);
     stop = false;
     const state = await make();
     expect(begun).toEqual(['r-1_seed-42 0', 'r-1_seed-42 2', 'r-2_seed-42 0', 'r-4_seed-42 0']);
-    expect(state.finished.map(({ result: { metrics, forgetting, steps } }) => [metrics, forgetting, steps])).toEqual([1, 2, 4].map(() => [{ score: 2 }, { score: 0 }, 2]));
+    expect(state.finished.map(({ result: { metrics, forgetting, steps } }) => [metrics, forgetting, steps])).toEqual(
+      [1, 2, 4].map(() => [{ score: 2 }, { score: 0 }, 2]),
+    );
     const undisturbed = await request('undisturbed', () => ({}), { evaluation });
     const expected = await undisturbed.make();
-    const numbersOf = ({ finished }: AblationState): unknown[] => finished.map(({ result: { config: _folders, ...result } }) => result);
+    const numbersOf = ({ finished }: AblationState): unknown[] =>
+      finished.map(({ result: { config: _folders, ...result } }) => result);
     expect(numbersOf(state)).toEqual(numbersOf(expected));
   });
 
@@ -119,7 +155,10 @@ describe('the runs of an ablation', () => {
       },
     };
     const begun: string[] = [];
-    const { make } = await request('base', () => ({}), { evaluation, callbacks: { shouldStop: () => stop, onRun: ({ id }) => void begun.push(id) } });
+    const { make } = await request('base', () => ({}), {
+      evaluation,
+      callbacks: { shouldStop: () => stop, onRun: ({ id }) => void begun.push(id) },
+    });
     const state = await make();
     expect([idsOf(state)['pending']?.length, begun, state.baselines]).toEqual([3, [], {}]);
   });

@@ -6,21 +6,45 @@ import { alphaOf, planRuns, type AblationRun } from '../../src/ablation/runs.js'
 import { openEvaluation } from '../../src/cli/ablation-evaluation.js';
 import { ConfigError } from '../../src/errors.js';
 
-const BASE = 'base: { model: ./model, adapter: { r: 4, lora_dropout: 0.1 }, data: { train: rows.jsonl, validation: more.jsonl }, training: { output_dir: out } }';
+const BASE =
+  'base: { model: ./model, adapter: { r: 4, lora_dropout: 0.1 }, data: { train: rows.jsonl, validation: more.jsonl }, training: { output_dir: out } }';
 
 async function plan(text: string, set: readonly string[] = []): Promise<AblationRun[]> {
   const ablation = parseAblation(text, '/home/me/ablation.yaml');
-  return planRuns(ablation, { set, folder: '/cwd', readText: (path) => (path === '/home/me/runs/base.yaml' ? Promise.resolve('model: ./model\ndata: { train: a.jsonl, validation_split: 0.1 }\ntraining: { output_dir: out }') : Promise.reject(new Error(path))) });
+  return planRuns(ablation, {
+    set,
+    folder: '/cwd',
+    readText: (path) =>
+      path === '/home/me/runs/base.yaml'
+        ? Promise.resolve(
+            'model: ./model\ndata: { train: a.jsonl, validation_split: 0.1 }\ntraining: { output_dir: out }',
+          )
+        : Promise.reject(new Error(path)),
+  });
 }
 
 describe('the runs of an ablation', () => {
   it('are all combinations of the grid, each with every seed', async () => {
-    const runs = await plan(`${BASE}\ngrid: { r: [1, 2], lora_alpha: 2r, quantization: [none, nf4] }\nseeds: [7, 8]\noutput_dir: out`);
-    expect(runs.map(({ id }) => id)).toEqual([1, 2].flatMap((r) => ['none', 'nf4'].flatMap((q) => [7, 8].map((seed) => `r-${r}_lora_alpha-2r_quantization-${q}_seed-${seed}`))));
+    const runs = await plan(
+      `${BASE}\ngrid: { r: [1, 2], lora_alpha: 2r, quantization: [none, nf4] }\nseeds: [7, 8]\noutput_dir: out`,
+    );
+    expect(runs.map(({ id }) => id)).toEqual(
+      [1, 2].flatMap((r) =>
+        ['none', 'nf4'].flatMap((q) => [7, 8].map((seed) => `r-${r}_lora_alpha-2r_quantization-${q}_seed-${seed}`)),
+      ),
+    );
     const { config, settings } = runs[6] as AblationRun;
     expect(settings).toEqual({ r: 2, lora_alpha: '2r', quantization: 'nf4' });
-    expect(config).toMatchObject({ model: '/home/me/model', adapter: { r: 2, lora_alpha: 4, lora_dropout: 0.1 }, quantization: { load_in_4bit: true, bnb_4bit_quant_type: 'nf4' } });
-    expect(config.training).toMatchObject({ seed: 7, output_dir: '/home/me/out/runs/r-2_lora_alpha-2r_quantization-nf4_seed-7', save_total_limit: 1 });
+    expect(config).toMatchObject({
+      model: '/home/me/model',
+      adapter: { r: 2, lora_alpha: 4, lora_dropout: 0.1 },
+      quantization: { load_in_4bit: true, bnb_4bit_quant_type: 'nf4' },
+    });
+    expect(config.training).toMatchObject({
+      seed: 7,
+      output_dir: '/home/me/out/runs/r-2_lora_alpha-2r_quantization-nf4_seed-7',
+      save_total_limit: 1,
+    });
     expect(config.data.train).toBe('/home/me/rows.jsonl');
   });
 
@@ -30,7 +54,12 @@ describe('the runs of an ablation', () => {
       ['training.max_steps=6', 'data.test=./test.jsonl'],
     );
     expect(run?.id).toBe('target_modules-q_proj+v_proj_train_rows-10_seed-42');
-    expect(run?.config).toMatchObject({ model: '/home/me/runs/model', data: { train: '/home/me/own.jsonl', test: '/cwd/test.jsonl', max_train_samples: 10 }, training: { max_steps: 6 }, adapter: { target_modules: ['q_proj', 'v_proj'] } });
+    expect(run?.config).toMatchObject({
+      model: '/home/me/runs/model',
+      data: { train: '/home/me/own.jsonl', test: '/cwd/test.jsonl', max_train_samples: 10 },
+      training: { max_steps: 6 },
+      adapter: { target_modules: ['q_proj', 'v_proj'] },
+    });
     expect(other?.config.training.warmup_steps).toBe(2);
   });
 
@@ -43,14 +72,21 @@ describe('the runs of an ablation', () => {
     const file = resolve('configs/quickstart-ablation.yaml');
     const ablation = parseAblation(await readFile(file, 'utf8'), file);
     const runs = await planRuns(ablation, { readText: (path) => readFile(path, 'utf8') });
-    expect(runs.map(({ config, seed }) => [config.adapter.r, seed])).toEqual([1, 2, 4, 8, 16].flatMap((r) => [[r, 1], [r, 2]]));
+    expect(runs.map(({ config, seed }) => [config.adapter.r, seed])).toEqual(
+      [1, 2, 4, 8, 16].flatMap((r) => [
+        [r, 1],
+        [r, 2],
+      ]),
+    );
     const opened = await openEvaluation(ablation, 20);
     await opened.close();
     expect([...(opened.evaluation?.retained ?? [])]).toEqual([['known/loss', true]]);
   });
 
   it('have alphas that follow the rank', () => {
-    expect([alphaOf(5, 16), alphaOf('r', 16), alphaOf('0.5r', 16), alphaOf('sqrt', 16), alphaOf('8sqrt', 16)]).toEqual([5, 16, 8, 4, 32]);
+    expect([alphaOf(5, 16), alphaOf('r', 16), alphaOf('0.5r', 16), alphaOf('sqrt', 16), alphaOf('8sqrt', 16)]).toEqual([
+      5, 16, 8, 4, 32,
+    ]);
   });
 
   it.each([
@@ -62,9 +98,15 @@ describe('the runs of an ablation', () => {
     ['output_dir: out', /neither grid nor runs/],
     ['grid: { r: [1] }', /output_dir/],
     ['grid: { r: [2, 2] }\noutput_dir: out', /r-2_seed-42 is listed twice/],
-    ['runs: [{ r: 2, lora_alpha: 4 }, { r: 2, lora_alpha: 2r }]\noutput_dir: out', /r-2_lora_alpha-4_seed-42 and r-2_lora_alpha-2r_seed-42 are the same run/],
+    [
+      'runs: [{ r: 2, lora_alpha: 4 }, { r: 2, lora_alpha: 2r }]\noutput_dir: out',
+      /r-2_lora_alpha-4_seed-42 and r-2_lora_alpha-2r_seed-42 are the same run/,
+    ],
     ['runs: [{ target_modules: "(" , adapter.r: 0 }]\noutput_dir: out', /run .*: .*adapter\.r must be an integer ≥ 1/],
-    ['grid: { r: [1] }\noverrides: { data: { validation: null } }\noutput_dir: out', /an ablation compares validation losses/],
+    [
+      'grid: { r: [1] }\noverrides: { data: { validation: null } }\noutput_dir: out',
+      /an ablation compares validation losses/,
+    ],
   ])('are refused where they make no sense: %s', async (text, message) => {
     await expect(plan(`${BASE}\n${text}`)).rejects.toThrow(ConfigError);
     await expect(plan(`${BASE}\n${text}`)).rejects.toThrow(message);

@@ -37,7 +37,15 @@ describe('the similarity of subspaces', () => {
   });
 
   it('has its mean over modules as far as the smallest table goes', () => {
-    expect(meanTable([[[1, 0], [0, 1]], [[0, 1, 5]]])).toEqual([[0.5, 0.5]]);
+    expect(
+      meanTable([
+        [
+          [1, 0],
+          [0, 1],
+        ],
+        [[0, 1, 5]],
+      ]),
+    ).toEqual([[0.5, 0.5]]);
     expect(meanTable([])).toEqual([]);
   });
 
@@ -54,7 +62,10 @@ describe('the similarity of subspaces', () => {
 });
 
 it('the directions of a wide A, and of one with more rows than columns, are those of its whole decomposition', () => {
-  for (const [rank, inFeatures] of [[6, 40], [9, 5]] as const) {
+  for (const [rank, inFeatures] of [
+    [6, 40],
+    [9, 5],
+  ] as const) {
     const a = normals(new Random(5, 'directions'), rank * inFeatures, 1);
     const count = Math.min(rank, inFeatures);
     const wanted = truncatedSvd(a, rank, inFeatures, rank).vt;
@@ -66,27 +77,46 @@ it('the directions of a wide A, and of one with more rows than columns, are thos
 describe('the spectrum of an update', () => {
   it('is that of the dense product, without making it', () => {
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 12 }), fc.integer({ min: 1, max: 12 }), fc.nat(1000), (rank, inFeatures, outFeatures, seed) => {
-        const random = new Random(seed, 'spectrum');
-        const [a, b] = [normals(random, rank * inFeatures, 1), normals(random, outFeatures * rank, 1)];
-        const scale = 2;
-        const dense = Float32Array.from({ length: outFeatures * inFeatures }, (_, k) => {
-          let sum = 0;
-          for (let c = 0; c < rank; c++) sum += (b[Math.floor(k / inFeatures) * rank + c] as number) * (a[c * inFeatures + (k % inFeatures)] as number);
-          return scale * sum;
-        });
-        const wanted = truncatedSvd(dense, outFeatures, inFeatures, Math.min(rank, inFeatures, outFeatures)).s;
-        const found = updateSpectrum({ a, b, rank, inFeatures, outFeatures, scale });
-        // float32 in both: relative to the largest value.
-        wanted.forEach((value, i) => expect(Math.abs((found[i] ?? 0) - value)).toBeLessThan(1e-5 * (1 + (wanted[0] as number))));
-        found.slice(wanted.length).forEach((value) => expect(value).toBeLessThan(1e-5 * (1 + (wanted[0] as number))));
-      }),
+      fc.property(
+        fc.integer({ min: 1, max: 9 }),
+        fc.integer({ min: 1, max: 12 }),
+        fc.integer({ min: 1, max: 12 }),
+        fc.nat(1000),
+        (rank, inFeatures, outFeatures, seed) => {
+          const random = new Random(seed, 'spectrum');
+          const [a, b] = [normals(random, rank * inFeatures, 1), normals(random, outFeatures * rank, 1)];
+          const scale = 2;
+          const dense = Float32Array.from({ length: outFeatures * inFeatures }, (_, k) => {
+            let sum = 0;
+            for (let c = 0; c < rank; c++)
+              sum +=
+                (b[Math.floor(k / inFeatures) * rank + c] as number) * (a[c * inFeatures + (k % inFeatures)] as number);
+            return scale * sum;
+          });
+          const wanted = truncatedSvd(dense, outFeatures, inFeatures, Math.min(rank, inFeatures, outFeatures)).s;
+          const found = updateSpectrum({ a, b, rank, inFeatures, outFeatures, scale });
+          // float32 in both: relative to the largest value.
+          wanted.forEach((value, i) =>
+            expect(Math.abs((found[i] ?? 0) - value)).toBeLessThan(1e-5 * (1 + (wanted[0] as number))),
+          );
+          found.slice(wanted.length).forEach((value) => expect(value).toBeLessThan(1e-5 * (1 + (wanted[0] as number))));
+        },
+      ),
       { numRuns: 50 },
     );
   });
 
   it('is zero for B = 0', () => {
-    expect(updateSpectrum({ a: Float32Array.of(1, 2), b: new Float32Array(3), rank: 1, inFeatures: 2, outFeatures: 3, scale: 1 })).toEqual([0]);
+    expect(
+      updateSpectrum({
+        a: Float32Array.of(1, 2),
+        b: new Float32Array(3),
+        rank: 1,
+        inFeatures: 2,
+        outFeatures: 3,
+        scale: 1,
+      }),
+    ).toEqual([0]);
   });
 });
 
@@ -94,7 +124,10 @@ describe('the eigenvalues and vectors of a symmetric matrix', () => {
   it('make the matrix again, and the vectors are orthonormal', () => {
     for (const n of [1, 2, 3, 8, 31]) {
       const random = normals(new Random(n, 'eigen'), n * n, 1);
-      const s = Float64Array.from({ length: n * n }, (_, k) => (random[k] as number) + (random[(k % n) * n + Math.floor(k / n)] as number));
+      const s = Float64Array.from(
+        { length: n * n },
+        (_, k) => (random[k] as number) + (random[(k % n) * n + Math.floor(k / n)] as number),
+      );
       const { values, vectors } = symmetricEigen(s, n);
       expect([...values]).toEqual([...values].sort((a, b) => b - a));
       symmetricEigenvalues(s, n).forEach((value, k) => expect(value).toBeCloseTo(values[k] as number, 11));

@@ -13,7 +13,14 @@ import { itReferences, referencePath } from '../support/references.js';
 import { tinyModelFiles } from '../support/tiny-model.js';
 
 const MODULES = ['model.layers.0.self_attn.q_proj', 'model.layers.0.mlp.up_proj', 'model.layers.10.self_attn.q_proj'];
-const OPTIONS = { r: 4, lora_alpha: 8, lora_dropout: 0, target_modules: 'all-linear', use_rslora: false, init_lora_weights: true } as const;
+const OPTIONS = {
+  r: 4,
+  lora_alpha: 8,
+  lora_dropout: 0,
+  target_modules: 'all-linear',
+  use_rslora: false,
+  init_lora_weights: true,
+} as const;
 
 describe('matchTargets', () => {
   it('takes all, suffixes at a dot, or a whole expression', () => {
@@ -24,7 +31,9 @@ describe('matchTargets', () => {
   });
 
   it('refuses what matches nothing, and says what there is', () => {
-    expect(() => matchTargets(MODULES, ['q_proj', 'c_attn', '_proj'])).toThrow(/no linear layer is called "c_attn", "_proj"; the model has q_proj, up_proj/);
+    expect(() => matchTargets(MODULES, ['q_proj', 'c_attn', '_proj'])).toThrow(
+      /no linear layer is called "c_attn", "_proj"; the model has q_proj, up_proj/,
+    );
     expect(() => matchTargets(MODULES, 'q_proj')).toThrow(/matches no linear layer/);
     expect(() => matchTargets(MODULES, '(')).toThrow(/is no regular expression/);
     expect(() => matchTargets(MODULES, [])).toThrow(/the list is empty/);
@@ -42,8 +51,17 @@ describe('adapter_config.json', () => {
   });
 
   it('names every field that is wrong, and every one it cannot honour', () => {
-    expect(() => parsePeftConfig({ peft_type: 'LORA', r: 0, target_modules: [] }, 'a.json')).toThrow(/a\.json: .*r: .*lora_alpha: .*target_modules: /);
-    const biased = { peft_type: 'LORA', r: 8, lora_alpha: 16, target_modules: ['q_proj'], lora_bias: true, bias: 'all' };
+    expect(() => parsePeftConfig({ peft_type: 'LORA', r: 0, target_modules: [] }, 'a.json')).toThrow(
+      /a\.json: .*r: .*lora_alpha: .*target_modules: /,
+    );
+    const biased = {
+      peft_type: 'LORA',
+      r: 8,
+      lora_alpha: 16,
+      target_modules: ['q_proj'],
+      lora_bias: true,
+      bias: 'all',
+    };
     expect(() => parsePeftConfig(biased)).toThrow(/bias: "all" is not supported; lora_bias: true is not supported/);
   });
 
@@ -80,11 +98,18 @@ describeBackends('a LoRA adapter', ['wasm'], () => {
     const decoder = await loadModel(model);
     const values = async (seed: number, init: true | 'gaussian'): Promise<Float32Array[]> => {
       const adapter = METHODS.lora.create(decoder, { ...OPTIONS, init_lora_weights: init }, seed);
-      const all = await Promise.all(adapter.parameters.map(async ({ variable }) => (await variable.data<'float32'>()).slice()));
+      const all = await Promise.all(
+        adapter.parameters.map(async ({ variable }) => (await variable.data<'float32'>()).slice()),
+      );
       adapter.dispose();
       return all;
     };
-    const [first, again, other, gaussian] = [await values(1, true), await values(1, true), await values(2, true), await values(1, 'gaussian')];
+    const [first, again, other, gaussian] = [
+      await values(1, true),
+      await values(1, true),
+      await values(2, true),
+      await values(1, 'gaussian'),
+    ];
     expect(again).toEqual(first);
     expect(other).not.toEqual(first);
     const a = first[0] as Float32Array;

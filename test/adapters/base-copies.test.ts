@@ -14,7 +14,14 @@ import { modelFiles, TINY_CONFIG, tinyModelFiles } from '../support/tiny-model.j
 const MODEL = memoryDirectory('tiny', tinyModelFiles());
 const HEAD = 'base_model.model.lm_head.weight';
 const TABLE = 'base_model.model.model.embed_tokens.weight';
-const OPTIONS = { r: 2, lora_alpha: 4, lora_dropout: 0, target_modules: ['q_proj'], use_rslora: false, init_lora_weights: 'gaussian' } as const;
+const OPTIONS = {
+  r: 2,
+  lora_alpha: 4,
+  lora_dropout: 0,
+  target_modules: ['q_proj'],
+  use_rslora: false,
+  init_lora_weights: 'gaussian',
+} as const;
 
 /** A tensor of the base. */
 async function ofBase(name: string): Promise<TensorBytes> {
@@ -24,7 +31,10 @@ async function ofBase(name: string): Promise<TensorBytes> {
 /** Every value a quarter more. */
 function changed(tensor: TensorBytes): TensorBytes {
   const { buffer, byteOffset, byteLength } = tensor.bytes.slice();
-  return float32Tensor(tensor.shape, new Float32Array(buffer, byteOffset, byteLength / 4).map((value) => 1.25 * value));
+  return float32Tensor(
+    tensor.shape,
+    new Float32Array(buffer, byteOffset, byteLength / 4).map((value) => 1.25 * value),
+  );
 }
 
 /** The upper halves of float32 values, cut off: within a step of bfloat16. */
@@ -33,17 +43,25 @@ function asBfloat16(tensor: TensorBytes): TensorBytes {
 }
 
 /** A saved adapter with further tensors, as its files give it back. */
-async function savedWith(decoder: Decoder, more: Readonly<Record<string, TensorBytes>>, targets: readonly string[] = ['q_proj']): Promise<AdapterFiles> {
+async function savedWith(
+  decoder: Decoder,
+  more: Readonly<Record<string, TensorBytes>>,
+  targets: readonly string[] = ['q_proj'],
+): Promise<AdapterFiles> {
   const fresh = METHODS.lora.create(decoder, { ...OPTIONS, target_modules: targets }, 1);
   const files = await adapterFiles(fresh);
   fresh.dispose();
   const read = await readAdapter(memoryDirectory('fresh', files));
   const tensors = new Map([...read.tensors, ...Object.entries(more)]);
-  return readAdapter(memoryDirectory('saved', { ...files, 'adapter_model.safetensors': encodeSafetensors(tensors, { format: 'pt' }) }));
+  return readAdapter(
+    memoryDirectory('saved', { ...files, 'adapter_model.safetensors': encodeSafetensors(tensors, { format: 'pt' }) }),
+  );
 }
 
 async function logits(decoder: Decoder): Promise<Float32Array> {
-  const out = tf.tidy(() => decoder.logits(decoder.hidden({ ids: tf.tensor1d([3, 1, 4, 1, 5], 'int32'), batch: 1, length: 5 })));
+  const out = tf.tidy(() =>
+    decoder.logits(decoder.hidden({ ids: tf.tensor1d([3, 1, 4, 1, 5], 'int32'), batch: 1, length: 5 })),
+  );
   const values = Float32Array.from(await out.data());
   out.dispose();
   return values;
@@ -64,8 +82,18 @@ describeBackends('weights of the base beside an adapter', ['wasm'], () => {
       const plain = await logits(decoder);
       for (const form of [(tensor: TensorBytes) => tensor, asBfloat16]) {
         const notes: string[] = [];
-        const adapter = await putAdapter(decoder, await savedWith(decoder, { [HEAD]: form(await ofBase('lm_head.weight')), [TABLE]: form(await ofBase('model.embed_tokens.weight')) }), 'saved', { onNote: (note) => notes.push(note) });
-        expect(notes).toEqual([TABLE, HEAD].map((key) => `saved: ${key} is the base's own weight, as PEFT saves it too`));
+        const adapter = await putAdapter(
+          decoder,
+          await savedWith(decoder, {
+            [HEAD]: form(await ofBase('lm_head.weight')),
+            [TABLE]: form(await ofBase('model.embed_tokens.weight')),
+          }),
+          'saved',
+          { onNote: (note) => notes.push(note) },
+        );
+        expect(notes).toEqual(
+          [TABLE, HEAD].map((key) => `saved: ${key} is the base's own weight, as PEFT saves it too`),
+        );
         expect(adapter.parameters.map(({ key }) => key)).toHaveLength(4);
         // B is zero.
         expect(await logits(decoder)).toEqual(plain);
@@ -78,8 +106,15 @@ describeBackends('weights of the base beside an adapter', ['wasm'], () => {
     await withDecoder(async (decoder) => {
       const plain = await logits(decoder);
       const notes: string[] = [];
-      const adapter = await putAdapter(decoder, await savedWith(decoder, { [HEAD]: changed(await ofBase('lm_head.weight')) }), 'saved', { onNote: (note) => notes.push(note) });
-      expect(notes).toEqual([`saved: ${HEAD} is another weight than that of the base and takes its place, as if modules_to_save named lm_head`]);
+      const adapter = await putAdapter(
+        decoder,
+        await savedWith(decoder, { [HEAD]: changed(await ofBase('lm_head.weight')) }),
+        'saved',
+        { onNote: (note) => notes.push(note) },
+      );
+      expect(notes).toEqual([
+        `saved: ${HEAD} is another weight than that of the base and takes its place, as if modules_to_save named lm_head`,
+      ]);
       const replaced = await logits(decoder);
       replaced.forEach((value, i) => {
         expect(Math.abs(value - 1.25 * (plain[i] as number))).toBeLessThan(1e-4);
@@ -95,10 +130,16 @@ describeBackends('weights of the base beside an adapter', ['wasm'], () => {
   it('are refused where an adapter lies on another weight, or has other rows', async () => {
     await withDecoder(async (decoder) => {
       const key = 'base_model.model.model.embed_tokens.base_layer.weight';
-      const other = await savedWith(decoder, { [key]: changed(await ofBase('model.embed_tokens.weight')) }, ['embed_tokens']);
-      await expect(putAdapter(decoder, other, 'saved')).rejects.toThrow(`saved: ${key} is another weight than that of the base, and the adapter changes model.embed_tokens besides`);
+      const other = await savedWith(decoder, { [key]: changed(await ofBase('model.embed_tokens.weight')) }, [
+        'embed_tokens',
+      ]);
+      await expect(putAdapter(decoder, other, 'saved')).rejects.toThrow(
+        `saved: ${key} is another weight than that of the base, and the adapter changes model.embed_tokens besides`,
+      );
       const longer = await savedWith(decoder, { [HEAD]: float32Tensor([40, 32], new Float32Array(40 * 32)) });
-      await expect(putAdapter(decoder, longer, 'saved')).rejects.toThrow(`${HEAD} is [40, 32], expected [32, 32]: the embedding of its base has other rows`);
+      await expect(putAdapter(decoder, longer, 'saved')).rejects.toThrow(
+        `${HEAD} is [40, 32], expected [32, 32]: the embedding of its base has other rows`,
+      );
     });
   });
 
@@ -107,7 +148,9 @@ describeBackends('weights of the base beside an adapter', ['wasm'], () => {
     const table = float32Tensor([32, 32], Float32Array.from(await tied.weights.embedding.data()));
     const notes: string[] = [];
     const files = await savedWith(tied, { [HEAD]: table });
-    expect(loraMismatches(tied.config, files.config as Parameters<typeof loraMismatches>[1], files.tensors)).toEqual([]);
+    expect(loraMismatches(tied.config, files.config as Parameters<typeof loraMismatches>[1], files.tensors)).toEqual(
+      [],
+    );
     (await putAdapter(tied, files, 'saved', { onNote: (note) => notes.push(note) })).dispose();
     expect(notes).toEqual([`saved: ${HEAD} is the base's own weight, as PEFT saves it too`]);
     tied.dispose();

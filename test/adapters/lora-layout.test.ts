@@ -10,10 +10,20 @@ import { TINY_CONFIG } from '../support/tiny-model.js';
 const MODEL = parseModelConfig(TINY_CONFIG);
 const TIED = parseModelConfig({ ...TINY_CONFIG, tie_word_embeddings: true });
 const PLAIN: PeftConfig = {
-  ...{ peftType: 'LORA', r: 4, loraAlpha: 8, loraDropout: 0, targetModules: ['q_proj'], useRslora: false, rankPattern: {}, alphaPattern: {} },
+  ...{
+    peftType: 'LORA',
+    r: 4,
+    loraAlpha: 8,
+    loraDropout: 0,
+    targetModules: ['q_proj'],
+    useRslora: false,
+    rankPattern: {},
+    alphaPattern: {},
+  },
   ...{ initLoraWeights: true, baseModel: undefined, revision: undefined },
 };
-const updated = (config: Partial<PeftConfig>, model = MODEL): string[] => loraLayout(model, { ...PLAIN, ...config }).updates.map(({ module }) => module);
+const updated = (config: Partial<PeftConfig>, model = MODEL): string[] =>
+  loraLayout(model, { ...PLAIN, ...config }).updates.map(({ module }) => module);
 
 describe('which modules get an adapter', () => {
   const names = ['m.layers.0.experts.3.up', 'm.layers.1.experts.0.up', 'm.blocks.7.layers.0.up', 'up'];
@@ -27,42 +37,89 @@ describe('which modules get an adapter', () => {
   });
 
   it('leaves out what is excluded, by ending or expression', () => {
-    expect(matchTargets(names, ['up'], { exclude: ['0.up'] })).toEqual([names[0], names[3]].filter((name) => name !== undefined && !name.endsWith('.0.up')));
+    expect(matchTargets(names, ['up'], { exclude: ['0.up'] })).toEqual(
+      [names[0], names[3]].filter((name) => name !== undefined && !name.endsWith('.0.up')),
+    );
     expect(matchTargets(names, ['up'], { exclude: String.raw`m\.layers\..*` })).toEqual([names[2], names[3]]);
-    expect(() => matchTargets(names, ['up'], { exclude: ['up'] })).toThrow(/exclude_modules leave none of the 4 layers/);
+    expect(() => matchTargets(names, ['up'], { exclude: ['up'] })).toThrow(
+      /exclude_modules leave none of the 4 layers/,
+    );
     expect(() => matchTargets(names, ['up'], { layers: [9] })).toThrow(/layers_to_transform leave none/);
-    expect(() => matchTargets(names, ['up'], { exclude: '(' })).toThrow(/exclude_modules: "\(" is no regular expression/);
+    expect(() => matchTargets(names, ['up'], { exclude: '(' })).toThrow(
+      /exclude_modules: "\(" is no regular expression/,
+    );
     expect(() => matchTargets(names, '.*up', { layers: [0] })).toThrow(/goes with a list of target_modules/);
     expect(() => matchTargets(names, ['up'], { layersPattern: 'layers' })).toThrow(/needs layers_to_transform/);
   });
 
   it('reaches embedding and output layer by their names alone', () => {
     expect(updated({ targetModules: 'all-linear' })).toHaveLength(14);
-    expect(updated({ targetModules: ['q_proj', 'embed_tokens', 'lm_head'] }).slice(-2)).toEqual(['model.embed_tokens', 'lm_head']);
-    expect(loraLayout(TIED, { ...PLAIN, targetModules: ['lm_head'] }).updates).toMatchObject([{ kind: 'head', inFeatures: 32, outFeatures: 32 }]);
+    expect(updated({ targetModules: ['q_proj', 'embed_tokens', 'lm_head'] }).slice(-2)).toEqual([
+      'model.embed_tokens',
+      'lm_head',
+    ]);
+    expect(loraLayout(TIED, { ...PLAIN, targetModules: ['lm_head'] }).updates).toMatchObject([
+      { kind: 'head', inFeatures: 32, outFeatures: 32 },
+    ]);
   });
 
   it('gives no adapter to what is trained whole, and matches names of that at their end', () => {
-    const { updates, copies } = loraLayout(MODEL, { ...PLAIN, targetModules: ['q_proj', 'lm_head'], modulesToSave: ['lm_head', 'norm', 'layers.1.self_attn.q_proj'] });
+    const { updates, copies } = loraLayout(MODEL, {
+      ...PLAIN,
+      targetModules: ['q_proj', 'lm_head'],
+      modulesToSave: ['lm_head', 'norm', 'layers.1.self_attn.q_proj'],
+    });
     expect(updates.map(({ module }) => module)).toEqual(['model.layers.0.self_attn.q_proj']);
-    expect(copies.map(({ module }) => module).sort()).toEqual(['lm_head', 'model.layers.0.input_layernorm', 'model.layers.0.post_attention_layernorm', 'model.layers.1.input_layernorm', 'model.layers.1.post_attention_layernorm', 'model.layers.1.self_attn.q_proj', 'model.norm']);
-    expect(() => loraLayout(MODEL, { ...PLAIN, modulesToSave: ['score'] })).toThrow(/modules_to_save: no module is called "score"/);
+    expect(copies.map(({ module }) => module).sort()).toEqual([
+      'lm_head',
+      'model.layers.0.input_layernorm',
+      'model.layers.0.post_attention_layernorm',
+      'model.layers.1.input_layernorm',
+      'model.layers.1.post_attention_layernorm',
+      'model.layers.1.self_attn.q_proj',
+      'model.norm',
+    ]);
+    expect(() => loraLayout(MODEL, { ...PLAIN, modulesToSave: ['score'] })).toThrow(
+      /modules_to_save: no module is called "score"/,
+    );
   });
 
   it('has ranks and scales of their own by pattern', () => {
-    const { updates } = loraLayout(MODEL, { ...PLAIN, targetModules: ['q_proj', 'v_proj'], rankPattern: { 'layers.0.self_attn.q_proj': 2 }, alphaPattern: { v_proj: 16 }, useRslora: true });
-    expect(updates.map(({ rank, scale }) => [rank, scale])).toEqual([[2, 8 / Math.SQRT2], [4, 8], [4, 4], [4, 8]]);
+    const { updates } = loraLayout(MODEL, {
+      ...PLAIN,
+      targetModules: ['q_proj', 'v_proj'],
+      rankPattern: { 'layers.0.self_attn.q_proj': 2 },
+      alphaPattern: { v_proj: 16 },
+      useRslora: true,
+    });
+    expect(updates.map(({ rank, scale }) => [rank, scale])).toEqual([
+      [2, 8 / Math.SQRT2],
+      [4, 8],
+      [4, 4],
+      [4, 8],
+    ]);
   });
 });
 
 describe('trained rows', () => {
-  const rows = (trainableTokenIndices: PeftConfig['trainableTokenIndices'], model = MODEL): ReturnType<typeof loraLayout>['rows'] => loraLayout(model, { ...PLAIN, ...(trainableTokenIndices === undefined ? {} : { trainableTokenIndices }) }).rows;
+  const rows = (
+    trainableTokenIndices: PeftConfig['trainableTokenIndices'],
+    model = MODEL,
+  ): ReturnType<typeof loraLayout>['rows'] =>
+    loraLayout(model, { ...PLAIN, ...(trainableTokenIndices === undefined ? {} : { trainableTokenIndices }) }).rows;
 
   it('are the embedding’s, and a tied output layer’s with them', () => {
     expect(rows([3, 1])).toEqual([{ module: 'model.embed_tokens', kind: 'embedding', indices: [3, 1] }]);
     expect(rows([3, 1], TIED).map(({ kind }) => kind)).toEqual(['embedding', 'head']);
-    expect([...loraTensors(TIED, { ...PLAIN, trainableTokenIndices: [3, 1] })].at(-1)).toEqual(['base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta', [2, 32]]);
-    expect(loraTensors(TIED, { ...PLAIN, trainableTokenIndices: { lm_head: [3] } }).has('base_model.model.lm_head.token_adapter.trainable_tokens_delta')).toBe(true);
+    expect([...loraTensors(TIED, { ...PLAIN, trainableTokenIndices: [3, 1] })].at(-1)).toEqual([
+      'base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta',
+      [2, 32],
+    ]);
+    expect(
+      loraTensors(TIED, { ...PLAIN, trainableTokenIndices: { lm_head: [3] } }).has(
+        'base_model.model.lm_head.token_adapter.trainable_tokens_delta',
+      ),
+    ).toBe(true);
   });
 
   it('must be distinct, leave no gap behind the vocabulary, and not be trained another way too', () => {
@@ -71,8 +128,12 @@ describe('trained rows', () => {
     expect(() => rows([32])).toThrow(/both grow by them/);
     expect(() => rows({ wte: [1] })).toThrow(/found "wte", allowed model\.embed_tokens and lm_head/);
     expect(() => rows({ embed_tokens: [1], lm_head: [2] }, TIED)).toThrow(/are one table/);
-    expect(() => loraLayout(MODEL, { ...PLAIN, targetModules: ['embed_tokens'], trainableTokenIndices: [1] })).toThrow(/model\.embed_tokens, [^:]*is in target_modules too/);
-    expect(() => loraLayout(MODEL, { ...PLAIN, modulesToSave: ['embed_tokens'], trainableTokenIndices: [1] })).toThrow(/is in modules_to_save too/);
+    expect(() => loraLayout(MODEL, { ...PLAIN, targetModules: ['embed_tokens'], trainableTokenIndices: [1] })).toThrow(
+      /model\.embed_tokens, [^:]*is in target_modules too/,
+    );
+    expect(() => loraLayout(MODEL, { ...PLAIN, modulesToSave: ['embed_tokens'], trainableTokenIndices: [1] })).toThrow(
+      /is in modules_to_save too/,
+    );
   });
 
   it('of added tokens join those that were asked for', () => {
@@ -84,7 +145,12 @@ describe('trained rows', () => {
 
 describe('the files', () => {
   it('have PEFT’s keys and shapes', () => {
-    const config: PeftConfig = { ...PLAIN, useDora: true, targetModules: ['k_proj', 'embed_tokens', 'lm_head'], modulesToSave: ['model.norm'] };
+    const config: PeftConfig = {
+      ...PLAIN,
+      useDora: true,
+      targetModules: ['k_proj', 'embed_tokens', 'lm_head'],
+      modulesToSave: ['model.norm'],
+    };
     expect([...loraTensors(MODEL, config)].filter(([key]) => !key.includes('layers.1'))).toEqual([
       ['base_model.model.model.layers.0.self_attn.k_proj.lora_A.weight', [4, 32]],
       ['base_model.model.model.layers.0.self_attn.k_proj.lora_B.weight', [16, 4]],
@@ -111,18 +177,52 @@ describe('the files', () => {
   it('say in adapter_config.json what the adapter is, and are read as written', () => {
     const config: PeftConfig = {
       ...PLAIN,
-      ...{ useDora: true, rankPattern: { q_proj: 2 }, alphaPattern: { q_proj: 3 }, excludeModules: ['o_proj'], layersToTransform: [0, 2], layersPattern: 'layers' },
-      ...{ modulesToSave: ['lm_head'], trainableTokenIndices: { embed_tokens: [1, 2] }, initLoraWeights: 'loftq', loftqConfig: { loftq_bits: 4, loftq_iter: 3 } },
+      ...{
+        useDora: true,
+        rankPattern: { q_proj: 2 },
+        alphaPattern: { q_proj: 3 },
+        excludeModules: ['o_proj'],
+        layersToTransform: [0, 2],
+        layersPattern: 'layers',
+      },
+      ...{
+        modulesToSave: ['lm_head'],
+        trainableTokenIndices: { embed_tokens: [1, 2] },
+        initLoraWeights: 'loftq',
+        loftqConfig: { loftq_bits: 4, loftq_iter: 3 },
+      },
     };
     const json = JSON.parse(serializePeftConfig(config)) as Record<string, unknown>;
     expect(json).toMatchObject({
-      ...{ use_dora: true, rank_pattern: { q_proj: 2 }, alpha_pattern: { q_proj: 3 }, exclude_modules: ['o_proj'], layers_to_transform: [0, 2], layers_pattern: 'layers' },
-      ...{ modules_to_save: ['lm_head'], trainable_token_indices: { embed_tokens: [1, 2] }, init_lora_weights: true, loftq_config: {} },
+      ...{
+        use_dora: true,
+        rank_pattern: { q_proj: 2 },
+        alpha_pattern: { q_proj: 3 },
+        exclude_modules: ['o_proj'],
+        layers_to_transform: [0, 2],
+        layers_pattern: 'layers',
+      },
+      ...{
+        modules_to_save: ['lm_head'],
+        trainable_token_indices: { embed_tokens: [1, 2] },
+        init_lora_weights: true,
+        loftq_config: {},
+      },
     });
     // PEFT would quantise the base once more: where LoftQ is told, see provenance.test.ts.
-    expect(parsePeftConfig({ ...json, init_lora_weights: 'loftq', loftq_config: { loftq_bits: 4, loftq_iter: 3 } })).toEqual(config);
-    expect(JSON.parse(serializePeftConfig(PLAIN))).toMatchObject({ loftq_config: {}, modules_to_save: null, trainable_token_indices: null, layers_to_transform: null, use_dora: false });
-    expect(() => parsePeftConfig({ ...json, init_lora_weights: 'olora' })).toThrow(/init_lora_weights: "olora" is not supported/);
+    expect(
+      parsePeftConfig({ ...json, init_lora_weights: 'loftq', loftq_config: { loftq_bits: 4, loftq_iter: 3 } }),
+    ).toEqual(config);
+    expect(JSON.parse(serializePeftConfig(PLAIN))).toMatchObject({
+      loftq_config: {},
+      modules_to_save: null,
+      trainable_token_indices: null,
+      layers_to_transform: null,
+      use_dora: false,
+    });
+    expect(() => parsePeftConfig({ ...json, init_lora_weights: 'olora' })).toThrow(
+      /init_lora_weights: "olora" is not supported/,
+    );
     expect(() => parsePeftConfig({ ...json, loftq_config: { loftq_bits: 8 } })).toThrow(/loftq_config/);
   });
 });

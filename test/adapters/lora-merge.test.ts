@@ -16,7 +16,14 @@ import { expectClose, normals } from '../support/numeric.js';
 import { asDirectory } from '../support/outputs.js';
 import { modelFiles, TINY_CONFIG } from '../support/tiny-model.js';
 
-const PLAIN: AdapterOptions = { r: 3, lora_alpha: 5, lora_dropout: 0, target_modules: ['q_proj', 'down_proj'], use_rslora: false, init_lora_weights: true };
+const PLAIN: AdapterOptions = {
+  r: 3,
+  lora_alpha: 5,
+  lora_dropout: 0,
+  target_modules: ['q_proj', 'down_proj'],
+  use_rslora: false,
+  init_lora_weights: true,
+};
 const IDS = Int32Array.from([1, 5, 9, 31, 2, 7, 5, 30]);
 
 async function logitsOf(decoder: Decoder): Promise<Float32Array> {
@@ -29,14 +36,35 @@ async function logitsOf(decoder: Decoder): Promise<Float32Array> {
 describeBackends('an adapter', ['wasm'], () => {
   it.each([
     { name: 'DoRA', options: { use_dora: true, rank_pattern: { q_proj: 5 } } },
-    { name: 'DoRA of embedding and output layer', options: { target_modules: ['embed_tokens', 'lm_head'], use_dora: true } },
+    {
+      name: 'DoRA of embedding and output layer',
+      options: { target_modules: ['embed_tokens', 'lm_head'], use_dora: true },
+    },
     { name: 'modules_to_save', options: { modules_to_save: ['lm_head', 'norm', 'up_proj'] } },
     { name: 'trained and new tokens, tied', options: { trainable_token_indices: [5, 32, 9, 33] }, tied: true },
-    { name: 'trained and new tokens', options: { trainable_token_indices: { embed_tokens: [9, 32], lm_head: [32, 2, 4] } } },
+    {
+      name: 'trained and new tokens',
+      options: { trainable_token_indices: { embed_tokens: [9, 32], lm_head: [32, 2, 4] } },
+    },
     { name: 'the embedding of a tied model', options: { target_modules: ['q_proj', 'embed_tokens'] }, tied: true },
-    { name: 'the embedding of a tied model, trained whole', options: { modules_to_save: ['embed_tokens'] }, tied: true },
-    { name: 'LoftQ', options: { init_lora_weights: 'loftq' as const, loftq_config: { loftq_bits: 4 as const, loftq_iter: 3 }, use_dora: true } },
-    { name: 'LoftQ of a tied output layer', options: { init_lora_weights: 'loftq' as const, target_modules: ['lm_head'] }, tied: true },
+    {
+      name: 'the embedding of a tied model, trained whole',
+      options: { modules_to_save: ['embed_tokens'] },
+      tied: true,
+    },
+    {
+      name: 'LoftQ',
+      options: {
+        init_lora_weights: 'loftq' as const,
+        loftq_config: { loftq_bits: 4 as const, loftq_iter: 3 },
+        use_dora: true,
+      },
+    },
+    {
+      name: 'LoftQ of a tied output layer',
+      options: { init_lora_weights: 'loftq' as const, target_modules: ['lm_head'] },
+      tied: true,
+    },
     { name: 'PiSSA', options: { init_lora_weights: 'pissa' as const, use_rslora: true } },
   ])('of $name has the logits of the model that it is merged into', async ({ options, tied = false }) => {
     const base = memoryDirectory('tiny', modelFiles({ ...TINY_CONFIG, tie_word_embeddings: tied }));
@@ -44,13 +72,16 @@ describeBackends('an adapter', ['wasm'], () => {
     const adapter = METHODS.lora.create(decoder, { ...PLAIN, ...options }, 1);
     await adapter.initialize();
     const random = new Random(2, 'merge');
-    for (const { variable } of adapter.parameters) tf.tidy(() => variable.assign(tf.add(variable, tf.tensor(normals(random, variable.size, 0.05), variable.shape))));
+    for (const { variable } of adapter.parameters)
+      tf.tidy(() => variable.assign(tf.add(variable, tf.tensor(normals(random, variable.size, 0.05), variable.shape))));
     const attached = await logitsOf(decoder);
     const files = memoryDirectory('adapter', await adapterFiles(adapter));
     adapter.dispose();
     decoder.dispose();
     const checkpoint = await openCheckpoint(base);
-    const merged = await loadModel(await asDirectory(await mergedFiles(base, checkpoint, fusionOf(await readPeftAdapter(files)))));
+    const merged = await loadModel(
+      await asDirectory(await mergedFiles(base, checkpoint, fusionOf(await readPeftAdapter(files)))),
+    );
     await checkpoint.close();
     expectClose(await logitsOf(merged), attached, 2e-5);
     merged.dispose();
@@ -61,9 +92,14 @@ describeBackends('an adapter', ['wasm'], () => {
     const adapter = METHODS.lora.create(decoder, { ...PLAIN, init_lora_weights: 'pissa' }, 1);
     await adapter.initialize();
     const random = new Random(2, 'pissa');
-    for (const { variable } of adapter.parameters) tf.tidy(() => variable.assign(tf.add(variable, tf.tensor(normals(random, variable.size, 0.05), variable.shape))));
+    for (const { variable } of adapter.parameters)
+      tf.tidy(() => variable.assign(tf.add(variable, tf.tensor(normals(random, variable.size, 0.05), variable.shape))));
     const trained = await logitsOf(decoder);
-    const unconverted = { ...adapter, config: { ...adapter.config, r: 3, loraAlpha: 5, initLoraWeights: 'pissa' }, parameters: adapter.parameters.map(({ key, variable }) => ({ key, variable })) };
+    const unconverted = {
+      ...adapter,
+      config: { ...adapter.config, r: 3, loraAlpha: 5, initLoraWeights: 'pissa' },
+      parameters: adapter.parameters.map(({ key, variable }) => ({ key, variable })),
+    };
     const files = memoryDirectory('peft', await adapterFiles(unconverted as unknown as typeof adapter));
     adapter.dispose();
     const again = await loadAdapter(decoder, files);

@@ -12,9 +12,23 @@ import { describeBackends } from '../support/backends.js';
 import { holdGpu, watchMemory } from '../support/peak.js';
 import { modelFiles, TINY_CONFIG } from '../support/tiny-model.js';
 
-const JSON_CONFIG = { ...TINY_CONFIG, vocab_size: 512, hidden_size: 128, intermediate_size: 192, num_hidden_layers: 3, max_position_embeddings: 128 };
+const JSON_CONFIG = {
+  ...TINY_CONFIG,
+  vocab_size: 512,
+  hidden_size: 128,
+  intermediate_size: 192,
+  num_hidden_layers: 3,
+  max_position_embeddings: 128,
+};
 const MODEL = memoryDirectory('planned', modelFiles(JSON_CONFIG));
-const PLAIN: AdapterOptions = { r: 8, lora_alpha: 16, lora_dropout: 0, target_modules: 'all-linear', use_rslora: false, init_lora_weights: true };
+const PLAIN: AdapterOptions = {
+  r: 8,
+  lora_alpha: 16,
+  lora_dropout: 0,
+  target_modules: 'all-linear',
+  use_rslora: false,
+  init_lora_weights: true,
+};
 const [BATCH, SEQ] = [2, 48];
 const ADAMW = { adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0 };
 
@@ -30,7 +44,11 @@ async function measured(options: AdapterOptions, quantization: LoadQuantization 
   const ids = Int32Array.from({ length: BATCH * SEQ }, (_, i) => (7 * i) % 512);
   const micro: MicroBatch = { inputIds: ids, labels: ids, batch: BATCH, seq: SEQ, supervisedCount: BATCH * (SEQ - 1) };
   memory.reset();
-  const report = await trainStep(decoder, optimizer, parameters, [micro], { learningRate: 1e-3, maxGradNorm: 1, lossOptions: () => ({ dropoutSeed: 1 }) });
+  const report = await trainStep(decoder, optimizer, parameters, [micro], {
+    learningRate: 1e-3,
+    maxGradNorm: 1,
+    lossOptions: () => ({ dropoutSeed: 1 }),
+  });
   report.dispose();
   const { peak } = memory;
   resume();
@@ -45,16 +63,32 @@ describeBackends('the plan of a step', ['wasm', 'tiles'], () => {
   it.each([
     { name: 'DoRA', options: { use_dora: true, lora_dropout: 0.1 } },
     { name: 'embedding and output layer', options: { target_modules: ['q_proj', 'embed_tokens', 'lm_head'] } },
-    { name: 'modules_to_save and ranks', options: { modules_to_save: ['lm_head', 'norm'], rank_pattern: { q_proj: 32 } } },
+    {
+      name: 'modules_to_save and ranks',
+      options: { modules_to_save: ['lm_head', 'norm'], rank_pattern: { q_proj: 32 } },
+    },
     { name: 'new tokens', options: { trainable_token_indices: { embed_tokens: [4, 512, 513], lm_head: [512, 513] } } },
     { name: 'PiSSA', options: { init_lora_weights: 'pissa_niter_0' as const } },
-    { name: 'PiSSA over NF4', options: { init_lora_weights: 'pissa_niter_0' as const }, quantization: { quantType: 'nf4' as const } },
-    { name: 'LoftQ over NF4', options: { init_lora_weights: 'loftq' as const }, quantization: { quantType: 'nf4' as const } },
+    {
+      name: 'PiSSA over NF4',
+      options: { init_lora_weights: 'pissa_niter_0' as const },
+      quantization: { quantType: 'nf4' as const },
+    },
+    {
+      name: 'LoftQ over NF4',
+      options: { init_lora_weights: 'loftq' as const },
+      quantization: { quantType: 'nf4' as const },
+    },
   ])('is what it takes with $name', async ({ options, quantization }) => {
     const adapter = { ...PLAIN, ...options };
     const before = { ...tf.memory() };
     const plan = planMemory({
-      ...{ model: parseModelConfig(JSON_CONFIG), backend: tf.getBackend(), quantization, adapter: { method: 'lora', ...adapter } },
+      ...{
+        model: parseModelConfig(JSON_CONFIG),
+        backend: tf.getBackend(),
+        quantization,
+        adapter: { method: 'lora', ...adapter },
+      },
       ...{ batch: BATCH, seq: SEQ, accumulation: 1, checkpointing: false, optim: 'adamw' },
     });
     expect({ ...tf.memory() }).toEqual(before);

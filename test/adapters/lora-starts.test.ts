@@ -16,7 +16,14 @@ import { expectClose } from '../support/numeric.js';
 import { modelFiles, TINY_CONFIG } from '../support/tiny-model.js';
 
 const R = 6;
-const PLAIN: AdapterOptions = { r: R, lora_alpha: 9, lora_dropout: 0, target_modules: ['gate_proj'], use_rslora: false, init_lora_weights: true };
+const PLAIN: AdapterOptions = {
+  r: R,
+  lora_alpha: 9,
+  lora_dropout: 0,
+  target_modules: ['gate_proj'],
+  use_rslora: false,
+  init_lora_weights: true,
+};
 const SCALE = 9 / R;
 const NAME = 'model.layers.0.mlp.gate_proj';
 const FILES = modelFiles({ ...TINY_CONFIG, hidden_size: 64, intermediate_size: 96 });
@@ -31,16 +38,21 @@ async function weightsOf(decoder: Decoder): Promise<{ rest: Float32Array; whole:
   const rest = await hostValues(layer.weight);
   const whole = rest.map((value, at) => {
     let sum = value;
-    for (let c = 0; c < rank; c++) sum += layer.scale * (b[Math.floor(at / inner) * rank + c] as number) * (a[c * inner + (at % inner)] as number);
+    for (let c = 0; c < rank; c++)
+      sum += layer.scale * (b[Math.floor(at / inner) * rank + c] as number) * (a[c * inner + (at % inner)] as number);
     return sum;
   });
   return { rest, whole };
 }
 
-const distance = (a: Float32Array, b: Float32Array): number => Math.sqrt(a.reduce((sum, value, i) => sum + (value - (b[i] as number)) ** 2, 0));
+const distance = (a: Float32Array, b: Float32Array): number =>
+  Math.sqrt(a.reduce((sum, value, i) => sum + (value - (b[i] as number)) ** 2, 0));
 const length = (a: Float32Array): number => Math.sqrt(a.reduce((sum, value) => sum + value * value, 0));
 
-async function started(options: Partial<AdapterOptions>, quantization?: LoadQuantization): Promise<{ base: Float32Array; floats: Float32Array; rest: Float32Array; whole: Float32Array }> {
+async function started(
+  options: Partial<AdapterOptions>,
+  quantization?: LoadQuantization,
+): Promise<{ base: Float32Array; floats: Float32Array; rest: Float32Array; whole: Float32Array }> {
   const decoder = await loadModel(MODEL, { quantization });
   const layer = decoder.weights.linears.get(NAME);
   if (layer === undefined) throw new Error('no such layer');
@@ -70,7 +82,10 @@ describeBackends('starts from the base’s weights', ['wasm', 'webgpu'], () => {
   });
 
   it('LoftQ is nearer to the float weights the longer it runs, over a float base or NF4', async () => {
-    const [one, four] = [await started({ init_lora_weights: 'loftq' }, NF4), await started({ init_lora_weights: 'loftq', loftq_config: { loftq_bits: 4, loftq_iter: 4 } }, NF4)];
+    const [one, four] = [
+      await started({ init_lora_weights: 'loftq' }, NF4),
+      await started({ init_lora_weights: 'loftq', loftq_config: { loftq_bits: 4, loftq_iter: 4 } }, NF4),
+    ];
     expect(distance(one.whole, one.floats)).toBeLessThan(0.95 * distance(one.base, one.floats));
     expect(distance(four.whole, four.floats)).toBeLessThan(distance(one.whole, one.floats));
     const float = await started({ init_lora_weights: 'loftq' });
@@ -89,12 +104,19 @@ describeBackends('starts from the base’s weights', ['wasm', 'webgpu'], () => {
   it('PiSSA is saved as a plain LoRA of twice the rank and the same scale', async () => {
     const decoder = await loadModel(MODEL);
     for (const use_rslora of [false, true]) {
-      const adapter = METHODS.lora.create(decoder, { ...PLAIN, use_rslora, init_lora_weights: 'pissa', rank_pattern: { '1.mlp.gate_proj': 2 } }, 1);
+      const adapter = METHODS.lora.create(
+        decoder,
+        { ...PLAIN, use_rslora, init_lora_weights: 'pissa', rank_pattern: { '1.mlp.gate_proj': 2 } },
+        1,
+      );
       await adapter.initialize();
       const { config: saved, tensors } = await readAdapter(memoryDirectory('a', await adapterFiles(adapter)));
       const config = saved as PeftConfig;
       expect(config).toMatchObject({ r: 2 * R, initLoraWeights: true, rankPattern: { '1.mlp.gate_proj': 4 } });
-      expect(config.loraAlpha / (use_rslora ? Math.sqrt(2 * R) : 2 * R)).toBeCloseTo(9 / (use_rslora ? Math.sqrt(R) : R), 12);
+      expect(config.loraAlpha / (use_rslora ? Math.sqrt(2 * R) : 2 * R)).toBeCloseTo(
+        9 / (use_rslora ? Math.sqrt(R) : R),
+        12,
+      );
       expect(tensors.get(`base_model.model.${NAME}.lora_A.weight`)?.shape).toEqual([2 * R, 64]);
       expect(tensors.get('base_model.model.model.layers.1.mlp.gate_proj.lora_B.weight')?.shape).toEqual([96, 4]);
       adapter.dispose();
@@ -135,7 +157,10 @@ describeBackends('LoRA+', ['wasm', 'webgpu'], () => {
     const spared = variables.map((_, i) => i === variables.length - 1);
     const optimizer = OPTIMIZERS[optim](variables, options, scales, spared);
     const expected = await Promise.all(variables.map(async (v) => Float64Array.from(await v.data())));
-    const moments = expected.map((values) => ({ m: new Float64Array(values.length), v: new Float64Array(values.length) }));
+    const moments = expected.map((values) => ({
+      m: new Float64Array(values.length),
+      v: new Float64Array(values.length),
+    }));
     for (let step = 1; step <= 3; step++) {
       const gradients = variables.map((v, i) => tf.fill(v.shape, 0.3 * step - 0.1 * i - 0.4));
       await optimizer.step(gradients, 1e-3, 1);
@@ -146,13 +171,15 @@ describeBackends('LoRA+', ['wasm', 'webgpu'], () => {
         values.forEach((value, k) => {
           m[k] = 0.9 * (m[k] as number) + 0.1 * g;
           v[k] = 0.99 * (v[k] as number) + 0.01 * g * g;
-          const update = (m[k] as number) / (1 - 0.9 ** step) / (Math.sqrt((v[k] as number) / (1 - 0.99 ** step)) + 1e-8);
+          const update =
+            (m[k] as number) / (1 - 0.9 ** step) / (Math.sqrt((v[k] as number) / (1 - 0.99 ** step)) + 1e-8);
           values[k] = value * (1 - (spared[i] === true ? 0 : rate * 0.1)) - rate * update;
         });
       }
       tf.dispose(gradients);
     }
-    for (const [i, values] of expected.entries()) expectClose(await (variables[i] as tf.Variable).data<'float32'>(), values, 1e-6);
+    for (const [i, values] of expected.entries())
+      expectClose(await (variables[i] as tf.Variable).data<'float32'>(), values, 1e-6);
     optimizer.dispose();
     adapter.dispose();
     decoder.dispose();
@@ -160,7 +187,11 @@ describeBackends('LoRA+', ['wasm', 'webgpu'], () => {
 
   it('gives an adapted embedding a rate of its own', async () => {
     const decoder = await loadModel(MODEL);
-    const adapter = METHODS.lora.create(decoder, { ...PLAIN, target_modules: ['q_proj', 'embed_tokens'], loraplus_lr_ratio: 16, loraplus_lr_embedding: 1e-6 }, 1);
+    const adapter = METHODS.lora.create(
+      decoder,
+      { ...PLAIN, target_modules: ['q_proj', 'embed_tokens'], loraplus_lr_ratio: 16, loraplus_lr_embedding: 1e-6 },
+      1,
+    );
     for (const { key, learningRate, learningRateScale } of adapter.parameters) {
       expect(learningRate, key).toBe(key.includes('embed_tokens') ? 1e-6 : undefined);
       expect(learningRateScale, key).toBe(key.includes('lora_B') ? 16 : undefined);

@@ -10,7 +10,15 @@ import { parseModelConfig } from '../../src/model/config.js';
 import { loadModel } from '../../src/model/load.js';
 import { expectedTensors } from '../../src/model/tensors.js';
 
-const NEOX = { model_type: 'gpt_neox', vocab_size: 32, hidden_size: 16, intermediate_size: 24, num_hidden_layers: 1, num_attention_heads: 2, max_position_embeddings: 32 };
+const NEOX = {
+  model_type: 'gpt_neox',
+  vocab_size: 32,
+  hidden_size: 16,
+  intermediate_size: 24,
+  num_hidden_layers: 1,
+  num_attention_heads: 2,
+  max_position_embeddings: 32,
+};
 const model = parseModelConfig(NEOX);
 
 function keys(...names: string[]): string[] {
@@ -36,7 +44,14 @@ describe('keys of adapters', () => {
     ]) {
       expect(keys(key), key).toEqual([`${q}.lora_A.weight`]);
     }
-    expect(keys(`${q}.lora_magnitude_vector.default.weight`, 'base_model.model.lm_head.modules_to_save.default.weight', 'base_model.model.x.lora_embedding_A.default', 'base_model.model.x.token_adapter.trainable_tokens_delta.default')).toEqual([
+    expect(
+      keys(
+        `${q}.lora_magnitude_vector.default.weight`,
+        'base_model.model.lm_head.modules_to_save.default.weight',
+        'base_model.model.x.lora_embedding_A.default',
+        'base_model.model.x.token_adapter.trainable_tokens_delta.default',
+      ),
+    ).toEqual([
       `${q}.lora_magnitude_vector.weight`,
       'base_model.model.lm_head.weight',
       'base_model.model.x.lora_embedding_A',
@@ -45,25 +60,61 @@ describe('keys of adapters', () => {
   });
 
   it('of several adapters in one file, or twice the same, are refused by name', () => {
-    expect(() => keys(`${q}.lora_A.one.weight`, `${q}.lora_A.two.weight`)).toThrow('f: holds the adapters one, two in one file');
-    expect(() => keys(`${q}.lora_A.weight`, `_orig_mod.${q}.lora_A.weight`)).toThrow(`f: _orig_mod.${q}.lora_A.weight: there twice`);
+    expect(() => keys(`${q}.lora_A.one.weight`, `${q}.lora_A.two.weight`)).toThrow(
+      'f: holds the adapters one, two in one file',
+    );
+    expect(() => keys(`${q}.lora_A.weight`, `_orig_mod.${q}.lora_A.weight`)).toThrow(
+      `f: _orig_mod.${q}.lora_A.weight: there twice`,
+    );
   });
 });
 
 describe("GPT-NeoX's output layer", () => {
   it('is lm_head in what is written and made, and embed_out in checkpoints and older adapters', async () => {
-    const files = new Map([...expectedTensors(model)].map(([name, shape]) => [name.replace(/^lm_head\./, 'embed_out.'), float32Tensor(shape, new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(0.01))]));
+    const files = new Map(
+      [...expectedTensors(model)].map(([name, shape]) => [
+        name.replace(/^lm_head\./, 'embed_out.'),
+        float32Tensor(shape, new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(0.01)),
+      ]),
+    );
     expect(files.has('embed_out.weight')).toBe(true);
-    const decoder = await loadModel(memoryDirectory('neox', { 'config.json': JSON.stringify(NEOX), 'model.safetensors': encodeSafetensors(files, {}) }));
+    const decoder = await loadModel(
+      memoryDirectory('neox', {
+        'config.json': JSON.stringify(NEOX),
+        'model.safetensors': encodeSafetensors(files, {}),
+      }),
+    );
     for (const name of ['embed_out', 'lm_head']) {
-      const adapter = METHODS.lora.create(decoder, { r: 2, lora_alpha: 4, lora_dropout: 0, target_modules: [name], use_rslora: false, init_lora_weights: true }, 1);
+      const adapter = METHODS.lora.create(
+        decoder,
+        { r: 2, lora_alpha: 4, lora_dropout: 0, target_modules: [name], use_rslora: false, init_lora_weights: true },
+        1,
+      );
       expect(adapter.config).toMatchObject({ targetModules: ['lm_head'] });
-      expect(adapter.parameters.map(({ key }) => key)).toEqual(['base_model.model.lm_head.lora_A.weight', 'base_model.model.lm_head.lora_B.weight']);
+      expect(adapter.parameters.map(({ key }) => key)).toEqual([
+        'base_model.model.lm_head.lora_A.weight',
+        'base_model.model.lm_head.lora_B.weight',
+      ]);
       adapter.dispose();
     }
-    const old = parsePeftConfig({ peft_type: 'LORA', r: 2, lora_alpha: 4, target_modules: '.*(embed_out|dense)', modules_to_save: ['embed_out'], trainable_token_indices: { embed_out: [1] }, rank_pattern: { embed_out: 3 } });
-    expect(renamedConfig(model, old)).toMatchObject({ targetModules: '.*(lm_head|dense)', modulesToSave: ['lm_head'], trainableTokenIndices: { lm_head: [1] }, rankPattern: { lm_head: 3 } });
-    expect([...renamedKeys(model, new Map([['base_model.model.embed_out.lora_A.weight', 1]])).keys()]).toEqual(['base_model.model.lm_head.lora_A.weight']);
+    const old = parsePeftConfig({
+      peft_type: 'LORA',
+      r: 2,
+      lora_alpha: 4,
+      target_modules: '.*(embed_out|dense)',
+      modules_to_save: ['embed_out'],
+      trainable_token_indices: { embed_out: [1] },
+      rank_pattern: { embed_out: 3 },
+    });
+    expect(renamedConfig(model, old)).toMatchObject({
+      targetModules: '.*(lm_head|dense)',
+      modulesToSave: ['lm_head'],
+      trainableTokenIndices: { lm_head: [1] },
+      rankPattern: { lm_head: 3 },
+    });
+    expect([...renamedKeys(model, new Map([['base_model.model.embed_out.lora_A.weight', 1]])).keys()]).toEqual([
+      'base_model.model.lm_head.lora_A.weight',
+    ]);
     decoder.dispose();
   });
 });

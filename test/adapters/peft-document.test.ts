@@ -31,10 +31,14 @@ describe('a PEFT adapter as it is', () => {
 
   it('refuses what is no adapter directory', async () => {
     await expect(readPeftAdapter(memoryDirectory('a', {}))).rejects.toThrow('a: no adapter_config.json');
-    await expect(readPeftAdapter(memoryDirectory('a', { [NAMES[0]]: '{"peft_type": "LORA"}' }))).rejects.toThrow('a: no adapter_model.safetensors');
+    await expect(readPeftAdapter(memoryDirectory('a', { [NAMES[0]]: '{"peft_type": "LORA"}' }))).rejects.toThrow(
+      'a: no adapter_model.safetensors',
+    );
     await expect(readPeftAdapter(memoryDirectory('a', { [NAMES[0]]: '[]' }))).rejects.toThrow('must be a JSON object');
     const empty = encodeSafetensors({});
-    await expect(readPeftAdapter(memoryDirectory('a', { [NAMES[0]]: '{"peft_type": "LORA"}', [NAMES[1]]: empty }))).rejects.toThrow(/r: .*lora_alpha: .*target_modules: /);
+    await expect(
+      readPeftAdapter(memoryDirectory('a', { [NAMES[0]]: '{"peft_type": "LORA"}', [NAMES[1]]: empty })),
+    ).rejects.toThrow(/r: .*lora_alpha: .*target_modules: /);
   });
 
   it('is written byte for byte as peft 0.21 wrote it', async () => {
@@ -47,8 +51,11 @@ describe('a PEFT adapter as it is', () => {
       expect(await changed(referencePath(`adapters/${name}`))).toEqual([]);
     });
 
-    it.each(['lora', 'rslora', 'dora', 'prompt_tuning'])('%s of the references is written byte for byte as found', async (name) => {
-      expect(await changed(referencePath(`reference/transformers-peft/llama/golden/${name}/adapter`))).toEqual([]);
-    });
+    it.each(['lora', 'rslora', 'dora', 'prompt_tuning'])(
+      '%s of the references is written byte for byte as found',
+      async (name) => {
+        expect(await changed(referencePath(`reference/transformers-peft/llama/golden/${name}/adapter`))).toEqual([]);
+      },
+    );
   });
 });

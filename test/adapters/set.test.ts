@@ -19,7 +19,9 @@ const MODEL = memoryDirectory('tiny', tinyModelFiles());
 const IDS = [1, 4, 9, 16, 25, 3];
 
 async function logits(decoder: Decoder): Promise<number[]> {
-  const out = tf.tidy(() => decoder.logits(decoder.hidden({ ids: tf.tensor1d(IDS, 'int32'), batch: 1, length: IDS.length })));
+  const out = tf.tidy(() =>
+    decoder.logits(decoder.hidden({ ids: tf.tensor1d(IDS, 'int32'), batch: 1, length: IDS.length })),
+  );
   const values = Array.from(await out.data());
   out.dispose();
   return values;
@@ -28,7 +30,18 @@ async function logits(decoder: Decoder): Promise<number[]> {
 /** An adapter that changes the model: B drawn at random. */
 async function randomAdapter(seed: number, r: number): Promise<Directory> {
   const decoder = await loadModel(MODEL);
-  const adapter = METHODS.lora.create(decoder, { r, lora_alpha: 2 * r, lora_dropout: 0, target_modules: ['q_proj', 'down_proj'], use_rslora: false, init_lora_weights: true }, seed);
+  const adapter = METHODS.lora.create(
+    decoder,
+    {
+      r,
+      lora_alpha: 2 * r,
+      lora_dropout: 0,
+      target_modules: ['q_proj', 'down_proj'],
+      use_rslora: false,
+      init_lora_weights: true,
+    },
+    seed,
+  );
   const random = new Random(seed, 'b');
   for (const { key, variable } of adapter.parameters) {
     if (!key.includes('lora_B')) continue;

@@ -22,7 +22,14 @@ function withValues(rows: number, cols: number, sigma: readonly number[], seed =
     return vectors;
   };
   const [u, v] = [basis(rows), basis(cols)];
-  return Float32Array.from({ length: rows * cols }, (_, at) => sigma.reduce((sum, s, c) => sum + s * ((u[c] as Float64Array)[Math.floor(at / cols)] as number) * ((v[c] as Float64Array)[at % cols] as number), 0));
+  return Float32Array.from({ length: rows * cols }, (_, at) =>
+    sigma.reduce(
+      (sum, s, c) =>
+        sum +
+        s * ((u[c] as Float64Array)[Math.floor(at / cols)] as number) * ((v[c] as Float64Array)[at % cols] as number),
+      0,
+    ),
+  );
 }
 
 function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
@@ -61,10 +68,16 @@ describe('truncatedSvd', () => {
     const real = sigma.slice(0, rank).length;
     expect(crookedness((c, i) => u[i * rank + c] as number, real, rows)).toBeLessThan(1e-9);
     expect(crookedness((c, i) => vt[c * cols + i] as number, real, cols)).toBeLessThan(1e-9);
-    const again = withValues(rows, cols, sigma.map((value, i) => (i < rank ? value : 0)));
+    const again = withValues(
+      rows,
+      cols,
+      sigma.map((value, i) => (i < rank ? value : 0)),
+    );
     const product = Float64Array.from({ length: rows * cols }, (_, at) => {
       let sum = 0;
-      for (let c = 0; c < rank; c++) sum += (u[Math.floor(at / cols) * rank + c] as number) * (s[c] as number) * (vt[c * cols + (at % cols)] as number);
+      for (let c = 0; c < rank; c++)
+        sum +=
+          (u[Math.floor(at / cols) * rank + c] as number) * (s[c] as number) * (vt[c * cols + (at % cols)] as number);
       return sum;
     });
     // What was cut off is smaller than what is left by what the directions were turned.
@@ -74,7 +87,11 @@ describe('truncatedSvd', () => {
 
   it('gives the same numbers for a seed, and the same subspace for another', () => {
     const matrix = withValues(200, 160, [9, 5, 4, 2, 1, 0.5]);
-    const [first, same, other] = [1, 1, 2].map((seed) => truncatedSvd(matrix, 200, 160, 3, { seed })) as [ReturnType<typeof truncatedSvd>, ReturnType<typeof truncatedSvd>, ReturnType<typeof truncatedSvd>];
+    const [first, same, other] = [1, 1, 2].map((seed) => truncatedSvd(matrix, 200, 160, 3, { seed })) as [
+      ReturnType<typeof truncatedSvd>,
+      ReturnType<typeof truncatedSvd>,
+      ReturnType<typeof truncatedSvd>,
+    ];
     expect(same).toEqual(first);
     expect(largestDifference(other.s, first.s)).toBeLessThan(1e-9);
   });

@@ -58,8 +58,24 @@ for (const backend of ['wasm', 'webgpu'] as const) {
 
     it('measures a step: every field, and nothing left behind', async () => {
       await expectNoLeak(async () => {
-        const report = await benchStep(device(backend), { ...STEP, quantize: 'nf4', peakGflops: 10, processPeakBytes: () => 123, processCpuMs: () => 5 });
-        expect(report).toMatchObject({ dims: dimsList(DIMS), rank: 3, quant: 'nf4', kernels: 'auto', steps: 3, warmup: 1, flop_per_step: stepFlops(DIMS), peak_bytes: 123, cpu_ms_median: 0 });
+        const report = await benchStep(device(backend), {
+          ...STEP,
+          quantize: 'nf4',
+          peakGflops: 10,
+          processPeakBytes: () => 123,
+          processCpuMs: () => 5,
+        });
+        expect(report).toMatchObject({
+          dims: dimsList(DIMS),
+          rank: 3,
+          quant: 'nf4',
+          kernels: 'auto',
+          steps: 3,
+          warmup: 1,
+          flop_per_step: stepFlops(DIMS),
+          peak_bytes: 123,
+          cpu_ms_median: 0,
+        });
         expect(report.check?.loss_difference).toBeLessThan(1e-4);
         expect(report.check?.gradient_difference).toBeLessThan(1e-4);
         expect(report.step_ms_min).toBeLessThanOrEqual(report.step_ms_median);
@@ -81,7 +97,10 @@ for (const backend of ['wasm', 'webgpu'] as const) {
 
     it.skipIf(slow)('keeps less of a step with gradient checkpointing, for the same loss and gradients', async () => {
       const deep = { ...STEP, dims: { ...DIMS, layers: 6, batch: 8, seq: 32 } };
-      const [kept, recomputed] = [await benchStep(device(backend), deep), await benchStep(device(backend), { ...deep, gradientCheckpointing: true })];
+      const [kept, recomputed] = [
+        await benchStep(device(backend), deep),
+        await benchStep(device(backend), { ...deep, gradientCheckpointing: true }),
+      ];
       expect([kept.gradient_checkpointing, recomputed.gradient_checkpointing]).toEqual([false, true]);
       expect(recomputed.check?.gradient_difference).toBeLessThan(1e-4);
       expect(recomputed.loss).toBe(kept.loss);
@@ -90,13 +109,18 @@ for (const backend of ['wasm', 'webgpu'] as const) {
     });
 
     it.skipIf(slow)('times stock ops too, without a check', async () => {
-      expect(await benchStep(device(backend), { ...STEP, kernels: 'reference' })).toMatchObject({ check: null, kernels: 'reference' });
+      expect(await benchStep(device(backend), { ...STEP, kernels: 'reference' })).toMatchObject({
+        check: null,
+        kernels: 'reference',
+      });
     });
 
     it('does not time a step with a wrong kernel', async () => {
       breakKernel('LowrankSwiglu');
       await expect(benchStep(device(backend), STEP)).rejects.toThrow(DeviceError);
-      await expect(benchStep(device(backend), STEP)).rejects.toThrow(/is not timed: it differs from stock ops by .* in the loss/);
+      await expect(benchStep(device(backend), STEP)).rejects.toThrow(
+        /is not timed: it differs from stock ops by .* in the loss/,
+      );
     });
 
     it('measures every op, forward and backward, and leaves nothing behind', async () => {
@@ -111,7 +135,8 @@ for (const backend of ['wasm', 'webgpu'] as const) {
           expect(result.reference_ms).toBeGreaterThan(0);
           expect((result.gflops ?? result.gbps ?? 0) > 0).toBe(true);
         }
-        for (const op of slow ? ['linear q'] : ['linear q', 'attention', 'rmsNorm', 'swiglu']) expect(results.filter((r) => r.op === op).map((r) => r.pass)).toContain('backward');
+        for (const op of slow ? ['linear q'] : ['linear q', 'attention', 'rmsNorm', 'swiglu'])
+          expect(results.filter((r) => r.op === op).map((r) => r.pass)).toContain('backward');
       });
     });
 
@@ -124,7 +149,9 @@ for (const backend of ['wasm', 'webgpu'] as const) {
     });
 
     it('knows its ops', async () => {
-      await expect(benchKernels({ ...KERNELS, op: 'nothing' })).rejects.toThrow(/no such op; there are linear q, .*adamw/);
+      await expect(benchKernels({ ...KERNELS, op: 'nothing' })).rejects.toThrow(
+        /no such op; there are linear q, .*adamw/,
+      );
     });
   });
 }
@@ -144,7 +171,8 @@ describeBackends('kernel variants', ['webgpu'], () => {
     const results = await benchKernels({ ...KERNELS, dims: { ...DIMS, hidden: 80 }, op, variant: 'auto' });
     const expected = wanted.filter((variant) => backendVariants(tf.backend()).includes(variant));
     expect([...new Set(results.map(({ variant }) => variant))]).toEqual(expected);
-    for (const { error, variant } of results) expect(error).toBeLessThan(variant === 'f16' || variant === 'subgroup-matrix' ? 3e-3 : 1e-5);
+    for (const { error, variant } of results)
+      expect(error).toBeLessThan(variant === 'f16' || variant === 'subgroup-matrix' ? 3e-3 : 1e-5);
     // float16 tiles must have been there at all.
     const half = results.filter(({ variant }) => variant === 'f16');
     if (half.length > 0) expect(Math.max(...half.map(({ error }) => error))).toBeGreaterThan(1e-5);
@@ -156,7 +184,9 @@ describeBackends('kernel variants', ['webgpu'], () => {
       setKernelVariant(variant);
       try {
         const { check } = await benchStep(device('webgpu'), { ...STEP, quantize: 'nf4', steps: 1 });
-        expect(check?.gradient_difference).toBeLessThan(variant === 'f16' || variant === 'subgroup-matrix' ? 1e-2 : 1e-4);
+        expect(check?.gradient_difference).toBeLessThan(
+          variant === 'f16' || variant === 'subgroup-matrix' ? 1e-2 : 1e-4,
+        );
       } finally {
         setKernelVariant('auto');
       }

@@ -8,9 +8,15 @@ const python = spawnSync('python3', ['--version']).status === 0;
 describe('stepFlops', () => {
   it.skipIf(!python)('counts what the PyTorch step counts, for the same shapes', () => {
     for (const name of names) {
-      const { stdout, status } = spawnSync('python3', ['scripts/bench/torch_step.py', '--flops', '--shape', name], { encoding: 'utf8' });
+      const { stdout, status } = spawnSync('python3', ['scripts/bench/torch_step.py', '--flops', '--shape', name], {
+        encoding: 'utf8',
+      });
       expect(status).toBe(0);
-      expect(JSON.parse(stdout)).toEqual({ shape: name, dims: dimsList(SHAPES[name]), flop_per_step: stepFlops(SHAPES[name]) });
+      expect(JSON.parse(stdout)).toEqual({
+        shape: name,
+        dims: dimsList(SHAPES[name]),
+        flop_per_step: stepFlops(SHAPES[name]),
+      });
     }
   });
 

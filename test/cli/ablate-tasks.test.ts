@@ -36,8 +36,15 @@ output_dir: out
 `;
 
 interface Report {
-  readonly metrics: readonly { readonly task: string; readonly metric: string; readonly values: readonly { readonly model: string; readonly value: number }[] }[];
-  readonly samples: readonly { readonly name: string; readonly tasks: readonly { readonly task: string; readonly samples: readonly Omit<Answer, 'task'>[] }[] }[];
+  readonly metrics: readonly {
+    readonly task: string;
+    readonly metric: string;
+    readonly values: readonly { readonly model: string; readonly value: number }[];
+  }[];
+  readonly samples: readonly {
+    readonly name: string;
+    readonly tasks: readonly { readonly task: string; readonly samples: readonly Omit<Answer, 'task'>[] }[];
+  }[];
 }
 
 interface Answer {
@@ -68,17 +75,42 @@ describe('ablate with tasks', () => {
     expect(status, stderr).toBe(0);
     const out = join(folder, 'out');
     const adapters = [1, 2].map((r) => `r${r}=${join(out, `runs/r-${r}_seed-42`)}`);
-    const evaluated = await lowrank('eval', '--model', BASE, '--quantize', 'nf4', '--device', 'wasm', '--adapter', ...adapters, '--tasks', join(folder, 'tasks.yaml'), '--batch-size', '2', '--resamples', '0', '--json');
+    const evaluated = await lowrank(
+      'eval',
+      '--model',
+      BASE,
+      '--quantize',
+      'nf4',
+      '--device',
+      'wasm',
+      '--adapter',
+      ...adapters,
+      '--tasks',
+      join(folder, 'tasks.yaml'),
+      '--batch-size',
+      '2',
+      '--resamples',
+      '0',
+      '--json',
+    );
     expect(evaluated.status, evaluated.stderr).toBe(0);
     const report = JSON.parse(evaluated.stdout) as Report;
-    const valueOf = (name: string, model: string): number => report.metrics.find(({ task, metric }) => `${task}/${metric}` === name)?.values.find((value) => value.model === model)?.value ?? NaN;
+    const valueOf = (name: string, model: string): number =>
+      report.metrics
+        .find(({ task, metric }) => `${task}/${metric}` === name)
+        ?.values.find((value) => value.model === model)?.value ?? NaN;
 
-    const { runs, baselines } = JSON.parse(await readFile(join(out, 'ablation.json'), 'utf8')) as { runs: { metrics: Record<string, number>; forgetting: Record<string, number>; answers: Answer[] }[]; baselines: Record<string, Record<string, number>> };
+    const { runs, baselines } = JSON.parse(await readFile(join(out, 'ablation.json'), 'utf8')) as {
+      runs: { metrics: Record<string, number>; forgetting: Record<string, number>; answers: Answer[] }[];
+      baselines: Record<string, Record<string, number>>;
+    };
     const names = ['summaries/rougeL', 'summaries/chrf', 'rest/loss'];
     expect(Object.values(baselines)).toEqual([Object.fromEntries(names.map((name) => [name, valueOf(name, 'base')]))]);
     runs.forEach(({ metrics, forgetting, answers }, i) => {
       expect(metrics).toEqual(Object.fromEntries(names.map((name) => [name, valueOf(name, `r${i + 1}`)])));
-      const said = report.samples.find(({ name }) => name === `r${i + 1}`)?.tasks.flatMap(({ task, samples }) => samples.map((sample) => ({ task, ...sample })));
+      const said = report.samples
+        .find(({ name }) => name === `r${i + 1}`)
+        ?.tasks.flatMap(({ task, samples }) => samples.map((sample) => ({ task, ...sample })));
       expect(answers).toEqual(said);
       expect(answers.length).toBeGreaterThan(0);
       expect(forgetting).toEqual({ 'rest/loss': valueOf('rest/loss', `r${i + 1}`) - valueOf('rest/loss', 'base') });
@@ -87,8 +119,13 @@ describe('ablate with tasks', () => {
 
     const [header = '', base = '', ...rows] = (await readFile(join(out, 'table.csv'), 'utf8')).trimEnd().split('\n');
     const columns = header.split(',');
-    const cellsOf = (row: string): Record<string, string> => Object.fromEntries(row.split(',').map((cell, k) => [columns[k], cell]));
-    expect(cellsOf(base)).toMatchObject({ rank: 'base', 'forgetting rest/loss': '', ...Object.fromEntries(names.map((name) => [name, String(valueOf(name, 'base'))])) });
+    const cellsOf = (row: string): Record<string, string> =>
+      Object.fromEntries(row.split(',').map((cell, k) => [columns[k], cell]));
+    expect(cellsOf(base)).toMatchObject({
+      rank: 'base',
+      'forgetting rest/loss': '',
+      ...Object.fromEntries(names.map((name) => [name, String(valueOf(name, 'base'))])),
+    });
     expect(rows).toHaveLength(2);
     rows.forEach((row, i) => {
       expect(cellsOf(row)).toMatchObject({
@@ -100,7 +137,9 @@ describe('ablate with tasks', () => {
       });
     });
     const title = (await readFile(join(out, 'table.md'), 'utf8')).split('\n')[0];
-    expect(title).toBe('| rank | seeds | validation loss | summaries/rougeL | summaries/chrf | rest/loss | trainable | adapter bytes | planned peak (MiB) | forgetting | tokens/s |');
+    expect(title).toBe(
+      '| rank | seeds | validation loss | summaries/rougeL | summaries/chrf | rest/loss | trainable | adapter bytes | planned peak (MiB) | forgetting | tokens/s |',
+    );
 
     expect((await lowrank('report', out)).status).toBe(0);
     const page = await readFile(join(out, 'report.md'), 'utf8');
@@ -111,15 +150,26 @@ describe('ablate with tasks', () => {
 
   it('goes on, sums up and reports where a metric of the answers is no number', async () => {
     // The base prints no numbers to these prompts, and nothing correlates with nothing.
-    await writeFile(join(folder, 'numbers.yaml'), TASKS.replace('[rougeL, chrf]', '[pearson, rougeL]').replace('metrics: [rougeL', 'retain: true\n    metrics: [rougeL').replace('name: summaries', 'name: summaries\n    retain: true'));
-    await writeFile(join(folder, 'ablation.yaml'), ABLATION.replace('tasks: tasks.yaml', 'tasks: numbers.yaml').replace('output_dir: out', 'output_dir: numbers'));
+    await writeFile(
+      join(folder, 'numbers.yaml'),
+      TASKS.replace('[rougeL, chrf]', '[pearson, rougeL]')
+        .replace('metrics: [rougeL', 'retain: true\n    metrics: [rougeL')
+        .replace('name: summaries', 'name: summaries\n    retain: true'),
+    );
+    await writeFile(
+      join(folder, 'ablation.yaml'),
+      ABLATION.replace('tasks: tasks.yaml', 'tasks: numbers.yaml').replace('output_dir: out', 'output_dir: numbers'),
+    );
     const first = await lowrank('ablate', join(folder, 'ablation.yaml'), '--no-estimate');
     expect(first.status, first.stderr).toBe(0);
     const again = await lowrank('ablate', join(folder, 'ablation.yaml'), '--no-estimate');
     expect(again.status, again.stderr).toBe(0);
     expect(again.stderr).not.toContain('begins');
     const out = join(folder, 'numbers');
-    const { runs, baselines } = JSON.parse(await readFile(join(out, 'ablation.json'), 'utf8')) as { runs: { metrics: Record<string, number | null>; forgetting: object }[]; baselines: Record<string, object> };
+    const { runs, baselines } = JSON.parse(await readFile(join(out, 'ablation.json'), 'utf8')) as {
+      runs: { metrics: Record<string, number | null>; forgetting: object }[];
+      baselines: Record<string, object>;
+    };
     expect(Object.values(baselines)).toMatchObject([{ 'summaries/pearson': null }]);
     for (const { metrics, forgetting } of runs) {
       expect(metrics).toMatchObject({ 'summaries/pearson': null });

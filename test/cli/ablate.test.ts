@@ -28,7 +28,12 @@ let undisturbed: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'lowrank-ablate-'));
   await writeTinyModel(join(folder, 'model'));
-  for (const [name, count, seed] of [['train', 24, 1], ['validation', 6, 2], ['retain', 6, 3]] as const) await writeFile(join(folder, `${name}.jsonl`), toJsonl(countingRows(count, seed)));
+  for (const [name, count, seed] of [
+    ['train', 24, 1],
+    ['validation', 6, 2],
+    ['retain', 6, 3],
+  ] as const)
+    await writeFile(join(folder, `${name}.jsonl`), toJsonl(countingRows(count, seed)));
   undisturbed = join(folder, 'undisturbed');
   const { status, stderr } = await ablate(GRID, undisturbed);
   expect(status, stderr).toBe(0);
@@ -52,7 +57,8 @@ type Json = Record<string, unknown>;
 
 /** Everything that an ablation wrote but times; the folder's own name is left out. */
 async function written(out: string): Promise<Json> {
-  const text = async (name: string): Promise<string> => (await readFile(join(out, name), 'utf8')).replaceAll(out, 'OUT');
+  const text = async (name: string): Promise<string> =>
+    (await readFile(join(out, name), 'utf8')).replaceAll(out, 'OUT');
   const { timings: _timings, ...json } = JSON.parse(await text('ablation.json')) as Json;
   // Its last column is the rate of tokens.
   const table = (await text('table.md')).split('\n').map((line) => line.replace(/\| [^|]+ \|$/, '|'));
@@ -65,32 +71,75 @@ const runsOf = ({ json }: Json): Json[] => (json as { runs: Json[] }).runs;
 describe('ablate', () => {
   it('writes a table over the seeds with a recommendation, and everything for programs', async () => {
     const { json, table, csv } = (await written(undisturbed)) as { json: Json; table: string[]; csv: string[] };
-    expect(table[0]).toBe('| rank | settings | seeds | validation loss | retain_loss | trainable | adapter bytes | planned peak (MiB) | forgetting |');
+    expect(table[0]).toBe(
+      '| rank | settings | seeds | validation loss | retain_loss | trainable | adapter bytes | planned peak (MiB) | forgetting |',
+    );
     expect(table).toHaveLength(4 + 2 + 2 + 1 + 4 + 2);
     expect(table.join('\n')).toMatch(/^Of all settings, the lowest mean validation loss, \d\.\d{4}, has /m);
     expect(table[2]).toMatch(/^\| base float \| – \| – \| – \| \d\.\d{4} \| – \|/);
     expect(table[3]).toMatch(/^\| base nf4 \|/);
-    expect(table[4]).toMatch(/^\| 1 \| quantization=none \| 2 \| \d\.\d{4} ± \d\.\d{4} \| \d\.\d{4} ± \d\.\d{4} \| \d+ \| [\d ]+ \| \d\.\d \| -?\d\.\d{4} ± \d\.\d{4} \|$/);
+    expect(table[4]).toMatch(
+      /^\| 1 \| quantization=none \| 2 \| \d\.\d{4} ± \d\.\d{4} \| \d\.\d{4} ± \d\.\d{4} \| \d+ \| [\d ]+ \| \d\.\d \| -?\d\.\d{4} ± \d\.\d{4} \|$/,
+    );
     expect(table.join('\n')).toMatch(/With quantization=nf4: Rank \d: .*mean validation loss/);
-    expect(csv[0]).toBe('rank,settings,seeds,validation_loss,validation_loss sd,retain_loss,retain_loss sd,trainable_parameters,adapter_bytes,planned_peak_bytes,forgetting retain_loss,forgetting retain_loss sd');
-    expect(json).toMatchObject({ format: 1, failed: [], pending: [], summary: { recommendations: [{ settings: { quantization: 'none' } }, { settings: { quantization: 'nf4' } }] } });
+    expect(csv[0]).toBe(
+      'rank,settings,seeds,validation_loss,validation_loss sd,retain_loss,retain_loss sd,trainable_parameters,adapter_bytes,planned_peak_bytes,forgetting retain_loss,forgetting retain_loss sd',
+    );
+    expect(json).toMatchObject({
+      format: 1,
+      failed: [],
+      pending: [],
+      summary: { recommendations: [{ settings: { quantization: 'none' } }, { settings: { quantization: 'nf4' } }] },
+    });
     const runs = runsOf({ json });
-    expect(runs.map(({ id }) => id)).toEqual([1, 4].flatMap((r) => ['none', 'nf4'].flatMap((q) => [1, 2].map((seed) => `r-${r}_quantization-${q}_seed-${seed}`))));
-    expect(runs[0]).toMatchObject({ steps: 6, total_steps: 6, train_rows: 24, backend: 'wasm', seed: 1, settings: { r: 1, quantization: 'none' }, losses: [{ step: 2 }, { step: 4 }, { step: 6 }], validation: [{ step: 3 }, { step: 6 }] });
+    expect(runs.map(({ id }) => id)).toEqual(
+      [1, 4].flatMap((r) =>
+        ['none', 'nf4'].flatMap((q) => [1, 2].map((seed) => `r-${r}_quantization-${q}_seed-${seed}`)),
+      ),
+    );
+    expect(runs[0]).toMatchObject({
+      steps: 6,
+      total_steps: 6,
+      train_rows: 24,
+      backend: 'wasm',
+      seed: 1,
+      settings: { r: 1, quantization: 'none' },
+      losses: [{ step: 2 }, { step: 4 }, { step: 6 }],
+      validation: [{ step: 3 }, { step: 6 }],
+    });
     const { baselines } = json as { baselines: Record<string, { retain_loss: number }> };
     const base = Object.entries(baselines).find(([key]) => key.startsWith('float'))?.[1].retain_loss as number;
-    const { metrics, forgetting } = runs[0] as { metrics: { retain_loss: number }; forgetting: { retain_loss: number } };
+    const { metrics, forgetting } = runs[0] as {
+      metrics: { retain_loss: number };
+      forgetting: { retain_loss: number };
+    };
     expect(forgetting.retain_loss).toBeCloseTo(metrics.retain_loss - base, 12);
     // Nothing goes on from a finished run.
     expect((await readdir(join(undisturbed, 'runs/r-1_quantization-none_seed-1'))).sort()).toEqual([
-      ...['README.md', 'adapter_config.json', 'adapter_model.safetensors', 'config.yaml', 'metrics.jsonl', 'result.json', 'timings.json', 'training_record.json'],
+      ...[
+        'README.md',
+        'adapter_config.json',
+        'adapter_model.safetensors',
+        'config.yaml',
+        'metrics.jsonl',
+        'result.json',
+        'timings.json',
+        'training_record.json',
+      ],
     ]);
   });
 
   it('compares the spaces of the ranks, and of the seeds of one rank', async () => {
-    const { subspace } = (await written(undisturbed)) as { subspace: { pairs: { ranks: number[]; seeds: number[]; mean: number[][]; modules: Record<string, number[][]> }[]; spectra: Record<string, Record<string, number[]>> } };
+    const { subspace } = (await written(undisturbed)) as {
+      subspace: {
+        pairs: { ranks: number[]; seeds: number[]; mean: number[][]; modules: Record<string, number[][]> }[];
+        spectra: Record<string, Record<string, number[]>>;
+      };
+    };
     // Of each quantisation: two ranks with each seed, two seeds with each rank.
-    expect(subspace.pairs.map(({ ranks, seeds }) => `${ranks.join()}/${seeds.join()}`).sort()).toEqual(['1,1/1,2', '1,4/1,1', '1,4/2,2', '4,4/1,2'].flatMap((pair) => [pair, pair]));
+    expect(subspace.pairs.map(({ ranks, seeds }) => `${ranks.join()}/${seeds.join()}`).sort()).toEqual(
+      ['1,1/1,2', '1,4/1,1', '1,4/2,2', '4,4/1,2'].flatMap((pair) => [pair, pair]),
+    );
     for (const { ranks, mean, modules } of subspace.pairs) {
       expect([mean.length, mean[0]?.length]).toEqual(ranks);
       expect(Object.keys(modules)).toHaveLength(14);
@@ -105,15 +154,25 @@ describe('ablate', () => {
   it('makes what a run by itself makes, to the byte', async () => {
     const run = join(undisturbed, 'runs/r-4_quantization-nf4_seed-2');
     const alone = join(folder, 'alone');
-    const { status, stderr } = await lowrank('train', join(run, 'config.yaml'), '--set', `training.output_dir=${alone}`);
+    const { status, stderr } = await lowrank(
+      'train',
+      join(run, 'config.yaml'),
+      '--set',
+      `training.output_dir=${alone}`,
+    );
     expect(status, stderr).toBe(0);
-    expect(await readFile(join(alone, 'adapter_model.safetensors'), 'hex')).toBe(await readFile(join(run, 'adapter_model.safetensors'), 'hex'));
+    expect(await readFile(join(alone, 'adapter_model.safetensors'), 'hex')).toBe(
+      await readFile(join(run, 'adapter_model.safetensors'), 'hex'),
+    );
   });
 
   it('does not depend on the order of its runs, or on how many there are', async () => {
     const out = join(folder, 'order');
     const list = [4, 1].flatMap((r) => ['nf4', 'none'].map((q) => `{ r: ${r}, quantization: ${q} }`));
-    expect((await ablate(`${BASE}\nruns: [${list.join(', ')}]\nseeds: [2, 1]\nretain: retain.jsonl\noutput_dir: out`, out)).status).toBe(0);
+    expect(
+      (await ablate(`${BASE}\nruns: [${list.join(', ')}]\nseeds: [2, 1]\nretain: retain.jsonl\noutput_dir: out`, out))
+        .status,
+    ).toBe(0);
     const byId = (runs: Json[]): Json[] => [...runs].sort((a, b) => (String(a['id']) < String(b['id']) ? -1 : 1));
     expect(byId(runsOf(await written(out)))).toEqual(byId(runsOf(await written(undisturbed))));
   });
@@ -138,7 +197,19 @@ describe('ablate', () => {
     expect((await ablate(withTest, constant, ...flags)).status).toBe(0);
     const longer = await ablate(withTest, constant, ...flags, '--set', 'training.max_steps=8');
     expect([longer.status, longer.stderr.includes('training.max_steps was 6 and is 8')]).toEqual([2, true]);
-    expect((await ablate(withTest, constant, ...flags, '--set', 'training.logging_steps=1', '--set', 'training.save_steps=3')).status).toBe(0);
+    expect(
+      (
+        await ablate(
+          withTest,
+          constant,
+          ...flags,
+          '--set',
+          'training.logging_steps=1',
+          '--set',
+          'training.save_steps=3',
+        )
+      ).status,
+    ).toBe(0);
     await writeFile(join(folder, 'test.jsonl'), toJsonl(countingRows(4, 5)));
     const others = await ablate(withTest, constant, ...flags);
     expect([others.status, others.stderr.includes('data.test: file 1 holds something else')]).toEqual([2, true]);
@@ -149,7 +220,9 @@ describe('ablate', () => {
     const text = `${BASE}\nruns: [{ r: 1 }, { r: 2, learning_rate: 1.0e+38 }, { r: 4 }, { r: 2, target_modules: nothing }]\noutput_dir: out`;
     const first = await ablate(text, out);
     expect(first.status).toBe(1);
-    expect(first.stderr).toMatch(/2 of 4 runs failed \(--retry makes them again\):\n {2}r-2_learning_rate-1e\+38_seed-42: step \d: .* NaN; .*\n {2}r-2_target_modules-nothing_seed-42: .*nothing/);
+    expect(first.stderr).toMatch(
+      /2 of 4 runs failed \(--retry makes them again\):\n {2}r-2_learning_rate-1e\+38_seed-42: step \d: .* NaN; .*\n {2}r-2_target_modules-nothing_seed-42: .*nothing/,
+    );
     expect(runsOf(await written(out)).map(({ id }) => id)).toEqual(['r-1_seed-42', 'r-4_seed-42']);
     expect(first.stdout).toContain('rank');
     const again = await ablate(text, out);
@@ -159,9 +232,22 @@ describe('ablate', () => {
   });
 
   it('tells how many runs there are and what they may take before it starts', async () => {
-    const { status, stderr } = await lowrank('ablate', await file(`${BASE}\ngrid: { r: [1, 2, 4] }\noutput_dir: out`), '--output', join(folder, 'estimated'), '--set', 'training.max_steps=1', '--set', 'training.save_strategy=no', '--set', 'training.save_steps=null');
+    const { status, stderr } = await lowrank(
+      'ablate',
+      await file(`${BASE}\ngrid: { r: [1, 2, 4] }\noutput_dir: out`),
+      '--output',
+      join(folder, 'estimated'),
+      '--set',
+      'training.max_steps=1',
+      '--set',
+      'training.save_strategy=no',
+      '--set',
+      'training.save_steps=null',
+    );
     expect(status, stderr).toBe(0);
-    expect(stderr).toMatch(/ {2}r-2_seed-42: 1 steps, about .*s, at most .* MiB\n[^]*3 of 3 runs to make, about .* in all, at most .* on the device at a time\n[^]*run 1\/3 r-1_seed-42: begins/);
+    expect(stderr).toMatch(
+      / {2}r-2_seed-42: 1 steps, about .*s, at most .* MiB\n[^]*3 of 3 runs to make, about .* in all, at most .* on the device at a time\n[^]*run 1\/3 r-1_seed-42: begins/,
+    );
     const listed = await lowrank('ablate', await file(GRID), '--dry-run');
     expect(listed.stdout.split('\n')).toHaveLength(9);
   });
@@ -180,12 +266,19 @@ describe('a process', () => {
   async function stopped(out: string, signal: NodeJS.Signals, until?: string, jobs = 1): Promise<Outcome> {
     const args = [bundle.main, 'ablate', await file(GRID), '--output', out, '--no-estimate', '--jobs', String(jobs)];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-    return outcomeOf(child, (text) => until !== undefined && text.includes(until) && !child.killed && child.kill(signal));
+    return outcomeOf(
+      child,
+      (text) => until !== undefined && text.includes(until) && !child.killed && child.kill(signal),
+    );
   }
 
   it('that is killed goes on with the same command, to the same tables', async () => {
     const out = join(folder, 'killed');
-    const moments = ['r-1_quantization-none_seed-1: step 3/6', 'r-4_quantization-none_seed-1: done', 'r-4_quantization-nf4_seed-1: begins'];
+    const moments = [
+      'r-1_quantization-none_seed-1: step 3/6',
+      'r-4_quantization-none_seed-1: done',
+      'r-4_quantization-nf4_seed-1: begins',
+    ];
     for (const [i, until] of moments.entries()) {
       expect((await stopped(out, 'SIGKILL', until, 1 + (i % 2))).status).toBeNull();
     }

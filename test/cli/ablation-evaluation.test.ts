@@ -6,8 +6,24 @@ import { openEvaluation } from '../../src/cli/ablation-evaluation.js';
 
 const TASKS = {
   tasks: [
-    { name: 'asked', type: 'generate', data: 'rows.jsonl', prompt: '{{ q }}', references: 'a', few_shot: { data: 'solved.jsonl', count: 1 }, metrics: ['bleu', { name: 'bertscore', model: 'encoder' }] },
-    { name: 'known', type: 'loss', data: 'rows.jsonl', prompt: '{{ q }}', completion: '{{ a }}', metrics: ['loss'], retain: true },
+    {
+      name: 'asked',
+      type: 'generate',
+      data: 'rows.jsonl',
+      prompt: '{{ q }}',
+      references: 'a',
+      few_shot: { data: 'solved.jsonl', count: 1 },
+      metrics: ['bleu', { name: 'bertscore', model: 'encoder' }],
+    },
+    {
+      name: 'known',
+      type: 'loss',
+      data: 'rows.jsonl',
+      prompt: '{{ q }}',
+      completion: '{{ a }}',
+      metrics: ['loss'],
+      retain: true,
+    },
   ],
 };
 const FILES: Readonly<Record<string, string>> = {

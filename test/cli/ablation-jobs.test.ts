@@ -4,15 +4,28 @@ import type { AblationRun } from '../../src/ablation/runs.js';
 import type { Device } from '../../src/device/device.js';
 import { jobsFor, shareOut } from '../../src/cli/ablation-jobs.js';
 
-const run = (rank: number): AblationRun => ({ id: `r-${rank}`, settings: { r: rank }, seed: 1 }) as unknown as AblationRun;
+const run = (rank: number): AblationRun =>
+  ({ id: `r-${rank}`, settings: { r: rank }, seed: 1 }) as unknown as AblationRun;
 const runs = [1, 2, 4, 8, 16, 32, 64, 128].map(run);
-const estimates = (seconds: (rank: number) => number): RunEstimate[] => runs.map((each) => ({ run: each, steps: 1, seconds: seconds(each.settings['r'] as number), peakBytes: 1 }));
+const estimates = (seconds: (rank: number) => number): RunEstimate[] =>
+  runs.map((each) => ({ run: each, steps: 1, seconds: seconds(each.settings['r'] as number), peakBytes: 1 }));
 
 describe('runs shared among processes', () => {
   it('take about the same time in each, every run in one of them and in its order', () => {
-    const shares = shareOut(runs, 2, estimates((rank) => 10 + rank / 10));
-    expect(shares.flat().map(({ id }) => id).sort()).toEqual(runs.map(({ id }) => id).sort());
-    const seconds = shares.map((share) => share.reduce((sum, { settings }) => sum + 10 + (settings['r'] as number) / 10, 0));
+    const shares = shareOut(
+      runs,
+      2,
+      estimates((rank) => 10 + rank / 10),
+    );
+    expect(
+      shares
+        .flat()
+        .map(({ id }) => id)
+        .sort(),
+    ).toEqual(runs.map(({ id }) => id).sort());
+    const seconds = shares.map((share) =>
+      share.reduce((sum, { settings }) => sum + 10 + (settings['r'] as number) / 10, 0),
+    );
     // Dealt out like cards they would differ by twice as much.
     expect(Math.abs((seconds[0] as number) - (seconds[1] as number))).toBeLessThan(5);
     for (const share of shares) expect(share).toEqual(runs.filter((each) => share.includes(each)));

@@ -27,7 +27,8 @@ function screen(text: string): string[] {
   let lines: string[] = [''];
   for (const [, up, , plain] of text.matchAll(/\u001b\[(\d+)A|(\u001b\[0J)|([^\u001b]+)/g)) {
     if (up !== undefined) lines = [...lines.slice(0, lines.length - 1 - Number(up)), ''];
-    else if (plain !== undefined) plain.split('\n').forEach((line, i) => (i === 0 ? (lines[lines.length - 1] += line) : lines.push(line)));
+    else if (plain !== undefined)
+      plain.split('\n').forEach((line, i) => (i === 0 ? (lines[lines.length - 1] += line) : lines.push(line)));
   }
   return lines;
 }
@@ -48,7 +49,11 @@ function play(stream: Capture): void {
 describe('the progress of an ablation', () => {
   it.each([60, 80])('cuts settings, and nothing else, to fit %i columns', (columns) => {
     const stream = new Capture(true, 24, columns);
-    const run = { id: 'a', settings: { target_modules: ['q_proj', 'k_proj', 'v_proj', 'o_proj'], learning_rate: 1e-4 }, seed: 7 } as unknown as AblationRun;
+    const run = {
+      id: 'a',
+      settings: { target_modules: ['q_proj', 'k_proj', 'v_proj', 'o_proj'], learning_rate: 1e-4 },
+      seed: 7,
+    } as unknown as AblationRun;
     const progress = createAblationProgress([run], () => 61, stream as unknown as ProgressStream);
     progress.set(run, { state: 'done', totalSteps: 20, step: 20, loss: 3.5, validation: 2.25, tokensPerSecond: 1240 });
     progress.stop();
@@ -77,7 +82,15 @@ describe('the progress of an ablation', () => {
 
   it('shows the part of a long table that is being worked on, no line longer than the terminal', () => {
     const stream = new Capture(true, 10);
-    const many = Array.from({ length: 40 }, (_, i) => ({ id: `${i}`, settings: { r: i + 1, target_modules: Array.from({ length: 12 }, () => 'q_proj') }, seed: 1 }) as unknown as AblationRun);
+    const many = Array.from(
+      { length: 40 },
+      (_, i) =>
+        ({
+          id: `${i}`,
+          settings: { r: i + 1, target_modules: Array.from({ length: 12 }, () => 'q_proj') },
+          seed: 1,
+        }) as unknown as AblationRun,
+    );
     const progress = createAblationProgress(many, () => undefined, stream as unknown as ProgressStream);
     progress.set(many[30] as AblationRun, { state: 'runs', totalSteps: 5, step: 1 });
     progress.stop();

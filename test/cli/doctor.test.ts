@@ -24,7 +24,10 @@ describe('lowrank doctor', () => {
       if (report.available) expect(report.description, report.device).toMatch(/\w/);
       else expect(report.missing, report.device).toMatch(/\w/);
     }
-    expect(devices.find(({ device }) => device === 'wasm')).toMatchObject({ available: true, handWritten: handWrittenOps('wasm') });
+    expect(devices.find(({ device }) => device === 'wasm')).toMatchObject({
+      available: true,
+      handWritten: handWrittenOps('wasm'),
+    });
     expect(handWrittenOps('wasm')).toContain('LowrankAttention');
     expect(devices.find(({ device }) => device === 'cpu')).toMatchObject({ available: true, handWritten: [] });
     const taken = devices.find(({ device }) => device === auto.device);
@@ -44,7 +47,8 @@ describe('lowrank doctor', () => {
   it('names the command that would make a device available, and no kernels', async () => {
     const { devices } = await examine();
     for (const { device, available, fix } of devices) {
-      if (device === 'node-gpu' && !available) expect(fix).toMatch(/^npm (?:install|rebuild) @tensorflow\/tfjs-node-gpu/);
+      if (device === 'node-gpu' && !available)
+        expect(fix).toMatch(/^npm (?:install|rebuild) @tensorflow\/tfjs-node-gpu/);
     }
     const { stdout } = await lowrank('doctor');
     expect(stdout).toMatch(/^wasm: available$/m);
@@ -63,7 +67,13 @@ describeBackends('lowrank doctor', ['webgpu'], () => {
     expect(webgpu?.limits?.['maxBufferSize']).toBeGreaterThan(2 ** 20);
     expect(Array.isArray(webgpu?.features)).toBe(true);
     expect(webgpu?.variants?.[0]).toBe('f32');
-    for (const [variant, feature] of [['f16', 'shader-f16'], ['subgroups', 'subgroups']] as const) expect(webgpu?.variants?.includes(variant)).toBe(webgpu?.features?.includes(feature));
-    expect((webgpu?.subgroupMatrices?.length ?? 0) > 0).toBe(webgpu?.features?.includes('chromium-experimental-subgroup-matrix'));
+    for (const [variant, feature] of [
+      ['f16', 'shader-f16'],
+      ['subgroups', 'subgroups'],
+    ] as const)
+      expect(webgpu?.variants?.includes(variant)).toBe(webgpu?.features?.includes(feature));
+    expect((webgpu?.subgroupMatrices?.length ?? 0) > 0).toBe(
+      webgpu?.features?.includes('chromium-experimental-subgroup-matrix'),
+    );
   });
 });

@@ -27,7 +27,12 @@ beforeAll(async () => {
   await writeFile(join(good, 'train.jsonl'), toJsonl(countingRows(4, 1)));
   await writeFile(join(good, 'run.yaml'), CONFIG);
   // A real adapter to spoil: a run with these very settings.
-  const { status, stderr } = await lowrank('train', join(good, 'run.yaml'), '--set', `training.output_dir=${join(good, 'adapter')}`);
+  const { status, stderr } = await lowrank(
+    'train',
+    join(good, 'run.yaml'),
+    '--set',
+    `training.output_dir=${join(good, 'adapter')}`,
+  );
   expect(status, stderr).toBe(0);
 });
 
@@ -74,9 +79,17 @@ describe('lowrank train refuses', () => {
   });
 
   it('a config and data files that are not there, all of them', async () => {
-    expect((await lowrank('train', inFolder('none.yaml'))).stderr).toMatch(/^lowrank: cannot read the config .*none\.yaml: ENOENT/);
-    const error = await refused(2, `data.train=[${inFolder('a.jsonl')}, ${inFolder('b.jsonl')}]`, `data.validation=${inFolder('c.jsonl')}`);
-    expect(error).toMatch(/data\.train: .*a\.jsonl: no such file\ndata\.train: .*b\.jsonl: no such file\ndata\.validation: .*c\.jsonl/);
+    expect((await lowrank('train', inFolder('none.yaml'))).stderr).toMatch(
+      /^lowrank: cannot read the config .*none\.yaml: ENOENT/,
+    );
+    const error = await refused(
+      2,
+      `data.train=[${inFolder('a.jsonl')}, ${inFolder('b.jsonl')}]`,
+      `data.validation=${inFolder('c.jsonl')}`,
+    );
+    expect(error).toMatch(
+      /data\.train: .*a\.jsonl: no such file\ndata\.train: .*b\.jsonl: no such file\ndata\.validation: .*c\.jsonl/,
+    );
   });
 
   it('a model folder that is not there', async () => {
@@ -95,7 +108,12 @@ describe('lowrank train refuses', () => {
     await mkdir(inFolder('out'));
     await writeFile(inFolder('out/notes.txt'), 'mine');
     await writeFile(inFolder('out/adapter_config.json'), 'earlier');
-    const { status, stderr } = await lowrank('train', inFolder('run.yaml'), '--set', 'training.overwrite_output_dir=true');
+    const { status, stderr } = await lowrank(
+      'train',
+      inFolder('run.yaml'),
+      '--set',
+      'training.overwrite_output_dir=true',
+    );
     expect(status, stderr).toBe(0);
     expect(await readFile(inFolder('out/notes.txt'), 'utf8')).toBe('mine');
     expect(JSON.parse(await readFile(inFolder('out/adapter_config.json'), 'utf8'))).toMatchObject({ r: 2 });
@@ -126,11 +144,27 @@ describe('lowrank train refuses', () => {
 
   it.each([
     ['nothing', '', /train\.jsonl: the file is empty/],
-    ['bytes that are no UTF-8', Buffer.from('{"input_ids": [1, 2]}\n{"input_ids": "\xff"}\n', 'latin1'), /train\.jsonl[\s\S]*line 2: not valid UTF-8/],
-    ['mixed rows', '{"input_ids": [1, 2]}\n{"prompt": "a", "completion": "b"}\n', /train\.jsonl[\s\S]*line 2: mixed formats: this row is completion, line 1 is tokens/],
+    [
+      'bytes that are no UTF-8',
+      Buffer.from('{"input_ids": [1, 2]}\n{"input_ids": "\xff"}\n', 'latin1'),
+      /train\.jsonl[\s\S]*line 2: not valid UTF-8/,
+    ],
+    [
+      'mixed rows',
+      '{"input_ids": [1, 2]}\n{"prompt": "a", "completion": "b"}\n',
+      /train\.jsonl[\s\S]*line 2: mixed formats: this row is completion, line 1 is tokens/,
+    ],
     ['half a line', '{"input_ids": [1, 2]}\n{"input_ids": [1,\n', /train\.jsonl[\s\S]*line 2: invalid JSON/],
-    ['tokens that the model does not have', '{"input_ids": [1, 2]}\n{"input_ids": [3, 32]}\n', /train\.jsonl[\s\S]*line 2: token id 32 at 1 is outside of the vocabulary of 32/],
-    ['nothing to learn', '{"input_ids": [1]}\n', /no row is left to learn from; 1 left out:\n.*train\.jsonl, row 1: nothing to learn/],
+    [
+      'tokens that the model does not have',
+      '{"input_ids": [1, 2]}\n{"input_ids": [3, 32]}\n',
+      /train\.jsonl[\s\S]*line 2: token id 32 at 1 is outside of the vocabulary of 32/,
+    ],
+    [
+      'nothing to learn',
+      '{"input_ids": [1]}\n',
+      /no row is left to learn from; 1 left out:\n.*train\.jsonl, row 1: nothing to learn/,
+    ],
     ['text for a model without tokenizer', '{"text": "a"}\n', /need a tokenizer, and this model has none/],
   ])('data of %s', async (_what, content, message) => {
     await writeFile(inFolder('train.jsonl'), content);
@@ -139,21 +173,30 @@ describe('lowrank train refuses', () => {
 
   it('a template that does not parse, and one that throws on a row', async () => {
     await writeFile(inFolder('train.jsonl'), toJsonl([{ question: 'a' }, { question: 'b' }]));
-    for (const file of ['tokenizer.json', 'tokenizer_config.json']) await cp(join('configs/quickstart/base', file), inFolder(`model/${file}`));
+    for (const file of ['tokenizer.json', 'tokenizer_config.json'])
+      await cp(join('configs/quickstart/base', file), inFolder(`model/${file}`));
     expect(await refused(2, "data.template='{{ question'")).toMatch(/template/);
     const error = await refused(3, 'data.template="{{ raise_exception(question) }}"');
     expect(error).toMatch(/train\.jsonl[\s\S]*line 1: .*template/);
   });
 
   it('target modules that the model does not have', async () => {
-    expect(await refused(2, 'adapter.target_modules=[q_proj, c_attn]')).toMatch(/target_modules: no linear layer is called "c_attn"; the model has q_proj/);
+    expect(await refused(2, 'adapter.target_modules=[q_proj, c_attn]')).toMatch(
+      /target_modules: no linear layer is called "c_attn"; the model has q_proj/,
+    );
   });
 
   it('an adapter to go on from that does not fit, every tensor named', async () => {
     await editTensors('adapter/adapter_model.safetensors', (tensors) => {
       tensors.delete('base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight');
-      tensors.set('base_model.model.model.layers.1.self_attn.v_proj.lora_B.weight', float32Tensor([3, 2], new Float32Array(6)));
-      tensors.set('base_model.model.model.layers.9.self_attn.q_proj.lora_A.weight', float32Tensor([1], new Float32Array(1)));
+      tensors.set(
+        'base_model.model.model.layers.1.self_attn.v_proj.lora_B.weight',
+        float32Tensor([3, 2], new Float32Array(6)),
+      );
+      tensors.set(
+        'base_model.model.model.layers.9.self_attn.q_proj.lora_A.weight',
+        float32Tensor([1], new Float32Array(1)),
+      );
     });
     const error = await refused(3, `adapter.init_from=${inFolder('adapter')}`);
     expect(error).toMatch(/adapter: the adapter does not fit the model: /);
@@ -163,7 +206,9 @@ describe('lowrank train refuses', () => {
   });
 
   it('a device that is not there', async () => {
-    expect(await refused(4, 'device=node-gpu')).toMatch(/node-gpu: @tensorflow\/tfjs-node-gpu is not installed \(npm install/);
+    expect(await refused(4, 'device=node-gpu')).toMatch(
+      /node-gpu: @tensorflow\/tfjs-node-gpu is not installed \(npm install/,
+    );
   });
 });
 
@@ -180,14 +225,28 @@ describe('other commands refuse', () => {
     expect(report.mismatches).toHaveLength(8);
     expect(report.mismatches[0]).toMatch(/found \[2, 32\], expected \[4, 32\]/);
 
-    const evaluated = await lowrank('eval', ...model(), '--adapter', inFolder('adapter'), '--data', inFolder('train.jsonl'));
+    const evaluated = await lowrank(
+      'eval',
+      ...model(),
+      '--adapter',
+      inFolder('adapter'),
+      '--data',
+      inFolder('train.jsonl'),
+    );
     expect(evaluated).toMatchObject({ status: 3, stdout: '' });
     expect(evaluated.stderr).toContain('the adapter does not fit the model');
   });
 
   it('an adapter that asks for what is not there', async () => {
     await editJson('adapter/adapter_config.json', { bias: 'all', lora_bias: true });
-    const { status, stderr } = await lowrank('generate', ...model(), '--adapter', inFolder('adapter'), '--prompt-tokens', '1');
+    const { status, stderr } = await lowrank(
+      'generate',
+      ...model(),
+      '--adapter',
+      inFolder('adapter'),
+      '--prompt-tokens',
+      '1',
+    );
     expect(status).toBe(3);
     expect(stderr).toMatch(/adapter_config\.json: bias: "all" is not supported; lora_bias: true is not supported/);
   });
@@ -201,19 +260,45 @@ describe('other commands refuse', () => {
   });
 
   it('a folder that is neither model nor adapter, and a broken file', async () => {
-    expect(await lowrank('inspect', inFolder('.'))).toMatchObject({ status: 3, stdout: '', stderr: expect.stringContaining('neither a model (config.json) nor an adapter') });
+    expect(await lowrank('inspect', inFolder('.'))).toMatchObject({
+      status: 3,
+      stdout: '',
+      stderr: expect.stringContaining('neither a model (config.json) nor an adapter'),
+    });
     await writeFile(inFolder('model/model.safetensors'), 'no safetensors file');
-    expect(await lowrank('inspect', inFolder('model/model.safetensors'))).toMatchObject({ status: 3, stdout: '', stderr: expect.stringContaining('header length') });
+    expect(await lowrank('inspect', inFolder('model/model.safetensors'))).toMatchObject({
+      status: 3,
+      stdout: '',
+      stderr: expect.stringContaining('header length'),
+    });
   });
 
   it('prompts that cannot be continued', async () => {
-    const outcome = (...args: string[]): Promise<{ status: number | null; stderr: string }> => lowrank('generate', ...model(), ...args);
-    expect((await outcome()).stderr).toContain('give one of --prompt, --messages, --row, --prompt-tokens and --requests');
-    expect(await outcome('--prompt', 'a')).toMatchObject({ status: 2, stderr: expect.stringContaining('has no tokenizer.json') });
-    expect(await outcome('--prompt-tokens', '1,99')).toMatchObject({ status: 3, stderr: expect.stringContaining('the prompt holds token 99; the model has 32') });
-    expect(await outcome('--prompt-tokens', '1,x')).toMatchObject({ status: 2, stderr: expect.stringContaining('--prompt-tokens x: expected an integer') });
-    expect(await outcome('--prompt-tokens', '1', '--top-p', '2')).toMatchObject({ status: 2, stderr: expect.stringContaining('--top-p 2: expected a number from 0 to 1') });
+    const outcome = (...args: string[]): Promise<{ status: number | null; stderr: string }> =>
+      lowrank('generate', ...model(), ...args);
+    expect((await outcome()).stderr).toContain(
+      'give one of --prompt, --messages, --row, --prompt-tokens and --requests',
+    );
+    expect(await outcome('--prompt', 'a')).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('has no tokenizer.json'),
+    });
+    expect(await outcome('--prompt-tokens', '1,99')).toMatchObject({
+      status: 3,
+      stderr: expect.stringContaining('the prompt holds token 99; the model has 32'),
+    });
+    expect(await outcome('--prompt-tokens', '1,x')).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('--prompt-tokens x: expected an integer'),
+    });
+    expect(await outcome('--prompt-tokens', '1', '--top-p', '2')).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('--top-p 2: expected a number from 0 to 1'),
+    });
     await writeFile(inFolder('chat.json'), '{"messages": [{"content": "a"}]}');
-    expect(await outcome('--messages', inFolder('chat.json'))).toMatchObject({ status: 3, stderr: expect.stringContaining('chat.json: messages: expected a list') });
+    expect(await outcome('--messages', inFolder('chat.json'))).toMatchObject({
+      status: 3,
+      stderr: expect.stringContaining('chat.json: messages: expected a list'),
+    });
   });
 });

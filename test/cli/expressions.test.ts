@@ -31,7 +31,17 @@ describe('an expression that can take exponential time', () => {
   it('in target_modules of a config, read by train', async () => {
     const data = join(folder, 'rows.jsonl');
     await writeFile(data, '{"text": "Tom sees a dog."}\n');
-    const { status, stderr } = await lowrank('train', '--model', BASE, '--data', data, '-o', join(folder, 'out'), '--set', `adapter.target_modules="${MODULES}"`);
+    const { status, stderr } = await lowrank(
+      'train',
+      '--model',
+      BASE,
+      '--data',
+      data,
+      '-o',
+      join(folder, 'out'),
+      '--set',
+      `adapter.target_modules="${MODULES}"`,
+    );
     expect(status).toBe(2);
     expect(stderr).toContain(`the expression "${MODULES}" matches no linear layer`);
   });
@@ -42,8 +52,19 @@ describe('an expression that can take exponential time', () => {
     const file = join(model, 'tokenizer.json');
     const json = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
     const pattern = { Regex: '(a+)+$' };
-    await writeFile(file, JSON.stringify({ ...json, pre_tokenizer: { type: 'Split', pattern, behavior: 'Isolated', invert: false } }));
-    const { status, stderr } = await lowrank('generate', '--model', model, '--prompt', `${'a'.repeat(60)}!`, '--max-new-tokens', '2');
+    await writeFile(
+      file,
+      JSON.stringify({ ...json, pre_tokenizer: { type: 'Split', pattern, behavior: 'Isolated', invert: false } }),
+    );
+    const { status, stderr } = await lowrank(
+      'generate',
+      '--model',
+      model,
+      '--prompt',
+      `${'a'.repeat(60)}!`,
+      '--max-new-tokens',
+      '2',
+    );
     expect(status).toBe(3);
     expect(stderr).toMatch(/tokenizer\.json: .* its expression "\(a\+\)\+\$" repeats what repeats/);
   });

@@ -46,22 +46,52 @@ describe('formats', () => {
 
 describe('tables', () => {
   it('align their columns', () => {
-    const table = formatTable(['name', { title: 'size', align: 'right' }], [['é', '1'], ['longer', '1234567']]);
+    const table = formatTable(
+      ['name', { title: 'size', align: 'right' }],
+      [
+        ['é', '1'],
+        ['longer', '1234567'],
+      ],
+    );
     expect(table).toBe('name       size\n──────  ───────\né             1\nlonger  1234567\n');
   });
 
   const wide = (width: number): string[] =>
     formatTable(
-      ['settings', { title: 'planned peak (MiB)', align: 'right' }, ...['one', 'two', 'three', 'four'].map((title) => ({ title: `${title}: measured score`, align: 'right' as const }))],
-      [['target_modules=q_proj,k_proj,v_proj,o_proj 設定', '1234.5', '0.1234 ± 0.0001', '1', '2', '3'], ['short', '', '4', '5', '6', '7']],
+      [
+        'settings',
+        { title: 'planned peak (MiB)', align: 'right' },
+        ...['one', 'two', 'three', 'four'].map((title) => ({
+          title: `${title}: measured score`,
+          align: 'right' as const,
+        })),
+      ],
+      [
+        ['target_modules=q_proj,k_proj,v_proj,o_proj 設定', '1234.5', '0.1234 ± 0.0001', '1', '2', '3'],
+        ['short', '', '4', '5', '6', '7'],
+      ],
       width,
-    ).trimEnd().split('\n');
+    )
+      .trimEnd()
+      .split('\n');
 
   it.each([60, 80, 120, 200])('fit %i columns, and leave nothing out', (width) => {
     const lines = wide(width);
     for (const line of lines) expect(stringWidth(line), line).toBeLessThanOrEqual(width);
     const text = lines.join(' ');
-    for (const word of ['1234.5', '0.1234 ± 0.0001', 'three:', 'score', 'target_modules=q_proj', 'k_proj', 'v_proj', 'o_proj', '設定', '7']) expect(text).toContain(word);
+    for (const word of [
+      '1234.5',
+      '0.1234 ± 0.0001',
+      'three:',
+      'score',
+      'target_modules=q_proj',
+      'k_proj',
+      'v_proj',
+      'o_proj',
+      '設定',
+      '7',
+    ])
+      expect(text).toContain(word);
   });
 
   it('have no end where there is no terminal', () => {
@@ -70,14 +100,38 @@ describe('tables', () => {
   });
 
   it('count characters of two columns', () => {
-    expect(formatTable(['a', 'b'], [['日本', 'x'], ['ab', 'y'], ['👩‍👩‍👧', 'z']]).split('\n').slice(2)).toEqual(['日本  x', 'ab    y', '👩‍👩‍👧    z', '']);
+    expect(
+      formatTable(
+        ['a', 'b'],
+        [
+          ['日本', 'x'],
+          ['ab', 'y'],
+          ['👩‍👩‍👧', 'z'],
+        ],
+      )
+        .split('\n')
+        .slice(2),
+    ).toEqual(['日本  x', 'ab    y', '👩‍👩‍👧    z', '']);
   });
 
   it('wrap the values of fields under each other', () => {
-    expect(formatFields([['name', 'one two three four five six'], ['b', 'x']], 30)).toBe('name  one two three four five\n      six\nb     x\n');
+    expect(
+      formatFields(
+        [
+          ['name', 'one two three four five six'],
+          ['b', 'x'],
+        ],
+        30,
+      ),
+    ).toBe('name  one two three four five\n      six\nb     x\n');
   });
 
   it('keep names and values apart', () => {
-    expect(formatFields([['rank', '8'], ['lora_alpha', '16']])).toBe('rank        8\nlora_alpha  16\n');
+    expect(
+      formatFields([
+        ['rank', '8'],
+        ['lora_alpha', '16'],
+      ]),
+    ).toBe('rank        8\nlora_alpha  16\n');
   });
 });

@@ -40,10 +40,16 @@ afterAll(async () => {
   await bundle.remove();
 });
 
-/** Starts or goes on with the run. `arm` gets the way to kill it, and is called once it is told something by the process. */
+/**
+ * Starts or goes on with the run. `arm` gets the way to kill it, and is called once it is told something by the
+ * process.
+ */
 function start(out: string, arm?: (kill: () => void) => (stderr: string) => void): Promise<Outcome> {
   const args = [bundle.main, 'train', join(folder, 'run.yaml'), '--resume', '--set', `training.output_dir=${out}`];
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, LOWRANK_THREADS: '1' } });
+  const child = spawn(process.execPath, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, LOWRANK_THREADS: '1' },
+  });
   const told = arm?.(() => child.kill('SIGKILL'));
   return outcomeOf(child, (stderr) => told?.(stderr));
 }
@@ -65,70 +71,66 @@ async function results(out: string): Promise<{ adapter: string; settings: string
   };
 }
 
-it(
-  `survives ${KILLS} kills at random moments: no step before the last checkpoint is lost, and the end is the same to the byte`,
-  async () => {
-    const random = new Random(1, 'kills');
-    const undisturbed = join(folder, 'undisturbed');
-    const began = performance.now();
-    let startTime = Infinity;
-    const whole = await start(undisturbed, () => (stderr) => {
-      if (startTime === Infinity && stderr.includes('step 1/')) startTime = performance.now() - began;
-    });
-    expect(whole.status, whole.stderr).toBe(0);
+it(`survives ${KILLS} kills at random moments: no step before the last checkpoint is lost, and the end is the same to the byte`, async () => {
+  const random = new Random(1, 'kills');
+  const undisturbed = join(folder, 'undisturbed');
+  const began = performance.now();
+  let startTime = Infinity;
+  const whole = await start(undisturbed, () => (stderr) => {
+    if (startTime === Infinity && stderr.includes('step 1/')) startTime = performance.now() - began;
+  });
+  expect(whole.status, whole.stderr).toBe(0);
 
-    const out = join(folder, 'killed');
-    await mkdir(out);
-    let [kept, kills] = [0, 0];
-    const midWrite: string[] = [];
-    while (kills < KILLS) {
-      const byTime = random.uniform() < 0.25;
-      const delay = byTime ? random.uniform() * startTime : random.uniform() * 4;
-      let eventsLeft = random.below(12);
-      const { status, stderr } = await start(out, (kill) => {
-        if (byTime) {
-          // Before the first step, at the latest: a machine may be faster now than it was.
+  const out = join(folder, 'killed');
+  await mkdir(out);
+  let [kept, kills] = [0, 0];
+  const midWrite: string[] = [];
+  while (kills < KILLS) {
+    const byTime = random.uniform() < 0.25;
+    const delay = byTime ? random.uniform() * startTime : random.uniform() * 4;
+    let eventsLeft = random.below(12);
+    const { status, stderr } = await start(out, (kill) => {
+      if (byTime) {
+        // Before the first step, at the latest: a machine may be faster now than it was.
+        setTimeout(kill, delay);
+        return (text) => void (text.includes('step ') && kill());
+      } else {
+        // Every file that comes, goes or grows in the folder: staged checkpoints, their names, removed ones, the log.
+        const watcher = watch(out, () => {
+          if (eventsLeft-- !== 0) return;
+          watcher.close();
           setTimeout(kill, delay);
-          return (text) => void (text.includes('step ') && kill());
-        } else {
-          // Every file that comes, goes or grows in the folder: staged checkpoints, their names, removed ones, the log.
-          const watcher = watch(out, () => {
-            if (eventsLeft-- !== 0) return;
-            watcher.close();
-            setTimeout(kill, delay);
-          });
-        }
-        return () => undefined;
-      });
-      if (status !== null) {
-        // Faster than its killer: all is as it should be, and the next one begins anew.
-        expect(status, stderr).toBe(0);
-        expect(await results(out)).toEqual(await results(undisturbed));
-        await rm(out, { recursive: true });
-        await mkdir(out);
-        kept = 0;
-        continue;
+        });
       }
-      kills++;
-
-      const going = /^going on from .*checkpoint-(\d+)$/m.exec(stderr)?.[1];
-      if (going !== undefined) expect(Number(going)).toBe(kept);
-      const passedOver: string[] = [];
-      const newest = await newestCheckpoint(out, (text) => passedOver.push(text));
-      expect(passedOver).toEqual([]);
-      const now = newest === undefined ? 0 : (checkpointStep(newest.slice(out.length + 1)) ?? 0);
-      expect(now).toBeGreaterThanOrEqual(Math.max(kept, lastTold(stderr)));
-      kept = now;
-      midWrite.push(...(await readdir(out)).filter((name) => name.startsWith('.')));
+      return () => undefined;
+    });
+    if (status !== null) {
+      // Faster than its killer: all is as it should be, and the next one begins anew.
+      expect(status, stderr).toBe(0);
+      expect(await results(out)).toEqual(await results(undisturbed));
+      await rm(out, { recursive: true });
+      await mkdir(out);
+      kept = 0;
+      continue;
     }
-    // The moments were such that some came into the middle of writing.
-    expect(midWrite.length).toBeGreaterThan(0);
-    const rest = await start(out);
-    expect(rest.status, rest.stderr).toBe(0);
-    if (kept > 0) expect(rest.stderr).toContain(`going on from ${join(out, `checkpoint-${kept}`)}\n`);
-    expect(await results(out)).toEqual(await results(undisturbed));
-    expect((await readdir(out)).sort()).toEqual((await readdir(undisturbed)).sort());
-    console.log(`killed ${KILLS} times, at step ${kept} in the end; ${midWrite.length} left something half-written`);
-  },
-  600_000,
-);
+    kills++;
+
+    const going = /^going on from .*checkpoint-(\d+)$/m.exec(stderr)?.[1];
+    if (going !== undefined) expect(Number(going)).toBe(kept);
+    const passedOver: string[] = [];
+    const newest = await newestCheckpoint(out, (text) => passedOver.push(text));
+    expect(passedOver).toEqual([]);
+    const now = newest === undefined ? 0 : (checkpointStep(newest.slice(out.length + 1)) ?? 0);
+    expect(now).toBeGreaterThanOrEqual(Math.max(kept, lastTold(stderr)));
+    kept = now;
+    midWrite.push(...(await readdir(out)).filter((name) => name.startsWith('.')));
+  }
+  // The moments were such that some came into the middle of writing.
+  expect(midWrite.length).toBeGreaterThan(0);
+  const rest = await start(out);
+  expect(rest.status, rest.stderr).toBe(0);
+  if (kept > 0) expect(rest.stderr).toContain(`going on from ${join(out, `checkpoint-${kept}`)}\n`);
+  expect(await results(out)).toEqual(await results(undisturbed));
+  expect((await readdir(out)).sort()).toEqual((await readdir(undisturbed)).sort());
+  console.log(`killed ${KILLS} times, at step ${kept} in the end; ${midWrite.length} left something half-written`);
+}, 600_000);

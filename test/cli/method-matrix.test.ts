@@ -7,8 +7,8 @@ import { markOf, MethodRun, TOLERANCE } from '../support/method-run.js';
 import { countingRows, toJsonl, writeTinyModel } from '../support/tiny-model.js';
 
 /**
- * The table of methods in README: every cell of it is tried with the commands, on a tiny Llama, and must say what came of it. What a cell
- * means stands at the method of `MethodRun` that finds it.
+ * The table of methods in README: every cell of it is tried with the commands, on a tiny Llama, and must say what came
+ * of it. What a cell means stands at the method of `MethodRun` that finds it.
  */
 
 const BASES = ['float', 'NF4'] as const;
@@ -23,16 +23,25 @@ const METHODS: readonly { readonly name: string; readonly sets: readonly string[
   { name: 'DoRA: `use_dora`', sets: ['use_dora=true'] },
   { name: 'PiSSA: `init_lora_weights: pissa`', sets: ['init_lora_weights=pissa'] },
   { name: 'LoftQ: `init_lora_weights: loftq`', sets: ['init_lora_weights=loftq', 'loftq_config.loftq_iter=2'] },
-  { name: 'ranks, alphas by module: `rank_pattern`, `alpha_pattern`', sets: ['rank_pattern={q_proj: 2}', 'alpha_pattern={v_proj: 5, up_proj: 9}'] },
+  {
+    name: 'ranks, alphas by module: `rank_pattern`, `alpha_pattern`',
+    sets: ['rank_pattern={q_proj: 2}', 'alpha_pattern={v_proj: 5, up_proj: 9}'],
+  },
   { name: 'some layers: `layers_to_transform`', sets: ['layers_to_transform=[1]'] },
   { name: 'LoRA of the embedding: `target_modules`', sets: ['target_modules=[q_proj, embed_tokens]'] },
   { name: 'LoRA of the output layer: `target_modules`', sets: ['target_modules=[q_proj, lm_head]'] },
-  { name: 'modules trained whole: `modules_to_save`', sets: ['target_modules=[q_proj]', 'modules_to_save=[lm_head, embed_tokens, norm]'] },
+  {
+    name: 'modules trained whole: `modules_to_save`',
+    sets: ['target_modules=[q_proj]', 'modules_to_save=[lm_head, embed_tokens, norm]'],
+  },
   { name: 'trained tokens: `trainable_token_indices`', sets: ['trainable_token_indices=[1, 2, 3, 4, 5, 6]'] },
   { name: 'new tokens: `added_tokens`', sets: ['added_tokens=["<is>", "<end>"]'], text: true },
   { name: 'trained prompt: `method: prompt_tuning`', sets: ['method=prompt_tuning'] },
   { name: 'bottlenecks of Houlsby: `method: bottleneck`', sets: ['method=bottleneck', 'bottleneck_size=4'] },
-  { name: 'bottlenecks of Pfeiffer: `placement: pfeiffer`', sets: ['method=bottleneck', 'bottleneck_size=4', 'placement=pfeiffer'] },
+  {
+    name: 'bottlenecks of Pfeiffer: `placement: pfeiffer`',
+    sets: ['method=bottleneck', 'bottleneck_size=4', 'placement=pfeiffer'],
+  },
   { name: 'the last layers: `method: layers`', sets: ['method=layers', 'train_norms=true', 'train_head=true'] },
   { name: 'every weight: `method: full`', sets: ['method=full'] },
 ];
@@ -51,7 +60,11 @@ const at = (name: string): string => join(folder, name);
 const TOKENIZER = {
   version: '1.0',
   added_tokens: [],
-  model: { type: 'BPE', vocab: Object.fromEntries([...'_<>abcdefghijklmnopqrstuvwxyz .!'].map((letter, id) => [letter, id])), merges: [] },
+  model: {
+    type: 'BPE',
+    vocab: Object.fromEntries([...'_<>abcdefghijklmnopqrstuvwxyz .!'].map((letter, id) => [letter, id])),
+    merges: [],
+  },
 };
 
 beforeAll(async () => {
@@ -59,7 +72,10 @@ beforeAll(async () => {
   const model = await writeTinyModel(at('model'));
   await writeFile(join(model, 'tokenizer.json'), JSON.stringify(TOKENIZER));
   expect(await lowrank('quantize', model, '-o', at('model-nf4'))).toMatchObject({ status: 0 });
-  const texts = Array.from({ length: 16 }, (_, i) => ({ prompt: `${['red', 'blue', 'green'][i % 3]}<is>`, completion: 'a colour<end>' }));
+  const texts = Array.from({ length: 16 }, (_, i) => ({
+    prompt: `${['red', 'blue', 'green'][i % 3]}<is>`,
+    completion: 'a colour<end>',
+  }));
   await writeFile(at('tokens.jsonl'), toJsonl(countingRows(16, 1)));
   await writeFile(at('texts.jsonl'), toJsonl(texts));
   await writeFile(at('run.yaml'), CONFIG);
@@ -77,20 +93,34 @@ async function readmeTable(): Promise<{ readonly text: string; readonly rows: Re
   expect(head, 'README has the table').toBeGreaterThan(0);
   const rows = new Map<string, Cells>();
   for (const line of lines.slice(head + 2, lines.indexOf('', head))) {
-    const [name, bases = '', ...cells] = line.split('|').slice(1, -1).map((cell) => cell.trim());
+    const [name, bases = '', ...cells] = line
+      .split('|')
+      .slice(1, -1)
+      .map((cell) => cell.trim());
     for (const base of bases.split(', ')) {
       expect(rows.has(`${name}, ${base}`), line).toBe(false);
-      rows.set(`${name}, ${base}`, Object.fromEntries(COLUMNS.map((column, i) => [column, cells[i]])) as unknown as Cells);
+      rows.set(
+        `${name}, ${base}`,
+        Object.fromEntries(COLUMNS.map((column, i) => [column, cells[i]])) as unknown as Cells,
+      );
     }
   }
   return { text, rows };
 }
 
 describe('README’s table of methods', () => {
-  const cases = METHODS.flatMap((method, i) => BASES.map((base) => ({ title: `${method.name}, ${base}`, method, base, name: `${i}-${base}` })));
+  const cases = METHODS.flatMap((method, i) =>
+    BASES.map((base) => ({ title: `${method.name}, ${base}`, method, base, name: `${i}-${base}` })),
+  );
 
   it.each(cases)('says what can be done: $title', async ({ title, method, base, name }) => {
-    const run = new MethodRun({ folder, name, data: method.text === true ? 'texts.jsonl' : 'tokens.jsonl', sets: method.sets, base });
+    const run = new MethodRun({
+      folder,
+      name,
+      data: method.text === true ? 'texts.jsonl' : 'tokens.jsonl',
+      sets: method.sets,
+      base,
+    });
     const isModel = method.sets.includes('method=full');
     const trained = await run.train();
     let cells: Cells = { train: markOf(trained), resume: '–', merge: '–', peft: '–', gguf: '–', mlx: '–' };
@@ -113,9 +143,13 @@ describe('README’s table of methods', () => {
     const run = new MethodRun({ folder, name: 'float-files', data: 'tokens.jsonl', sets: [], base: 'NF4' });
     expect(await run.train()).toMatchObject({ status: 0 });
     const outcome = await run.export('merged', at('float-merged'));
-    expect(outcome.stderr).toMatch(/^base model: .+\/model, from .+\/float-files\nread back: logits of 12 tokens are those of base and adapter, to \de-\d of their deviation\n$/);
+    expect(outcome.stderr).toMatch(
+      /^base model: .+\/model, from .+\/float-files\nread back: logits of 12 tokens are those of base and adapter, to \de-\d of their deviation\n$/,
+    );
     const merged = await run.lossOf('--model', at('float-merged'));
-    expect(Math.abs(merged - (await run.lossOf('--model', at('model'), '--adapter', run.out, '--quantize', 'none')))).toBeLessThan(TOLERANCE);
+    expect(
+      Math.abs(merged - (await run.lossOf('--model', at('model'), '--adapter', run.out, '--quantize', 'none'))),
+    ).toBeLessThan(TOLERANCE);
     expect(Math.abs(merged - (await run.adapted(run.out)))).toBeGreaterThan(100 * TOLERANCE);
   });
 

@@ -21,7 +21,16 @@ beforeAll(async () => {
   await mkdir(join(folder, 'model'));
   await writeFile(join(folder, 'model/config.json'), JSON.stringify(TINY_CONFIG));
   await mkdir(join(folder, 'large'));
-  const large = { ...TINY_CONFIG, vocab_size: 32000, hidden_size: 2048, intermediate_size: 5632, num_hidden_layers: 22, num_attention_heads: 32, num_key_value_heads: 4, max_position_embeddings: 2048 };
+  const large = {
+    ...TINY_CONFIG,
+    vocab_size: 32000,
+    hidden_size: 2048,
+    intermediate_size: 5632,
+    num_hidden_layers: 22,
+    num_attention_heads: 32,
+    num_key_value_heads: 4,
+    max_position_embeddings: 2048,
+  };
   await writeFile(join(folder, 'large/config.json'), JSON.stringify(large));
   await writeFile(join(folder, 'train.jsonl'), toJsonl(countingRows(8, 1)));
   config = join(folder, 'run.yaml');
@@ -44,9 +53,20 @@ describe('lowrank plan', () => {
   });
 
   it('prints JSON', async () => {
-    const { status, stdout } = await lowrank('plan', config, '--json', '--set', 'training.optim=paged_adamw', '--set', 'quantization.load_in_4bit=true');
+    const { status, stdout } = await lowrank(
+      'plan',
+      config,
+      '--json',
+      '--set',
+      'training.optim=paged_adamw',
+      '--set',
+      'quantization.load_in_4bit=true',
+    );
     expect(status).toBe(0);
-    const report = JSON.parse(stdout) as { without_checkpointing: { total: number; host: number; parts: Record<string, number> }; with_checkpointing: { total: number } };
+    const report = JSON.parse(stdout) as {
+      without_checkpointing: { total: number; host: number; parts: Record<string, number> };
+      with_checkpointing: { total: number };
+    };
     expect(report).toMatchObject({ device: 'wasm', fits: true, obstacles: [], remedies: [] });
     expect(report.with_checkpointing.total).toBeLessThan(report.without_checkpointing.total);
     expect(report.without_checkpointing.host).toBe(2 * (report.without_checkpointing.parts['adapters'] as number));

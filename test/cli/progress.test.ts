@@ -76,7 +76,11 @@ describe('createProgress', () => {
     progress.start(4000);
     progress.step({ ...report, step: 4000 });
     progress.stop();
-    const lines = stream.text.replace(/\x1b\[\??\d*[A-Za-z]/g, '\n').split(/[\r\n]/).map((each) => each.trim()).filter((each) => each !== '');
+    const lines = stream.text
+      .replace(/\x1b\[\??\d*[A-Za-z]/g, '\n')
+      .split(/[\r\n]/)
+      .map((each) => each.trim())
+      .filter((each) => each !== '');
     expect(lines.at(-1)).toMatch(line);
     for (const each of lines) expect(each.length).toBeLessThan(columns);
   });

@@ -38,7 +38,8 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-const settings = (out: string, sets: readonly string[]): string[] => [`training.output_dir=${out}`, ...sets].flatMap((set) => ['--set', set]);
+const settings = (out: string, sets: readonly string[]): string[] =>
+  [`training.output_dir=${out}`, ...sets].flatMap((set) => ['--set', set]);
 
 function train(out: string, sets: readonly string[] = [], ...flags: readonly string[]): Promise<Outcome> {
   return lowrank('train', config, ...settings(out, sets), ...flags);
@@ -50,7 +51,8 @@ let copies = 0;
 async function stoppedAfter(step: number): Promise<string> {
   const out = join(folder, `copy-${copies++}`);
   await cp(finished, out, { recursive: true });
-  for (const later of await listCheckpoints(out)) if (later > step) await rm(join(out, `checkpoint-${later}`), { recursive: true });
+  for (const later of await listCheckpoints(out))
+    if (later > step) await rm(join(out, `checkpoint-${later}`), { recursive: true });
   for (const name of ['adapter_config.json', 'adapter_model.safetensors', 'config.yaml']) await rm(join(out, name));
   return out;
 }
@@ -66,7 +68,9 @@ describe('an output folder', () => {
   it('with a run is neither overwritten nor gone on from unasked', async () => {
     const { status, stderr } = await train(finished);
     expect(status).toBe(2);
-    expect(stderr).toBe(`lowrank: training.output_dir: ${finished} holds a run already; --resume goes on with it, --set training.overwrite_output_dir=true replaces an earlier run\n`);
+    expect(stderr).toBe(
+      `lowrank: training.output_dir: ${finished} holds a run already; --resume goes on with it, --set training.overwrite_output_dir=true replaces an earlier run\n`,
+    );
   });
 
   it('is overwritten with all its checkpoints when that is asked for', async () => {
@@ -80,7 +84,9 @@ describe('an output folder', () => {
     const out = join(folder, 'log');
     await mkdir(out);
     await writeFile(join(out, 'metrics.jsonl'), '{"step":1}\n');
-    expect((await train(out)).stderr).toContain(`${out} holds the log of a run that had no checkpoint yet; --resume starts it again, --set`);
+    expect((await train(out)).stderr).toContain(
+      `${out} holds the log of a run that had no checkpoint yet; --resume starts it again, --set`,
+    );
     expect((await train(out, ['training.max_steps=1'], '--resume')).status).toBe(0);
     expect(await steps(out)).toEqual([1, 1]);
   });
@@ -90,7 +96,10 @@ describe('an output folder', () => {
     await mkdir(out);
     await writeFile(join(out, 'notes.txt'), '');
     const { status, stderr } = await train(out, [], '--resume');
-    expect({ status, stderr: stderr.split('\n').at(-2) }).toEqual({ status: 2, stderr: expect.stringContaining(`${out} holds files, but no checkpoint to go on from`) as string });
+    expect({ status, stderr: stderr.split('\n').at(-2) }).toEqual({
+      status: 2,
+      stderr: expect.stringContaining(`${out} holds files, but no checkpoint to go on from`) as string,
+    });
     expect(await readdir(out)).toEqual(['notes.txt']);
   });
 });
@@ -104,7 +113,9 @@ describe('train --resume', () => {
     expect(stderr).toContain(`going on from ${join(out, 'checkpoint-2')}\n`);
     expect(await steps(out)).toEqual(await steps(finished));
     expect(await adapter(out)).toBe(await adapter(finished));
-    expect(await readFile(join(out, 'config.yaml'), 'utf8')).toBe((await readFile(join(finished, 'config.yaml'), 'utf8')).replaceAll(finished, out));
+    expect(await readFile(join(out, 'config.yaml'), 'utf8')).toBe(
+      (await readFile(join(finished, 'config.yaml'), 'utf8')).replaceAll(finished, out),
+    );
   });
 
   it('starts a run where there is none yet, and finishes one that has made all its steps', async () => {
@@ -135,7 +146,11 @@ describe('train --resume', () => {
     ['is cut', (text: string) => text.slice(0, text.length / 2), 'manifest\\.json is broken'],
     ['is empty', () => '', 'manifest\\.json is broken'],
     ['is of another kind', () => '[]', 'manifest\\.json is none that this version knows'],
-    ['names a file outside', (text: string) => text.replace('training_state.json', '../../secret'), 'manifest\\.json names "\\.\\./\\.\\./secret", which leads out of the folder'],
+    [
+      'names a file outside',
+      (text: string) => text.replace('training_state.json', '../../secret'),
+      'manifest\\.json names "\\.\\./\\.\\./secret", which leads out of the folder',
+    ],
   ])('passes over a checkpoint whose manifest %s, with a note', async (_what, change, message) => {
     const out = await stoppedAfter(4);
     const manifest = join(out, 'checkpoint-4/manifest.json');
@@ -149,7 +164,10 @@ describe('train --resume', () => {
   it.each(['option', 'config'])('takes a checkpoint by its folder, into another output folder too: %s', async (way) => {
     const out = join(folder, `elsewhere-${way}`);
     const from = join(finished, 'checkpoint-4');
-    const { status, stderr } = way === 'option' ? await train(out, [], `--resume=${from}`) : await train(out, [`training.resume_from_checkpoint=${from}`]);
+    const { status, stderr } =
+      way === 'option'
+        ? await train(out, [], `--resume=${from}`)
+        : await train(out, [`training.resume_from_checkpoint=${from}`]);
     expect(status, stderr).toBe(0);
     expect(await adapter(out)).toBe(await adapter(finished));
     expect(await steps(out)).toEqual(await steps(finished));
@@ -161,7 +179,10 @@ describe('train --resume', () => {
     expect((await lowrank('train', `--resume=${join(finished, 'checkpoint-4')}`, ...settings(out, []))).status).toBe(0);
     expect(await adapter(out)).toBe(await adapter(finished));
     expect((await lowrank('train', '--resume', config, ...settings(out, []))).status).toBe(0);
-    expect(await lowrank('train')).toMatchObject({ status: 2, stderr: 'lowrank: give a config, or --model and --data\n' });
+    expect(await lowrank('train')).toMatchObject({
+      status: 2,
+      stderr: 'lowrank: give a config, or --model and --data\n',
+    });
   });
 
   it('refuses what has changed until it is forced, and changes nothing before', async () => {
@@ -169,7 +190,9 @@ describe('train --resume', () => {
     const before = await readdir(out);
     const { status, stderr } = await train(out, ['training.learning_rate=0.5'], '--resume');
     expect(status).toBe(2);
-    expect(stderr).toMatch(/lowrank: .*checkpoint-4 is of another run:\n {2}training\.learning_rate was 0\.01 and is 0\.5\n--force goes on from it all the same\n$/);
+    expect(stderr).toMatch(
+      /lowrank: .*checkpoint-4 is of another run:\n {2}training\.learning_rate was 0\.01 and is 0\.5\n--force goes on from it all the same\n$/,
+    );
     expect(await readdir(out)).toEqual(before);
     expect((await train(out, ['training.learning_rate=0.5'], '--resume', '--force')).status).toBe(0);
     expect(await adapter(out)).not.toBe(await adapter(finished));
@@ -180,7 +203,9 @@ describe('train --resume', () => {
     const { status, stderr } = await train(out, ['training.learning_rate=1e38'], '--resume', '--force');
     expect(status).toBe(5);
     expect(stderr).toMatch(/lowrank: step \d: the .* is NaN; .* The checkpoint of step 4 remains\./);
-    expect(stderr).toContain(`\n${join(out, 'checkpoint-4')} is whole; go on with: lowrank train ${config} --set training.output_dir=${out} --set training.learning_rate=1e38 --resume\n`);
+    expect(stderr).toContain(
+      `\n${join(out, 'checkpoint-4')} is whole; go on with: lowrank train ${config} --set training.output_dir=${out} --set training.learning_rate=1e38 --resume\n`,
+    );
   });
 });
 
@@ -188,9 +213,17 @@ describe('save_total_limit', () => {
   it('keeps the newest checkpoints and that of the best evaluation', async () => {
     const out = join(folder, 'limited');
     // A rate that changes no loss: the first evaluation stays the best.
-    expect((await train(out, ['training.save_total_limit=2', 'training.save_steps=1', 'training.learning_rate=1e-30'])).status).toBe(0);
-    const log = (await readFile(join(out, 'metrics.jsonl'), 'utf8')).trimEnd().split('\n').map((line) => JSON.parse(line) as { step: number; eval_loss?: number });
-    const best = log.filter((line) => line.eval_loss !== undefined).sort((a, b) => (a.eval_loss as number) - (b.eval_loss as number))[0]?.step;
+    expect(
+      (await train(out, ['training.save_total_limit=2', 'training.save_steps=1', 'training.learning_rate=1e-30']))
+        .status,
+    ).toBe(0);
+    const log = (await readFile(join(out, 'metrics.jsonl'), 'utf8'))
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { step: number; eval_loss?: number });
+    const best = log
+      .filter((line) => line.eval_loss !== undefined)
+      .sort((a, b) => (a.eval_loss as number) - (b.eval_loss as number))[0]?.step;
     expect(best).toBeLessThan(6);
     expect(await listCheckpoints(out)).toEqual([6, best]);
   });
@@ -205,30 +238,57 @@ describe('a process', () => {
 
   afterAll(() => bundle.remove());
 
-  const command = (out: string, sets: readonly string[], ...flags: readonly string[]): string[] => [bundle.main, 'train', config, ...settings(out, sets), ...flags];
+  const command = (out: string, sets: readonly string[], ...flags: readonly string[]): string[] => [
+    bundle.main,
+    'train',
+    config,
+    ...settings(out, sets),
+    ...flags,
+  ];
 
   it.each([
     ['SIGINT', 130],
     ['SIGTERM', 143],
-  ] as const)('that gets %s writes a checkpoint between two micro-batches and ends with %i; --resume goes on from it', async (signal, expected) => {
-    const out = join(folder, signal);
-    const sets = ['training.max_steps=100000', 'training.save_strategy=no', 'training.save_steps=null', 'training.gradient_accumulation_steps=4'];
-    const child = spawn(process.execPath, command(out, sets), { stdio: ['ignore', 'pipe', 'pipe'] });
-    const { status, stderr } = await outcomeOf(child, (text) => text.includes('step 3/') && !child.killed && child.kill(signal));
-    expect(status, stderr).toBe(expected);
-    const [, step] = /stopped at step (\d+) of 100000; .*checkpoint-\1 is whole; go on with: lowrank train .* --resume\n$/.exec(stderr) ?? [];
-    expect(await newestCheckpoint(out, () => undefined), stderr).toBe(join(out, `checkpoint-${step}`));
-    expect((await readdir(out)).sort()).toEqual([`checkpoint-${step}`, 'metrics.jsonl']);
-    expect((await lowrank('inspect', join(out, `checkpoint-${step}`), '--model', join(folder, 'model'))).status).toBe(0);
-    const again = await train(out, [...sets, `training.max_steps=${Number(step) + 1}`], '--resume', '--force');
-    expect(again.status, again.stderr).toBe(0);
-    expect(await steps(out)).toContain(Number(step) + 1);
-  });
+  ] as const)(
+    'that gets %s writes a checkpoint between two micro-batches and ends with %i; --resume goes on from it',
+    async (signal, expected) => {
+      const out = join(folder, signal);
+      const sets = [
+        'training.max_steps=100000',
+        'training.save_strategy=no',
+        'training.save_steps=null',
+        'training.gradient_accumulation_steps=4',
+      ];
+      const child = spawn(process.execPath, command(out, sets), { stdio: ['ignore', 'pipe', 'pipe'] });
+      const { status, stderr } = await outcomeOf(
+        child,
+        (text) => text.includes('step 3/') && !child.killed && child.kill(signal),
+      );
+      expect(status, stderr).toBe(expected);
+      const [, step] =
+        /stopped at step (\d+) of 100000; .*checkpoint-\1 is whole; go on with: lowrank train .* --resume\n$/.exec(
+          stderr,
+        ) ?? [];
+      expect(await newestCheckpoint(out, () => undefined), stderr).toBe(join(out, `checkpoint-${step}`));
+      expect((await readdir(out)).sort()).toEqual([`checkpoint-${step}`, 'metrics.jsonl']);
+      expect((await lowrank('inspect', join(out, `checkpoint-${step}`), '--model', join(folder, 'model'))).status).toBe(
+        0,
+      );
+      const again = await train(out, [...sets, `training.max_steps=${Number(step) + 1}`], '--resume', '--force');
+      expect(again.status, again.stderr).toBe(0);
+      expect(await steps(out)).toContain(Number(step) + 1);
+    },
+  );
 
   it('ends at once at a second signal', async () => {
     const out = join(folder, 'twice');
-    // One signal is noted, the other finds it noted: in a run that would go on for hours, with an evaluation that takes long.
-    const child = spawn(process.execPath, command(out, ['training.max_steps=100000', 'training.save_strategy=no', 'training.save_steps=null']), { stdio: ['ignore', 'pipe', 'pipe'] });
+    // One signal is noted, the other finds it noted: in a run that would go on for hours, with an evaluation that takes
+    // long.
+    const child = spawn(
+      process.execPath,
+      command(out, ['training.max_steps=100000', 'training.save_strategy=no', 'training.save_steps=null']),
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    );
     const { status, stderr } = await outcomeOf(child, (text) => {
       if (text.includes('step 3/') && !child.killed) {
         child.kill('SIGINT');
@@ -241,12 +301,19 @@ describe('a process', () => {
     expect(stderr).not.toContain('stopped at step');
   });
 
-  // Works without any right: files of the optimiser are larger than 64 blocks of 512 bytes, those of the adapter are not.
+  // Works without any right: files of the optimiser are larger than 64 blocks of 512 bytes, those of the adapter are
+  // not.
   it.skipIf(process.platform === 'win32')('that may write no large files says so', async () => {
     const out = join(folder, 'limit');
-    const { status, stderr } = await outcomeOf(spawn('sh', ['-c', 'ulimit -f 64 && exec "$@"', 'sh', process.execPath, ...command(out, [])], { stdio: ['ignore', 'pipe', 'pipe'] }));
+    const { status, stderr } = await outcomeOf(
+      spawn('sh', ['-c', 'ulimit -f 64 && exec "$@"', 'sh', process.execPath, ...command(out, [])], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      }),
+    );
     expect(status, stderr).toBe(1);
-    expect(stderr).toContain(`lowrank: ${join(out, 'checkpoint-2')}: larger than the system lets a file be (ulimit -f); nothing was changed\n`);
+    expect(stderr).toContain(
+      `lowrank: ${join(out, 'checkpoint-2')}: larger than the system lets a file be (ulimit -f); nothing was changed\n`,
+    );
     expect(await readdir(out)).toEqual(['metrics.jsonl']);
   });
 });
@@ -266,7 +333,8 @@ describeBackends('a lost device', ['webgpu'], () => {
     clearInterval(timer);
     expect(status, stderr).toBe(4);
     // The driver may write lines of its own before and after.
-    const [, step] = /lowrank: [^]*checkpoint-(\d+) is whole; go on with: lowrank train .* --resume\n/.exec(stderr) ?? [];
+    const [, step] =
+      /lowrank: [^]*checkpoint-(\d+) is whole; go on with: lowrank train .* --resume\n/.exec(stderr) ?? [];
     expect(await newestCheckpoint(out, () => undefined), stderr).toBe(join(out, `checkpoint-${step}`));
   });
 });

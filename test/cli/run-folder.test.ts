@@ -8,7 +8,8 @@ import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js'
 import { lowrank, type Outcome } from '../support/cli.js';
 import { toJsonl, writeTinyModel } from '../support/tiny-model.js';
 
-const CHATML = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' + (prefix or '') }}{% endif %}";
+const CHATML =
+  "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' + (prefix or '') }}{% endif %}";
 const QUESTION = [{ role: 'user', content: 'Who met whom?' }];
 
 let root = '';
@@ -36,15 +37,48 @@ beforeAll(async () => {
   tokenizer = (await loadTokenizer(localDirectory(at('models/base')))) as Tokenizer;
   expect(tokenizer.chatTemplate).toBeUndefined();
   await writeFile(at('t.jinja'), CHATML);
-  const turns = Array.from({ length: 12 }, (_, i) => ({ messages: [...QUESTION, { role: 'assistant', content: `Anna met Tom ${i} times.` }] }));
+  const turns = Array.from({ length: 12 }, (_, i) => ({
+    messages: [...QUESTION, { role: 'assistant', content: `Anna met Tom ${i} times.` }],
+  }));
   await writeFile(at('chat.jsonl'), toJsonl(turns));
   await writeFile(at('m.json'), JSON.stringify(QUESTION));
-  const shared = { model: './models/base', device: 'wasm', training: { max_steps: 4, save_strategy: 'steps', save_steps: 2, learning_rate: 0.005 } };
-  const chatData = { train: './chat.jsonl', validation: './chat.jsonl', chat_template: './t.jinja', chat_template_kwargs: { prefix: 'So: ' }, max_length: 128 };
-  await writeFile(at('chat.yaml'), JSON.stringify({ ...shared, quantization: { load_in_4bit: true, bnb_4bit_use_double_quant: false }, data: chatData, training: { ...shared.training, output_dir: './out/chat' } }));
-  await writeFile(at('rows.jsonl'), toJsonl(Array.from({ length: 12 }, (_, i) => ({ dialogue: `Anna: hi ${i}`, summary: ` Anna greets ${i}.` }))));
-  const rowData = { train: './rows.jsonl', validation: './rows.jsonl', template: 'Sum up:\n{{ dialogue }}\nSummary:', completion_field: 'summary', train_on: 'all', max_length: 64 };
-  await writeFile(at('rows.yaml'), JSON.stringify({ ...shared, data: rowData, training: { ...shared.training, output_dir: './out/rows' } }));
+  const shared = {
+    model: './models/base',
+    device: 'wasm',
+    training: { max_steps: 4, save_strategy: 'steps', save_steps: 2, learning_rate: 0.005 },
+  };
+  const chatData = {
+    train: './chat.jsonl',
+    validation: './chat.jsonl',
+    chat_template: './t.jinja',
+    chat_template_kwargs: { prefix: 'So: ' },
+    max_length: 128,
+  };
+  await writeFile(
+    at('chat.yaml'),
+    JSON.stringify({
+      ...shared,
+      quantization: { load_in_4bit: true, bnb_4bit_use_double_quant: false },
+      data: chatData,
+      training: { ...shared.training, output_dir: './out/chat' },
+    }),
+  );
+  await writeFile(
+    at('rows.jsonl'),
+    toJsonl(Array.from({ length: 12 }, (_, i) => ({ dialogue: `Anna: hi ${i}`, summary: ` Anna greets ${i}.` }))),
+  );
+  const rowData = {
+    train: './rows.jsonl',
+    validation: './rows.jsonl',
+    template: 'Sum up:\n{{ dialogue }}\nSummary:',
+    completion_field: 'summary',
+    train_on: 'all',
+    max_length: 64,
+  };
+  await writeFile(
+    at('rows.yaml'),
+    JSON.stringify({ ...shared, data: rowData, training: { ...shared.training, output_dir: './out/rows' } }),
+  );
   for (const name of ['chat', 'rows']) {
     const { status, stderr } = await lowrank('train', at(`${name}.yaml`));
     expect(status, stderr).toBe(0);
@@ -56,54 +90,124 @@ beforeAll(async () => {
 afterAll(() => rm(root, { recursive: true, force: true }));
 
 /** What a generation has to be asked for this conversation. */
-const asked = (): number => tokenizer.encode(`<|im_start|>user\nWho met whom?<|im_end|>\n<|im_start|>assistant\nSo: `, { addSpecialTokens: false }).length;
+const asked = (): number =>
+  tokenizer.encode(`<|im_start|>user\nWho met whom?<|im_end|>\n<|im_start|>assistant\nSo: `, {
+    addSpecialTokens: false,
+  }).length;
 
 describe('a run folder', () => {
   it('has the chat template of its training, and paths that stay right when the project moves', async () => {
     expect(await readFile(join(chat, 'chat_template.jinja'), 'utf8')).toBe(CHATML);
     expect(await readFile(join(chat, 'checkpoint-2/chat_template.jinja'), 'utf8')).toBe(CHATML);
-    const config = parse(await readFile(join(chat, 'config.yaml'), 'utf8')) as { model: string; data: { train: string }; training: { output_dir: string } };
-    expect([config.model, config.data.train, config.training.output_dir]).toEqual(['../../models/base', '../../chat.jsonl', './']);
+    const config = parse(await readFile(join(chat, 'config.yaml'), 'utf8')) as {
+      model: string;
+      data: { train: string };
+      training: { output_dir: string };
+    };
+    expect([config.model, config.data.train, config.training.output_dir]).toEqual([
+      '../../models/base',
+      '../../chat.jsonl',
+      './',
+    ]);
     const checkpoint = parse(await readFile(join(chat, 'checkpoint-2/config.yaml'), 'utf8')) as typeof config;
     expect([checkpoint.model, checkpoint.training.output_dir]).toEqual(['../../../models/base', '..']);
   });
 
-  it.each(['', 'checkpoint-2'])('generates with the template, its variables and the quantisation of the training: %s', async (below) => {
-    const outcome = await run('generate', join(chat, below), '--messages', at('m.json'), '--max-new-tokens', '3', '--json');
-    expect(json<{ prompt_tokens: number }>(outcome).prompt_tokens).toBe(asked());
-    expect(outcome.stderr).toMatch(/base model: .*models\/base, nf4 \(from/);
-    expect(warnings(outcome)).toEqual([]);
-  });
+  it.each(['', 'checkpoint-2'])(
+    'generates with the template, its variables and the quantisation of the training: %s',
+    async (below) => {
+      const outcome = await run(
+        'generate',
+        join(chat, below),
+        '--messages',
+        at('m.json'),
+        '--max-new-tokens',
+        '3',
+        '--json',
+      );
+      expect(json<{ prompt_tokens: number }>(outcome).prompt_tokens).toBe(asked());
+      expect(outcome.stderr).toMatch(/base model: .*models\/base, nf4 \(from/);
+      expect(warnings(outcome)).toEqual([]);
+    },
+  );
 
   it('evaluates its validation rows to the loss that the training had', async () => {
-    for (const [folder, data] of [[chat, 'chat.jsonl'], [rows, 'rows.jsonl']] as const) {
-      const { results } = JSON.parse(await readFile(join(folder, 'training_record.json'), 'utf8')) as { results: { eval_loss: number } };
+    for (const [folder, data] of [
+      [chat, 'chat.jsonl'],
+      [rows, 'rows.jsonl'],
+    ] as const) {
+      const { results } = JSON.parse(await readFile(join(folder, 'training_record.json'), 'utf8')) as {
+        results: { eval_loss: number };
+      };
       const { loss } = json<{ loss: number }>(await run('eval', folder, '--data', at(data), '--json'));
       expect(loss).toBeCloseTo(results.eval_loss, 6);
       // Behind the data, and as flags.
       expect(json<{ loss: number }>(await run('eval', '--json', '--data', at(data), folder)).loss).toBe(loss);
-      expect(json<{ loss: number }>(await run('eval', '--json', '--adapter', folder, '--model', at('models/base'), '--data', at(data))).loss).toBe(loss);
+      expect(
+        json<{ loss: number }>(
+          await run('eval', '--json', '--adapter', folder, '--model', at('models/base'), '--data', at(data)),
+        ).loss,
+      ).toBe(loss);
     }
   });
 
   it('lets flags say otherwise', async () => {
     const same = await run('eval', rows, '--data', at('rows.jsonl'), '--json');
-    const other = await run('eval', rows, '--data', at('rows.jsonl'), '--json', '--train-on', 'completion', '--template', 'Short:\n{{ dialogue }}\n');
+    const other = await run(
+      'eval',
+      rows,
+      '--data',
+      at('rows.jsonl'),
+      '--json',
+      '--train-on',
+      'completion',
+      '--template',
+      'Short:\n{{ dialogue }}\n',
+    );
     expect(json<{ tokens: number }>(other).tokens).toBeLessThan(json<{ tokens: number }>(same).tokens);
-    const raw = await run('generate', chat, '--messages', at('m.json'), '--max-new-tokens', '1', '--json', '--chat-template', '{{ messages[0].content }}{{ prefix }}');
-    expect(json<{ prompt_tokens: number }>(raw).prompt_tokens).toBe(tokenizer.encode('Who met whom?So: ', { addSpecialTokens: false }).length);
+    const raw = await run(
+      'generate',
+      chat,
+      '--messages',
+      at('m.json'),
+      '--max-new-tokens',
+      '1',
+      '--json',
+      '--chat-template',
+      '{{ messages[0].content }}{{ prefix }}',
+    );
+    expect(json<{ prompt_tokens: number }>(raw).prompt_tokens).toBe(
+      tokenizer.encode('Who met whom?So: ', { addSpecialTokens: false }).length,
+    );
   });
 
   it('writes the prompt of a row as in training, from the command line and in requests', async () => {
     const prompt = tokenizer.encode('Sum up:\nAnna: hi\nSummary:').length;
-    expect(json<{ prompt_tokens: number }>(await run('generate', rows, '--row', '{"dialogue": "Anna: hi"}', '--max-new-tokens', '1', '--json')).prompt_tokens).toBe(prompt);
+    expect(
+      json<{ prompt_tokens: number }>(
+        await run('generate', rows, '--row', '{"dialogue": "Anna: hi"}', '--max-new-tokens', '1', '--json'),
+      ).prompt_tokens,
+    ).toBe(prompt);
     await writeFile(at('requests.jsonl'), toJsonl([{ row: { dialogue: 'Anna: hi' } }, { prompt: 'Anna' }]));
     const { stdout } = await run('generate', rows, '--requests', at('requests.jsonl'), '--max-new-tokens', '1');
-    expect(stdout.trim().split('\n').map((line) => (JSON.parse(line) as { prompt_tokens: number }).prompt_tokens)).toEqual([prompt, tokenizer.encode('Anna').length]);
+    expect(
+      stdout
+        .trim()
+        .split('\n')
+        .map((line) => (JSON.parse(line) as { prompt_tokens: number }).prompt_tokens),
+    ).toEqual([prompt, tokenizer.encode('Anna').length]);
     const missing = await lowrank('generate', rows, '--row', '{"text": "x"}', '--device', 'wasm');
     expect(missing.status).toBe(3);
     expect(missing.stderr).toContain('"dialogue"');
-    const conversation = await run('generate', chat, '--row', JSON.stringify({ messages: QUESTION }), '--max-new-tokens', '1', '--json');
+    const conversation = await run(
+      'generate',
+      chat,
+      '--row',
+      JSON.stringify({ messages: QUESTION }),
+      '--max-new-tokens',
+      '1',
+      '--json',
+    );
     expect(json<{ prompt_tokens: number }>(conversation).prompt_tokens).toBe(asked());
   });
 
@@ -117,7 +221,8 @@ describe('a run folder', () => {
     expect(warnings(merged)).toEqual([]);
     expect(await readFile(join(root, 'merged/chat_template.jinja'), 'utf8')).toBe(CHATML);
     expect((await loadTokenizer(localDirectory(join(root, 'merged'))))?.chatTemplate).toBe(CHATML);
-    const plain = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+    const plain =
+      "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
     await run('export', chat, '--format', 'gguf', '-o', join(root, 'gguf'), '--chat-template', plain);
     expect(await readFile(join(root, 'gguf/Modelfile'), 'utf8')).toContain('<|im_start|>');
   });
@@ -132,11 +237,15 @@ describe('a run folder', () => {
     expect(based).toHaveLength(1);
     expect(based[0]).toMatch(/other is not the base model that .*chat was trained on .*model\.safetensors differs/);
     for (const type of ['none', 'fp4']) {
-      const held = warnings(await run('generate', chat, '--quantize', type, '--prompt', 'Anna', '--max-new-tokens', '1'));
+      const held = warnings(
+        await run('generate', chat, '--quantize', type, '--prompt', 'Anna', '--max-new-tokens', '1'),
+      );
       expect(held).toHaveLength(1);
       expect(held[0]).toMatch(/was trained over nf4 without double quantisation/);
     }
-    expect(warnings(await run('generate', chat, '--quantize', 'nf4', '--prompt', 'Anna', '--max-new-tokens', '1'))).toEqual([]);
+    expect(
+      warnings(await run('generate', chat, '--quantize', 'nf4', '--prompt', 'Anna', '--max-new-tokens', '1')),
+    ).toEqual([]);
   });
 
   it('finds its base when it moved: with the project, beside its base, and not at all', async () => {
@@ -150,7 +259,9 @@ describe('a run folder', () => {
       await run('verify', join(moved, 'models/chat'));
       const lost = await lowrank('generate', chat, '--prompt', 'Anna', '--device', 'wasm');
       expect(lost.status).toBe(2);
-      expect(lost.stderr).toMatch(/chat: its base model is not there any more \(looked for .*models\/base.*\): give it with --model/);
+      expect(lost.stderr).toMatch(
+        /chat: its base model is not there any more \(looked for .*models\/base.*\): give it with --model/,
+      );
       await run('generate', chat, '--model', at('gone/base'), '--prompt', 'Anna', '--max-new-tokens', '1');
     } finally {
       await rename(at('gone'), at('models'));
@@ -160,9 +271,19 @@ describe('a run folder', () => {
   it('may be a bare PEFT adapter, whose base adapter_config.json names', async () => {
     const bare = join(root, 'bare');
     await mkdir(bare);
-    for (const file of ['adapter_config.json', 'adapter_model.safetensors']) await cp(join(rows, file), join(bare, file));
+    for (const file of ['adapter_config.json', 'adapter_model.safetensors'])
+      await cp(join(rows, file), join(bare, file));
     await run('generate', bare, '--prompt', 'Anna', '--max-new-tokens', '1');
-    await run('eval', bare, '--data', at('rows.jsonl'), '--template', '{{ dialogue }}', '--completion-field', 'summary');
+    await run(
+      'eval',
+      bare,
+      '--data',
+      at('rows.jsonl'),
+      '--template',
+      '{{ dialogue }}',
+      '--completion-field',
+      'summary',
+    );
     await run('export', bare, '--format', 'merged', '-o', join(root, 'bare-merged'));
   });
 

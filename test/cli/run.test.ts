@@ -9,7 +9,10 @@ import { runProgram } from '../../src/cli/run.js';
 import type { RunConfig } from '../../src/config/schema.js';
 import { DataError, DeviceError } from '../../src/errors.js';
 
-async function run(action: () => void | Promise<void>, ...flags: string[]): Promise<{ status: number; message: string }> {
+async function run(
+  action: () => void | Promise<void>,
+  ...flags: string[]
+): Promise<{ status: number; message: string }> {
   const program = createProgram([(parent) => void parent.command('act').action(action)]);
   let message = '';
   const status = await runProgram(program, ['act', ...flags], (text) => {
@@ -89,13 +92,18 @@ describe('takesConfig', () => {
     const named = join(folder, 'named.yaml');
     writeFileSync(named, 'model: base\ndata: {train: rows.jsonl}\ntraining: {output_dir: out}\n');
     const { status, message } = await read(named);
-    expect({ status, message }).toEqual({ status: 2, message: `lowrank: ${named}: model: "base" reads as an id of the Hub, and beside the config there is a folder of that name: write ./base for the folder, base@main for the Hub\n` });
+    expect({ status, message }).toEqual({
+      status: 2,
+      message: `lowrank: ${named}: model: "base" reads as an id of the Hub, and beside the config there is a folder of that name: write ./base for the folder, base@main for the Hub\n`,
+    });
     expect((await read(named, '--set', 'model=org/tiny')).config?.model).toBe('org/tiny');
   });
 
   it('names a missing file', async () => {
     const { status, message } = await read(join(folder, 'none.yaml'));
     expect(status).toBe(2);
-    expect(message).toBe(`lowrank: cannot read the config ${join(folder, 'none.yaml')}: ENOENT: no such file or directory\n`);
+    expect(message).toBe(
+      `lowrank: cannot read the config ${join(folder, 'none.yaml')}: ENOENT: no such file or directory\n`,
+    );
   });
 });

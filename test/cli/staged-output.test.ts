@@ -25,7 +25,11 @@ afterAll(async () => {
 
 /** Sends the signal as soon as there is a folder in the making beside `out`. */
 async function interrupted(parent: string, signal: NodeJS.Signals): Promise<Outcome> {
-  const child = spawn(process.execPath, [bundle.main, 'quantize', join(folder, 'model'), '--output', join(parent, 'out'), '--overwrite'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(
+    process.execPath,
+    [bundle.main, 'quantize', join(folder, 'model'), '--output', join(parent, 'out'), '--overwrite'],
+    { stdio: ['ignore', 'pipe', 'pipe'] },
+  );
   const watcher = watch(parent, (_event, name) => {
     if (name?.endsWith('.new') === true && !child.killed) child.kill(signal);
   });
@@ -37,7 +41,11 @@ async function interrupted(parent: string, signal: NodeJS.Signals): Promise<Outc
 }
 
 describe('an output folder in the making', () => {
-  it.each([['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]] as const)('goes away at %s, and what was there stays', async (signal, status) => {
+  it.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ] as const)('goes away at %s, and what was there stays', async (signal, status) => {
     const parent = join(folder, signal);
     await mkdir(join(parent, 'out'), { recursive: true });
     await writeFile(join(parent, 'out/old'), 'old');
@@ -55,18 +63,32 @@ describe('an output folder in the making', () => {
   it('of a killed process is removed by the next export to the same place; of a live one, or another, it stays', async () => {
     const parent = join(folder, 'left');
     const path = (name: string): string => join(parent, name);
-    for (const name of ['.out.0123456789ab.new', '.out.1123456789ab.new', '.out.2123456789ab.new', '.out.3123456789ab.new', '.other.0123456789ab.new', '.out.new']) await mkdir(path(name), { recursive: true });
-    // The first belongs to a process that is gone, the second to one that is alive, the third is old and has no lock, the fourth may get one.
+    for (const name of [
+      '.out.0123456789ab.new',
+      '.out.1123456789ab.new',
+      '.out.2123456789ab.new',
+      '.out.3123456789ab.new',
+      '.other.0123456789ab.new',
+      '.out.new',
+    ])
+      await mkdir(path(name), { recursive: true });
+    // The first belongs to a process that is gone, the second to one that is alive, the third is old and has no lock,
+    // the fourth may get one.
     const lock = await lockFolder(path('.out.0123456789ab.new'));
     const holder = JSON.parse(await readFile(join(path('.out.0123456789ab.new'), LOCK_FILE), 'utf8')) as object;
     lock.release();
     await writeFile(join(path('.out.0123456789ab.new'), LOCK_FILE), JSON.stringify({ ...holder, process_start: '1' }));
-    await writeFile(join(path('.out.1123456789ab.new'), LOCK_FILE), JSON.stringify({ ...holder, pid: process.ppid, process_start: null }));
+    await writeFile(
+      join(path('.out.1123456789ab.new'), LOCK_FILE),
+      JSON.stringify({ ...holder, pid: process.ppid, process_start: null }),
+    );
     await utimes(path('.out.2123456789ab.new'), 1, 1);
     const staged = await stageOutput(path('out'));
     await writeFile(join(staged.path, 'new'), 'new');
     await staged.commit();
-    expect((await readdir(parent)).sort()).toEqual(['.other.0123456789ab.new', '.out.1123456789ab.new', '.out.3123456789ab.new', '.out.new', 'out'].sort());
+    expect((await readdir(parent)).sort()).toEqual(
+      ['.other.0123456789ab.new', '.out.1123456789ab.new', '.out.3123456789ab.new', '.out.new', 'out'].sort(),
+    );
     expect(await readdir(path('out'))).toEqual(['new']);
   });
 

@@ -10,7 +10,9 @@ const BASE = resolve('configs/quickstart/base');
 const HOSTILE = '\x1b]52;c;AAAA\x07\x1b[2J\x9b31m\r\u202e';
 const SHOWN = '\\u001b]52;c;AAAA\\u0007\\u001b[2J\\u009b31m\\r\\u202e';
 /** A terminal whose bytes can be read: script of util-linux. */
-const noScript = /-c, --command/.test(spawnSync('script', ['--help'], { encoding: 'utf8' }).stdout ?? '') ? undefined : 'no script(1) of util-linux';
+const noScript = /-c, --command/.test(spawnSync('script', ['--help'], { encoding: 'utf8' }).stdout ?? '')
+  ? undefined
+  : 'no script(1) of util-linux';
 
 let folder: string;
 let bundle: Awaited<ReturnType<typeof bundleLowrank>>;
@@ -18,11 +20,23 @@ let bundle: Awaited<ReturnType<typeof bundleLowrank>>;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'lowrank-terminal-'));
   await mkdir(join(folder, `data${HOSTILE}`));
-  await writeFile(join(folder, 'rows.jsonl'), toJsonl([{ prompt: `Q: ${HOSTILE}\nA:`, completion: ` two${HOSTILE}` }, { prompt: 'a', completion: '' }]));
-  await writeFile(join(folder, 'run.yaml'), `model: ${BASE}\ndata: { train: rows.jsonl }\ntraining: { output_dir: out }\n`);
+  await writeFile(
+    join(folder, 'rows.jsonl'),
+    toJsonl([
+      { prompt: `Q: ${HOSTILE}\nA:`, completion: ` two${HOSTILE}` },
+      { prompt: 'a', completion: '' },
+    ]),
+  );
+  await writeFile(
+    join(folder, 'run.yaml'),
+    `model: ${BASE}\ndata: { train: rows.jsonl }\ntraining: { output_dir: out }\n`,
+  );
   await writeTinyModel(join(folder, 'model'));
   await writeFile(join(folder, 'train.jsonl'), toJsonl(countingRows(16, 1)));
-  await writeFile(join(folder, 'train.yaml'), 'model: ./model\ndevice: wasm\ndata: { train: train.jsonl }\ntraining: { output_dir: trained, max_steps: 1000000, save_strategy: no, logging_steps: 1 }\n');
+  await writeFile(
+    join(folder, 'train.yaml'),
+    'model: ./model\ndevice: wasm\ndata: { train: train.jsonl }\ntraining: { output_dir: trained, max_steps: 1000000, save_strategy: no, logging_steps: 1 }\n',
+  );
   bundle = await bundleLowrank();
 });
 
@@ -34,7 +48,8 @@ afterAll(async () => {
 /** The bytes that a terminal gets. */
 function onTerminal(...args: string[]): string {
   const quoted = [process.execPath, bundle.main, ...args].map((arg) => `'${arg.replaceAll("'", `'\\''`)}'`).join(' ');
-  return spawnSync('script', ['-qec', quoted, '/dev/null'], { encoding: 'utf8', env: { ...process.env, NO_COLOR: '' } }).stdout;
+  return spawnSync('script', ['-qec', quoted, '/dev/null'], { encoding: 'utf8', env: { ...process.env, NO_COLOR: '' } })
+    .stdout;
 }
 
 describe('text of others on a terminal', () => {
@@ -55,7 +70,11 @@ describe('text of others on a terminal', () => {
   it.skipIf(noScript !== undefined)('is shown on a terminal beside own colours', () => {
     const text = onTerminal('data', join(folder, 'run.yaml'));
     expect(text).toContain(SHOWN);
-    expect([...text.matchAll(/\x1b\[?[^m]*m?/g)].map(([found]) => found).filter((found) => !['\x1b[32m', '\x1b[39m'].includes(found))).toEqual([]);
+    expect(
+      [...text.matchAll(/\x1b\[?[^m]*m?/g)]
+        .map(([found]) => found)
+        .filter((found) => !['\x1b[32m', '\x1b[39m'].includes(found)),
+    ).toEqual([]);
     expect(text).toContain('\x1b[32m');
   });
 });
@@ -65,14 +84,19 @@ function leftModes(text: string): string[] {
   const modes = new Map<string, string>();
   for (const [, mode = '', to = ''] of text.matchAll(/\x1b\[\?(\d+)([hl])/g)) modes.set(mode, to);
   // Line wrap (7) and the cursor (25) are on by default, all others off.
-  return [...modes].filter(([mode, to]) => to !== (['7', '25'].includes(mode) ? 'h' : 'l')).map(([mode, to]) => `?${mode}${to}`);
+  return [...modes]
+    .filter(([mode, to]) => to !== (['7', '25'].includes(mode) ? 'h' : 'l'))
+    .map(([mode, to]) => `?${mode}${to}`);
 }
 
 describe.skipIf(noScript !== undefined)('a terminal', () => {
   for (const end of ['a second Ctrl-C', 'SIGKILL'] as const) {
     it(`is as it was after ${end} in the middle of a run`, async () => {
       const command = `exec '${process.execPath}' '${bundle.main}' train '${join(folder, 'train.yaml')}' --set training.overwrite_output_dir=true`;
-      const child = spawn('script', ['-qec', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, LOWRANK_THREADS: '1' } });
+      const child = spawn('script', ['-qec', command, '/dev/null'], {
+        stdio: ['pipe', 'pipe', 'pipe'],
+        env: { ...process.env, LOWRANK_THREADS: '1' },
+      });
       let text = '';
       let stage = 0;
       const ended = new Promise<number | null>((resolve) => child.on('close', resolve));
@@ -82,7 +106,11 @@ describe.skipIf(noScript !== undefined)('a terminal', () => {
           stage = 1;
           // Keys, as a terminal has them.
           if (end === 'a second Ctrl-C') child.stdin.write('\x03');
-          else for (const pid of spawnSync('ps', ['-o', 'pid=', '--ppid', String(child.pid)], { encoding: 'utf8' }).stdout.trim().split(/\s+/)) process.kill(Number(pid), 'SIGKILL');
+          else
+            for (const pid of spawnSync('ps', ['-o', 'pid=', '--ppid', String(child.pid)], { encoding: 'utf8' })
+              .stdout.trim()
+              .split(/\s+/))
+              process.kill(Number(pid), 'SIGKILL');
         } else if (stage === 1 && text.includes('stopping after')) {
           stage = 2;
           child.stdin.write('\x03');
@@ -98,10 +126,18 @@ describe.skipIf(noScript !== undefined)('a terminal', () => {
 
 describe('a reader that goes away', () => {
   const pipe = (args: string, reader: string): Promise<{ status: number | null; stdout: string; stderr: string }> =>
-    outcomeOf(spawn('bash', ['-c', `set -o pipefail; '${process.execPath}' '${bundle.main}' ${args} | ${reader}`], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, LOWRANK_THREADS: '1' } }));
+    outcomeOf(
+      spawn('bash', ['-c', `set -o pipefail; '${process.execPath}' '${bundle.main}' ${args} | ${reader}`], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        env: { ...process.env, LOWRANK_THREADS: '1' },
+      }),
+    );
 
   it('ends a command without a stack and with the status of SIGPIPE', async () => {
-    const generated = await pipe(`generate --model '${BASE}' --device wasm --prompt 'Anna:' --max-new-tokens 60`, 'head -c 1');
+    const generated = await pipe(
+      `generate --model '${BASE}' --device wasm --prompt 'Anna:' --max-new-tokens 60`,
+      'head -c 1',
+    );
     expect([generated.status, generated.stdout.length]).toEqual([141, 1]);
     const listed = await pipe('config-reference', 'true');
     expect([listed.status, listed.stderr]).toEqual([141, '']);

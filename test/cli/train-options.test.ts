@@ -4,7 +4,15 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { lowrank } from '../support/cli.js';
 import { checkTrainRow, stoppedWhen } from '../support/train-row.js';
-import { argumentsOf, CONTRADICTIONS, FACTORS, MAIN_FACTORS, trainRows, writeInputs, type Level } from '../support/train-options.js';
+import {
+  argumentsOf,
+  CONTRADICTIONS,
+  FACTORS,
+  MAIN_FACTORS,
+  trainRows,
+  writeInputs,
+  type Level,
+} from '../support/train-options.js';
 
 let folder: string;
 
@@ -19,12 +27,19 @@ afterAll(async () => {
 
 /** The levels of a row that are not the first of their factor. */
 function titleOf(levels: readonly Level[]): string {
-  return levels.filter(([factor, level]) => Object.keys(FACTORS[factor] ?? {})[0] !== level).map((level) => level.join(' ')).join(', ');
+  return levels
+    .filter(([factor, level]) => Object.keys(FACTORS[factor] ?? {})[0] !== level)
+    .map((level) => level.join(' '))
+    .join(', ');
 }
 
 /** All levels, with every triple of them, take hours: LOWRANK_SWEEP=3 makes those. */
 const sweep = Number(process.env['LOWRANK_SWEEP'] ?? 0);
-const rows = trainRows(sweep || 2, sweep > 0 ? {} : { factors: MAIN_FACTORS }).map((levels, i) => ({ title: titleOf(levels), levels, i }));
+const rows = trainRows(sweep || 2, sweep > 0 ? {} : { factors: MAIN_FACTORS }).map((levels, i) => ({
+  title: titleOf(levels),
+  levels,
+  i,
+}));
 
 describe('lowrank train', () => {
   it.each(rows)('ends, goes on to the same bytes, and can be used: $title', async ({ levels, i }) => {
@@ -32,7 +47,11 @@ describe('lowrank train', () => {
   });
 
   it('loses nothing when it is stopped after its last step', async () => {
-    const levels: Level[] = [['save', 'no'], ['test', 'file'], ['early_stopping', 'one']];
+    const levels: Level[] = [
+      ['save', 'no'],
+      ['test', 'file'],
+      ['early_stopping', 'one'],
+    ];
     const argsOf = (name: string): string[] => argumentsOf(folder, name, levels);
     const resultOf = (name: string): Promise<Buffer> => readFile(join(folder, name, 'adapter_model.safetensors'));
     expect(await lowrank('train', ...argsOf('whole'))).toMatchObject({ status: 0 });

@@ -17,7 +17,13 @@ beforeAll(async () => {
   await writeTinyModel(join(folder, 'model'));
   await writeFile(join(folder, 'train.jsonl'), toJsonl(countingRows(24, 1)));
   adapter = join(folder, 'out');
-  const config = { model: './model', device: 'wasm', quantization: { load_in_4bit: true }, data: { train: './train.jsonl' }, training: { output_dir: './out', max_steps: 8, learning_rate: 0.01 } };
+  const config = {
+    model: './model',
+    device: 'wasm',
+    quantization: { load_in_4bit: true },
+    data: { train: './train.jsonl' },
+    training: { output_dir: './out', max_steps: 8, learning_rate: 0.01 },
+  };
   await writeFile(join(folder, 'run.json'), JSON.stringify(config));
   const { status, stderr } = await lowrank('train', join(folder, 'run.json'));
   expect(status, stderr).toBe(0);
@@ -25,7 +31,10 @@ beforeAll(async () => {
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-async function verify(path: string, model = join(folder, 'model')): Promise<{ status: number | null; checks: Record<string, Check> }> {
+async function verify(
+  path: string,
+  model = join(folder, 'model'),
+): Promise<{ status: number | null; checks: Record<string, Check> }> {
   const { status, stdout, stderr } = await lowrank('verify', path, '--model', model, '--device', 'wasm', '--json');
   expect(stdout, stderr).not.toBe('');
   const { checks } = JSON.parse(stdout) as { checks: Check[] };
@@ -42,14 +51,25 @@ describe('lowrank verify', () => {
     const record = await readRecord(localDirectory(adapter));
     expect(record?.replays).toHaveLength(3);
     expect(record?.base.quantization).toMatchObject({ bnb_4bit_quant_type: 'nf4' });
-    expect(record?.data).toMatchObject([{ part: 'train', rows: 24, files: { 'train.jsonl': expect.stringMatching(/^[0-9a-f]{64}$/) as string } }]);
+    expect(record?.data).toMatchObject([
+      { part: 'train', rows: 24, files: { 'train.jsonl': expect.stringMatching(/^[0-9a-f]{64}$/) as string } },
+    ]);
   });
 
   it('writes a model card that says how to load it', async () => {
     const card = await readFile(join(adapter, 'README.md'), 'utf8');
     const [, front = '', body = ''] = card.split(/^---$/m);
     expect(parse(front)).toEqual({ library_name: 'peft', pipeline_tag: 'text-generation', tags: ['lora', 'lowrank'] });
-    for (const part of ['# lora adapter for model', '## Data', '| train | train.jsonl | 24 |', 'load_in_4bit: true', 'PeftModel.from_pretrained', 'bnb_4bit_quant_type="nf4"', "from 'lowrank/node'"]) expect(body).toContain(part);
+    for (const part of [
+      '# lora adapter for model',
+      '## Data',
+      '| train | train.jsonl | 24 |',
+      'load_in_4bit: true',
+      'PeftModel.from_pretrained',
+      'bnb_4bit_quant_type="nf4"',
+      "from 'lowrank/node'",
+    ])
+      expect(body).toContain(part);
     expect(card).not.toContain(folder);
   });
 

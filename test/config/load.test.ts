@@ -46,7 +46,15 @@ describe('loadConfig', () => {
         train_head: false,
         save_dtype: 'auto',
       },
-      data: { train: 'rows.jsonl', format: 'auto', max_length: 512, packing: false, streaming: false, train_on: 'completion', shuffle: true },
+      data: {
+        train: 'rows.jsonl',
+        format: 'auto',
+        max_length: 512,
+        packing: false,
+        streaming: false,
+        train_on: 'completion',
+        shuffle: true,
+      },
       training: {
         output_dir: 'out',
         overwrite_output_dir: false,
@@ -78,7 +86,8 @@ describe('loadConfig', () => {
   });
 
   it('reads JSON, tabs included, as it reads YAML', () => {
-    const json = '{\n\t"model": "org/tiny",\n\t"data": {"train": "rows.jsonl"},\n\t"training": {"output_dir": "out"}\n}\n';
+    const json =
+      '{\n\t"model": "org/tiny",\n\t"data": {"train": "rows.jsonl"},\n\t"training": {"output_dir": "out"}\n}\n';
     expect(loadConfig(json, 'run.json')).toEqual(loadConfig(minimal, 'run.yaml'));
   });
 
@@ -161,14 +170,23 @@ describe('paths', () => {
   });
 
   it('of data sets are paths unless they read like ids of the Hub', () => {
-    const data = (train: string): unknown => loadConfig(`model: a/b\ndata: {train: ${train}, chat_template: ./chat.jinja}\ntraining: {output_dir: o}\n`, '/c/run.yaml').data;
+    const data = (train: string): unknown =>
+      loadConfig(
+        `model: a/b\ndata: {train: ${train}, chat_template: ./chat.jinja}\ntraining: {output_dir: o}\n`,
+        '/c/run.yaml',
+      ).data;
     expect(data('[org/name, org/name@v1, hub:name, ./org/name, org/rows.jsonl, one/two/three]')).toMatchObject({
       train: ['org/name', 'org/name@v1', 'hub:name', '/c/org/name', '/c/org/rows.jsonl', '/c/one/two/three'],
       chat_template: '/c/chat.jinja',
     });
-    expect(data("{path: rows.csv, weight: 2, chat_template: '{{ messages }}'}")).toMatchObject({ train: { path: '/c/rows.csv', weight: 2, chat_template: '{{ messages }}' } });
+    expect(data("{path: rows.csv, weight: 2, chat_template: '{{ messages }}'}")).toMatchObject({
+      train: { path: '/c/rows.csv', weight: 2, chat_template: '{{ messages }}' },
+    });
     expect(data('[{path: org/name, split: test}, {path: x.csv, chat_template: ../t.jinja}]')).toMatchObject({
-      train: [{ path: 'org/name', split: 'test' }, { path: '/c/x.csv', chat_template: '/t.jinja' }],
+      train: [
+        { path: 'org/name', split: 'test' },
+        { path: '/c/x.csv', chat_template: '/t.jinja' },
+      ],
     });
     const override = loadConfig(minimal, '/c/run.yaml', ['data.train=[{path: a.csv}]'], { overrides: '/here' });
     expect(override.data.train).toEqual([{ path: '/here/a.csv' }]);
@@ -189,7 +207,10 @@ describe('paths', () => {
 describe('problems', () => {
   it.each([
     [`${minimal}  learning_rte: 1\n`, 'run.yaml:6:3: training.learning_rte unknown key: did you mean learning_rate?'],
-    [`${minimal}learning_rate: 1\n`, 'run.yaml:6:1: learning_rate unknown key here: it belongs at training.learning_rate'],
+    [
+      `${minimal}learning_rate: 1\n`,
+      'run.yaml:6:1: learning_rate unknown key here: it belongs at training.learning_rate',
+    ],
     [`${minimal}lerning_rate: 1\n`, 'run.yaml:6:1: lerning_rate unknown key: did you mean training.learning_rate?'],
     [`${minimal}  learning_rate: 0\n`, 'run.yaml:6:3: training.learning_rate must be a number > 0, not 0'],
     [`${minimal}  learning_rate: .nan\n`, 'training.learning_rate must be a number > 0'],
@@ -201,17 +222,35 @@ describe('problems', () => {
     ],
     [`${minimal}adapter: {target_modules: 3}\n`, 'adapter.target_modules must be a string or a list of strings, not 3'],
     [`${minimal}adapter: {target_modules: [q, 3]}\n`, 'adapter.target_modules must be a string or a list of strings'],
-    [`${minimal}adapter: {init_lora_weights: olora}\n`, 'must be true, gaussian, loftq, pissa or pissa_niter_N, not "olora"'],
-    [`${minimal}adapter: {loftq_config: {loftq_iter: 2}}\n`, 'adapter.loftq_config needs adapter.init_lora_weights loftq'],
+    [
+      `${minimal}adapter: {init_lora_weights: olora}\n`,
+      'must be true, gaussian, loftq, pissa or pissa_niter_N, not "olora"',
+    ],
+    [
+      `${minimal}adapter: {loftq_config: {loftq_iter: 2}}\n`,
+      'adapter.loftq_config needs adapter.init_lora_weights loftq',
+    ],
     [`${minimal}adapter: {layers_pattern: layers}\n`, 'adapter.layers_pattern needs adapter.layers_to_transform'],
-    [`${minimal}adapter: {target_modules: .*q_proj, layers_to_transform: [0]}\n`, 'adapter.layers_to_transform contradicts an expression in adapter.target_modules'],
+    [
+      `${minimal}adapter: {target_modules: .*q_proj, layers_to_transform: [0]}\n`,
+      'adapter.layers_to_transform contradicts an expression in adapter.target_modules',
+    ],
     [`${minimal}adapter: lora\n`, 'run.yaml:6:1: adapter must be a section with the keys method, r,'],
-    [minimal.replace('rows.jsonl', '[{path: a.csv, wieght: 1}]'), 'data.train[0].wieght unknown key: did you mean weight?'],
-    [minimal.replace('rows.jsonl', '[{path: a.csv}, {path: a.csv, weight: 0}]'), 'data.train[1].weight must be a number > 0, not 0'],
+    [
+      minimal.replace('rows.jsonl', '[{path: a.csv, wieght: 1}]'),
+      'data.train[0].wieght unknown key: did you mean weight?',
+    ],
+    [
+      minimal.replace('rows.jsonl', '[{path: a.csv}, {path: a.csv, weight: 0}]'),
+      'data.train[1].weight must be a number > 0, not 0',
+    ],
     [minimal.replace('rows.jsonl', '{weight: 1}'), 'data.train.path is required: a string'],
     [minimal.replace('rows.jsonl', '[]'), 'data.train must be a string, an entry or a list of these, not []'],
     [minimal.replace('rows.jsonl', '7'), 'data.train must be a string, an entry or a list of these, not 7'],
-    ['model: a/b\ntraining: {output_dir: o}\n', 'run.yaml: data.train is required: a string, an entry or a list of these'],
+    [
+      'model: a/b\ntraining: {output_dir: o}\n',
+      'run.yaml: data.train is required: a string, an entry or a list of these',
+    ],
     ['model: a/b\ndata: {}\ntraining: {output_dir: o}\n', 'run.yaml:2:1: data.train is required'],
     ['- a\n', 'run.yaml: the config must be a section'],
     ['model: [a\n', 'run.yaml:2:1:'],

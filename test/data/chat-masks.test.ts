@@ -31,7 +31,10 @@ const SPECIAL: Readonly<Record<string, object>> = {
 };
 
 async function openTokenizer(name: string, file: string): Promise<Tokenizer> {
-  const files = { 'tokenizer.json': readFileSync(new URL(`${name}/${file}`, TOKENIZERS), 'utf8'), 'tokenizer_config.json': JSON.stringify(SPECIAL[name]) };
+  const files = {
+    'tokenizer.json': readFileSync(new URL(`${name}/${file}`, TOKENIZERS), 'utf8'),
+    'tokenizer_config.json': JSON.stringify(SPECIAL[name]),
+  };
   return (await loadTokenizer(memoryDirectory(name, files))) as Tokenizer;
 }
 
@@ -41,14 +44,24 @@ describe.skipIf(!HERE)("transformers' assistant masks (needs ../shared)", () => 
 
   beforeAll(async () => {
     masks = JSON.parse(readFileSync(new URL('masks.json', FOLDER), 'utf8')) as Masks;
-    tokenizers = { smollm: await openTokenizer('smollm', 'tokenizer.json'), 'qwen2.5': await openTokenizer('qwen2.5', 'tokenizer.rebuilt.json') };
+    tokenizers = {
+      smollm: await openTokenizer('smollm', 'tokenizer.json'),
+      'qwen2.5': await openTokenizer('qwen2.5', 'tokenizer.rebuilt.json'),
+    };
   }, 120_000);
 
   function encode(entry: Case, suffix: string): ReturnType<typeof encodeRow> | undefined {
     const tokenizer = tokenizers[entry.tokenizer] as Tokenizer;
     const row = masks.conversations[entry.conversation] as Record<string, unknown>;
-    const options = { chat_template: readFileSync(new URL(`templates/${entry.template}${suffix}.jinja`, FOLDER), 'utf8') };
-    const outcome = renderRow(row, { plan: planRows(options, row, 'row 1'), options, tokenizer, draw: new Random(0, '') });
+    const options = {
+      chat_template: readFileSync(new URL(`templates/${entry.template}${suffix}.jinja`, FOLDER), 'utf8'),
+    };
+    const outcome = renderRow(row, {
+      plan: planRows(options, row, 'row 1'),
+      options,
+      tokenizer,
+      draw: new Random(0, ''),
+    });
     return 'rendered' in outcome ? encodeRow(outcome.rendered, tokenizer, { trainOn: 'completion' }) : undefined;
   }
 

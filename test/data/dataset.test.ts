@@ -41,7 +41,9 @@ describe('formats', () => {
 
   it('writes the Alpaca prompt with and without input', async () => {
     const both = await shown({ instruction: 'Add.', input: '1 2', output: '3', text: 'ignored' });
-    expect(both).toMatch(/^<s>Below is an instruction .*further context\. .*\n\n### Instruction:\nAdd\.\n\n### Input:\n1 2\n\n### Response:\n⟦3<\|endoftext\|>⟧$/);
+    expect(both).toMatch(
+      /^<s>Below is an instruction .*further context\. .*\n\n### Instruction:\nAdd\.\n\n### Input:\n1 2\n\n### Response:\n⟦3<\|endoftext\|>⟧$/,
+    );
     const alone = await shown({ instruction: 'Add.', input: '', output: '3' });
     expect(alone).not.toContain('Input');
     expect(alone).toMatch(/request\.\n\n### Instruction:\nAdd\.\n\n### Response:\n⟦3/);
@@ -76,8 +78,11 @@ describe('formats', () => {
       { role: 'user', content: 'q2' },
       { role: 'assistant', content: ' a2 ' },
     ];
-    const inst = "{% for m in messages %}{% if m.role == 'user' %}{{ '[INST] ' + m.content + ' [/INST]' }}{% else %}{{ ' ' + m.content | trim + '<|endoftext|>' }}{% endif %}{% endfor %}";
-    expect(await shown({ messages }, { chat_template: inst })).toBe('[INST] q [/INST]⟦ a1<|endoftext|>⟧[INST] q2 [/INST]⟦ a2<|endoftext|>⟧');
+    const inst =
+      "{% for m in messages %}{% if m.role == 'user' %}{{ '[INST] ' + m.content + ' [/INST]' }}{% else %}{{ ' ' + m.content | trim + '<|endoftext|>' }}{% endif %}{% endfor %}";
+    expect(await shown({ messages }, { chat_template: inst })).toBe(
+      '[INST] q [/INST]⟦ a1<|endoftext|>⟧[INST] q2 [/INST]⟦ a2<|endoftext|>⟧',
+    );
     // The last turn is marked, so no prefix is written as in the whole; and nothing closes a turn.
     const marked = "{% for m in messages %}{{ '\\n' + m.role + ('!' if loop.last else ':') + m.content }}{% endfor %}";
     expect(await shown({ messages }, { chat_template: marked })).toBe(
@@ -86,9 +91,12 @@ describe('formats', () => {
   });
 
   it('passes tools and template variables on', async () => {
-    const template = "{{ tools[0] }}{{ date }}{% for m in messages %}{{ '<|im_start|>' + m.content + '<|im_end|>' }}{% endfor %}";
+    const template =
+      "{{ tools[0] }}{{ date }}{% for m in messages %}{{ '<|im_start|>' + m.content + '<|im_end|>' }}{% endfor %}";
     const row = { messages: [{ role: 'assistant', content: 'a' }], tools: ['T'] };
-    expect(await shown(row, { chat_template: template, chat_template_kwargs: { date: 'D' } })).toBe('TD<|im_start|>⟦a<|im_end|>⟧');
+    expect(await shown(row, { chat_template: template, chat_template_kwargs: { date: 'D' } })).toBe(
+      'TD<|im_start|>⟦a<|im_end|>⟧',
+    );
   });
 
   it('takes token ids as they are, without a tokenizer', async () => {
@@ -99,8 +107,14 @@ describe('formats', () => {
     const { examples, format, stats } = await loadDataset({ source: { name: 'rows', rows }, vocabSize: 8 });
     expect(format).toBe('tokens');
     expect([...examples].map((example) => [[...example.inputIds], [...example.labels]])).toEqual([
-      [[5, 6, 7], [-100, 6, 7]],
-      [[5, 6], [5, 6]],
+      [
+        [5, 6, 7],
+        [-100, 6, 7],
+      ],
+      [
+        [5, 6],
+        [5, 6],
+      ],
     ]);
     expect(stats).toEqual({ rows: 2, tokens: 5, supervisedTokens: 3, truncated: 0, longest: 3 });
   });
@@ -114,21 +128,29 @@ describe('templates', () => {
     const expected = '<s>Summarise:\nA: hi\nSummary:⟦ A greets.<|endoftext|>⟧';
     expect(await shown(row, { template, completion_template: ' {{ summary }}' })).toBe(expected);
     expect(await shown({ ...row, summary: ' A greets.' }, { template, completion_field: 'summary' })).toBe(expected);
-    expect(await shown(row, { prompt_field: 'dialogue', completion_field: 'summary' })).toBe('<s>A: hi⟦A greets.<|endoftext|>⟧');
+    expect(await shown(row, { prompt_field: 'dialogue', completion_field: 'summary' })).toBe(
+      '<s>A: hi⟦A greets.<|endoftext|>⟧',
+    );
     expect(await shown(row, { template: '{{ row["Best Answer"] }}' })).toBe('⟦<s>yes<|endoftext|>⟧');
     expect(await shown(row, { text_field: 'summary' })).toBe('⟦<s>A greets.<|endoftext|>⟧');
   });
 
   it('uses the completion a row already has', async () => {
-    expect(await shown({ context: 'c', completion: 'd' }, { template: '{{ context }} ||' })).toBe('<s>c ||⟦d<|endoftext|>⟧');
-    expect(await shown({ instruction: 'i', output: 'o' }, { template: '{{ instruction }}:' })).toBe('<s>i:⟦o<|endoftext|>⟧');
+    expect(await shown({ context: 'c', completion: 'd' }, { template: '{{ context }} ||' })).toBe(
+      '<s>c ||⟦d<|endoftext|>⟧',
+    );
+    expect(await shown({ instruction: 'i', output: 'o' }, { template: '{{ instruction }}:' })).toBe(
+      '<s>i:⟦o<|endoftext|>⟧',
+    );
   });
 
   it('draws one of several by seed', async () => {
     const rows = Array.from({ length: 60 }, (_, i) => ({ x: `${i}`, completion: 'c' }));
     const options = { template: ['a {{ x }}', 'b {{ x }}', 'c {{ x }}'] };
     const prompts = async (seed: number): Promise<string[]> =>
-      (await loadTextRows({ source: { name: 'rows', rows }, tokenizer, options: { ...options, seed } })).map((text) => text.prompt.charAt(0));
+      (await loadTextRows({ source: { name: 'rows', rows }, tokenizer, options: { ...options, seed } })).map((text) =>
+        text.prompt.charAt(0),
+      );
     const first = await prompts(1);
     expect(await prompts(1)).toEqual(first);
     expect(await prompts(2)).not.toEqual(first);
@@ -136,11 +158,18 @@ describe('templates', () => {
   });
 
   it('names template and row when one fails', async () => {
-    const rows = [{ x: 'fine', completion: 'c' }, { x: 'bad', completion: 'c' }, { completion: 'c' }, { x: null, completion: 'c' }];
+    const rows = [
+      { x: 'fine', completion: 'c' },
+      { x: 'bad', completion: 'c' },
+      { completion: 'c' },
+      { x: null, completion: 'c' },
+    ];
     const template = "{{ x }}{% if x == 'bad' %}{{ raise_exception('no bad') }}{% endif %}";
     const loading = load(rows, { template });
     await expect(loading).rejects.toThrow(DataError);
-    await expect(loading).rejects.toThrow(/3 bad rows[^]*row 2: template: no bad[^]*row 3: template needs "x" \(found nothing\)[^]*row 4: .*found null/);
+    await expect(loading).rejects.toThrow(
+      /3 bad rows[^]*row 2: template: no bad[^]*row 3: template needs "x" \(found nothing\)[^]*row 4: .*found null/,
+    );
   });
 });
 
@@ -151,16 +180,23 @@ describe('spans', () => {
   });
 
   it('a completion begins behind as many tokens as its prompt has by itself', () => {
-    const words = fc.string({ unit: fc.constantFrom('t', 'h', 'e', 'l', 'a', 'n', 'b', 'r', ' ', 'é', '😀'), maxLength: 12 });
+    const words = fc.string({
+      unit: fc.constantFrom('t', 'h', 'e', 'l', 'a', 'n', 'b', 'r', ' ', 'é', '😀'),
+      maxLength: 12,
+    });
     return fc.assert(
-      fc.asyncProperty(words, words.filter((text) => text.trim() !== ''), async (prompt, completion) => {
-        const { examples } = await load([{ prompt, completion }]);
-        const { inputIds, labels } = examples.at(0) as Example;
-        expect([...inputIds]).toEqual([...tokenizer.encode(prompt + completion), EOS]);
-        const start = Math.min(tokenizer.encode(prompt).length, inputIds.length - 1);
-        expect([...labels]).toEqual([...inputIds].map((id, i) => (i < start ? IGNORED : id)));
-        expect(inputIds[0]).toBe(BOS);
-      }),
+      fc.asyncProperty(
+        words,
+        words.filter((text) => text.trim() !== ''),
+        async (prompt, completion) => {
+          const { examples } = await load([{ prompt, completion }]);
+          const { inputIds, labels } = examples.at(0) as Example;
+          expect([...inputIds]).toEqual([...tokenizer.encode(prompt + completion), EOS]);
+          const start = Math.min(tokenizer.encode(prompt).length, inputIds.length - 1);
+          expect([...labels]).toEqual([...inputIds].map((id, i) => (i < start ? IGNORED : id)));
+          expect(inputIds[0]).toBe(BOS);
+        },
+      ),
     );
   });
 
@@ -193,11 +229,21 @@ describe('lengths', () => {
   });
 
   it('throws when nothing is left', async () => {
-    const loading = load([{ prompt: 'xxxxxx', completion: 'y' }, { prompt: 'x', completion: '' }], { max_length: 3 });
+    const loading = load(
+      [
+        { prompt: 'xxxxxx', completion: 'y' },
+        { prompt: 'x', completion: '' },
+      ],
+      { max_length: 3 },
+    );
     await expect(loading).rejects.toThrow(DataError);
-    await expect(loading).rejects.toThrow(/2 left out[^]*row 1: nothing to learn within max_length 3[^]*row 2: the completion is empty/);
+    await expect(loading).rejects.toThrow(
+      /2 left out[^]*row 1: nothing to learn within max_length 3[^]*row 2: the completion is empty/,
+    );
     await expect(load([{ messages: [{ role: 'user', content: 'x' }] }])).rejects.toThrow('no answer of the assistant');
-    await expect(loadDataset({ source: { name: 'ids', rows: [{ input_ids: [4], labels: [4] }] } })).rejects.toThrow('nothing to learn');
+    await expect(loadDataset({ source: { name: 'ids', rows: [{ input_ids: [4], labels: [4] }] } })).rejects.toThrow(
+      'nothing to learn',
+    );
   });
 });
 
@@ -244,7 +290,9 @@ describe('bad rows', () => {
   });
 
   it('wants rows of a given format', async () => {
-    await expect(load([{ prompt: 'a', completion: 'b' }], { format: 'text' })).rejects.toThrow('field "text" is missing');
+    await expect(load([{ prompt: 'a', completion: 'b' }], { format: 'text' })).rejects.toThrow(
+      'field "text" is missing',
+    );
     await expect(load([], {})).rejects.toThrow('there are no rows');
     const noTokenizer = loadDataset({ source: { name: 'rows', rows: [{ text: 'a' }] } });
     await expect(noTokenizer).rejects.toThrow(ConfigError);

@@ -37,9 +37,17 @@ describe('loadTextRows', () => {
       { role: 'assistant', content: 'a' },
     ];
     const [chat] = await loadTextRows({ source: { name: 'rows', rows: [{ messages }] }, tokenizer });
-    expect(chat).toMatchObject({ prompt: '<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n', completion: 'a', row: 1, chat: true });
+    expect(chat).toMatchObject({
+      prompt: '<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n',
+      completion: 'a',
+      row: 1,
+      chat: true,
+    });
     const rows = [{ a: 'x', b: 'y', more: [1] }];
-    const [plain] = await loadTextRows({ source: { name: 'rows', rows }, options: { prompt_field: 'a', completion_field: 'b' } });
+    const [plain] = await loadTextRows({
+      source: { name: 'rows', rows },
+      options: { prompt_field: 'a', completion_field: 'b' },
+    });
     expect(plain).toMatchObject({ prompt: 'x', completion: 'y', text: 'xy', fields: rows[0] });
     await expect(loadTextRows({ source: { name: 'rows', rows: [{ input_ids: [1] }] } })).rejects.toThrow(ConfigError);
   });
@@ -52,12 +60,24 @@ describe('loadSplits', () => {
   });
 
   it('takes files or a part', async () => {
-    const files = await loadSplits({ train: [source('a', 3), source('b', 2)], validation: source('v', 4), test: source('t', 1) });
+    const files = await loadSplits({
+      train: [source('a', 3), source('b', 2)],
+      validation: source('v', 4),
+      test: source('t', 1),
+    });
     expect([files.train, files.validation, files.test].map((set) => set?.stats.rows)).toEqual([5, 4, 1]);
-    expect((await allExamples(files.train.examples)).map(({ source: name, row }) => `${name}${row}`)).toEqual(['a1', 'a2', 'a3', 'b1', 'b2']);
+    expect((await allExamples(files.train.examples)).map(({ source: name, row }) => `${name}${row}`)).toEqual([
+      'a1',
+      'a2',
+      'a3',
+      'b1',
+      'b2',
+    ]);
     const part = await loadSplits({ train: source('a', 10), options: { validation_split: 3, seed: 5 } });
     expect([part.train.stats.tokens, part.validation?.stats.tokens, part.test]).toEqual([14, 6, undefined]);
-    expect((await allExamples(part.validation?.examples ?? [])).map(({ row }) => row)).toEqual([...splitIndices(10, 3, 5).validation].map((i) => i + 1));
+    expect((await allExamples(part.validation?.examples ?? [])).map(({ row }) => row)).toEqual(
+      [...splitIndices(10, 3, 5).validation].map((i) => i + 1),
+    );
     const both = loadSplits({ train: source('a', 3), validation: source('v', 1), options: { validation_split: 1 } });
     await expect(both).rejects.toThrow(ConfigError);
   });
@@ -68,7 +88,10 @@ describe('renderExample', () => {
     const tokenizer = await smallTokenizer();
     const inputIds = Int32Array.from(tokenizer.encode('the end'));
     const labels = inputIds.map((id, i) => (i % 2 === 1 ? id : -100));
-    const shown = renderExample({ inputIds, labels } satisfies Pick<Example, 'inputIds' | 'labels'>, tokenizer, { open: '[', close: ']' });
+    const shown = renderExample({ inputIds, labels } satisfies Pick<Example, 'inputIds' | 'labels'>, tokenizer, {
+      open: '[',
+      close: ']',
+    });
     expect(shown).toBe('<s>[t]h[e] [e]n[d]');
   });
 });

@@ -13,21 +13,41 @@ import { SHARED } from '../support/goldens.js';
 
 const CASES = `${SHARED}/cases/files/jsonl`;
 
-const valuesOf = async (text: string, name = 'x.json'): Promise<unknown[]> => (await listSourceRows(textSource(name, text))).map((row) => ('problem' in row ? row.problem : row.value));
+const valuesOf = async (text: string, name = 'x.json'): Promise<unknown[]> =>
+  (await listSourceRows(textSource(name, text))).map((row) => ('problem' in row ? row.problem : row.value));
 
-const ROWS = [{ prompt: 'a "{', completion: 'b]\\' }, { prompt: '}, ', completion: '\n"' }, { prompt: 'é', completion: '' }];
+const ROWS = [
+  { prompt: 'a "{', completion: 'b]\\' },
+  { prompt: '}, ', completion: '\n"' },
+  { prompt: 'é', completion: '' },
+];
 
 describe('JSON of objects', () => {
   it.each([
     ['one a line', ROWS.map((row) => JSON.stringify(row)).join('\n')],
-    ['one a line, CRLF, behind a byte-order mark', `\ufeff${ROWS.map((row) => JSON.stringify(row)).join('\r\n\r\n')}\r\n`],
+    [
+      'one a line, CRLF, behind a byte-order mark',
+      `\ufeff${ROWS.map((row) => JSON.stringify(row)).join('\r\n\r\n')}\r\n`,
+    ],
     ['pretty-printed', ROWS.map((row) => JSON.stringify(row, null, 2)).join('\n')],
-    ['pretty-printed, CRLF, behind a byte-order mark', `\ufeff\r\n${ROWS.map((row) => JSON.stringify(row, null, '\t')).join('\n\n').replaceAll('\n', '\r\n')}\r\n`],
+    [
+      'pretty-printed, CRLF, behind a byte-order mark',
+      `\ufeff\r\n${ROWS.map((row) => JSON.stringify(row, null, '\t'))
+        .join('\n\n')
+        .replaceAll('\n', '\r\n')}\r\n`,
+    ],
     ['one behind the other', ROWS.map((row) => JSON.stringify(row)).join('')],
     ['one behind the other with blanks', ROWS.map((row) => JSON.stringify(row)).join(' ')],
     ['in an array', JSON.stringify(ROWS)],
     ['under a key', JSON.stringify({ data: ROWS })],
-    ['under any key, pretty-printed, beside other values', JSON.stringify({ version: '1.0', 'my "rows"': ROWS, license: { names: ['x'] }, tags: ['a'], more: [[{ a: 1 }]] }, null, 2)],
+    [
+      'under any key, pretty-printed, beside other values',
+      JSON.stringify(
+        { version: '1.0', 'my "rows"': ROWS, license: { names: ['x'] }, tags: ['a'], more: [[{ a: 1 }]] },
+        null,
+        2,
+      ),
+    ],
     ['under a key among lists that are no rows', JSON.stringify({ authors: [{ name: 'x' }], rows: ROWS })],
   ])('is read: %s', async (_, text) => {
     expect(await valuesOf(text)).toEqual(ROWS);
@@ -37,7 +57,12 @@ describe('JSON of objects', () => {
 
   it('is one row where the only object is one', async () => {
     const chat = { messages: [{ role: 'user', content: 'a' }], tools: [{ type: 'function' }] };
-    for (const row of [chat, { conversations: [{ from: 'human', value: 'a' }] }, { prompt: [{ role: 'user' }], completion: [{ role: 'assistant' }] }, { text: 'a', notes: [{ a: 1 }] }]) {
+    for (const row of [
+      chat,
+      { conversations: [{ from: 'human', value: 'a' }] },
+      { prompt: [{ role: 'user' }], completion: [{ role: 'assistant' }] },
+      { text: 'a', notes: [{ a: 1 }] },
+    ]) {
       expect(await valuesOf(JSON.stringify(row))).toEqual([row]);
       expect(await valuesOf(JSON.stringify(row, null, 1))).toEqual([row]);
     }
@@ -49,37 +74,71 @@ describe('JSON of objects', () => {
 
   it('refuses several lists that may be the rows', async () => {
     await expect(valuesOf(JSON.stringify({ train: ROWS, test: ROWS }))).rejects.toThrow(DataError);
-    await expect(valuesOf(JSON.stringify({ train: ROWS, test: ROWS }, null, 1))).rejects.toThrow('x.json: one object with several lists of objects, "train", "test": which are the rows?');
+    await expect(valuesOf(JSON.stringify({ train: ROWS, test: ROWS }, null, 1))).rejects.toThrow(
+      'x.json: one object with several lists of objects, "train", "test": which are the rows?',
+    );
   });
 
   it('says what is broken, and where', async () => {
-    expect(await valuesOf('{"text": "a}\n{"text": "b"}\n', 'x.jsonl')).toEqual([expect.stringContaining('invalid JSON'), { text: 'b' }]);
-    expect(await valuesOf('{"text": "a"\n{"text": "b"}\n', 'x.jsonl')).toEqual([expect.stringContaining('invalid JSON'), { text: 'b' }]);
-    expect(await valuesOf('{"text": "a"}}\n{"text": "b"}\n', 'x.jsonl')).toEqual([expect.stringContaining('invalid JSON'), { text: 'b' }]);
-    expect(await valuesOf('{\n "text": "a"\n}\n{\n "text": ')).toEqual([{ text: 'a' }, expect.stringContaining('invalid JSON')]);
+    expect(await valuesOf('{"text": "a}\n{"text": "b"}\n', 'x.jsonl')).toEqual([
+      expect.stringContaining('invalid JSON'),
+      { text: 'b' },
+    ]);
+    expect(await valuesOf('{"text": "a"\n{"text": "b"}\n', 'x.jsonl')).toEqual([
+      expect.stringContaining('invalid JSON'),
+      { text: 'b' },
+    ]);
+    expect(await valuesOf('{"text": "a"}}\n{"text": "b"}\n', 'x.jsonl')).toEqual([
+      expect.stringContaining('invalid JSON'),
+      { text: 'b' },
+    ]);
+    expect(await valuesOf('{\n "text": "a"\n}\n{\n "text": ')).toEqual([
+      { text: 'a' },
+      expect.stringContaining('invalid JSON'),
+    ]);
     expect(await valuesOf('{\n "text": "a')).toEqual([expect.stringContaining('invalid JSON')]);
     expect(await valuesOf('{\n "text": "a"\n} ]')).toEqual([{ text: 'a' }, expect.stringContaining('invalid JSON')]);
-    expect(await valuesOf('{"data": [\n {"text": "a"}, ')).toEqual([expect.stringContaining('invalid JSON'), expect.stringContaining('invalid JSON')]);
+    expect(await valuesOf('{"data": [\n {"text": "a"}, ')).toEqual([
+      expect.stringContaining('invalid JSON'),
+      expect.stringContaining('invalid JSON'),
+    ]);
   });
 
   it('gives back any objects, however they follow each other', async () => {
     const object = fc.dictionary(fc.string(), fc.jsonValue(), { minKeys: 1, maxKeys: 4 });
     await fc.assert(
-      fc.asyncProperty(fc.array(object, { minLength: 2, maxLength: 5 }), fc.constantFrom('\n', '', ' \r\n'), fc.nat(3), async (values, between, indent) => {
-        const text = values.map((value) => JSON.stringify(value, null, indent)).join(between);
-        const plain = JSON.parse(JSON.stringify(values)) as unknown;
-        expect(plainNumbers(await valuesOf(text))).toEqual(plain);
-        expect(plainNumbers(await valuesOf(JSON.stringify({ rows: values.map((value) => ({ ...value, text: '' })) }, null, indent)))).toEqual(values.map((value) => JSON.parse(JSON.stringify({ ...value, text: '' })) as unknown));
-      }),
+      fc.asyncProperty(
+        fc.array(object, { minLength: 2, maxLength: 5 }),
+        fc.constantFrom('\n', '', ' \r\n'),
+        fc.nat(3),
+        async (values, between, indent) => {
+          const text = values.map((value) => JSON.stringify(value, null, indent)).join(between);
+          const plain = JSON.parse(JSON.stringify(values)) as unknown;
+          expect(plainNumbers(await valuesOf(text))).toEqual(plain);
+          expect(
+            plainNumbers(
+              await valuesOf(JSON.stringify({ rows: values.map((value) => ({ ...value, text: '' })) }, null, indent)),
+            ),
+          ).toEqual(values.map((value) => JSON.parse(JSON.stringify({ ...value, text: '' })) as unknown));
+        },
+      ),
       { numRuns: 150 },
     );
   });
 
   it('is drawn from in place', async () => {
     const tokenizer = await smallTokenizer();
-    for (const text of [ROWS.slice(0, 2).map((row) => JSON.stringify(row, null, 2)).join('\n'), JSON.stringify({ data: ROWS.slice(0, 2) }, null, 2)]) {
+    for (const text of [
+      ROWS.slice(0, 2)
+        .map((row) => JSON.stringify(row, null, 2))
+        .join('\n'),
+      JSON.stringify({ data: ROWS.slice(0, 2) }, null, 2),
+    ]) {
       const source = textSource('x.json', text);
-      const [kept, streamed] = [await openDataset({ source, tokenizer }), await openDataset({ source, tokenizer, options: { streaming: true } })];
+      const [kept, streamed] = [
+        await openDataset({ source, tokenizer }),
+        await openDataset({ source, tokenizer, options: { streaming: true } }),
+      ];
       expect(await allExamples(streamed.examples)).toEqual(await allExamples(kept.examples));
     }
   });

@@ -10,19 +10,35 @@ import { ConfigError } from '../../src/errors.js';
 import { smallTokenizer } from '../tokenizer/fixture.js';
 import { renderExample } from '../../src/data/show.js';
 
-const mixes = fc.array(fc.record({ count: fc.integer({ min: 1, max: 12 }), weight: fc.double({ min: 0.1, max: 5, noNaN: true }) }), { minLength: 1, maxLength: 4 });
+const mixes = fc.array(
+  fc.record({ count: fc.integer({ min: 1, max: 12 }), weight: fc.double({ min: 0.1, max: 5, noNaN: true }) }),
+  { minLength: 1, maxLength: 4 },
+);
 
 describe('a mix by weight', () => {
   it('shares out as many draws as there are examples', () => {
-    expect(sharesOf([{ count: 90, weight: 0.5 }, { count: 10, weight: 0.5 }])).toEqual([50, 50]);
-    expect(sharesOf([{ count: 5, weight: 1 }, { count: 3, weight: 1 }, { count: 2, weight: 1 }])).toEqual([4, 3, 3]);
+    expect(
+      sharesOf([
+        { count: 90, weight: 0.5 },
+        { count: 10, weight: 0.5 },
+      ]),
+    ).toEqual([50, 50]);
+    expect(
+      sharesOf([
+        { count: 5, weight: 1 },
+        { count: 3, weight: 1 },
+        { count: 2, weight: 1 },
+      ]),
+    ).toEqual([4, 3, 3]);
     fc.assert(
       fc.property(mixes, (mix) => {
         const shares = sharesOf(mix);
         const total = mix.reduce((sum, part) => sum + part.count, 0);
         const weights = mix.reduce((sum, part) => sum + part.weight, 0);
         expect(shares.reduce((sum, share) => sum + share, 0)).toBe(total);
-        shares.forEach((share, i) => expect(Math.abs(share - (total * (mix[i]?.weight ?? 0)) / weights)).toBeLessThan(1));
+        shares.forEach((share, i) =>
+          expect(Math.abs(share - (total * (mix[i]?.weight ?? 0)) / weights)).toBeLessThan(1),
+        );
       }),
     );
   });
@@ -53,7 +69,10 @@ describe('a mix by weight', () => {
   });
 
   it('goes on from a saved state as if undisturbed, and knows its own', () => {
-    const mix = [{ count: 7, weight: 1 }, { count: 3, weight: 3 }];
+    const mix = [
+      { count: 7, weight: 1 },
+      { count: 3, weight: 3 },
+    ];
     const make = (parts = mix): BatchSampler => new BatchSampler({ count: 10, batchSize: 3, seed: 4, mix: parts });
     const whole = make();
     const batches = Array.from({ length: 30 }, () => [...whole.next()]);
@@ -65,8 +84,15 @@ describe('a mix by weight', () => {
       resumed.restore(state);
       expect(Array.from({ length: 30 - after }, () => [...resumed.next()])).toEqual(batches.slice(after));
     }
-    expect(() => make([{ count: 7, weight: 1 }, { count: 3, weight: 2 }]).restore(whole.state())).toThrow('mix was 7:1,3:3 and is 7:1,3:2');
-    expect(() => new BatchSampler({ count: 10, batchSize: 3, seed: 4 }).restore(whole.state())).toThrow('mix was 7:1,3:3 and is undefined');
+    expect(() =>
+      make([
+        { count: 7, weight: 1 },
+        { count: 3, weight: 2 },
+      ]).restore(whole.state()),
+    ).toThrow('mix was 7:1,3:3 and is 7:1,3:2');
+    expect(() => new BatchSampler({ count: 10, batchSize: 3, seed: 4 }).restore(whole.state())).toThrow(
+      'mix was 7:1,3:3 and is undefined',
+    );
     expect(() => make([{ count: 7, weight: 1 }])).toThrow('hold 7 examples of 10');
   });
 });
@@ -97,7 +123,12 @@ describe('parts of a data set', () => {
       '⟦<s>Q A<|endoftext|>⟧',
       '⟦<s>T<|endoftext|>⟧',
     ]);
-    expect(parts.map(({ name, format, count }) => [name, format, count])).toEqual([['rows', 'template', 1], ['fields', 'template', 1], ['all', 'template', 1], ['named', 'template', 1]]);
+    expect(parts.map(({ name, format, count }) => [name, format, count])).toEqual([
+      ['rows', 'template', 1],
+      ['fields', 'template', 1],
+      ['all', 'template', 1],
+      ['named', 'template', 1],
+    ]);
   });
 
   it('keep their sizes through a split and through packing', async () => {
@@ -116,7 +147,9 @@ describe('parts of a data set', () => {
     const some = loadSplits({ train: [part('a', 3, { weight: 1 }), part('b', 2)] });
     await expect(some).rejects.toThrow(ConfigError);
     await expect(some).rejects.toThrow('1 of 2 data sets have a weight');
-    const wrong = loadDataset({ source: [part('a', 2), { name: 'bad', sources: [{ name: 'bad', rows: [{ input_ids: [1, 'x'] }] }] }] });
+    const wrong = loadDataset({
+      source: [part('a', 2), { name: 'bad', sources: [{ name: 'bad', rows: [{ input_ids: [1, 'x'] }] }] }],
+    });
     await expect(wrong).rejects.toThrow('bad, row 1: field "input_ids" must be a list of integers');
   });
 });

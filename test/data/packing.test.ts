@@ -37,7 +37,10 @@ describe('packLengths', () => {
   });
 
   it('fills gaps best fit first', () => {
-    expect(rowsOf([4, 7, 3, 6], 10)).toEqual([[1, 2], [0, 3]]);
+    expect(rowsOf([4, 7, 3, 6], 10)).toEqual([
+      [1, 2],
+      [0, 3],
+    ]);
     expect(() => packLengths([3, 11], 10)).toThrow(ConfigError);
     expect(() => packLengths([3, 11], 10)).toThrow('example 2 has 11 tokens, a packed row holds 10');
   });
@@ -46,7 +49,9 @@ describe('packLengths', () => {
 describe('packed rows', () => {
   it('keep samples apart: starts, positions and targets', () => {
     const packed = joinExamples([exampleOf(1, 3), exampleOf(2, 2)]);
-    const batch = collate([packed, exampleOf(3, 4), joinExamples([exampleOf(4, 2), exampleOf(5, 4)])], { padToMultipleOf: 4 });
+    const batch = collate([packed, exampleOf(3, 4), joinExamples([exampleOf(4, 2), exampleOf(5, 4)])], {
+      padToMultipleOf: 4,
+    });
     expect([...(batch.starts ?? [])]).toEqual([0, 0, 0, 3, 3, 5, 5, 5, 0, 0, 0, 0, 4, 4, 4, 4, 0, 0, 2, 2, 2, 2, 6, 6]);
     expect(batch.rows).toEqual([1, 2, 3, 4, 5]);
     expect(batch.tokenCount).toBe(15);
@@ -69,16 +74,21 @@ describe('packed rows', () => {
 describe('repacked', () => {
   it('fills the rows as before with other examples of the same lengths, each of them once', () => {
     fc.assert(
-      fc.property(fc.array(fc.integer({ min: 1, max: 6 }), { minLength: 1, maxLength: 40 }), fc.nat(9), (lengths, seed) => {
-        const before = packLengths(lengths, 12);
-        const { order, offsets } = repacked(before, lengths, new Random(seed, 'packing'));
-        expect(offsets).toEqual(before.offsets);
-        expect([...order].sort((a, b) => a - b)).toEqual(lengths.map((_, i) => i));
-        for (let row = 0; row + 1 < offsets.length; row++) {
-          const filled = (all: Int32Array): number[] => [...all.subarray(offsets[row], offsets[row + 1])].map((i) => lengths[i] as number).sort();
-          expect(filled(order)).toEqual(filled(before.order));
-        }
-      }),
+      fc.property(
+        fc.array(fc.integer({ min: 1, max: 6 }), { minLength: 1, maxLength: 40 }),
+        fc.nat(9),
+        (lengths, seed) => {
+          const before = packLengths(lengths, 12);
+          const { order, offsets } = repacked(before, lengths, new Random(seed, 'packing'));
+          expect(offsets).toEqual(before.offsets);
+          expect([...order].sort((a, b) => a - b)).toEqual(lengths.map((_, i) => i));
+          for (let row = 0; row + 1 < offsets.length; row++) {
+            const filled = (all: Int32Array): number[] =>
+              [...all.subarray(offsets[row], offsets[row + 1])].map((i) => lengths[i] as number).sort();
+            expect(filled(order)).toEqual(filled(before.order));
+          }
+        },
+      ),
     );
   });
 });
@@ -94,11 +104,16 @@ async function packsOf(examples: Examples, epoch: number): Promise<string[]> {
 describe('data.packing', () => {
   it('puts other rows together in each epoch, the same ones in each run', async () => {
     const options = { packing: true, max_length: 12, seed: 3 };
-    const [{ train }, again] = [await loadSplits({ train: { name: 'rows', rows: ROWS }, options }), await loadSplits({ train: { name: 'rows', rows: ROWS }, options })];
+    const [{ train }, again] = [
+      await loadSplits({ train: { name: 'rows', rows: ROWS }, options }),
+      await loadSplits({ train: { name: 'rows', rows: ROWS }, options }),
+    ];
     const epochs = await Promise.all([0, 1, 2].map((epoch) => packsOf(train.examples, epoch)));
     for (const packs of epochs) {
       expect(packs).toHaveLength(train.examples.length);
-      expect(packs.flatMap((pack) => pack.split('+').map(Number)).sort((a, b) => a - b)).toEqual(ROWS.map((_, i) => i + 1));
+      expect(packs.flatMap((pack) => pack.split('+').map(Number)).sort((a, b) => a - b)).toEqual(
+        ROWS.map((_, i) => i + 1),
+      );
     }
     expect(new Set(epochs.flat()).size).toBeGreaterThan(2 * train.examples.length);
     expect(await packsOf(again.train.examples, 2)).toEqual(epochs[2]);
@@ -108,19 +123,29 @@ describe('data.packing', () => {
   });
 
   it('packs streamed rows as it packs those in memory', async () => {
-    const source = memorySource('x.jsonl', new TextEncoder().encode([...ROWS, { input_ids: [1] }].map((row) => JSON.stringify(row)).join('\n')));
+    const source = memorySource(
+      'x.jsonl',
+      new TextEncoder().encode([...ROWS, { input_ids: [1] }].map((row) => JSON.stringify(row)).join('\n')),
+    );
     for (const more of [{}, { validation_split: 5, max_train_samples: 20 }]) {
-      const load = (streaming: boolean): Promise<DataSplits> => loadSplits({ train: source, options: { packing: true, max_length: 9, seed: 3, streaming, ...more } });
+      const load = (streaming: boolean): Promise<DataSplits> =>
+        loadSplits({ train: source, options: { packing: true, max_length: 9, seed: 3, streaming, ...more } });
       const [{ train: streamed }, { train: loaded }] = [await load(true), await load(false)];
       expect(streamed.dropped).toEqual(loaded.dropped);
       expect(streamed.stats).toEqual({ rows: loaded.stats.rows });
-      for (const epoch of [0, 1]) expect(await allExamples(streamed.examples.forEpoch?.(epoch) ?? [])).toEqual(await allExamples(loaded.examples.forEpoch?.(epoch) ?? []));
+      for (const epoch of [0, 1])
+        expect(await allExamples(streamed.examples.forEpoch?.(epoch) ?? [])).toEqual(
+          await allExamples(loaded.examples.forEpoch?.(epoch) ?? []),
+        );
     }
   });
 
   it('packs the training rows alone, after validation rows are taken', async () => {
     const rows = Array.from({ length: 20 }, (_, i) => ({ input_ids: Array.from({ length: 2 + (i % 3) }, () => i) }));
-    const splits = await loadSplits({ train: { name: 'rows', rows }, options: { packing: true, max_length: 8, validation_split: 5 } });
+    const splits = await loadSplits({
+      train: { name: 'rows', rows },
+      options: { packing: true, max_length: 8, validation_split: 5 },
+    });
     const { train, validation } = splits;
     expect(train.stats.rows).toBe(15);
     expect(validation?.examples.length).toBe(5);

@@ -30,24 +30,47 @@ describe('a Parquet file that is made to harm', () => {
     });
   }
 
-  const announcing = (change: (group: FileMetaData['row_groups'][number]) => void): [FileMetaData['row_groups'][number], FileMetaData] => {
+  const announcing = (
+    change: (group: FileMetaData['row_groups'][number]) => void,
+  ): [FileMetaData['row_groups'][number], FileMetaData] => {
     const metadata = parquetMetadata(BYTES);
     const group = metadata.row_groups[0] as FileMetaData['row_groups'][number];
     change(group);
     return [group, metadata];
   };
-  const column = (group: FileMetaData['row_groups'][number]): NonNullable<FileMetaData['row_groups'][number]['columns'][number]['meta_data']> => group.columns[0]?.meta_data as never;
+  const column = (
+    group: FileMetaData['row_groups'][number],
+  ): NonNullable<FileMetaData['row_groups'][number]['columns'][number]['meta_data']> =>
+    group.columns[0]?.meta_data as never;
 
   it('may not announce more rows, values or bytes than a file of its size can have', () => {
-    expect(() => groupSize(...announcing((group) => (group.num_rows = 2n ** 40n)), BYTES.length)).toThrow(/a row group of 1099511627776 rows in \d+ bytes: allowed are 1048576/);
-    expect(() => groupSize(...announcing((group) => (column(group).num_values = 2n ** 40n)), BYTES.length)).toThrow(/a column of 1099511627776 values/);
-    expect(() => groupSize(...announcing((group) => (column(group).total_uncompressed_size = 2n ** 30n)), BYTES.length)).toThrow(/that decompress to 1073741824: allowed are 134217728/);
-    expect(() => groupSize(...announcing((group) => (column(group).data_page_offset = 2n ** 20n, delete column(group).dictionary_page_offset)), BYTES.length)).toThrow(/bytes at 1048576, in a file of/);
+    expect(() => groupSize(...announcing((group) => (group.num_rows = 2n ** 40n)), BYTES.length)).toThrow(
+      /a row group of 1099511627776 rows in \d+ bytes: allowed are 1048576/,
+    );
+    expect(() => groupSize(...announcing((group) => (column(group).num_values = 2n ** 40n)), BYTES.length)).toThrow(
+      /a column of 1099511627776 values/,
+    );
+    expect(() =>
+      groupSize(...announcing((group) => (column(group).total_uncompressed_size = 2n ** 30n)), BYTES.length),
+    ).toThrow(/that decompress to 1073741824: allowed are 134217728/);
+    expect(() =>
+      groupSize(
+        ...announcing(
+          (group) => ((column(group).data_page_offset = 2n ** 20n), delete column(group).dictionary_page_offset),
+        ),
+        BYTES.length,
+      ),
+    ).toThrow(/bytes at 1048576, in a file of/);
     // Columns that share their bytes share the limit.
-    expect(() => groupSize(...announcing((group) => {
-      column(group).total_uncompressed_size = 2n ** 20n;
-      group.columns = Array.from({ length: 200 }, () => group.columns[0] as never);
-    }), BYTES.length)).toThrow(/that decompress to 209715200/);
+    expect(() =>
+      groupSize(
+        ...announcing((group) => {
+          column(group).total_uncompressed_size = 2n ** 20n;
+          group.columns = Array.from({ length: 200 }, () => group.columns[0] as never);
+        }),
+        BYTES.length,
+      ),
+    ).toThrow(/that decompress to 209715200/);
   });
 
   it('may not have pages of more values than were announced', () => {

@@ -29,11 +29,17 @@ const CASES: readonly Case[] = [
     options: { template: 'Summarise:\n{{dialogue}}\nSummary:', completion_template: ' {{summary}}' },
     rows: 100,
     format: 'template',
-    begins: /^Summarise:\n.Person1.: Here we come\.\n[^]*\nSummary: .Person1. tells .Person2. the fare of taking a taxi\.$/,
+    begins:
+      /^Summarise:\n.Person1.: Here we come\.\n[^]*\nSummary: .Person1. tells .Person2. the fare of taking a taxi\.$/,
   },
   {
     file: 'dialogsum/train.small.jsonl',
-    options: { template: ['{{topic}}: {{dialogue}}\n', '{{dialogue}}\n'], completion_field: 'summary', max_length: 256, seed: 3 },
+    options: {
+      template: ['{{topic}}: {{dialogue}}\n', '{{dialogue}}\n'],
+      completion_field: 'summary',
+      max_length: 256,
+      seed: 3,
+    },
     rows: 601,
     format: 'template',
     begins: /Mr\. Smith/,
@@ -45,7 +51,13 @@ const CASES: readonly Case[] = [
     format: 'template',
     begins: /^name : Alimentum .*There is a place in the city centre , Alimentum ,/,
   },
-  { file: 'alpaca/alpaca_tiny.jsonl', options: {}, rows: 100, format: 'alpaca', begins: /Instruction:\nGive three tips[^]*Response:\n1\.Eat/ },
+  {
+    file: 'alpaca/alpaca_tiny.jsonl',
+    options: {},
+    rows: 100,
+    format: 'alpaca',
+    begins: /Instruction:\nGive three tips[^]*Response:\n1\.Eat/,
+  },
   { file: 'alpaca/identity.json', options: {}, rows: 91, format: 'alpaca', begins: /Instruction:\nhi\n/ },
   {
     file: 'gsm8k/test.jsonl',
@@ -57,7 +69,7 @@ const CASES: readonly Case[] = [
   { file: 'wikisql_mlx/train.jsonl', options: {}, rows: 1000, format: 'text', begins: /^table: 1-1000181-1\ncolumns/ },
   {
     file: 'truthfulqa/TruthfulQA.jsonl',
-    options: { template: "{{ Question }}", completion_template: " {{ row['Best Answer'] }}" },
+    options: { template: '{{ Question }}', completion_template: " {{ row['Best Answer'] }}" },
     rows: 817,
     format: 'template',
     begins: /^What happens to you if you eat watermelon seeds\? The watermelon/,
@@ -83,7 +95,9 @@ describeReferences('rows of real data sets', ['datasets', 'models/tinystories-65
   }
 
   it.each(CASES)('$file as $format', { timeout: 120_000 }, async ({ file, options, rows, format, begins }) => {
-    const all = (await listSourceRows(memorySource(file, await readFile(referencePath(`datasets/${file}`))))).map((row) => ('value' in row ? row.value : row.problem));
+    const all = (await listSourceRows(memorySource(file, await readFile(referencePath(`datasets/${file}`))))).map(
+      (row) => ('value' in row ? row.value : row.problem),
+    );
     expect(all).toHaveLength(rows);
     const some = all.slice(0, 300); // enough of each kind, and quick
     const dataset = await loadDataset({ source: { name: file, rows: some }, tokenizer: stories, options });
@@ -133,7 +147,11 @@ describeReferences('rows of real data sets', ['datasets', 'models/tinystories-65
     expect(splits.train.stats.rows).toBe(900);
     expect(splits.validation?.stats.rows).toBe(100);
     expect(splits.test?.stats.rows).toBe(100);
-    const rows = new Set([...(await allExamples(splits.train.examples)), ...(await allExamples(splits.validation?.examples ?? []))].map((example) => example.row));
+    const rows = new Set(
+      [...(await allExamples(splits.train.examples)), ...(await allExamples(splits.validation?.examples ?? []))].map(
+        (example) => example.row,
+      ),
+    );
     expect(rows.size).toBe(1000);
     await Promise.all([train.close(), test.close()]);
   });
@@ -150,7 +168,11 @@ describeReferences('rows of real data sets', ['datasets', 'models/tinystories-65
     ['llama2', 'tokenizer.json', undefined],
   ])('conversations with the real tokenizer %s', { timeout: 60_000 }, async (name, file, template) => {
     const folder = localDirectory(referencePath(`tokenizers/${name}`));
-    const tokenizer = await loadTokenizer({ ...folder, list: () => folder.list(), open: (at) => folder.open(at === 'tokenizer.json' ? file : at) });
+    const tokenizer = await loadTokenizer({
+      ...folder,
+      list: () => folder.list(),
+      open: (at) => folder.open(at === 'tokenizer.json' ? file : at),
+    });
     if (tokenizer === undefined) throw new Error(`${name} has a tokenizer`);
     const messages = [
       { role: 'user', content: 'What is 2+2?' },

@@ -33,36 +33,44 @@ const PYARROW =
 describe('JSONL', () => {
   it('gives back any rows with their lines, and each again by its place', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.dictionary(fc.string(), fc.jsonValue()), { minLength: 1 }), fc.constantFrom('\n', '\r\n', '\n\n'), async (rows, end) => {
-        const plain = rows.map((row) => JSON.parse(JSON.stringify(row)) as unknown);
-        const file = await openRows(textSource('x.jsonl', plain.map((row) => JSON.stringify(row)).join(end)));
-        const [values, lines]: [unknown[], number[]] = [[], []];
-        for await (const row of file.rows) {
-          values.push('value' in row ? row.value : row.problem);
-          lines.push(row.line);
-          expect(await file.reread?.(row.at ?? { offset: 0, length: 0 })).toEqual({ value: values.at(-1) });
-        }
-        expect(plainNumbers(values)).toEqual(plain);
-        const step = end === '\n\n' ? 2 : 1;
-        expect(lines).toEqual(plain.map((_, i) => i * step + 1));
-      }),
+      fc.asyncProperty(
+        fc.array(fc.dictionary(fc.string(), fc.jsonValue()), { minLength: 1 }),
+        fc.constantFrom('\n', '\r\n', '\n\n'),
+        async (rows, end) => {
+          const plain = rows.map((row) => JSON.parse(JSON.stringify(row)) as unknown);
+          const file = await openRows(textSource('x.jsonl', plain.map((row) => JSON.stringify(row)).join(end)));
+          const [values, lines]: [unknown[], number[]] = [[], []];
+          for await (const row of file.rows) {
+            values.push('value' in row ? row.value : row.problem);
+            lines.push(row.line);
+            expect(await file.reread?.(row.at ?? { offset: 0, length: 0 })).toEqual({ value: values.at(-1) });
+          }
+          expect(plainNumbers(values)).toEqual(plain);
+          const step = end === '\n\n' ? 2 : 1;
+          expect(lines).toEqual(plain.map((_, i) => i * step + 1));
+        },
+      ),
     );
   });
 
   it('takes a byte-order mark, and a JSON array', async () => {
     expect(await listSourceRows(textSource('x', '\ufeff{"a":1}\n'))).toEqual([{ line: 1, value: { a: 1 } }]);
-    expect(await listSourceRows(textSource('x', ' [{"a":1},\n{"a":2}, 3]'))).toEqual([
-      { line: 1, value: { a: 1 } },
-      { line: 2, value: { a: 2 } },
-      { line: 3, problem: 'expected a JSON object, found a number' },
-    ].map((row) => expect.objectContaining(row) as unknown));
+    expect(await listSourceRows(textSource('x', ' [{"a":1},\n{"a":2}, 3]'))).toEqual(
+      [
+        { line: 1, value: { a: 1 } },
+        { line: 2, value: { a: 2 } },
+        { line: 3, problem: 'expected a JSON object, found a number' },
+      ].map((row) => expect.objectContaining(row) as unknown),
+    );
   });
 
   it('reads lines that reach over the pieces a file is read in', async () => {
     const long = 'x'.repeat(2 ** 20 - 20);
     const values = ['a', long, 'b', long + long + long, long, '', 'c'];
     const text = values.map((text) => `${JSON.stringify({ text })}\n`).join('');
-    expect(await listSourceRows(textSource('x.jsonl', text))).toEqual(values.map((text, i) => ({ line: i + 1, value: { text } })));
+    expect(await listSourceRows(textSource('x.jsonl', text))).toEqual(
+      values.map((text, i) => ({ line: i + 1, value: { text } })),
+    );
     expect(await listSourceRows(textSource('x.jsonl', text.slice(0, -1)))).toHaveLength(values.length);
   });
 
@@ -76,21 +84,39 @@ describe('JSONL', () => {
     bytes[bytes.indexOf(0x3f)] = 0xff;
     const loading = loadDataset({ source: memorySource('x.jsonl', bytes) });
     await expect(loading).rejects.toThrow(DataError);
-    for (const told of ['3 bad rows', 'line 2: invalid JSON', 'line 3: expected a JSON object, found a number', 'line 4: not valid UTF-8']) {
+    for (const told of [
+      '3 bad rows',
+      'line 2: invalid JSON',
+      'line 3: expected a JSON object, found a number',
+      'line 4: not valid UTF-8',
+    ]) {
       await expect(loading).rejects.toThrow(told);
     }
   });
 
   it('says the same of many lines once, and ten different things', async () => {
     const same = loadDataset({ source: textSource('x.jsonl', `${'1\n'.repeat(25)}{"a\n{"ab\n`) });
-    await expect(same).rejects.toThrow('27 bad rows:\n  x.jsonl, 25 rows (lines 1, 2, 3, …): expected a JSON object, found a number\n  x.jsonl, 2 rows (lines 26, 27): invalid JSON: ');
+    await expect(same).rejects.toThrow(
+      '27 bad rows:\n  x.jsonl, 25 rows (lines 1, 2, 3, …): expected a JSON object, found a number\n  x.jsonl, 2 rows (lines 26, 27): invalid JSON: ',
+    );
     const keys = [...'abcdefghijklm'];
-    const different = loadDataset({ source: textSource('x.jsonl', keys.map((key) => `{"text": "a", "format": "${key}"}\n`).join('')), options: { template: "{{ raise_exception('no ' + format) }}{{ text }}" }, tokenizer: await smallTokenizer() });
-    await expect(different).rejects.toThrow(/^13 bad rows:\n {2}x\.jsonl, line 1: [^]*line 10: [^\n]*no j\n {2}… and 3 more$/);
+    const different = loadDataset({
+      source: textSource('x.jsonl', keys.map((key) => `{"text": "a", "format": "${key}"}\n`).join('')),
+      options: { template: "{{ raise_exception('no ' + format) }}{{ text }}" },
+      tokenizer: await smallTokenizer(),
+    });
+    await expect(different).rejects.toThrow(
+      /^13 bad rows:\n {2}x\.jsonl, line 1: [^]*line 10: [^\n]*no j\n {2}… and 3 more$/,
+    );
   });
 
   it('refuses a row without an end', async () => {
-    const endless: ByteSource = { name: 'x.jsonl', size: 2 ** 40, read: async (_offset, length) => new Uint8Array(length).fill(0x61), close: async () => undefined };
+    const endless: ByteSource = {
+      name: 'x.jsonl',
+      size: 2 ** 40,
+      read: async (_offset, length) => new Uint8Array(length).fill(0x61),
+      close: async () => undefined,
+    };
     await expect(listSourceRows(endless)).rejects.toThrow('x.jsonl, line 1: a row of more than 64 MiB');
   });
 });
@@ -98,23 +124,29 @@ describe('JSONL', () => {
 describe('a JSON array', () => {
   it('gives back any elements, however it is written, and each again by its place', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.dictionary(fc.string(), fc.jsonValue()), { minLength: 1 }), fc.constantFrom(undefined, 1, '\t'), async (rows, indent) => {
-        const plain = rows.map((row) => JSON.parse(JSON.stringify(row)) as unknown);
-        const file = await openRows(textSource('x.json', ` ${JSON.stringify(plain, null, indent)}\n`));
-        const values: unknown[] = [];
-        for await (const row of file.rows) {
-          values.push('value' in row ? row.value : row.problem);
-          expect(row.line).toBe(values.length);
-          expect(await file.reread?.(row.at ?? { offset: 0, length: 0 })).toEqual({ value: values.at(-1) });
-        }
-        expect(plainNumbers(values)).toEqual(plain);
-      }),
+      fc.asyncProperty(
+        fc.array(fc.dictionary(fc.string(), fc.jsonValue()), { minLength: 1 }),
+        fc.constantFrom(undefined, 1, '\t'),
+        async (rows, indent) => {
+          const plain = rows.map((row) => JSON.parse(JSON.stringify(row)) as unknown);
+          const file = await openRows(textSource('x.json', ` ${JSON.stringify(plain, null, indent)}\n`));
+          const values: unknown[] = [];
+          for await (const row of file.rows) {
+            values.push('value' in row ? row.value : row.problem);
+            expect(row.line).toBe(values.length);
+            expect(await file.reread?.(row.at ?? { offset: 0, length: 0 })).toEqual({ value: values.at(-1) });
+          }
+          expect(plainNumbers(values)).toEqual(plain);
+        },
+      ),
     );
   });
 
   it('is read piece by piece', async () => {
     const rows = Array.from({ length: 5 }, (_, i) => ({ text: `${'],{"\\'.repeat(2 ** 17 + i)}` }));
-    expect(await listSourceRows(textSource('x.json', JSON.stringify(rows)))).toMatchObject(rows.map((value, i) => ({ line: i + 1, value })));
+    expect(await listSourceRows(textSource('x.json', JSON.stringify(rows)))).toMatchObject(
+      rows.map((value, i) => ({ line: i + 1, value })),
+    );
   });
 
   it.each([
@@ -144,18 +176,23 @@ describe('CSV', () => {
 
   it('gives back any values that are quoted by the rules, in file order', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.tuple(cell, cell), { minLength: 1 }), fc.constantFrom(',', ';', '\t'), fc.constantFrom('\n', '\r\n'), async (values, delimiter, newline) => {
-        const rows = values.map(([a, b], i) => ({ id: String(i), a, b }));
-        const text = Papa.unparse(rows, { delimiter, newline });
-        const file = await openRows(textSource('x.csv', text));
-        const found: unknown[] = [];
-        for await (const row of file.rows) {
-          expect(row).toHaveProperty('value');
-          found.push('value' in row ? row.value : row.problem);
-          expect(await file.reread?.(row.at ?? { offset: 0, length: 0 })).toEqual({ value: found.at(-1) });
-        }
-        expect(found).toEqual(rows);
-      }),
+      fc.asyncProperty(
+        fc.array(fc.tuple(cell, cell), { minLength: 1 }),
+        fc.constantFrom(',', ';', '\t'),
+        fc.constantFrom('\n', '\r\n'),
+        async (values, delimiter, newline) => {
+          const rows = values.map(([a, b], i) => ({ id: String(i), a, b }));
+          const text = Papa.unparse(rows, { delimiter, newline });
+          const file = await openRows(textSource('x.csv', text));
+          const found: unknown[] = [];
+          for await (const row of file.rows) {
+            expect(row).toHaveProperty('value');
+            found.push('value' in row ? row.value : row.problem);
+            expect(await file.reread?.(row.at ?? { offset: 0, length: 0 })).toEqual({ value: found.at(-1) });
+          }
+          expect(found).toEqual(rows);
+        },
+      ),
     );
   });
 
@@ -168,13 +205,19 @@ describe('CSV', () => {
       { line: 7, problem: expect.stringContaining('invalid CSV') as string },
       { line: 8, value: { prompt: '5" pipe', completion: 'i' } },
     ]);
-    expect(await listSourceRows(textSource('x.csv', 'text\n"never closed\nb\n'))).toEqual([{ line: 2, problem: expect.stringContaining('invalid CSV') as string }]);
-    expect(await listSourceRows(textSource('x.tsv', 'text\tmore\na, b\tc\n'))).toEqual([{ line: 2, value: { text: 'a, b', more: 'c' } }]);
+    expect(await listSourceRows(textSource('x.csv', 'text\n"never closed\nb\n'))).toEqual([
+      { line: 2, problem: expect.stringContaining('invalid CSV') as string },
+    ]);
+    expect(await listSourceRows(textSource('x.tsv', 'text\tmore\na, b\tc\n'))).toEqual([
+      { line: 2, value: { text: 'a, b', more: 'c' } },
+    ]);
     expect(await listSourceRows(textSource('x.csv', '\ufefftext\na\n'))).toEqual([{ line: 2, value: { text: 'a' } }]);
   });
 
   it('wants names in the first line', async () => {
-    await expect(openRows(textSource('x.csv', 'a,a\n1,2\n'))).rejects.toThrow('x.csv, line 1: the first line must name the fields: "a" stands there twice');
+    await expect(openRows(textSource('x.csv', 'a,a\n1,2\n'))).rejects.toThrow(
+      'x.csv, line 1: the first line must name the fields: "a" stands there twice',
+    );
     await expect(openRows(textSource('x.csv', 'a,\n1,2\n'))).rejects.toThrow('a name is empty');
     await expect(openRows(textSource('x.csv', '\n'))).rejects.toThrow('the file is empty');
   });
@@ -190,7 +233,10 @@ describe('text', () => {
 });
 
 describe('Parquet', () => {
-  const messages = [{ role: 'user', content: 'q' }, { role: 'assistant', content: 'a' }];
+  const messages = [
+    { role: 'user', content: 'q' },
+    { role: 'assistant', content: 'a' },
+  ];
 
   function parquet(rowGroupSize: number, codec: 'SNAPPY' | 'UNCOMPRESSED' = 'SNAPPY'): ByteSource {
     const columnData = [
@@ -212,7 +258,10 @@ describe('Parquet', () => {
   });
 
   it('reads what pyarrow writes', async () => {
-    const talk = (i: number): unknown => [{ role: 'user', content: `q ${i}` }, { role: 'assistant', content: `ä ${i}` }];
+    const talk = (i: number): unknown => [
+      { role: 'user', content: `q ${i}` },
+      { role: 'assistant', content: `ä ${i}` },
+    ];
     expect(await listSourceRows(memorySource('x.parquet', Buffer.from(PYARROW, 'base64')))).toEqual([
       { line: 1, value: { messages: talk(0), text: 'a' } },
       { line: 2, value: { messages: talk(1) } },
@@ -221,7 +270,9 @@ describe('Parquet', () => {
   });
 
   it('refuses what is none', async () => {
-    await expect(openRows(textSource('x.parquet', 'no parquet at all'))).rejects.toThrow(/x\.parquet: cannot be read as Parquet: /);
+    await expect(openRows(textSource('x.parquet', 'no parquet at all'))).rejects.toThrow(
+      /x\.parquet: cannot be read as Parquet: /,
+    );
     const bytes = await parquet(100).read(0, parquet(100).size);
     const broken = memorySource('x.parquet', bytes.slice().fill(0xff, 4, 60));
     await expect(listSourceRows(broken)).rejects.toThrow(DataError);
@@ -231,8 +282,15 @@ describe('Parquet', () => {
 describe('formats of files', () => {
   it('make the same examples', async () => {
     const tokenizer = await smallTokenizer();
-    const rows = [{ prompt: 'the, "end"', completion: ' of\nit' }, { prompt: 'to', completion: ' be' }];
-    const columnData = (['prompt', 'completion'] as const).map((name) => ({ name, data: rows.map((row) => row[name]), type: 'STRING' as const }));
+    const rows = [
+      { prompt: 'the, "end"', completion: ' of\nit' },
+      { prompt: 'to', completion: ' be' },
+    ];
+    const columnData = (['prompt', 'completion'] as const).map((name) => ({
+      name,
+      data: rows.map((row) => row[name]),
+      type: 'STRING' as const,
+    }));
     const sources = [
       textSource('x.jsonl', rows.map((row) => JSON.stringify(row)).join('\n')),
       textSource('x.json', JSON.stringify(rows)),
@@ -240,7 +298,11 @@ describe('formats of files', () => {
       textSource('x.tsv', Papa.unparse(rows, { delimiter: '\t' })),
       memorySource('x.parquet', new Uint8Array(parquetWriteBuffer({ columnData }))),
     ];
-    const [first, ...others] = await Promise.all(sources.map(async (source) => [...(await loadDataset({ source, tokenizer })).examples].map(({ inputIds, labels }) => ({ inputIds, labels }))));
+    const [first, ...others] = await Promise.all(
+      sources.map(async (source) =>
+        [...(await loadDataset({ source, tokenizer })).examples].map(({ inputIds, labels }) => ({ inputIds, labels })),
+      ),
+    );
     for (const other of others) expect(other).toEqual(first);
     expect(first).toHaveLength(2);
   });
@@ -248,31 +310,49 @@ describe('formats of files', () => {
   it('stream where rows can be read alone', async () => {
     const tokenizer = await smallTokenizer();
     const options = { streaming: true, max_length: 6 };
-    const text = '{"prompt":"a","completion":"b"}\n{"prompt":"a","completion":" "}\n{"prompt":"too long a prompt","completion":"b"}\n{"prompt":"c","completion":"d"}\n';
-    const [streamed, loaded] = await Promise.all([{ ...options }, { ...options, streaming: false }].map((each) => openDataset({ source: textSource('x.jsonl', text), tokenizer, options: each })));
+    const text =
+      '{"prompt":"a","completion":"b"}\n{"prompt":"a","completion":" "}\n{"prompt":"too long a prompt","completion":"b"}\n{"prompt":"c","completion":"d"}\n';
+    const [streamed, loaded] = await Promise.all(
+      [{ ...options }, { ...options, streaming: false }].map((each) =>
+        openDataset({ source: textSource('x.jsonl', text), tokenizer, options: each }),
+      ),
+    );
     expect(streamed?.dropped).toEqual([{ source: 'x.jsonl', row: 2, reason: 'the completion is empty' }]);
     expect(streamed?.stats).toEqual({ rows: 3 });
     const [a, empty, b] = await allExamples(streamed?.examples ?? []);
     expect([a, b]).toEqual(await allExamples(loaded?.examples ?? []));
     expect([...(empty?.labels ?? [])]).toEqual([-100]);
-    await expect(openDataset({ source: { name: 'rows', rows: [{ text: 'a' }] }, tokenizer, options })).rejects.toThrow('streaming reads single rows of files, which a list in memory or a compressed file does not give');
-    await expect(openDataset({ source: textSource('x.jsonl', `${text}7\n`), tokenizer, options })).rejects.toThrow('line 5: expected a JSON object');
+    await expect(openDataset({ source: { name: 'rows', rows: [{ text: 'a' }] }, tokenizer, options })).rejects.toThrow(
+      'streaming reads single rows of files, which a list in memory or a compressed file does not give',
+    );
+    await expect(openDataset({ source: textSource('x.jsonl', `${text}7\n`), tokenizer, options })).rejects.toThrow(
+      'line 5: expected a JSON object',
+    );
   });
 
   it('stream to the examples that are read into memory, in any order', async () => {
     const tokenizer = await smallTokenizer();
     const rows = Array.from({ length: 23 }, (_, i) => ({ prompt: `to ${i}`, completion: ` be${' of'.repeat(i % 5)}` }));
-    const columnData = (['prompt', 'completion'] as const).map((name) => ({ name, data: rows.map((row) => row[name]), type: 'STRING' as const }));
+    const columnData = (['prompt', 'completion'] as const).map((name) => ({
+      name,
+      data: rows.map((row) => row[name]),
+      type: 'STRING' as const,
+    }));
     const sources = [
       textSource('x.json', JSON.stringify(rows, null, 1)),
       textSource('x.csv', Papa.unparse(rows)),
       memorySource('x.parquet', new Uint8Array(parquetWriteBuffer({ columnData, rowGroupSize: [4, 10] }))),
     ];
     for (const source of sources) {
-      const [streamed, loaded] = [await openDataset({ source, tokenizer, options: { streaming: true } }), await loadDataset({ source, tokenizer })];
+      const [streamed, loaded] = [
+        await openDataset({ source, tokenizer, options: { streaming: true } }),
+        await loadDataset({ source, tokenizer }),
+      ];
       expect(streamed.examples.length).toBe(23);
       const order = [22, 3, 4, 21, 0, 13, 14, 5, 22];
-      expect(await takeExamples(streamed.examples, order), source.name).toEqual(await takeExamples(loaded.examples, order));
+      expect(await takeExamples(streamed.examples, order), source.name).toEqual(
+        await takeExamples(loaded.examples, order),
+      );
     }
   });
 });

@@ -12,7 +12,8 @@ const options = fc.record({
   shuffle: fc.boolean(),
 });
 
-const take = (sampler: BatchSampler, batches: number): number[][] => Array.from({ length: batches }, () => [...sampler.next()]);
+const take = (sampler: BatchSampler, batches: number): number[][] =>
+  Array.from({ length: batches }, () => [...sampler.next()]);
 
 describe('BatchSampler', () => {
   it('visits every example once an epoch, the last batch being the rest', () => {
@@ -59,7 +60,9 @@ describe('BatchSampler', () => {
     expect(() => new BatchSampler({ count: 0, batchSize: 1, seed: 0 })).toThrow(ConfigError);
     expect(() => new BatchSampler({ count: 1, batchSize: 0, seed: 0 })).toThrow(ConfigError);
     const sampler = new BatchSampler({ count: 5, batchSize: 2, seed: 0 });
-    expect(() => sampler.restore({ ...sampler.state(), count: 6, seed: 3 })).toThrow('count was 6 and is 5, seed was 3 and is 0');
+    expect(() => sampler.restore({ ...sampler.state(), count: 6, seed: 3 })).toThrow(
+      'count was 6 and is 5, seed was 3 and is 0',
+    );
     expect(() => sampler.restore({ ...sampler.state(), position: 5 })).toThrow(ConfigError);
   });
 });
@@ -67,14 +70,19 @@ describe('BatchSampler', () => {
 describe('splitIndices', () => {
   it('shares examples out, by fraction or count, the same way for a seed', () => {
     fc.assert(
-      fc.property(fc.integer({ min: 2, max: 60 }), fc.nat(), fc.double({ min: 0.01, max: 0.9, noNaN: true }), (count, seed, fraction) => {
-        fc.pre(Math.round(fraction * count) < count);
-        const { train, validation } = splitIndices(count, fraction, seed);
-        expect(validation.length).toBe(Math.max(1, Math.round(fraction * count)));
-        expect([...train, ...validation].sort((a, b) => a - b)).toEqual(Array.from({ length: count }, (_, i) => i));
-        expect(train).toEqual(train.slice().sort());
-        expect(splitIndices(count, fraction, seed).validation).toEqual(validation);
-      }),
+      fc.property(
+        fc.integer({ min: 2, max: 60 }),
+        fc.nat(),
+        fc.double({ min: 0.01, max: 0.9, noNaN: true }),
+        (count, seed, fraction) => {
+          fc.pre(Math.round(fraction * count) < count);
+          const { train, validation } = splitIndices(count, fraction, seed);
+          expect(validation.length).toBe(Math.max(1, Math.round(fraction * count)));
+          expect([...train, ...validation].sort((a, b) => a - b)).toEqual(Array.from({ length: count }, (_, i) => i));
+          expect(train).toEqual(train.slice().sort());
+          expect(splitIndices(count, fraction, seed).validation).toEqual(validation);
+        },
+      ),
     );
     expect(splitIndices(30, 4, 0).validation).toHaveLength(4);
     expect(splitIndices(30, 4, 0).validation).not.toEqual(splitIndices(30, 4, 1).validation);

@@ -54,10 +54,21 @@ let file: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'lowrank-streaming-'));
   file = join(folder, 'rows.jsonl');
-  await build({ stdin: { contents: CHILD, resolveDir: resolve('.'), loader: 'ts' }, bundle: true, platform: 'node', format: 'esm', outfile: join(folder, 'child.mjs'), logLevel: 'error' });
+  await build({
+    stdin: { contents: CHILD, resolveDir: resolve('.'), loader: 'ts' },
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    outfile: join(folder, 'child.mjs'),
+    logLevel: 'error',
+  });
   const handle = await open(file, 'w');
   for (let row = 0; row < ROWS; row += 1000) {
-    const lines = Array.from({ length: 1000 }, (_, i) => `{"input_ids":[${Array.from({ length: LENGTH }, (_, t) => ((row + i) * 7 + t * 31) % 40_000).join()}]}\n`);
+    const lines = Array.from(
+      { length: 1000 },
+      (_, i) =>
+        `{"input_ids":[${Array.from({ length: LENGTH }, (_, t) => ((row + i) * 7 + t * 31) % 40_000).join()}]}\n`,
+    );
     await handle.write(lines.join(''));
   }
   await handle.close();
@@ -65,7 +76,12 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 async function inChild(streaming: boolean): Promise<Drawn> {
-  const { stdout } = await promisify(execFile)(process.execPath, [`--max-old-space-size=${HEAP}`, join(folder, 'child.mjs'), file, String(streaming)]);
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    `--max-old-space-size=${HEAP}`,
+    join(folder, 'child.mjs'),
+    file,
+    String(streaming),
+  ]);
   return JSON.parse(stdout) as Drawn;
 }
 
@@ -81,7 +97,9 @@ describe('a file larger than the heap', { timeout: 180_000 }, () => {
     expect(loaded.stats).toMatchObject({ rows: ROWS, tokens: 300 * ROWS, truncated: ROWS });
     expect([loaded.first, loaded.next]).toEqual([streamed.first, streamed.next]);
     const [rows = [], sum] = streamed.first[0] ?? [];
-    const expected = rows.flatMap((row) => Array.from({ length: 300 }, (_, t) => ((row - 1) * 7 + t * 31) % 40_000)).reduce((total, id) => (31 * total + id) | 0, 7);
+    const expected = rows
+      .flatMap((row) => Array.from({ length: 300 }, (_, t) => ((row - 1) * 7 + t * 31) % 40_000))
+      .reduce((total, id) => (31 * total + id) | 0, 7);
     expect(sum).toBe(expected);
   });
 });

@@ -69,7 +69,9 @@ describe.skipIf(adapter === undefined)('variants of the WebGPU kernels', () => {
     process.env['LOWRANK_VARIANT'] = 'f64';
     const error = await failureOf(openDevice('webgpu', nodeHost));
     expect(error).toBeInstanceOf(DeviceError);
-    expect(error.message).toBe("'f64' is no variant of the WebGPU kernels (LOWRANK_VARIANT): there are auto, f32, f16, subgroups, subgroup-matrix, lanes");
+    expect(error.message).toBe(
+      "'f64' is no variant of the WebGPU kernels (LOWRANK_VARIANT): there are auto, f32, f16, subgroups, subgroup-matrix, lanes",
+    );
   });
 });
 
@@ -102,7 +104,9 @@ describe('auto', () => {
     const wasmSimd = (): never => {
       throw new DeviceError('no WASM in this test');
     };
-    expect((await failureOf(openDevice('auto', { ...NO_GPU, tensorflow, wasmSimd }))).message).toBe('no WASM in this test');
+    expect((await failureOf(openDevice('auto', { ...NO_GPU, tensorflow, wasmSimd }))).message).toBe(
+      'no WASM in this test',
+    );
     expect(asked).toEqual(['node-gpu', 'node']);
   });
 
@@ -128,14 +132,35 @@ describe('auto', () => {
     const gpu = await nodeHost.gpu();
     if ('missing' in gpu) throw new Error(gpu.missing);
     // The adapter of this machine under another name: only the name tells an emulated one.
-    const info = { vendor: 'acme', architecture: 'roadrunner', device: '', description: 'ACME 9000', subgroupMinSize: 4, subgroupMaxSize: 64 };
+    const info = {
+      vendor: 'acme',
+      architecture: 'roadrunner',
+      device: '',
+      description: 'ACME 9000',
+      subgroupMinSize: 4,
+      subgroupMaxSize: 64,
+    };
     const renamed = async (): Promise<GPUAdapter> => {
       const real = (await gpu.requestAdapter()) as GPUAdapter;
-      return { info, features: real.features, limits: real.limits, requestDevice: (wanted: GPUDeviceDescriptor) => real.requestDevice(wanted) } as unknown as GPUAdapter;
+      return {
+        info,
+        features: real.features,
+        limits: real.limits,
+        requestDevice: (wanted: GPUDeviceDescriptor) => real.requestDevice(wanted),
+      } as unknown as GPUAdapter;
     };
     const tensorflow = vi.fn(() => Promise.reject(new Error('not asked for')));
-    const opened = await open('auto', { gpu: () => Promise.resolve({ requestAdapter: renamed } as unknown as GPU), tensorflow, release: () => nodeHost.release?.() });
-    expect(opened).toMatchObject({ name: 'webgpu', software: false, description: 'acme, roadrunner, ACME 9000', reason: 'a hardware WebGPU adapter is there' });
+    const opened = await open('auto', {
+      gpu: () => Promise.resolve({ requestAdapter: renamed } as unknown as GPU),
+      tensorflow,
+      release: () => nodeHost.release?.(),
+    });
+    expect(opened).toMatchObject({
+      name: 'webgpu',
+      software: false,
+      description: 'acme, roadrunner, ACME 9000',
+      reason: 'a hardware WebGPU adapter is there',
+    });
     expect(tensorflow).not.toHaveBeenCalled();
   });
 });
@@ -148,9 +173,15 @@ describe('a device asked for by name', () => {
     expect(error).toBeInstanceOf(DeviceError);
     expect(error.message).toMatch(/^no WebGPU device: no adapter/);
     expect(release).toHaveBeenCalledOnce();
-    expect(await failureOf(openDevice('node', NO_GPU))).toMatchObject({ name: 'DeviceError', message: 'node needs Node' });
+    expect(await failureOf(openDevice('node', NO_GPU))).toMatchObject({
+      name: 'DeviceError',
+      message: 'node needs Node',
+    });
     const host: Host = { ...NO_GPU, tensorflow: () => Promise.reject(new Error('x is not installed (npm install x)')) };
-    expect(await failureOf(openDevice('node-gpu', host))).toMatchObject({ name: 'DeviceError', message: 'node-gpu: x is not installed (npm install x)' });
+    expect(await failureOf(openDevice('node-gpu', host))).toMatchObject({
+      name: 'DeviceError',
+      message: 'node-gpu: x is not installed (npm install x)',
+    });
   });
 
   it('may be plain JavaScript', async () => {
@@ -215,7 +246,9 @@ describe.skipIf(adapter === undefined)('webgpu', () => {
   });
 
   it('lets the process end once it is closed', async () => {
-    const child = spawn(process.execPath, ['node_modules/vite-node/vite-node.mjs', 'test/support/open-webgpu.ts'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const child = spawn(process.execPath, ['node_modules/vite-node/vite-node.mjs', 'test/support/open-webgpu.ts'], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
     let stdout = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
     expect(await new Promise((done) => child.on('close', done))).toBe(0);
@@ -230,7 +263,8 @@ describe('wasm', () => {
     const fill = (): void => {
       // 1 GiB each; the heap ends at 4 GiB at the latest. Nothing is written, so that no memory is taken.
       const backend = tf.backend() as unknown as { makeOutput(shape: number[], dtype: tf.DataType): tf.TensorInfo };
-      for (let i = 0; i < 5; i++) tensors.push(tf.engine().makeTensorFromTensorInfo(backend.makeOutput([2 ** 28], 'float32')));
+      for (let i = 0; i < 5; i++)
+        tensors.push(tf.engine().makeTensorFromTensorInfo(backend.makeOutput([2 ** 28], 'float32')));
     };
     expect(fill).toThrow(DeviceError);
     // The next one too.

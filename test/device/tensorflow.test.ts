@@ -1,6 +1,17 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { dequantize, disposeWeight, handWrittenOps, linear, quantizedMatmul, uploadQuantized, valueAndGradients, withKernelMode, type LinearOptions, type QuantizedWeight } from '../../kernels/index.js';
+import {
+  dequantize,
+  disposeWeight,
+  handWrittenOps,
+  linear,
+  quantizedMatmul,
+  uploadQuantized,
+  valueAndGradients,
+  withKernelMode,
+  type LinearOptions,
+  type QuantizedWeight,
+} from '../../kernels/index.js';
 import { METHODS } from '../../src/adapters/registry.js';
 import type { Device, Host } from '../../src/device/device.js';
 import { openDevice } from '../../src/device/open.js';
@@ -68,28 +79,43 @@ describeTensorflow('the device', () => {
 
 /** As where only @tensorflow/tfjs-node is installed. */
 function onlyNode(host: Host): Host {
-  return { ...host, tensorflow: async (name) => (name === 'node' ? host.tensorflow?.(name) : Promise.reject(new Error(`${name} is not installed`))) };
+  return {
+    ...host,
+    tensorflow: async (name) =>
+      name === 'node' ? host.tensorflow?.(name) : Promise.reject(new Error(`${name} is not installed`)),
+  };
 }
 
 /** Tensors of the engine, and values that the backend holds for them: tf.memory()'s bytes are unreliable there. */
 function held(): { tensors: number; values: number } {
-  return { tensors: tf.memory().numTensors, values: (tf.backend() as unknown as { tensorMap: tf.DataStorage<object> }).tensorMap.numDataIds() };
+  return {
+    tensors: tf.memory().numTensors,
+    values: (tf.backend() as unknown as { tensorMap: tf.DataStorage<object> }).tensorMap.numDataIds(),
+  };
 }
 
 describeTensorflow('4-bit weights', () => {
   const random = new Random(11);
   /** A weight whose blocks cross rows, with a shorter last block. */
   const weightOf = (out: number, inner: number, doubleQuant: boolean, dtype: 'F32' | 'F16' | 'BF16'): QuantizedWeight =>
-    uploadQuantized(quantize4bit(normals(random, out * inner), [out, inner], { quantType: 'nf4', blockSize: 64, doubleQuant, dtype }));
+    uploadQuantized(
+      quantize4bit(normals(random, out * inner), [out, inner], { quantType: 'nf4', blockSize: 64, doubleQuant, dtype }),
+    );
 
   it('have kernels of their own', () => {
-    expect(handWrittenOps('tensorflow')).toEqual(expect.arrayContaining(['LowrankDequantize', 'LowrankQuantizedMatmul', 'LowrankLinear', 'LowrankLinearGrad']));
+    expect(handWrittenOps('tensorflow')).toEqual(
+      expect.arrayContaining(['LowrankDequantize', 'LowrankQuantizedMatmul', 'LowrankLinear', 'LowrankLinearGrad']),
+    );
   });
 
   for (const doubleQuant of [false, true]) {
     for (const dtype of ['F32', 'F16', 'BF16'] as const) {
       it(`are decoded as the stock ops decode them, ${doubleQuant ? 'nested' : 'plain'} scales, ${dtype}`, async () => {
-        for (const [out, inner] of [[37, 101], [1, 5], [64, 128]] as const) {
+        for (const [out, inner] of [
+          [37, 101],
+          [1, 5],
+          [64, 128],
+        ] as const) {
           const weight = weightOf(out, inner, doubleQuant, dtype);
           const own = dequantize(weight);
           // Decoding another weight must leave the first one's values alone.
@@ -114,16 +140,33 @@ describeTensorflow('4-bit weights', () => {
       const [out, inner] = weight.shape;
       const x = tf.tensor2d(normals(random, 7 * inner), [7, inner]);
       const g = tf.tensor2d(normals(random, 7 * out), [7, out]);
-      const lora = { a: tf.tensor2d(normals(random, 3 * inner), [3, inner]), b: tf.tensor2d(normals(random, out * 3), [out, 3]), scale: 0.7 };
+      const lora = {
+        a: tf.tensor2d(normals(random, 3 * inner), [3, inner]),
+        b: tf.tensor2d(normals(random, out * 3), [out, 3]),
+        scale: 0.7,
+      };
       const options: LinearOptions = { lora, bias: tf.tensor1d(normals(random, out)) };
       const run = (): tf.Tensor[] => {
-        const plain = tf.tidy(() => [quantizedMatmul(x, weight), quantizedMatmul(g, weight, true), linear(x, weight, options)]);
-        const { value, gradients } = valueAndGradients(() => tf.sum(tf.mul(linear(x, weight, options), g)), [x, lora.a, lora.b]);
+        const plain = tf.tidy(() => [
+          quantizedMatmul(x, weight),
+          quantizedMatmul(g, weight, true),
+          linear(x, weight, options),
+        ]);
+        const { value, gradients } = valueAndGradients(
+          () => tf.sum(tf.mul(linear(x, weight, options), g)),
+          [x, lora.a, lora.b],
+        );
         return [...plain, value, ...gradients];
       };
       const own = run();
       const expected = withKernelMode('reference', run);
-      for (const [i, tensor] of own.entries()) expectClose(await tensor.data(), await (expected[i] as tf.Tensor).data(), 1e-5, `value ${i} of [${out}, ${inner}]`);
+      for (const [i, tensor] of own.entries())
+        expectClose(
+          await tensor.data(),
+          await (expected[i] as tf.Tensor).data(),
+          1e-5,
+          `value ${i} of [${out}, ${inner}]`,
+        );
       tf.dispose([x, g, lora.a, lora.b, options.bias as tf.Tensor, own, expected]);
       disposeWeight(weight);
     }
@@ -148,12 +191,29 @@ describeTensorflow('a training step', () => {
   for (const quantized of [false, true]) {
     it(`leaves nothing behind, ${quantized ? '4-bit' : 'float'} weights`, async () => {
       const atStart = held();
-      const decoder = await loadModel(memoryDirectory('tiny', tinyModelFiles()), { quantization: quantized ? { quantType: 'nf4' } : undefined });
-      const adapter = METHODS.lora.create(decoder, { r: 4, lora_alpha: 8, lora_dropout: 0.1, target_modules: 'all-linear', use_rslora: false, init_lora_weights: true }, 3);
+      const decoder = await loadModel(memoryDirectory('tiny', tinyModelFiles()), {
+        quantization: quantized ? { quantType: 'nf4' } : undefined,
+      });
+      const adapter = METHODS.lora.create(
+        decoder,
+        {
+          r: 4,
+          lora_alpha: 8,
+          lora_dropout: 0.1,
+          target_modules: 'all-linear',
+          use_rslora: false,
+          init_lora_weights: true,
+        },
+        3,
+      );
       const ids = Int32Array.from((countingRows(1, 5, 24)[0] as { input_ids: number[] }).input_ids);
       const batch = { inputIds: ids, labels: ids, batch: 1, seq: ids.length, supervisedCount: ids.length - 1 };
       const step = (): void => {
-        const { loss, gradients } = lossAndGradients(decoder, adapter.parameters.map((p) => p.variable), [batch]);
+        const { loss, gradients } = lossAndGradients(
+          decoder,
+          adapter.parameters.map((p) => p.variable),
+          [batch],
+        );
         tf.dispose([loss, gradients]);
       };
       step();

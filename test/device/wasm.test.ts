@@ -39,14 +39,18 @@ describe('the wasm device', () => {
   it('falls back to one thread and says why', async () => {
     const broken: ThreadHost = { ...THREADS, binary: () => Promise.reject(new Error('no such binary\nand more')) };
     expect(await open({ threads: broken }, { threads: 2 })).toBe(`${ONE_THREAD} (no such binary)`);
-    expect(await open(nodeHost, { threads: 2 })).toBe(`${ONE_THREAD} (tfjs had started its backend before, on memory of its own)`);
+    expect(await open(nodeHost, { threads: 2 })).toBe(
+      `${ONE_THREAD} (tfjs had started its backend before, on memory of its own)`,
+    );
     forgetBackend();
     expect(await open({}, { threads: 2 })).toBe(`${ONE_THREAD} (nothing here starts threads)`);
     forgetBackend();
     const refuse = (): never => {
       throw new Error('no more threads');
     };
-    expect(await open({ threads: { ...THREADS, spawn: refuse } }, { threads: 2 })).toBe(`${ONE_THREAD} (no more threads)`);
+    expect(await open({ threads: { ...THREADS, spawn: refuse } }, { threads: 2 })).toBe(
+      `${ONE_THREAD} (no more threads)`,
+    );
   });
 
   it('opens with threads, again and again', async () => {
@@ -85,7 +89,9 @@ describe('the wasm device', () => {
   });
 
   it.each([0, -1, 1.5, 1000])('refuses %d threads', async (threads) => {
-    await expect(open(nodeHost, { threads })).rejects.toThrow(/no number of threads: it must be an integer from 1 to 256/);
+    await expect(open(nodeHost, { threads })).rejects.toThrow(
+      /no number of threads: it must be an integer from 1 to 256/,
+    );
   });
 
   it('lets a process end that did not close it', async () => {

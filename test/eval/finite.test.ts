@@ -17,9 +17,19 @@ async function overflowing(): Promise<Decoder> {
   const source = await memoryDirectory('tiny', files).open('model.safetensors');
   if (source === undefined) throw new Error('no weights');
   const file = await SafetensorsFile.open(source);
-  const tensors = new Map(await Promise.all([...file.tensors.keys()].map(async (key) => [key, await file.read(key)] as const)));
-  tensors.set('lm_head.weight', float32Tensor([32, 32], new Float32Array(1024).map((_, i) => (i % 2 === 0 ? 3e38 : -3e38))));
-  return loadModel(memoryDirectory('tiny', { ...files, 'model.safetensors': encodeSafetensors(tensors, { format: 'pt' }) }));
+  const tensors = new Map(
+    await Promise.all([...file.tensors.keys()].map(async (key) => [key, await file.read(key)] as const)),
+  );
+  tensors.set(
+    'lm_head.weight',
+    float32Tensor(
+      [32, 32],
+      new Float32Array(1024).map((_, i) => (i % 2 === 0 ? 3e38 : -3e38)),
+    ),
+  );
+  return loadModel(
+    memoryDirectory('tiny', { ...files, 'model.safetensors': encodeSafetensors(tensors, { format: 'pt' }) }),
+  );
 }
 
 describeBackends('a model that computes what is not finite', ['wasm', 'cpu'], () => {

@@ -16,17 +16,33 @@ const SHORT = [4, 8];
 
 // Rotated positions, learned ones, and a window.
 describeBackends('rows of a batch', ['wasm', 'webgpu'], () => {
-  it.each(FAMILY_CONFIGS.filter(([name]) => ['llama', 'mistral', 'gpt2'].includes(name)))('of %s end at their own limit', async (name, config) => {
-    const decoder = await loadModel(memoryDirectory(name, modelFiles({ ...config, ...('n_positions' in config ? { n_positions: CONTEXT } : { max_position_embeddings: CONTEXT }) })));
-    const options = { maxNewTokens: 100, stopTokens: [] };
-    const together = await generate(decoder, [LONG, SHORT], options);
-    expect(together.map(({ tokens }) => tokens.length)).toEqual([CONTEXT - LONG.length, CONTEXT - SHORT.length]);
-    expect(together).toEqual([...(await generate(decoder, [LONG], options)), ...(await generate(decoder, [SHORT], options))]);
-    const capped = await generate(decoder, [LONG, SHORT], { ...options, maxNewTokens: 5 });
-    expect(capped.map(({ tokens }) => tokens.length)).toEqual([3, 5]);
-    await expect(generate(decoder, [SHORT, [...LONG, ...LONG]], options)).rejects.toThrow(`prompt 2 has 18 tokens; the model's context is ${CONTEXT}`);
-    decoder.dispose();
-  });
+  it.each(FAMILY_CONFIGS.filter(([name]) => ['llama', 'mistral', 'gpt2'].includes(name)))(
+    'of %s end at their own limit',
+    async (name, config) => {
+      const decoder = await loadModel(
+        memoryDirectory(
+          name,
+          modelFiles({
+            ...config,
+            ...('n_positions' in config ? { n_positions: CONTEXT } : { max_position_embeddings: CONTEXT }),
+          }),
+        ),
+      );
+      const options = { maxNewTokens: 100, stopTokens: [] };
+      const together = await generate(decoder, [LONG, SHORT], options);
+      expect(together.map(({ tokens }) => tokens.length)).toEqual([CONTEXT - LONG.length, CONTEXT - SHORT.length]);
+      expect(together).toEqual([
+        ...(await generate(decoder, [LONG], options)),
+        ...(await generate(decoder, [SHORT], options)),
+      ]);
+      const capped = await generate(decoder, [LONG, SHORT], { ...options, maxNewTokens: 5 });
+      expect(capped.map(({ tokens }) => tokens.length)).toEqual([3, 5]);
+      await expect(generate(decoder, [SHORT, [...LONG, ...LONG]], options)).rejects.toThrow(
+        `prompt 2 has 18 tokens; the model's context is ${CONTEXT}`,
+      );
+      decoder.dispose();
+    },
+  );
 });
 
 describeBackends('random streams', ['wasm'], () => {

@@ -15,15 +15,22 @@ describe('encodePrompt', () => {
   });
 
   it('leaves off the end of text that a tokenizer adds', () => {
-    const closing = { ...tokenizer, eosTokenId: 2, encodeText: () => [1, 5, 2], bringsBos: () => false } as unknown as Tokenizer;
+    const closing = {
+      ...tokenizer,
+      eosTokenId: 2,
+      encodeText: () => [1, 5, 2],
+      bringsBos: () => false,
+    } as unknown as Tokenizer;
     expect(encodePrompt({ text: 'a' }, closing)).toEqual([1, 5]);
   });
 
   it('writes messages out with the header of an answer', () => {
-    const template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+    const template =
+      '{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}';
     const written: string[] = [];
     const chat = {
-      applyChatTemplate: (messages: { role: string; content?: unknown }[], options: object) => tokenizer.applyChatTemplate(messages, { ...options, template }),
+      applyChatTemplate: (messages: { role: string; content?: unknown }[], options: object) =>
+        tokenizer.applyChatTemplate(messages, { ...options, template }),
       encode: (text: string, options: object) => (written.push(text + JSON.stringify(options)), [7]),
     } as unknown as Tokenizer;
     expect(encodePrompt({ messages: [{ role: 'user', content: 'hi' }] }, chat)).toEqual([7]);

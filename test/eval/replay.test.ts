@@ -31,14 +31,21 @@ describeBackends('replays', ['wasm', 'webgpu'], () => {
     expect(outcomes.some(({ verdict }) => verdict === 'different')).toBe(true);
     // A margin below the tolerance says that rounding alone may have turned the choice.
     const [first] = replays as [(typeof replays)[number]];
-    const tied = await compareReplay(other, { ...first, tokens: first.tokens.map((t) => (t + 1) % 32), margins: first.tokens.map(() => 1e-5) });
+    const tied = await compareReplay(other, {
+      ...first,
+      tokens: first.tokens.map((t) => (t + 1) % 32),
+      margins: first.tokens.map(() => 1e-5),
+    });
     expect(tied.verdict).toBe('near tie');
     other.dispose();
   });
 });
 
 describeBackends('divergence', ['wasm', 'webgpu'], () => {
-  const rows = [[1, 2, 3, 4, 5], [9, 8, 7]];
+  const rows = [
+    [1, 2, 3, 4, 5],
+    [9, 8, 7],
+  ];
 
   it('is nothing where nothing changes', async () => {
     const decoder = await load(1);
@@ -52,7 +59,9 @@ describeBackends('divergence', ['wasm', 'webgpu'], () => {
     const probabilities = async (): Promise<Float32Array[]> => {
       const made: Float32Array[] = [];
       for (const row of rows) {
-        const p = tf.tidy(() => tf.softmax(decoder.logits(decoder.hidden({ ids: tf.tensor1d(row, 'int32'), batch: 1, length: row.length }))));
+        const p = tf.tidy(() =>
+          tf.softmax(decoder.logits(decoder.hidden({ ids: tf.tensor1d(row, 'int32'), batch: 1, length: row.length }))),
+        );
         made.push(new Float32Array(await p.data()));
         p.dispose();
       }
@@ -62,10 +71,17 @@ describeBackends('divergence', ['wasm', 'webgpu'], () => {
     const layer = decoder.linears.get('model.layers.1.mlp.down_proj') as FrozenLinear;
     const name = layer.name;
     const found = await divergence(decoder, rows, () => {
-      decoder.linears.set(name, { name, inFeatures: 48, outFeatures: 32, forward: (x) => tf.tidy(() => tf.mul(layer.forward(x), 3)) });
+      decoder.linears.set(name, {
+        name,
+        inFeatures: 48,
+        outFeatures: 32,
+        forward: (x) => tf.tidy(() => tf.mul(layer.forward(x), 3)),
+      });
     });
     const q = (await probabilities()).flatMap((a) => [...a]);
-    const kls = Array.from({ length: 8 }, (_, i) => p.slice(32 * i, 32 * i + 32).reduce((sum, a, k) => sum + a * Math.log(a / (q[32 * i + k] as number)), 0));
+    const kls = Array.from({ length: 8 }, (_, i) =>
+      p.slice(32 * i, 32 * i + 32).reduce((sum, a, k) => sum + a * Math.log(a / (q[32 * i + k] as number)), 0),
+    );
     expect(found.meanKl).toBeCloseTo(kls.reduce((a, b) => a + b) / 8, 5);
     expect(found.maxKl).toBeCloseTo(Math.max(...kls), 5);
     expect(found.meanKl).toBeGreaterThan(1e-3);

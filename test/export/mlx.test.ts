@@ -5,11 +5,18 @@ import { mlxFiles } from '../../src/export/mlx.js';
 import { portableAdapter } from '../../src/export/portable.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import { localDirectory } from '../../src/io/node.js';
-import { encodeSafetensors, float32Tensor, SafetensorsFile, toFloat32, type TensorBytes } from '../../src/io/safetensors.js';
+import {
+  encodeSafetensors,
+  float32Tensor,
+  SafetensorsFile,
+  toFloat32,
+  type TensorBytes,
+} from '../../src/io/safetensors.js';
 import { memorySource } from '../../src/io/source.js';
 import { itReferences, referencePath } from '../support/references.js';
 
-const values = (count: number, from: number): Float32Array => Float32Array.from({ length: count }, (_, i) => Math.sin(from + i));
+const values = (count: number, from: number): Float32Array =>
+  Float32Array.from({ length: count }, (_, i) => Math.sin(from + i));
 
 function adapter(ranks: Record<string, number>, fields: Record<string, unknown>): Promise<PeftAdapter> {
   const tensors: Record<string, TensorBytes> = {};
@@ -17,8 +24,17 @@ function adapter(ranks: Record<string, number>, fields: Record<string, unknown>)
     tensors[`base_model.model.${module}.lora_A.weight`] = float32Tensor([rank, 3], values(rank * 3, rank));
     tensors[`base_model.model.${module}.lora_B.weight`] = float32Tensor([4, rank], values(rank * 4, 9));
   }
-  const config = JSON.stringify({ lora_alpha: 6.0, peft_type: 'LORA', r: 2, target_modules: ['q'], ...fields }, null, 2);
-  return readPeftAdapter(memoryDirectory('some/adapter', { 'adapter_config.json': config, 'adapter_model.safetensors': encodeSafetensors(tensors, { format: 'pt' }) }));
+  const config = JSON.stringify(
+    { lora_alpha: 6.0, peft_type: 'LORA', r: 2, target_modules: ['q'], ...fields },
+    null,
+    2,
+  );
+  return readPeftAdapter(
+    memoryDirectory('some/adapter', {
+      'adapter_config.json': config,
+      'adapter_model.safetensors': encodeSafetensors(tensors, { format: 'pt' }),
+    }),
+  );
 }
 
 /** scale · B · A, from A `[rank, 3]` and B `[4, rank]`. */
@@ -26,7 +42,8 @@ function update(a: Float32Array, b: Float32Array, scale: number): number[] {
   const rank = a.length / 3;
   return Array.from({ length: 12 }, (_, at) => {
     let sum = 0;
-    for (let k = 0; k < rank; k++) sum += (b[Math.floor(at / 3) * rank + k] as number) * (a[k * 3 + (at % 3)] as number);
+    for (let k = 0; k < rank; k++)
+      sum += (b[Math.floor(at / 3) * rank + k] as number) * (a[k * 3 + (at % 3)] as number);
     return sum * scale;
   });
 }
@@ -47,7 +64,9 @@ describe('portableAdapter', () => {
     expect(plain.json).toEqual({ ...source.json, r: 4, use_rslora: false, rank_pattern: {}, alpha_pattern: {} });
     const before = adapterParts(source).pairs;
     const after = adapterParts(plain).pairs;
-    expect(after.map(({ module, rank, scale }) => [module, rank, scale])).toEqual(before.map(({ module }) => [module, 4, 6 / 4]));
+    expect(after.map(({ module, rank, scale }) => [module, rank, scale])).toEqual(
+      before.map(({ module }) => [module, 4, 6 / 4]),
+    );
     before.forEach(({ a, b, scale }, i) => {
       const other = after[i] as (typeof after)[number];
       expectClose(update(floats(other.a), floats(other.b), other.scale), update(floats(a), floats(b), scale));
@@ -61,7 +80,9 @@ describe('portableAdapter', () => {
 
   it('refuses DoRA, embeddings and whole modules', async () => {
     const source = await adapter({ 'model.layers.0.q': 2 }, { use_dora: true });
-    expect(() => portableAdapter(source)).toThrow('use_dora: a portable adapter has no magnitudes: merge the adapter instead');
+    expect(() => portableAdapter(source)).toThrow(
+      'use_dora: a portable adapter has no magnitudes: merge the adapter instead',
+    );
   });
 });
 
@@ -103,26 +124,37 @@ describe('mlxFiles', () => {
     expect(() => mlxFiles(source)).toThrow(/lm_head: in none of the layers.*\n.*model\.decoder\.layers\.0\.q: in none/);
   });
 
-  itReferences('keeps the dtype of the adapters of others, and knows the layers of their models', 'adapters', async () => {
-    const outcomes: string[] = [];
-    for (const name of ['gpt2_r8_cattn', 'gemma3-270m_r4_qkvo', 'open-calm-1b_r1_f16', 'tinyllama-1.1b_r4_qv', 'qwen2.5-0.5b_r8_qv', 'distilgpt2_r8_cattn_with_trainer_state']) {
-      const source = await readPeftAdapter(localDirectory(referencePath(`adapters/${name}`)));
-      const [weights] = mlxFiles(source);
-      const file = await SafetensorsFile.open(memorySource(name, weights?.content as Uint8Array));
-      expect(file.tensors.size).toBe(source.tensors.size);
-      const [first, info] = [...file.tensors][0] as [string, { dtype: string; shape: readonly number[] }];
-      outcomes.push(`${first} ${info.dtype} ${info.shape.join('x')}`);
-    }
-    expect(outcomes).toEqual([
-      'model.h.0.attn.c_attn.lora_a F32 768x8',
-      'model.layers.0.self_attn.k_proj.lora_a F32 640x4',
-      'model.h.0.attention.query_key_value.lora_a F16 2048x1',
-      'model.layers.0.self_attn.q_proj.lora_a F32 2048x4',
-      'model.layers.0.self_attn.q_proj.lora_a F32 896x8',
-      'model.h.0.attn.c_attn.lora_a F32 768x8',
-    ]);
-    const opt = await readPeftAdapter(localDirectory(referencePath('adapters/opt-125m_r16_qv_dpo')));
-    expect(() => mlxFiles(opt)).toThrow('model.decoder.layers.0.self_attn.q_proj: in none of the layers');
-    expect(portableAdapter(opt)).toEqual(opt);
-  });
+  itReferences(
+    'keeps the dtype of the adapters of others, and knows the layers of their models',
+    'adapters',
+    async () => {
+      const outcomes: string[] = [];
+      for (const name of [
+        'gpt2_r8_cattn',
+        'gemma3-270m_r4_qkvo',
+        'open-calm-1b_r1_f16',
+        'tinyllama-1.1b_r4_qv',
+        'qwen2.5-0.5b_r8_qv',
+        'distilgpt2_r8_cattn_with_trainer_state',
+      ]) {
+        const source = await readPeftAdapter(localDirectory(referencePath(`adapters/${name}`)));
+        const [weights] = mlxFiles(source);
+        const file = await SafetensorsFile.open(memorySource(name, weights?.content as Uint8Array));
+        expect(file.tensors.size).toBe(source.tensors.size);
+        const [first, info] = [...file.tensors][0] as [string, { dtype: string; shape: readonly number[] }];
+        outcomes.push(`${first} ${info.dtype} ${info.shape.join('x')}`);
+      }
+      expect(outcomes).toEqual([
+        'model.h.0.attn.c_attn.lora_a F32 768x8',
+        'model.layers.0.self_attn.k_proj.lora_a F32 640x4',
+        'model.h.0.attention.query_key_value.lora_a F16 2048x1',
+        'model.layers.0.self_attn.q_proj.lora_a F32 2048x4',
+        'model.layers.0.self_attn.q_proj.lora_a F32 896x8',
+        'model.h.0.attn.c_attn.lora_a F32 768x8',
+      ]);
+      const opt = await readPeftAdapter(localDirectory(referencePath('adapters/opt-125m_r16_qv_dpo')));
+      expect(() => mlxFiles(opt)).toThrow('model.decoder.layers.0.self_attn.q_proj: in none of the layers');
+      expect(portableAdapter(opt)).toEqual(opt);
+    },
+  );
 });

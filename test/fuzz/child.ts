@@ -29,7 +29,10 @@ function makeCase({ seed, index }: CaseRequest): { target: (typeof TARGETS)[numb
   const at = index % TARGETS.length;
   const random = new Random(seed, `fuzz ${index}`);
   const own = seeds[at] as Files[];
-  return { target: TARGETS[at] as (typeof TARGETS)[number], files: mutate(own[random.below(own.length)] as Files, random) };
+  return {
+    target: TARGETS[at] as (typeof TARGETS)[number],
+    files: mutate(own[random.below(own.length)] as Files, random),
+  };
 }
 
 async function keep(files: Files, folder: string): Promise<void> {
@@ -48,9 +51,14 @@ async function run(request: CaseRequest): Promise<CaseReport> {
     await target.read(files, () => Promise.resolve(scratch));
   } catch (error) {
     // The parent sees the case, a person what happened in it.
-    if (!(error instanceof LowrankError)) problem = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    if (!(error instanceof LowrankError))
+      problem = error instanceof Error ? (error.stack ?? error.message) : String(error);
   }
-  return { target: target.name, ...(problem === undefined ? {} : { problem }), maxRssMiB: process.resourceUsage().maxRSS / 1024 };
+  return {
+    target: target.name,
+    ...(problem === undefined ? {} : { problem }),
+    maxRssMiB: process.resourceUsage().maxRSS / 1024,
+  };
 }
 
 process.on('message', (request: CaseRequest) => void run(request).then((report) => process.send?.(report)));

@@ -28,8 +28,16 @@ export interface Finding {
   readonly folder: string;
 }
 
-/** Reads mutated files until the time is over; a child process reads them, so that a hang and a full memory end nothing else. */
-export async function fuzz({ minutes, seed, only, note }: FuzzOptions): Promise<{ cases: number; findings: Finding[] }> {
+/**
+ * Reads mutated files until the time is over; a child process reads them, so that a hang and a full memory end nothing
+ * else.
+ */
+export async function fuzz({
+  minutes,
+  seed,
+  only,
+  note,
+}: FuzzOptions): Promise<{ cases: number; findings: Finding[] }> {
   await mkdir('node_modules/.cache', { recursive: true });
   const bundle = await mkdtemp(resolve('node_modules/.cache/fuzz-'));
   const findings: Finding[] = [];
@@ -37,7 +45,14 @@ export async function fuzz({ minutes, seed, only, note }: FuzzOptions): Promise<
   let child: Reader | undefined;
   let [index, cases] = [only ?? 0, 0];
   try {
-    await build({ entryPoints: ['test/fuzz/child.ts'], bundle: true, platform: 'node', format: 'esm', packages: 'external', outfile: join(bundle, 'child.mjs') });
+    await build({
+      entryPoints: ['test/fuzz/child.ts'],
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+      packages: 'external',
+      outfile: join(bundle, 'child.mjs'),
+    });
     do {
       child ??= await Reader.start(join(bundle, 'child.mjs'));
       const problem = await child.read({ seed, index });
@@ -50,7 +65,9 @@ export async function fuzz({ minutes, seed, only, note }: FuzzOptions): Promise<
         child.stop();
         child = undefined;
         findings.push({ seed, index, problem, folder });
-        note(`seed ${seed}, case ${index}: ${problem}\n  files: ${folder}\n  again: npm run fuzz -- --seed ${seed} --case ${index}\n`);
+        note(
+          `seed ${seed}, case ${index}: ${problem}\n  files: ${folder}\n  again: npm run fuzz -- --seed ${seed} --case ${index}\n`,
+        );
       }
       index++;
     } while (only === undefined && performance.now() < end);
@@ -69,7 +86,10 @@ class Reader {
 
   static async start(script: string): Promise<Reader> {
     // Warnings of libraries about the files are of no use here.
-    const child = fork(script, { stdio: ['ignore', 'ignore', 'ignore', 'ipc'], execArgv: ['--max-old-space-size=1024'] });
+    const child = fork(script, {
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+      execArgv: ['--max-old-space-size=1024'],
+    });
     const { maxRssMiB } = await new Promise<CaseReport>((done, fail) => {
       child.once('message', (report) => done(report as CaseReport));
       child.once('exit', (code, signal) => fail(new Error(`the reading process ended: ${code ?? signal}`)));
@@ -90,12 +110,19 @@ class Reader {
       };
       const timer = setInterval(() => {
         const seconds = this.computed() - computed;
-        if (seconds > SECONDS || performance.now() - began > WALL_SECONDS * 1000) finish(`no end after ${seconds.toFixed(1)} s of computing`);
+        if (seconds > SECONDS || performance.now() - began > WALL_SECONDS * 1000)
+          finish(`no end after ${seconds.toFixed(1)} s of computing`);
       }, 250);
       child.once('message', (message) => {
         const { target, problem, maxRssMiB } = message as CaseReport;
         const more = maxRssMiB - this.startMiB;
-        finish(problem === undefined ? (more > MIB ? `${target}: ${more.toFixed(0)} MiB of memory` : undefined) : `${target}: ${problem}`);
+        finish(
+          problem === undefined
+            ? more > MIB
+              ? `${target}: ${more.toFixed(0)} MiB of memory`
+              : undefined
+            : `${target}: ${problem}`,
+        );
       });
       child.once('exit', (code, signal) => finish(`the process ended: ${code ?? signal}`));
       child.send(request);

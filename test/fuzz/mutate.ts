@@ -3,8 +3,60 @@ import type { Random } from '../../src/random.js';
 export type Files = Record<string, Uint8Array | string>;
 
 /** Values that are of another type or size than a reader expects. */
-const NASTY: readonly unknown[] = [null, true, -1, 0, 1.5, 2 ** 31, 2 ** 53, 1e308, '', 'x', '../../etc/passwd', '\u0000', '__proto__', '(a+)+$', '(', '{{ range(10**9) }}', '\ud800', [], {}, [null], [[]], { type: null }, [1, 'a', {}]];
-const NASTY_TEXT = ['"', '\\', '{', '[', '}', ']', ',', ':', '\n', '\r', '\u0000', '&a *a', '- ', '<<: *a', '{%', '%}', '{{', '}}', '|', '(', '*', '1e999', '-', '\ufeff', '\ud800', 'null', '!!js/function x'];
+const NASTY: readonly unknown[] = [
+  null,
+  true,
+  -1,
+  0,
+  1.5,
+  2 ** 31,
+  2 ** 53,
+  1e308,
+  '',
+  'x',
+  '../../etc/passwd',
+  '\u0000',
+  '__proto__',
+  '(a+)+$',
+  '(',
+  '{{ range(10**9) }}',
+  '\ud800',
+  [],
+  {},
+  [null],
+  [[]],
+  { type: null },
+  [1, 'a', {}],
+];
+const NASTY_TEXT = [
+  '"',
+  '\\',
+  '{',
+  '[',
+  '}',
+  ']',
+  ',',
+  ':',
+  '\n',
+  '\r',
+  '\u0000',
+  '&a *a',
+  '- ',
+  '<<: *a',
+  '{%',
+  '%}',
+  '{{',
+  '}}',
+  '|',
+  '(',
+  '*',
+  '1e999',
+  '-',
+  '\ufeff',
+  '\ud800',
+  'null',
+  '!!js/function x',
+];
 
 /** Changes one of the files: its structure where it is JSON, its text, or its bytes. */
 export function mutate(files: Files, random: Random): Files {
@@ -82,7 +134,11 @@ function changeText(text: string, random: Random): string {
     case 2:
       return text.slice(0, at) + text.slice(at, at + length).repeat(1 + random.below(50)) + text.slice(at);
     case 3:
-      return text.slice(0, at) + (NASTY_TEXT[random.below(NASTY_TEXT.length)] as string).repeat(random.below(4) === 0 ? 3000 : 1) + text.slice(at + (random.below(2) === 0 ? 0 : length));
+      return (
+        text.slice(0, at) +
+        (NASTY_TEXT[random.below(NASTY_TEXT.length)] as string).repeat(random.below(4) === 0 ? 3000 : 1) +
+        text.slice(at + (random.below(2) === 0 ? 0 : length))
+      );
     default:
       return text.slice(0, at) + JSON.stringify(NASTY[random.below(NASTY.length)]) + text.slice(at + length);
   }
@@ -92,7 +148,12 @@ function changeBytes(bytes: Uint8Array, random: Random): Uint8Array {
   const changed = bytes.slice();
   // Headers stand at the begin and the end of a file.
   const near = Math.min(bytes.length, 200);
-  const at = bytes.length === 0 ? 0 : [random.below(bytes.length), random.below(near), bytes.length - 1 - random.below(near)][random.below(3)] as number;
+  const at =
+    bytes.length === 0
+      ? 0
+      : ([random.below(bytes.length), random.below(near), bytes.length - 1 - random.below(near)][
+          random.below(3)
+        ] as number);
   switch (random.below(6)) {
     case 0:
       return changed.subarray(0, at);

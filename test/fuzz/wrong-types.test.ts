@@ -20,7 +20,8 @@ afterAll(() => rm(folder, { recursive: true }));
 function* paths(value: unknown, at: readonly string[] = []): Generator<readonly string[]> {
   yield at;
   if (typeof value !== 'object' || value === null) return;
-  for (const [key, inner] of Object.entries(value).slice(0, Object.keys(value).length > 40 ? MOST_ENTRIES : undefined)) yield* paths(inner, [...at, key]);
+  for (const [key, inner] of Object.entries(value).slice(0, Object.keys(value).length > 40 ? MOST_ENTRIES : undefined))
+    yield* paths(inner, [...at, key]);
 }
 
 function replaced(value: unknown, [key, ...rest]: readonly string[], by: unknown): unknown {
@@ -42,26 +43,41 @@ function* changes(seeds: readonly Files[]): Generator<{ readonly files: Files; r
         continue;
       }
       for (const path of paths(json)) {
-        for (const wrong of WRONG) yield { files: { ...files, [name]: JSON.stringify(replaced(json, path, wrong)) }, what: `${name}: ${path.join('.')} = ${JSON.stringify(wrong)}` };
+        for (const wrong of WRONG)
+          yield {
+            files: { ...files, [name]: JSON.stringify(replaced(json, path, wrong)) },
+            what: `${name}: ${path.join('.')} = ${JSON.stringify(wrong)}`,
+          };
       }
     }
   }
 }
 
-/** tokenizer.json, tokenizer_config.json, generation_config.json, config.json, model.safetensors.index.json, adapter_config.json and what runs, queues and the hub write. */
-it.each(TARGETS.map((target) => [target.name, target] as const))('%s: a field of another type ends in a result or an own error', async (_name, target) => {
-  const unexpected: string[] = [];
-  const all = [...changes(await target.seeds())];
-  // What others than lowrank write is tried in full.
-  const step = /^(?:tokenizer|model|adapter)$/.test(target.name) ? 1 : Math.ceil(all.length / 400);
-  for (const { files, what } of all.filter((_, i) => i % step === 0)) {
-    try {
-      await target.read(files, () => Promise.resolve(folder));
-    } catch (error) {
-      if (!(error instanceof LowrankError)) unexpected.push(`${what}: ${String(error)}`);
-      // An own error that only passes on what the engine says helps nobody.
-      else if (/Cannot read propert|is not a function|is not iterable/.test(error.message) && !/setting is of a wrong type|download broke/.test(error.message)) unexpected.push(`${what}: ${error.message}`);
+/**
+ * tokenizer.json, tokenizer_config.json, generation_config.json, config.json, model.safetensors.index.json,
+ * adapter_config.json and what runs, queues and the hub write.
+ */
+it.each(TARGETS.map((target) => [target.name, target] as const))(
+  '%s: a field of another type ends in a result or an own error',
+  async (_name, target) => {
+    const unexpected: string[] = [];
+    const all = [...changes(await target.seeds())];
+    // What others than lowrank write is tried in full.
+    const step = /^(?:tokenizer|model|adapter)$/.test(target.name) ? 1 : Math.ceil(all.length / 400);
+    for (const { files, what } of all.filter((_, i) => i % step === 0)) {
+      try {
+        await target.read(files, () => Promise.resolve(folder));
+      } catch (error) {
+        if (!(error instanceof LowrankError)) unexpected.push(`${what}: ${String(error)}`);
+        // An own error that only passes on what the engine says helps nobody.
+        else if (
+          /Cannot read propert|is not a function|is not iterable/.test(error.message) &&
+          !/setting is of a wrong type|download broke/.test(error.message)
+        )
+          unexpected.push(`${what}: ${error.message}`);
+      }
     }
-  }
-  expect(unexpected.slice(0, 10)).toEqual([]);
-}, 300_000);
+    expect(unexpected.slice(0, 10)).toEqual([]);
+  },
+  300_000,
+);

@@ -30,14 +30,28 @@ describe('an expression of a file', () => {
     expect(layers.firstGroup('model.head')).toBeUndefined();
   });
 
-  it.each(['(a+)+$', '(a|a)*$', '(a|aa)+$', '([a-z]+)*=', '(.*)*x', '(?:a?){40}a{40}b', '.*.*.*.*.*.*.*.*.*.*=', '(x+x+)+y'])('that backtracks without end elsewhere takes no time: %s', (source) => {
+  it.each([
+    '(a+)+$',
+    '(a|a)*$',
+    '(a|aa)+$',
+    '([a-z]+)*=',
+    '(.*)*x',
+    '(?:a?){40}a{40}b',
+    '.*.*.*.*.*.*.*.*.*.*=',
+    '(x+x+)+y',
+  ])('that backtracks without end elsewhere takes no time: %s', (source) => {
     expect(compile(source).matches(`${'a'.repeat(2000)}!`)).toBe(false);
     expect(compile(source).matches(`${'x'.repeat(2000)}!`)).toBe(false);
   });
 
-  it.each(['(?=b)(a+)+$|(?:(a|aa)+)+b', '(?!b)(a+)+$', '(a+)+\\1$'])('that only the native engine has is cut off: %s', (source) => {
-    expect(() => compile(source).matches(`${'a'.repeat(60)}!`)).toThrow(/target_modules: .* took more than 1000 ms for one name/);
-  });
+  it.each(['(?=b)(a+)+$|(?:(a|aa)+)+b', '(?!b)(a+)+$', '(a+)+\\1$'])(
+    'that only the native engine has is cut off: %s',
+    (source) => {
+      expect(() => compile(source).matches(`${'a'.repeat(60)}!`)).toThrow(
+        /target_modules: .* took more than 1000 ms for one name/,
+      );
+    },
+  );
 
   it.each(['(', '*a', '[z-a]', 'a{2,1}', '(?P<a>'])('that is none is said to be none: %s', (source) => {
     expect(() => compile(source)).toThrow(ConfigError);
@@ -48,10 +62,26 @@ describe('an expression of a file', () => {
 describe('a limit of time', () => {
   it('ends loops and expressions, gives results and errors on, and can be used again', () => {
     const late = (): Error => new ConfigError('late');
-    expect(() => withinTime(50, () => { for (;;); }, late)).toThrow('late');
+    expect(() =>
+      withinTime(
+        50,
+        () => {
+          for (;;);
+        },
+        late,
+      ),
+    ).toThrow('late');
     expect(() => withinTime(50, () => HOSTILE.test(`${'a'.repeat(50)}!`), late)).toThrow('late');
     expect(withinTime(1000, () => withinTime(50, () => 7, late), late)).toBe(7);
-    expect(() => withinTime(1000, () => { throw new RangeError('own'); }, late)).toThrow(RangeError);
+    expect(() =>
+      withinTime(
+        1000,
+        () => {
+          throw new RangeError('own');
+        },
+        late,
+      ),
+    ).toThrow(RangeError);
     expect(withinTime(1000, () => undefined, late)).toBeUndefined();
   });
 });

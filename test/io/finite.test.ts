@@ -14,7 +14,12 @@ beforeAll(async () => {
 
 describe('values that are not finite', () => {
   it.each([NaN, Infinity, -Infinity])('%d is found at any place', (bad) => {
-    for (const [length, at] of [[1, 0], [4096, 4095], [4097, 4096], [10000, 5000]] as const) {
+    for (const [length, at] of [
+      [1, 0],
+      [4096, 4095],
+      [4097, 4096],
+      [10000, 5000],
+    ] as const) {
       const values = new Float32Array(length).fill(3e38);
       expect(firstNotFinite(values)).toBe(-1);
       values[at] = bad;
@@ -22,7 +27,9 @@ describe('values that are not finite', () => {
       expect(firstNotFinite(values)).toBe(at);
     }
     expect(firstNotFinite(new Float32Array())).toBe(-1);
-    expect(() => finiteValues(Float32Array.of(1, bad), 'm/w.safetensors: x')).toThrow(`m/w.safetensors: x: element 1 is ${bad}, allowed finite numbers`);
+    expect(() => finiteValues(Float32Array.of(1, bad), 'm/w.safetensors: x')).toThrow(
+      `m/w.safetensors: x: element 1 is ${bad}, allowed finite numbers`,
+    );
   });
 
   it('in a weight of the base are refused with file and tensor', async () => {
@@ -31,15 +38,22 @@ describe('values that are not finite', () => {
     if (source === undefined) throw new Error('no weights');
     const file = await SafetensorsFile.open(source);
     for (const name of ['model.layers.1.self_attn.k_proj.weight', 'model.norm.weight', 'lm_head.weight']) {
-      const tensors = new Map(await Promise.all([...file.tensors.keys()].map(async (key) => [key, await file.read(key)] as const)));
+      const tensors = new Map(
+        await Promise.all([...file.tensors.keys()].map(async (key) => [key, await file.read(key)] as const)),
+      );
       const broken = tensors.get(name);
       if (broken === undefined) throw new Error(name);
       const bytes = broken.bytes.slice();
       new DataView(bytes.buffer).setUint32(4 * 5, 0x7fc00000, true);
       tensors.set(name, { ...broken, bytes });
-      const model = memoryDirectory('tiny', { ...files, 'model.safetensors': encodeSafetensors(tensors, { format: 'pt' }) });
+      const model = memoryDirectory('tiny', {
+        ...files,
+        'model.safetensors': encodeSafetensors(tensors, { format: 'pt' }),
+      });
       for (const quantization of [undefined, { quantType: 'nf4' } as const]) {
-        await expect(loadModel(model, { quantization }), name).rejects.toThrow(`tiny/model.safetensors: ${name}: element 5 is NaN, allowed finite numbers`);
+        await expect(loadModel(model, { quantization }), name).rejects.toThrow(
+          `tiny/model.safetensors: ${name}: element 5 is NaN, allowed finite numbers`,
+        );
       }
     }
   });

@@ -7,8 +7,12 @@ const bytesOf = (length: number): Uint8Array => Uint8Array.from({ length }, (_, 
 
 describe('hashSource', () => {
   it('gives the digests of the standard', async () => {
-    expect(await hashSource(memorySource('none', new Uint8Array(0)))).toBe('e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855');
-    expect(await hashSource(memorySource('abc', new TextEncoder().encode('abc')))).toBe('ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad');
+    expect(await hashSource(memorySource('none', new Uint8Array(0)))).toBe(
+      'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
+    );
+    expect(await hashSource(memorySource('abc', new TextEncoder().encode('abc')))).toBe(
+      'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad',
+    );
     expect(await hashSource(memorySource('none', new Uint8Array(0)), portableHasher())).toMatch(/^e3b0c442/);
   });
 

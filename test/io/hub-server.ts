@@ -12,7 +12,10 @@ export interface TestHub {
   /** Size that the listing gives for a file, to lie about it. */
   readonly claimedSizes: Map<string, number>;
   /** What stands in the place of an answer, by a piece of its path. */
-  readonly answers: Map<string, { readonly body?: unknown; readonly status?: number; readonly headers?: Readonly<Record<string, string>> }>;
+  readonly answers: Map<
+    string,
+    { readonly body?: unknown; readonly status?: number; readonly headers?: Readonly<Record<string, string>> }
+  >;
   /** Fields of a file's entry, to lie about them. */
   readonly claims: Map<string, Record<string, unknown>>;
   close(): Promise<void>;
@@ -47,7 +50,9 @@ export async function startHub(
     const changed = [...answers].find(([piece]) => path.includes(piece))?.[1];
     if (changed !== undefined) {
       const { body = '', status = 200, headers = {} } = changed;
-      return void response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(typeof body === 'string' ? body : JSON.stringify(body));
+      return void response
+        .writeHead(status, { 'content-type': 'application/json', ...headers })
+        .end(typeof body === 'string' ? body : JSON.stringify(body));
     }
     const api = `/api/${kind}/${repo}`;
     if ([`${api}/revision/main`, `${api}/revision/v1`, `${api}/revision/${COMMIT}`].includes(path))

@@ -253,7 +253,11 @@ describe('from a hub on the loopback', () => {
     ['a size that is none', { size: -1 }, /gave -1 as the size of config\.json/],
     ['a size that is a text', { size: '12' }, /gave "12" as the size/],
     ['a hash that is a path', { oid: '../../../evil' }, /gave "\.\.\/\.\.\/\.\.\/evil" as the hash of config\.json/],
-    ['an LFS hash that is a path', { lfs: { oid: '../../evil', size: 1, pointerSize: 1 } }, /gave "\.\.\/\.\.\/evil" as the hash/],
+    [
+      'an LFS hash that is a path',
+      { lfs: { oid: '../../evil', size: 1, pointerSize: 1 } },
+      /gave "\.\.\/\.\.\/evil" as the hash/,
+    ],
     ['a xet hash that is a path', { xetHash: '../evil' }, /gave "\.\.\/evil" as the hash/],
   ])('refuses an entry with %s, and writes nothing', async (_what, claim, message) => {
     const { claims } = await start('models', MODEL);
@@ -265,15 +269,30 @@ describe('from a hub on the loopback', () => {
   });
 
   it.each([
-    ['a commit that is a path', '/revision/', { body: { _id: '1', id: 'org/name', sha: '../../evil', lastModified: 0 } }, /gave "\.\.\/\.\.\/evil" as commit/],
+    [
+      'a commit that is a path',
+      '/revision/',
+      { body: { _id: '1', id: 'org/name', sha: '../../evil', lastModified: 0 } },
+      /gave "\.\.\/\.\.\/evil" as commit/,
+    ],
     ['null for the model', '/revision/', { body: 'null' }, /org\/name: the download broke/],
     ['no JSON', '/revision/', { body: '<html>' }, /org\/name: the download broke/],
     ['no list of files', '/tree/', { body: { files: [] } }, /the hub gave no list of files/],
     ['null as a file', '/tree/', { body: [null] }, /the hub gave null as a file/],
     ['no list of paths', '/paths-info/', { body: 'null' }, /the hub gave no list of files/],
     ['an empty list of paths', '/paths-info/', { body: [] }, /org\/name: the download broke: cannot get path info/],
-    ['a redirect to a file', '/resolve/', { status: 302, headers: { location: 'file:///etc/passwd' } }, /org\/name: .*(?:cannot be reached|download broke)/],
-    ['a redirect without end', '/resolve/', { status: 302, headers: { location: '/resolve/again' } }, /org\/name: .*(?:cannot be reached|download broke)/],
+    [
+      'a redirect to a file',
+      '/resolve/',
+      { status: 302, headers: { location: 'file:///etc/passwd' } },
+      /org\/name: .*(?:cannot be reached|download broke)/,
+    ],
+    [
+      'a redirect without end',
+      '/resolve/',
+      { status: 302, headers: { location: '/resolve/again' } },
+      /org\/name: .*(?:cannot be reached|download broke)/,
+    ],
     ['a failure', '/resolve/', { status: 500, body: { error: 'x' } }, /answered with status 500/],
   ])('ends in an own error at %s', async (_what, piece, answer, message) => {
     const { answers } = await start('models', MODEL);
@@ -285,7 +304,14 @@ describe('from a hub on the loopback', () => {
 
   it('takes no path from an ETag or a redirect', async () => {
     const { answers } = await start('models', { 'config.json': '{}', 'model.safetensors': shard('a') });
-    answers.set('/resolve/', { body: '{}', headers: { etag: '"../../../evil"', 'x-linked-etag': '"../../evil"', 'content-disposition': 'attachment; filename="../../evil"' } });
+    answers.set('/resolve/', {
+      body: '{}',
+      headers: {
+        etag: '"../../../evil"',
+        'x-linked-etag': '"../../evil"',
+        'content-disposition': 'attachment; filename="../../evil"',
+      },
+    });
     await resolveDirectory('org/name').catch(() => undefined);
     expect(await readdir(folder)).toEqual(['hub']);
     expect((await localDirectory(folder).list()).join()).not.toContain('evil');
@@ -294,8 +320,13 @@ describe('from a hub on the loopback', () => {
 
 it('refuses a list of files that goes on for ever', async () => {
   hub = await startHub('models', 'org/name', MODEL);
-  hub.answers.set('/tree/', { body: [], headers: { link: `<${hub.url}/api/models/org/name/tree/${COMMIT}?cursor=a>; rel="next"` } });
-  await expect(resolveDirectory('org/name', { hubUrl: hub.url })).rejects.toThrow(/list of files has more than 1000 pages/);
+  hub.answers.set('/tree/', {
+    body: [],
+    headers: { link: `<${hub.url}/api/models/org/name/tree/${COMMIT}?cursor=a>; rel="next"` },
+  });
+  await expect(resolveDirectory('org/name', { hubUrl: hub.url })).rejects.toThrow(
+    /list of files has more than 1000 pages/,
+  );
 });
 
 it('refuses a link of the cache that leads out of it, but not a cache that is a link itself', async () => {
@@ -306,7 +337,9 @@ it('refuses a link of the cache that leads out of it, but not a cache that is a 
   expect(snapshot).toBe(join(cache, 'models--org--name', 'snapshots', COMMIT));
   await writeFile(join(folder, 'secret.json'), '{}');
   await symlink(join(folder, 'secret.json'), join(snapshot, 'tokenizer.json'));
-  await expect(resolveDirectory('org/name', { offline: true })).rejects.toThrow(/tokenizer\.json: a link out of the cache, to .*secret\.json/);
+  await expect(resolveDirectory('org/name', { offline: true })).rejects.toThrow(
+    /tokenizer\.json: a link out of the cache, to .*secret\.json/,
+  );
 });
 
 describe('a path', () => {
@@ -322,6 +355,8 @@ describe('a path', () => {
 
   it('to an adapter says that its model is meant', async () => {
     const directory = memoryDirectory('a', { 'adapter_config.json': '{"base_model_name_or_path": "org/base"}' });
-    await expect(readModelConfig(directory)).rejects.toThrow('a: an adapter, not a model: give the model that it was trained over, "org/base" by its adapter_config.json, and this folder as the adapter');
+    await expect(readModelConfig(directory)).rejects.toThrow(
+      'a: an adapter, not a model: give the model that it was trained over, "org/base" by its adapter_config.json, and this folder as the adapter',
+    );
   });
 });

@@ -13,7 +13,9 @@ describe('editJson', () => {
   });
 
   it('puts a new key where sorted keys want it, nested like the rest', () => {
-    expect(edit(text, { b: { y: [true] } })).toBe('{\n  "a": 1.0,\n  "b": {\n    "y": [\n      true\n    ]\n  },\n  "c": {"x": [1, "}"]},\n  "e": 1e-05\n}\n');
+    expect(edit(text, { b: { y: [true] } })).toBe(
+      '{\n  "a": 1.0,\n  "b": {\n    "y": [\n      true\n    ]\n  },\n  "c": {"x": [1, "}"]},\n  "e": 1e-05\n}\n',
+    );
     expect(edit(text, { z: null })).toBe(text.replace('1e-05', '1e-05,\n  "z": null'));
     expect(edit('{\n "b": 1,\n "a": 2\n}', { aa: 3 })).toBe('{\n "b": 1,\n "a": 2,\n "aa": 3\n}');
     expect(edit('{}', { a: 1 })).toBe('{\n  "a": 1\n}');
@@ -34,18 +36,24 @@ describe('editJson', () => {
   it('means the same as assigning, for any object, key and spacing', () => {
     const json = fc.dictionary(fc.string(), fc.jsonValue());
     fc.assert(
-      fc.property(json, fc.string(), fc.option(fc.jsonValue(), { nil: undefined }), fc.integer({ min: 0, max: 4 }), (object, key, value, indent) => {
-        fc.pre(key !== '__proto__' && !Object.hasOwn(object, '__proto__'));
-        // JSON has one zero.
-        const plain = JSON.parse(JSON.stringify(object)) as Record<string, unknown>;
-        const keys = [key, ...Object.keys(plain)];
-        for (const changed of keys.slice(0, 3)) {
-          const expected: Record<string, unknown> = { ...plain, [changed]: value };
-          if (value === undefined) delete expected[changed];
-          const edited = edit(JSON.stringify(plain, null, indent), { [changed]: value });
-          expect(JSON.parse(edited)).toEqual(JSON.parse(JSON.stringify(expected)));
-        }
-      }),
+      fc.property(
+        json,
+        fc.string(),
+        fc.option(fc.jsonValue(), { nil: undefined }),
+        fc.integer({ min: 0, max: 4 }),
+        (object, key, value, indent) => {
+          fc.pre(key !== '__proto__' && !Object.hasOwn(object, '__proto__'));
+          // JSON has one zero.
+          const plain = JSON.parse(JSON.stringify(object)) as Record<string, unknown>;
+          const keys = [key, ...Object.keys(plain)];
+          for (const changed of keys.slice(0, 3)) {
+            const expected: Record<string, unknown> = { ...plain, [changed]: value };
+            if (value === undefined) delete expected[changed];
+            const edited = edit(JSON.stringify(plain, null, indent), { [changed]: value });
+            expect(JSON.parse(edited)).toEqual(JSON.parse(JSON.stringify(expected)));
+          }
+        },
+      ),
     );
   });
 });

@@ -24,7 +24,12 @@ describe('parseJson', () => {
   });
 
   it('fails at once on a long string that is cut, and on one with many escapes', () => {
-    for (const text of [`{"${'long name '.repeat(3)}`, `["${'a'.repeat(1e6)}`, `["${'a\\n'.repeat(1e5)}\\x"]`, `${'["a",'.repeat(1e5)}`]) {
+    for (const text of [
+      `{"${'long name '.repeat(3)}`,
+      `["${'a'.repeat(1e6)}`,
+      `["${'a\\n'.repeat(1e5)}\\x"]`,
+      `${'["a",'.repeat(1e5)}`,
+    ]) {
       expect(() => parseJson(text, 'f')).toThrow(/f:1:\d+: not JSON/);
     }
   });
@@ -36,7 +41,9 @@ describe('parseJson', () => {
   it('refuses what is nested too deep, not brackets within strings', () => {
     const nested = (depth: number): string => `${'[{"a":'.repeat(depth / 2)}1${'}]'.repeat(depth / 2)}`;
     expect(parseJson(nested(MAX_JSON_DEPTH), 'f')).toBeInstanceOf(Array);
-    expect(() => parseJson(nested(MAX_JSON_DEPTH + 2), 'f')).toThrow(/f: lists and objects are nested more than 512 deep/);
+    expect(() => parseJson(nested(MAX_JSON_DEPTH + 2), 'f')).toThrow(
+      /f: lists and objects are nested more than 512 deep/,
+    );
     expect(parseJson(JSON.stringify(`"\\${'['.repeat(5000)}`), 'f')).toHaveLength(5002);
     expect(() => parseJson('['.repeat(1e6), 'f')).toThrow(FormatError);
   });

@@ -121,7 +121,9 @@ describe('a full disk', () => {
       'out/weights: no space left on the disk; nothing was changed',
     );
     const large = Object.assign(new Error('EFBIG'), { code: 'EFBIG' });
-    expect(String(writeError(large, 'out/weights'))).toContain('out/weights: larger than the system lets a file be (ulimit -f); nothing was changed');
+    expect(String(writeError(large, 'out/weights'))).toContain(
+      'out/weights: larger than the system lets a file be (ulimit -f); nothing was changed',
+    );
     const other = new Error('other');
     expect(writeError(other, 'x')).toBe(other);
   });

@@ -266,34 +266,46 @@ describe('writing', () => {
   });
 });
 
-describeReferences('files that the reference writer made come out byte for byte', ['adapters', 'models', 'reference'], () => {
-  const below = (folder: string): string[] =>
-    readdirSync(referencePath(folder), { recursive: true, encoding: 'utf8' })
-      .filter((path) => path.endsWith('.safetensors'))
-      .map((path) => join(folder, path))
-      .sort();
-  // A layout-only sample of another writer: it sorts in another order.
-  const files = ['adapters', 'models', 'reference'].flatMap(below).filter((path) => !path.includes('synthetic_layout_only'));
+describeReferences(
+  'files that the reference writer made come out byte for byte',
+  ['adapters', 'models', 'reference'],
+  () => {
+    const below = (folder: string): string[] =>
+      readdirSync(referencePath(folder), { recursive: true, encoding: 'utf8' })
+        .filter((path) => path.endsWith('.safetensors'))
+        .map((path) => join(folder, path))
+        .sort();
+    // A layout-only sample of another writer: it sorts in another order.
+    const files = ['adapters', 'models', 'reference']
+      .flatMap(below)
+      .filter((path) => !path.includes('synthetic_layout_only'));
 
-  it('has them all, the adapters of PEFT among them', () => {
-    expect(files.filter((path) => path.endsWith('adapter_model.safetensors')).length).toBeGreaterThan(15);
-  });
+    it('has them all, the adapters of PEFT among them', () => {
+      expect(files.filter((path) => path.endsWith('adapter_model.safetensors')).length).toBeGreaterThan(15);
+    });
 
-  it.each(files)('%s', async (path) => {
-    const expected = readFileSync(referencePath(path));
-    const file = await SafetensorsFile.open(await fileSource(referencePath(path)));
-    const hasMetadata = expected.includes('"__metadata__"');
-    const written = encodeSafetensors(await readAll(file), hasMetadata ? file.metadata : undefined);
-    await file.close();
-    expect(Buffer.compare(Buffer.from(written.buffer), expected)).toBe(0);
-  });
-});
+    it.each(files)('%s', async (path) => {
+      const expected = readFileSync(referencePath(path));
+      const file = await SafetensorsFile.open(await fileSource(referencePath(path)));
+      const hasMetadata = expected.includes('"__metadata__"');
+      const written = encodeSafetensors(await readAll(file), hasMetadata ? file.metadata : undefined);
+      await file.close();
+      expect(Buffer.compare(Buffer.from(written.buffer), expected)).toBe(0);
+    });
+  },
+);
 
 it.each([
-  ['a Git LFS pointer', 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n', /a Git LFS pointer, not the file: fetch it with `git lfs pull`/],
+  [
+    'a Git LFS pointer',
+    'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n',
+    /a Git LFS pointer, not the file: fetch it with `git lfs pull`/,
+  ],
   ['a GGUF file', 'GGUF\x03\0\0\0\0\0\0\0', /a GGUF file, not safetensors/],
   ['a pickle in a zip', 'PK\x03\x04\0\0\0\0\0\0', /a PyTorch pickle, which can run code/],
   ['a pickle', '\x80\x02}q\0(X\x01\0\0', /a PyTorch pickle, which can run code/],
 ])('%s under the name of a safetensors file is named', async (_what, text, message) => {
-  await expect(SafetensorsFile.open(memorySource('model.safetensors', Buffer.from(text, 'latin1')))).rejects.toThrow(message);
+  await expect(SafetensorsFile.open(memorySource('model.safetensors', Buffer.from(text, 'latin1')))).rejects.toThrow(
+    message,
+  );
 });

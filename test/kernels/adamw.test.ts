@@ -1,6 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, it } from 'vitest';
-import { accumulate, adamwUpdate, clipScale, globalNorm, gpuDispatchCount, withKernelMode, type AdamwOptions } from '../../kernels/index.js';
+import {
+  accumulate,
+  adamwUpdate,
+  clipScale,
+  globalNorm,
+  gpuDispatchCount,
+  withKernelMode,
+  type AdamwOptions,
+} from '../../kernels/index.js';
 import { Random } from '../../src/random.js';
 import { describeBackends } from '../support/backends.js';
 import { expectClose, expectNoLeak, normals } from '../support/numeric.js';
@@ -12,7 +20,12 @@ interface State {
 }
 
 /** torch.optim.AdamW in float64. */
-function exactStep(state: State, gradient: Float32Array, scale: number, { learningRate, beta1, beta2, epsilon, weightDecay, step }: AdamwOptions): void {
+function exactStep(
+  state: State,
+  gradient: Float32Array,
+  scale: number,
+  { learningRate, beta1, beta2, epsilon, weightDecay, step }: AdamwOptions,
+): void {
   gradient.forEach((raw, i) => {
     const g = raw * scale;
     const m = beta1 * (state.m[i] as number) + (1 - beta1) * g;
@@ -20,7 +33,9 @@ function exactStep(state: State, gradient: Float32Array, scale: number, { learni
     const denominator = Math.sqrt(v) / Math.sqrt(1 - beta2 ** step) + epsilon;
     state.m[i] = m;
     state.v[i] = v;
-    state.p[i] = (state.p[i] as number) * (1 - learningRate * weightDecay) - (learningRate / (1 - beta1 ** step)) * (m / denominator);
+    state.p[i] =
+      (state.p[i] as number) * (1 - learningRate * weightDecay) -
+      (learningRate / (1 - beta1 ** step)) * (m / denominator);
   });
 }
 
@@ -35,9 +50,16 @@ describeBackends('adamwUpdate', ['cpu', 'wasm', 'webgpu'], (backend) => {
     const random = new Random(size);
     const p0 = normals(random, size);
     // Gradients over many magnitudes, some exactly 0.
-    const gradients = Array.from({ length: 10 }, () => normals(random, size).map((g, i) => (i % 5 === 4 ? 0 : g * 10 ** ((i % 9) - 8))));
+    const gradients = Array.from({ length: 10 }, () =>
+      normals(random, size).map((g, i) => (i % 5 === 4 ? 0 : g * 10 ** ((i % 9) - 8))),
+    );
     await expectNoLeak(async () => {
-      const runs = (['auto', 'reference'] as const).map((mode) => ({ mode, parameter: variable(p0), m: variable(new Float32Array(size)), v: variable(new Float32Array(size)) }));
+      const runs = (['auto', 'reference'] as const).map((mode) => ({
+        mode,
+        parameter: variable(p0),
+        m: variable(new Float32Array(size)),
+        v: variable(new Float32Array(size)),
+      }));
       const exact: State = { p: Float64Array.from(p0), m: new Float64Array(size), v: new Float64Array(size) };
       for (let t = 0; t < 10; t++) {
         const options = { ...BASE, learningRate: t === 0 ? 0 : BASE.learningRate / t, step: t + 1 };
@@ -45,7 +67,9 @@ describeBackends('adamwUpdate', ['cpu', 'wasm', 'webgpu'], (backend) => {
         const scale = 1 - t / 20;
         for (const { mode, parameter, m, v } of runs) {
           const [gradient, scaleTensor] = [tf.tensor1d(values), tf.scalar(scale)];
-          withKernelMode(mode, () => adamwUpdate([{ parameter, gradient, m, v }], options, t % 2 === 0 ? scale : scaleTensor));
+          withKernelMode(mode, () =>
+            adamwUpdate([{ parameter, gradient, m, v }], options, t % 2 === 0 ? scale : scaleTensor),
+          );
           tf.dispose([gradient, scaleTensor]);
           // Reading between steps: a backend that keeps a copy on the host must not serve it after the next update.
           if (t === 4) await Promise.all([parameter.data(), m.data(), v.data()]);
@@ -70,7 +94,12 @@ describeBackends('adamwUpdate', ['cpu', 'wasm', 'webgpu'], (backend) => {
     await expectNoLeak(async () => {
       const data = sizes.map((size) => [normals(random, size), normals(random, size)] as const);
       const items = data.map(([p, g], i) => ({
-        ...{ parameter: variable(p), gradient: tf.tensor1d(g), m: variable(new Float32Array(p.length)), v: variable(new Float32Array(p.length)) },
+        ...{
+          parameter: variable(p),
+          gradient: tf.tensor1d(g),
+          m: variable(new Float32Array(p.length)),
+          v: variable(new Float32Array(p.length)),
+        },
         ...(rates[i] === undefined ? {} : { learningRateScale: rates[i] }),
         ...(decays[i] === undefined ? {} : { weightDecay: decays[i] }),
       }));
@@ -78,10 +107,16 @@ describeBackends('adamwUpdate', ['cpu', 'wasm', 'webgpu'], (backend) => {
       const before = backend === 'webgpu' ? gpuDispatchCount(tf.backend()) : 0;
       adamwUpdate(items, { ...BASE, step: 1 }, scale);
       // At least two tensors a dispatch, on any device.
-      if (backend === 'webgpu') expect(gpuDispatchCount(tf.backend()) - before).toBeLessThanOrEqual(Math.ceil(sizes.length / 2));
+      if (backend === 'webgpu')
+        expect(gpuDispatchCount(tf.backend()) - before).toBeLessThanOrEqual(Math.ceil(sizes.length / 2));
       for (const [i, [p, g]] of data.entries()) {
         const exact: State = { p: Float64Array.from(p), m: new Float64Array(p.length), v: new Float64Array(p.length) };
-        exactStep(exact, g, 0.5, { ...BASE, learningRate: BASE.learningRate * (rates[i] ?? 1), weightDecay: decays[i] ?? BASE.weightDecay, step: 1 });
+        exactStep(exact, g, 0.5, {
+          ...BASE,
+          learningRate: BASE.learningRate * (rates[i] ?? 1),
+          weightDecay: decays[i] ?? BASE.weightDecay,
+          step: 1,
+        });
         expectClose(await (items[i]?.parameter as tf.Variable).data(), exact.p, 2e-6, `p ${i}`);
         expectClose(await (items[i]?.v as tf.Variable).data(), exact.v, 2e-6, `v ${i}`);
       }
@@ -114,16 +149,25 @@ describeBackends('adamwUpdate', ['cpu', 'wasm', 'webgpu'], (backend) => {
   });
 
   it('refuses shapes that differ and a step of 0', () => {
-    const [parameter, m, v] = tf.tidy(() => [tf.variable(tf.zeros([2, 3])), tf.variable(tf.zeros([2, 3])), tf.variable(tf.zeros([3, 2]))] as const);
+    const [parameter, m, v] = tf.tidy(
+      () => [tf.variable(tf.zeros([2, 3])), tf.variable(tf.zeros([2, 3])), tf.variable(tf.zeros([3, 2]))] as const,
+    );
     const gradient = tf.zeros([2, 3]);
-    expect(() => adamwUpdate([{ parameter, gradient, m, v }], { ...BASE, step: 1 })).toThrow('is [2, 3] but its gradient and moments are [[2,3],[2,3],[3,2]]');
+    expect(() => adamwUpdate([{ parameter, gradient, m, v }], { ...BASE, step: 1 })).toThrow(
+      'is [2, 3] but its gradient and moments are [[2,3],[2,3],[3,2]]',
+    );
     expect(() => adamwUpdate([], { ...BASE, step: 0 })).toThrow('step 0');
     tf.dispose([parameter, m, v, gradient]);
   });
 });
 
 describeBackends('globalNorm', ['cpu', 'wasm', 'webgpu', 'tiles'], () => {
-  it.each([[[1]], [[3, 7, 65]], [[129, 1000, 70001, 5, 1, 2, 3, 4, 6, 8, 9, 10]], [Array.from({ length: 41 }, (_, i) => 11 * i + 1)]])('of tensors of sizes %j', async (sizes) => {
+  it.each([
+    [[1]],
+    [[3, 7, 65]],
+    [[129, 1000, 70001, 5, 1, 2, 3, 4, 6, 8, 9, 10]],
+    [Array.from({ length: 41 }, (_, i) => 11 * i + 1)],
+  ])('of tensors of sizes %j', async (sizes) => {
     const random = new Random(sizes.length);
     const data = sizes.map((size, i) => normals(random, size, 10 ** ((i % 5) - 3)));
     const expected = Math.sqrt(data.reduce((sum, d) => sum + d.reduce((s, v) => s + v * v, 0), 0));
@@ -165,8 +209,15 @@ describeBackends('accumulate', ['cpu', 'wasm', 'webgpu'], (backend) => {
         const kept = tf.clone(sums[2] as tf.Tensor);
         const before = backend === 'webgpu' ? gpuDispatchCount(tf.backend()) : 0;
         const totals = withKernelMode(mode, () => accumulate(sums, addends));
-        if (backend === 'webgpu' && mode === 'auto') expect(gpuDispatchCount(tf.backend()) - before).toBeLessThanOrEqual(3);
-        for (const [i, [s, t]] of data.entries()) expectClose(await (totals[i] as tf.Tensor).data(), s.map((v, k) => v + (t[k] as number)), 1e-6, `${mode} ${i}`);
+        if (backend === 'webgpu' && mode === 'auto')
+          expect(gpuDispatchCount(tf.backend()) - before).toBeLessThanOrEqual(3);
+        for (const [i, [s, t]] of data.entries())
+          expectClose(
+            await (totals[i] as tf.Tensor).data(),
+            s.map((v, k) => v + (t[k] as number)),
+            1e-6,
+            `${mode} ${i}`,
+          );
         expectClose(await kept.data(), data[2]?.[0] as Float32Array, 0, 'the clone');
         tf.dispose([kept, totals]);
       }

@@ -12,9 +12,18 @@ describeBackends('crossEntropyThrough', ['cpu', 'wasm', 'webgpu'], () => {
   it('is the loss of a plain output layer, chunk by chunk, with its gradients', async () => {
     await expectNoLeak(async () => {
       const random = new Random(1, 'through');
-      const variable = (shape: [number, number]): tf.Variable<tf.Rank.R2> => variableFrom(tf.tidy(() => tf.tensor2d(normals(random, shape[0] * shape[1]), shape)));
-      const [hidden, weight, a, b] = [variable([TOKENS, DIM]), variable([VOCAB, DIM]), variable([RANK, DIM]), variable([VOCAB, RANK])];
-      const targets = { rows: Int32Array.from({ length: ROWS }, (_, i) => i + 2), labels: Int32Array.from({ length: ROWS }, (_, i) => (7 * i) % VOCAB) };
+      const variable = (shape: [number, number]): tf.Variable<tf.Rank.R2> =>
+        variableFrom(tf.tidy(() => tf.tensor2d(normals(random, shape[0] * shape[1]), shape)));
+      const [hidden, weight, a, b] = [
+        variable([TOKENS, DIM]),
+        variable([VOCAB, DIM]),
+        variable([RANK, DIM]),
+        variable([VOCAB, RANK]),
+      ];
+      const targets = {
+        rows: Int32Array.from({ length: ROWS }, (_, i) => i + 2),
+        labels: Int32Array.from({ length: ROWS }, (_, i) => (7 * i) % VOCAB),
+      };
       const dense = (values: tf.Tensor2D) => ({ kind: 'dense', shape: [VOCAB, DIM], values }) as const;
       const chunks: number[] = [];
       const through = (training: boolean): tf.Scalar =>
@@ -36,14 +45,39 @@ describeBackends('crossEntropyThrough', ['cpu', 'wasm', 'webgpu'], () => {
       expect(chunks).toEqual([0, 1, 2, 3]);
       // The same with W + s·B·A as one trained weight.
       const merged = variableFrom(tf.tidy(() => tf.add(weight, tf.mul(tf.matMul(b, a), 0.5)) as tf.Tensor2D));
-      const whole = valueAndGradients(() => crossEntropySum(hidden, dense(merged), targets, { weightGradient: true }), [hidden, merged]);
+      const whole = valueAndGradients(
+        () => crossEntropySum(hidden, dense(merged), targets, { weightGradient: true }),
+        [hidden, merged],
+      );
       const [dHidden, dWeight] = whole.gradients as [tf.Tensor2D, tf.Tensor2D];
-      const [dA, dB] = tf.tidy(() => [tf.mul(tf.matMul(b, dWeight, true), 0.5), tf.mul(tf.matMul(dWeight, a, false, true), 0.5)]);
+      const [dA, dB] = tf.tidy(() => [
+        tf.mul(tf.matMul(b, dWeight, true), 0.5),
+        tf.mul(tf.matMul(dWeight, a, false, true), 0.5),
+      ]);
       const evaluated = through(false);
       expectClose(await made.value.data(), await whole.value.data(), 1e-5, 'loss');
       expectClose(await evaluated.data(), await whole.value.data(), 1e-5, 'loss alone');
-      for (const [i, expected] of [dHidden, dA, dB].entries()) expectClose(await (made.gradients[i] as tf.Tensor).data<'float32'>(), await (expected as tf.Tensor).data<'float32'>(), 2e-5, `gradient ${i}`);
-      tf.dispose([made.value, made.gradients, whole.value, whole.gradients, dA as tf.Tensor, dB as tf.Tensor, evaluated, merged, hidden, weight, a, b]);
+      for (const [i, expected] of [dHidden, dA, dB].entries())
+        expectClose(
+          await (made.gradients[i] as tf.Tensor).data<'float32'>(),
+          await (expected as tf.Tensor).data<'float32'>(),
+          2e-5,
+          `gradient ${i}`,
+        );
+      tf.dispose([
+        made.value,
+        made.gradients,
+        whole.value,
+        whole.gradients,
+        dA as tf.Tensor,
+        dB as tf.Tensor,
+        evaluated,
+        merged,
+        hidden,
+        weight,
+        a,
+        b,
+      ]);
     });
   });
 

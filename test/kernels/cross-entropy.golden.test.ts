@@ -1,7 +1,14 @@
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, it } from 'vitest';
-import { crossEntropySum, disposeWeight, embedding, tokenLosses, uploadDense, type Targets } from '../../kernels/index.js';
+import {
+  crossEntropySum,
+  disposeWeight,
+  embedding,
+  tokenLosses,
+  uploadDense,
+  type Targets,
+} from '../../kernels/index.js';
 import { describeBackends } from '../support/backends.js';
 import { goldenFolder, missingGoldens, readTensors } from '../support/goldens.js';
 import { expectClose, expectNoLeak } from '../support/numeric.js';
@@ -19,15 +26,23 @@ interface Golden {
   readonly dim: number;
 }
 
-/** What transformers computed in float32: the hidden states after the last norm, and the loss of each token from them. */
+/**
+ * What transformers computed in float32: the hidden states after the last norm, and the loss of each token from them.
+ */
 async function golden(name: string): Promise<Golden> {
   const folder = goldenFolder(name) as string;
-  const [model, base, inputs] = await Promise.all(['model', 'golden/base', 'golden/inputs'].map((file) => readTensors(join(folder, `${file}.safetensors`))));
-  const floats = (tensors: typeof model, key: string): Float32Array => Float32Array.from(tensors?.get(key)?.values ?? []);
+  const [model, base, inputs] = await Promise.all(
+    ['model', 'golden/base', 'golden/inputs'].map((file) => readTensors(join(folder, `${file}.safetensors`))),
+  );
+  const floats = (tensors: typeof model, key: string): Float32Array =>
+    Float32Array.from(tensors?.get(key)?.values ?? []);
   const labels = inputs?.get('labels')?.values ?? [];
   const nll = floats(base, 'token_nll');
   const [batch, seq] = inputs?.get('labels')?.shape as [number, number];
-  const kept = Array.from({ length: batch * (seq - 1) }, (_, i) => ({ i, row: Math.floor(i / (seq - 1)) * seq + (i % (seq - 1)) })).filter(({ row }) => labels[row + 1] !== -100);
+  const kept = Array.from({ length: batch * (seq - 1) }, (_, i) => ({
+    i,
+    row: Math.floor(i / (seq - 1)) * seq + (i % (seq - 1)),
+  })).filter(({ row }) => labels[row + 1] !== -100);
   return {
     ids: Int32Array.from(inputs?.get('input_ids')?.values ?? []),
     table: floats(model, 'model.embed_tokens.weight'),
@@ -35,7 +50,10 @@ async function golden(name: string): Promise<Golden> {
     head: floats(model, 'lm_head.weight'),
     bias: model?.has('lm_head.bias') ? floats(model, 'lm_head.bias') : undefined,
     hidden: floats(base, 'hidden.2'),
-    targets: { rows: Int32Array.from(kept, (k) => k.row), labels: Int32Array.from(kept, (k) => labels[k.row + 1] as number) },
+    targets: {
+      rows: Int32Array.from(kept, (k) => k.row),
+      labels: Int32Array.from(kept, (k) => labels[k.row + 1] as number),
+    },
     tokenLosses: Float32Array.from(kept, (k) => nll[k.i] as number),
     dim: model?.get('model.embed_tokens.weight')?.shape[1] ?? 0,
   };

@@ -11,14 +11,24 @@ describe('dropout masks', () => {
     const mask = dropoutMask(size, rate, 42, 0);
     const dropped = Array.from(mask, (v) => (v === 0 ? 1 : 0));
     // Five standard deviations of a fair coin of that bias.
-    const within = (count: number, of: number, p: number): void => expect(Math.abs(count - of * p)).toBeLessThan(5 * Math.sqrt(of * p * (1 - p)));
-    within(dropped.reduce<number>((a, b) => a + b, 0), size, rate);
+    const within = (count: number, of: number, p: number): void =>
+      expect(Math.abs(count - of * p)).toBeLessThan(5 * Math.sqrt(of * p * (1 - p)));
+    within(
+      dropped.reduce<number>((a, b) => a + b, 0),
+      size,
+      rate,
+    );
     for (const lag of [1, 2, 64, 576, 4096]) {
       let both = 0;
       for (let i = lag; i < size; i++) both += (dropped[i] as number) * (dropped[i - lag] as number);
       within(both, size - lag, rate * rate);
     }
-    for (let phase = 0; phase < 4; phase++) within(dropped.filter((_, i) => i % 4 === phase).reduce<number>((a, b) => a + b, 0), size / 4, rate);
+    for (let phase = 0; phase < 4; phase++)
+      within(
+        dropped.filter((_, i) => i % 4 === phase).reduce<number>((a, b) => a + b, 0),
+        size / 4,
+        rate,
+      );
   });
 
   it('of neighbouring seeds agree no more often than chance', () => {
@@ -36,7 +46,8 @@ describe('dropout masks', () => {
   });
 
   it('stay what they are: resumed runs depend on them', () => {
-    const kept = (seed: number, offset: number): string => Array.from(dropoutMask(32, 0.5, seed, offset), (v) => (v === 0 ? '.' : 'x')).join('');
+    const kept = (seed: number, offset: number): string =>
+      Array.from(dropoutMask(32, 0.5, seed, offset), (v) => (v === 0 ? '.' : 'x')).join('');
     expect([kept(0, 0), kept(1, 0), kept(4294967295, 5)]).toMatchInlineSnapshot(`
       [
         "xxx.x...x..xx.x..xx.x.x..xx.x...",
@@ -48,9 +59,20 @@ describe('dropout masks', () => {
 });
 
 describeBackends('dropout', ['cpu', 'wasm', 'webgpu'], () => {
-  it.each([[1, 1], [3, 7], [5, 65], [17, 129], [64, 577]])('applies the mask of the host, forward and backward, at [%i, %i]', async (rows, dim) => {
+  it.each([
+    [1, 1],
+    [3, 7],
+    [5, 65],
+    [17, 129],
+    [64, 577],
+  ])('applies the mask of the host, forward and backward, at [%i, %i]', async (rows, dim) => {
     await expectNoLeak(async () => {
-      for (const [rate, seed, offset] of [[0.05, 1, 0], [0.5, 4294967295, 12345], [0.9, 77, 2 ** 33 + 5], [0.3, 5, 2 ** 32 - 3]] as const) {
+      for (const [rate, seed, offset] of [
+        [0.05, 1, 0],
+        [0.5, 4294967295, 12345],
+        [0.9, 77, 2 ** 33 + 5],
+        [0.3, 5, 2 ** 32 - 3],
+      ] as const) {
         const x = tf.ones([rows, dim]);
         const mask = dropoutMask(rows * dim, rate, seed, offset);
         const y = dropout(x, rate, seed, offset);

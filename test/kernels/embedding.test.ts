@@ -5,7 +5,14 @@ import { Random } from '../../src/random.js';
 import { describeBackends } from '../support/backends.js';
 import { expectClose, expectNoLeak, normals } from '../support/numeric.js';
 
-const SHAPES = [[1, 1, 1], [3, 7, 5], [320, 65, 129], [1000, 3, 7], [17, 64, 200], [5, 300, 65]] as const;
+const SHAPES = [
+  [1, 1, 1],
+  [3, 7, 5],
+  [320, 65, 129],
+  [1000, 3, 7],
+  [17, 64, 200],
+  [5, 300, 65],
+] as const;
 
 describeBackends('embedding', ['cpu', 'wasm', 'webgpu', 'tiles'], () => {
   it.each(SHAPES)('looks up and scatters back, vocabulary %i, width %i, %i ids', async (vocab, dim, count) => {
@@ -15,10 +22,15 @@ describeBackends('embedding', ['cpu', 'wasm', 'webgpu', 'tiles'], () => {
     const expected = [...ids0].flatMap((id) => [...table0.subarray(id * dim, (id + 1) * dim)]);
     const gradient = new Float64Array(vocab * dim);
     ids0.forEach((id, i) => {
-      for (let k = 0; k < dim; k++) gradient[id * dim + k] = (gradient[id * dim + k] as number) + (c0[i * dim + k] as number);
+      for (let k = 0; k < dim; k++)
+        gradient[id * dim + k] = (gradient[id * dim + k] as number) + (c0[i * dim + k] as number);
     });
     await expectNoLeak(async () => {
-      const [table, ids, c] = [tf.tensor2d(table0, [vocab, dim]), tf.tensor1d(ids0, 'int32'), tf.tensor2d(c0, [count, dim])];
+      const [table, ids, c] = [
+        tf.tensor2d(table0, [vocab, dim]),
+        tf.tensor1d(ids0, 'int32'),
+        tf.tensor2d(c0, [count, dim]),
+      ];
       const y = embedding(table, ids);
       const { value, gradients } = valueAndGradients(() => tf.sum(tf.mul(embedding(table, ids), c)), [table]);
       expectClose(await y.data(), expected, 0, 'y');

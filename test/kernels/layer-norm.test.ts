@@ -7,7 +7,13 @@ import { centralDifferences, expectClose, expectNoLeak, normals } from '../suppo
 
 // float32 sums of at most 577 products: 1e-5 relative leaves room for the order of summation.
 const TOLERANCE = 1e-5;
-const SHAPES = [[1, 2], [3, 7], [5, 64], [2, 577], [67, 33]] as const;
+const SHAPES = [
+  [1, 2],
+  [3, 7],
+  [5, 64],
+  [2, 577],
+  [67, 33],
+] as const;
 const EPS = 1e-5;
 
 /** y, and of Σ c·y the gradients by x, weight and bias, in float64. */
@@ -43,12 +49,21 @@ describeBackends('layerNorm', ['cpu', 'wasm', 'webgpu', 'tiles'], () => {
     const expected = exact(x0, w0, b0, c0);
     await expectNoLeak(async () => {
       for (const mode of ['auto', 'reference'] as const) {
-        const [x, w, b, c] = [tf.tensor2d(x0, [rows, dim]), tf.tensor1d(w0), tf.tensor1d(b0), tf.tensor2d(c0, [rows, dim])];
+        const [x, w, b, c] = [
+          tf.tensor2d(x0, [rows, dim]),
+          tf.tensor1d(w0),
+          tf.tensor1d(b0),
+          tf.tensor2d(c0, [rows, dim]),
+        ];
         const y = withKernelMode(mode, () => layerNorm(x, w, b, EPS));
-        const { value, gradients } = withKernelMode(mode, () => valueAndGradients(() => tf.sum(tf.mul(layerNorm(x, w, b, EPS), c)), [x, w, b]));
+        const { value, gradients } = withKernelMode(mode, () =>
+          valueAndGradients(() => tf.sum(tf.mul(layerNorm(x, w, b, EPS), c)), [x, w, b]),
+        );
         const actual = await Promise.all([y, ...gradients].map((t) => t.data<'float32'>()));
         tf.dispose([x, w, b, c, y, value, gradients]);
-        ['y', 'dx', 'dw', 'db'].forEach((what, i) => expectClose(actual[i] as Float32Array, expected[i] as number[], TOLERANCE, `${mode} ${what}`));
+        ['y', 'dx', 'dw', 'db'].forEach((what, i) =>
+          expectClose(actual[i] as Float32Array, expected[i] as number[], TOLERANCE, `${mode} ${what}`),
+        );
       }
     });
   });
@@ -58,7 +73,8 @@ describeBackends('layerNorm', ['cpu', 'wasm', 'webgpu', 'tiles'], () => {
     const [rows, dim] = [3, 11];
     const start = [normals(random, rows * dim), normals(random, dim), normals(random, dim)] as const;
     const c0 = normals(random, rows * dim);
-    const loss = (x: tf.Tensor2D, w: tf.Tensor1D, b: tf.Tensor1D): tf.Scalar => tf.sum(tf.mul(layerNorm(x, w, b, EPS), tf.tensor2d(c0, [rows, dim])));
+    const loss = (x: tf.Tensor2D, w: tf.Tensor1D, b: tf.Tensor1D): tf.Scalar =>
+      tf.sum(tf.mul(layerNorm(x, w, b, EPS), tf.tensor2d(c0, [rows, dim])));
     const tensors = (values: readonly Float32Array[]): [tf.Tensor2D, tf.Tensor1D, tf.Tensor1D] => [
       tf.tensor2d(values[0] as Float32Array, [rows, dim]),
       tf.tensor1d(values[1] as Float32Array),
@@ -68,7 +84,11 @@ describeBackends('layerNorm', ['cpu', 'wasm', 'webgpu', 'tiles'], () => {
     const { value, gradients } = valueAndGradients(() => loss(...inputs), inputs);
     const found = await Promise.all(gradients.map((g) => g.data<'float32'>()));
     tf.dispose([...inputs, value, ...gradients]);
-    for (const [which, coordinates] of [[0, 5, 13, 32], [0, 4, 10], [0, 4, 10]].entries()) {
+    for (const [which, coordinates] of [
+      [0, 5, 13, 32],
+      [0, 4, 10],
+      [0, 4, 10],
+    ].entries()) {
       const f = async (v: Float32Array): Promise<number> => {
         const y = tf.tidy(() => loss(...tensors(start.map((values, i) => (i === which ? v : values)))));
         const [out] = await y.data();
@@ -76,7 +96,12 @@ describeBackends('layerNorm', ['cpu', 'wasm', 'webgpu', 'tiles'], () => {
         return out as number;
       };
       const gradient = found[which] as Float32Array;
-      expectClose(coordinates.map((i) => gradient[i] as number), await centralDifferences(f, start[which] as Float32Array, coordinates), 2e-3, `input ${which}`);
+      expectClose(
+        coordinates.map((i) => gradient[i] as number),
+        await centralDifferences(f, start[which] as Float32Array, coordinates),
+        2e-3,
+        `input ${which}`,
+      );
     }
   });
 

@@ -1,6 +1,16 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, describe, expect, it } from 'vitest';
-import { disposeWeight, linear, linears, quantizedMatmul, uploadDense, uploadQuantized, valueAndGradients, type FrozenWeight, type LinearMember } from '../../kernels/index.js';
+import {
+  disposeWeight,
+  linear,
+  linears,
+  quantizedMatmul,
+  uploadDense,
+  uploadQuantized,
+  valueAndGradients,
+  type FrozenWeight,
+  type LinearMember,
+} from '../../kernels/index.js';
 import { matmul } from '../../kernels/matmul/kernel.js';
 import { emulateMatrixUnit, matrixUnitOf, type MatrixUnit } from '../../kernels/runtime/matrix-unit.js';
 import { setKernelVariant } from '../../kernels/runtime/variant.js';
@@ -87,82 +97,126 @@ describeBackends('products by the matrices of subgroups', ['webgpu'], () => {
       return 'missing' in unit ? undefined : unit;
     };
 
-    it.each(['nt', 'nn'] as const)('multiplies %s at sizes that are no multiple of anything', async (form) => {
-      const unit = take();
-      if (unit !== undefined) await multiply(unit, form);
-    }, PATIENCE);
+    it.each(['nt', 'nn'] as const)(
+      'multiplies %s at sizes that are no multiple of anything',
+      async (form) => {
+        const unit = take();
+        if (unit !== undefined) await multiply(unit, form);
+      },
+      PATIENCE,
+    );
 
     // Emulated, a size that is read in vectors takes half a minute to compile.
-    it.each([[33, 49, 71], ...(wanted === OWN ? [[40, 96, 128]] : [])] as [number, number, number][])('decodes 4-bit weights: %i tokens, [%i, %i]', async (tokens, out, inner) => {
-      const unit = take();
-      if (unit === undefined) return;
-      const random = new Random(out);
-      const w = uploadQuantized(quantize4bit(normals(random, out * inner, 0.05), [out, inner], { quantType: 'nf4', doubleQuant: true, dtype: 'BF16' }));
-      const [x, dy] = [tf.tensor2d(normals(random, tokens * inner), [tokens, inner]), tf.tensor2d(normals(random, tokens * out), [tokens, out])];
-      await check(unit, () => [quantizedMatmul(x, w), quantizedMatmul(dy, w, true)]);
-      disposeWeight(w);
-      tf.dispose([x, dy]);
-    }, PATIENCE);
+    it.each([[33, 49, 71], ...(wanted === OWN ? [[40, 96, 128]] : [])] as [number, number, number][])(
+      'decodes 4-bit weights: %i tokens, [%i, %i]',
+      async (tokens, out, inner) => {
+        const unit = take();
+        if (unit === undefined) return;
+        const random = new Random(out);
+        const w = uploadQuantized(
+          quantize4bit(normals(random, out * inner, 0.05), [out, inner], {
+            quantType: 'nf4',
+            doubleQuant: true,
+            dtype: 'BF16',
+          }),
+        );
+        const [x, dy] = [
+          tf.tensor2d(normals(random, tokens * inner), [tokens, inner]),
+          tf.tensor2d(normals(random, tokens * out), [tokens, out]),
+        ];
+        await check(unit, () => [quantizedMatmul(x, w), quantizedMatmul(dy, w, true)]);
+        disposeWeight(w);
+        tf.dispose([x, dy]);
+      },
+      PATIENCE,
+    );
 
-    it.each(wanted === OWN ? (['dense', '4bit'] as const) : (['4bit'] as const))('does linear layers that share an input: %s', async (kind) => {
-      const unit = take();
-      if (unit === undefined) return;
-      const random = new Random(3);
-      const [tokens, inner] = [37, 72];
-      const matrix = (rows: number, cols: number): tf.Tensor2D => tf.tensor2d(normals(random, rows * cols, 0.3), [rows, cols]);
-      const weightOf = (out: number): FrozenWeight => {
-        const values = normals(random, out * inner, 0.1);
-        return kind === 'dense' ? uploadDense(values, [out, inner]) : uploadQuantized(quantize4bit(values, [out, inner], { quantType: 'nf4', doubleQuant: true, dtype: 'F32' }));
-      };
-      const x = matrix(tokens, inner);
-      const members = [44, 24, 24].map((out, i): LinearMember => ({
-        weight: weightOf(out),
-        lora: { a: matrix(4 + i, inner), b: matrix(out, 4 + i), scale: 0.5 + i },
-        ...(i === 0 ? { bias: tf.tensor1d(normals(random, out)) } : {}),
-      }));
-      const run = (): tf.Tensor[] => {
-        const { value, gradients } = valueAndGradients(() => tf.addN(linears(x, members).map((y) => tf.sum(tf.square(y)))) as tf.Scalar, [x]);
-        value.dispose();
-        return [...linears(x, members), ...gradients];
-      };
-      await check(unit, run);
-      for (const { weight } of members) disposeWeight(weight);
-      tf.dispose([x, ...members.flatMap(({ bias, lora }) => [bias, lora?.a, lora?.b].filter((t) => t !== undefined))]);
-    }, PATIENCE);
+    it.each(wanted === OWN ? (['dense', '4bit'] as const) : (['4bit'] as const))(
+      'does linear layers that share an input: %s',
+      async (kind) => {
+        const unit = take();
+        if (unit === undefined) return;
+        const random = new Random(3);
+        const [tokens, inner] = [37, 72];
+        const matrix = (rows: number, cols: number): tf.Tensor2D =>
+          tf.tensor2d(normals(random, rows * cols, 0.3), [rows, cols]);
+        const weightOf = (out: number): FrozenWeight => {
+          const values = normals(random, out * inner, 0.1);
+          return kind === 'dense'
+            ? uploadDense(values, [out, inner])
+            : uploadQuantized(
+                quantize4bit(values, [out, inner], { quantType: 'nf4', doubleQuant: true, dtype: 'F32' }),
+              );
+        };
+        const x = matrix(tokens, inner);
+        const members = [44, 24, 24].map((out, i): LinearMember => ({
+          weight: weightOf(out),
+          lora: { a: matrix(4 + i, inner), b: matrix(out, 4 + i), scale: 0.5 + i },
+          ...(i === 0 ? { bias: tf.tensor1d(normals(random, out)) } : {}),
+        }));
+        const run = (): tf.Tensor[] => {
+          const { value, gradients } = valueAndGradients(
+            () => tf.addN(linears(x, members).map((y) => tf.sum(tf.square(y)))) as tf.Scalar,
+            [x],
+          );
+          value.dispose();
+          return [...linears(x, members), ...gradients];
+        };
+        await check(unit, run);
+        for (const { weight } of members) disposeWeight(weight);
+        tf.dispose([
+          x,
+          ...members.flatMap(({ bias, lora }) => [bias, lora?.a, lora?.b].filter((t) => t !== undefined)),
+        ]);
+      },
+      PATIENCE,
+    );
   });
 
-  it('multiplies numbers of float32 where that is what the device has', async () => {
-    emulateMatrixUnit(FULL);
-    await multiply(FULL, 'nt');
-  }, PATIENCE);
+  it(
+    'multiplies numbers of float32 where that is what the device has',
+    async () => {
+      emulateMatrixUnit(FULL);
+      await multiply(FULL, 'nt');
+    },
+    PATIENCE,
+  );
 
-  it('keeps rows of any magnitude: those of 1e-12, of 1e9, and of zeros', async () => {
-    emulateMatrixUnit(UNEQUAL);
-    const random = new Random(8);
-    const [m, n, k] = [18, 25, 41];
-    const magnitudes = Array.from({ length: m }, (_, i) => [1e-12, 1, 1e9, 0][i % 4] as number);
-    const xs = normals(random, m * k).map((value, i) => value * (magnitudes[Math.floor(i / k)] as number));
-    const [x, w] = [tf.tensor2d(xs, [m, k]), tf.tensor2d(normals(random, n * k), [n, k])];
-    const [[actual, expected]] = (await both(() => [matmul(x, w, 'nt')])) as [[Float32Array, Float32Array]];
-    for (const [row, magnitude] of magnitudes.entries()) {
-      const [a, e] = [actual.subarray(row * n, row * n + n), expected.subarray(row * n, row * n + n)];
-      if (magnitude === 0) expect([...a]).toEqual([...e]);
-      else expect(difference(a, e), `row ${row}`).toBeLessThan(TOLERANCE.f16);
-    }
-    tf.dispose([x, w]);
-  }, PATIENCE);
+  it(
+    'keeps rows of any magnitude: those of 1e-12, of 1e9, and of zeros',
+    async () => {
+      emulateMatrixUnit(UNEQUAL);
+      const random = new Random(8);
+      const [m, n, k] = [18, 25, 41];
+      const magnitudes = Array.from({ length: m }, (_, i) => [1e-12, 1, 1e9, 0][i % 4] as number);
+      const xs = normals(random, m * k).map((value, i) => value * (magnitudes[Math.floor(i / k)] as number));
+      const [x, w] = [tf.tensor2d(xs, [m, k]), tf.tensor2d(normals(random, n * k), [n, k])];
+      const [[actual, expected]] = (await both(() => [matmul(x, w, 'nt')])) as [[Float32Array, Float32Array]];
+      for (const [row, magnitude] of magnitudes.entries()) {
+        const [a, e] = [actual.subarray(row * n, row * n + n), expected.subarray(row * n, row * n + n)];
+        if (magnitude === 0) expect([...a]).toEqual([...e]);
+        else expect(difference(a, e), `row ${row}`).toBeLessThan(TOLERANCE.f16);
+      }
+      tf.dispose([x, w]);
+    },
+    PATIENCE,
+  );
 
-  it('lets what is not a number through', async () => {
-    emulateMatrixUnit(UNEQUAL);
-    setKernelVariant('subgroup-matrix');
-    const xs = new Float32Array(16 * 17).fill(1);
-    xs[17 * 3 + 5] = NaN;
-    const [x, w] = [tf.tensor2d(xs, [16, 17]), tf.ones([17, 17]) as tf.Tensor2D];
-    const y = matmul(x, w, 'nt');
-    const values = await y.data();
-    for (let row = 0; row < 16; row++) expect(Number.isNaN(values[17 * row] as number), `row ${row}`).toBe(row === 3);
-    tf.dispose([x, w, y]);
-  }, PATIENCE);
+  it(
+    'lets what is not a number through',
+    async () => {
+      emulateMatrixUnit(UNEQUAL);
+      setKernelVariant('subgroup-matrix');
+      const xs = new Float32Array(16 * 17).fill(1);
+      xs[17 * 3 + 5] = NaN;
+      const [x, w] = [tf.tensor2d(xs, [16, 17]), tf.ones([17, 17]) as tf.Tensor2D];
+      const y = matmul(x, w, 'nt');
+      const values = await y.data();
+      for (let row = 0; row < 16; row++) expect(Number.isNaN(values[17 * row] as number), `row ${row}`).toBe(row === 3);
+      tf.dispose([x, w, y]);
+    },
+    PATIENCE,
+  );
 
   it('says why it cannot run', () => {
     const unit = matrixUnitOf(device());

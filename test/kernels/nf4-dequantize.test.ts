@@ -1,7 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { expect, it } from 'vitest';
-import { dequantize, disposeWeight, uploadQuantized, weightBytes, withKernelMode, type Packed4bit } from '../../kernels/index.js';
+import {
+  dequantize,
+  disposeWeight,
+  uploadQuantized,
+  weightBytes,
+  withKernelMode,
+  type Packed4bit,
+} from '../../kernels/index.js';
 import { openCheckpoint } from '../../src/io/checkpoint.js';
 import { fileSource, localDirectory } from '../../src/io/node.js';
 import { SafetensorsFile } from '../../src/io/safetensors.js';
@@ -16,7 +23,15 @@ import { describeReferences, referencePath } from '../support/references.js';
 
 const GOLDEN = referencePath('reference/bitsandbytes/golden');
 const CHECKPOINT = referencePath('reference/transformers-peft/llama_qlora');
-const SHAPES = [[1, 1], [3, 7], [7, 65], [5, 100], [33, 129], [1, 4097], [130, 192]] as const;
+const SHAPES = [
+  [1, 1],
+  [3, 7],
+  [7, 65],
+  [5, 100],
+  [33, 129],
+  [1, 4097],
+  [130, 192],
+] as const;
 
 async function decoded(host: Packed4bit, mode: 'auto' | 'reference' = 'auto'): Promise<Float32Array> {
   let values: Float32Array = new Float32Array();
@@ -38,7 +53,9 @@ function expectExact(actual: Float32Array, expected: Float32Array): void {
 }
 
 describeBackends('dequantize', ['cpu', 'wasm', 'webgpu'], () => {
-  const variants = (['nf4', 'fp4'] as const).flatMap((quantType) => ([false, true] as const).map((doubleQuant) => ({ quantType, doubleQuant })));
+  const variants = (['nf4', 'fp4'] as const).flatMap((quantType) =>
+    ([false, true] as const).map((doubleQuant) => ({ quantType, doubleQuant })),
+  );
   it.each(SHAPES.flatMap(([rows, cols]) => variants.map((v) => ({ rows, cols, ...v }))))(
     'equals the host and the reference: [$rows, $cols] $quantType, nested $doubleQuant',
     async ({ rows, cols, quantType, doubleQuant }) => {
@@ -55,11 +72,31 @@ describeBackends('dequantize', ['cpu', 'wasm', 'webgpu'], () => {
   );
 
   it('rounds ties to even, and float16 values too small or too large for its exponent', async () => {
-    const scales = Float32Array.of(1, 1 + 2 ** -8, 1 + 3 * 2 ** -8, 1 + 2 ** -11, 1 + 3 * 2 ** -11, 5 * 2 ** -25, 7 * 2 ** -25, 2 ** -26, 65519, 3 ** 9, 0);
+    const scales = Float32Array.of(
+      1,
+      1 + 2 ** -8,
+      1 + 3 * 2 ** -8,
+      1 + 2 ** -11,
+      1 + 3 * 2 ** -11,
+      5 * 2 ** -25,
+      7 * 2 ** -25,
+      2 ** -26,
+      65519,
+      3 ** 9,
+      0,
+    );
     const code = Float32Array.from({ length: 16 }, (_, i) => (i < 8 ? -1 : 1) / (1 + (i % 8)));
     const packed = Uint8Array.from({ length: 8 * scales.length }, (_, i) => (i * 37 + 5) & 255);
     for (const dtype of ['F16', 'BF16'] as const) {
-      const host: Packed4bit = { quantType: 'nf4', shape: [scales.length, 16], blockSize: 16, dtype, packed, code, absmax: { kind: 'plain', values: scales } };
+      const host: Packed4bit = {
+        quantType: 'nf4',
+        shape: [scales.length, 16],
+        blockSize: 16,
+        dtype,
+        packed,
+        code,
+        absmax: { kind: 'plain', values: scales },
+      };
       expectExact(await decoded(host), dequantize4bit(host));
       expectExact(await decoded(host, 'reference'), dequantize4bit(host));
     }
@@ -75,7 +112,9 @@ describeBackends('dequantize', ['cpu', 'wasm', 'webgpu'], () => {
 
   it('refuses arrays that do not fit the shape', () => {
     const host = quantize4bit(normals(new Random(1), 128), [2, 64], { quantType: 'nf4', doubleQuant: false });
-    expect(() => uploadQuantized({ ...host, shape: [3, 64] })).toThrow(/needs 96 bytes and 3 block scales, found 64 and 2/);
+    expect(() => uploadQuantized({ ...host, shape: [3, 64] })).toThrow(
+      /needs 96 bytes and 3 block scales, found 64 and 2/,
+    );
   });
 
   describeReferences('against bitsandbytes', 'reference/bitsandbytes/golden', () => {
@@ -87,7 +126,9 @@ describeBackends('dequantize', ['cpu', 'wasm', 'webgpu'], () => {
   describeReferences('against a checkpoint that bitsandbytes wrote', 'reference/transformers-peft/llama_qlora', () => {
     it('decodes every weight bit for bit', async () => {
       const checkpoint = await openCheckpoint(localDirectory(resolve(CHECKPOINT, 'hf4bit')));
-      const golden = await SafetensorsFile.open(await fileSource(resolve(CHECKPOINT, 'golden/dequantised.safetensors')));
+      const golden = await SafetensorsFile.open(
+        await fileSource(resolve(CHECKPOINT, 'golden/dequantised.safetensors')),
+      );
       expect(golden.tensors.size).toBeGreaterThan(0);
       for (const name of golden.tensors.keys()) {
         const host = await readQuantized(checkpoint, name);
@@ -120,11 +161,25 @@ function goldenVectors(): Golden[] {
   return vectors.flatMap(({ name, shape, n, variants }) =>
     variants.flatMap(({ tag, quant_type, blocksize, offset }) => {
       const at = (suffix: string): string => `${name}/${tag}.${suffix}`;
-      const common = { quantType: quant_type, shape: shape.length === 2 ? shape : [1, n], blockSize: blocksize, dtype: 'F32' as const, packed: bytes(at('packed.u8')), code: CODES[quant_type] };
+      const common = {
+        quantType: quant_type,
+        shape: shape.length === 2 ? shape : [1, n],
+        blockSize: blocksize,
+        dtype: 'F32' as const,
+        packed: bytes(at('packed.u8')),
+        code: CODES[quant_type],
+      };
       const plain: Packed4bit = { ...common, absmax: { kind: 'plain', values: floats(at('absmax.f32')) } };
       const nested: Packed4bit = {
         ...common,
-        absmax: { kind: 'nested', codes: bytes(at('dq.absmax_q.u8')), map: DYNAMIC_MAP, nestedAbsmax: floats(at('dq.nested_absmax.f32')), nestedBlockSize: 256, offset },
+        absmax: {
+          kind: 'nested',
+          codes: bytes(at('dq.absmax_q.u8')),
+          map: DYNAMIC_MAP,
+          nestedAbsmax: floats(at('dq.nested_absmax.f32')),
+          nestedBlockSize: 256,
+          offset,
+        },
       };
       return [
         { name, tag, nested: false, host: plain, expected: floats(at('dequant.f32')) },

@@ -16,7 +16,14 @@ import { normals } from '../support/numeric.js';
 setFlagsFromString('--no-liftoff');
 
 /** As bits: a NaN may carry any payload, and that of a file is not the one that arithmetic makes. */
-const VALUES = { NaN: 0x7fc00000, 'negative NaN': 0xffc00000, 'NaN with a payload': 0x7fc00001, 'NaN of ones': 0x7fffffff, Infinity: 0x7f800000, '-Infinity': 0xff800000 } as const;
+const VALUES = {
+  NaN: 0x7fc00000,
+  'negative NaN': 0xffc00000,
+  'NaN with a payload': 0x7fc00001,
+  'NaN of ones': 0x7fffffff,
+  Infinity: 0x7f800000,
+  '-Infinity': 0xff800000,
+} as const;
 type ValueName = keyof typeof VALUES;
 type Values = Readonly<Record<string, Float32Array>>;
 
@@ -30,16 +37,22 @@ interface Relation {
 
 function valuesOf({ name, shapes, squares = [] }: NonFiniteCase): Record<string, Float32Array> {
   const random = new Random(name.length);
-  return Object.fromEntries(Object.entries(shapes).map(([input, shape]) => {
-    const values = normals(random, tf.util.sizeFromShape([...shape]));
-    return [input, squares.includes(input) ? values.map((x) => x * x) : values];
-  }));
+  return Object.fromEntries(
+    Object.entries(shapes).map(([input, shape]) => {
+      const values = normals(random, tf.util.sizeFromShape([...shape]));
+      return [input, squares.includes(input) ? values.map((x) => x * x) : values];
+    }),
+  );
 }
 
 async function outputsOf({ shapes, run }: NonFiniteCase, values: Values): Promise<Record<string, Float32Array>> {
-  const inputs = Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, tf.tensor(values[name] as Float32Array, [...shape])]));
+  const inputs = Object.fromEntries(
+    Object.entries(shapes).map(([name, shape]) => [name, tf.tensor(values[name] as Float32Array, [...shape])]),
+  );
   const outputs = tf.tidy(() => run(inputs));
-  const read = await Promise.all(Object.entries(outputs).map(async ([name, t]) => [name, await t.data<'float32'>()] as const));
+  const read = await Promise.all(
+    Object.entries(outputs).map(async ([name, t]) => [name, await t.data<'float32'>()] as const),
+  );
   tf.dispose([inputs, outputs]);
   return Object.fromEntries(read);
 }
@@ -63,7 +76,12 @@ async function withReference<T>(body: () => Promise<T>): Promise<T> {
   return result as Promise<T>;
 }
 
-function changed(values: Values, input: string, at: number, value: (before: number) => number | { readonly bits: number }): Values {
+function changed(
+  values: Values,
+  input: string,
+  at: number,
+  value: (before: number) => number | { readonly bits: number },
+): Values {
   const copy = (values[input] as Float32Array).slice();
   const next = value(copy[at] as number);
   if (typeof next === 'number') copy[at] = next;
@@ -76,20 +94,42 @@ function indicesOf(values: Float32Array, holds: (value: number, i: number) => bo
 }
 
 /**
- * Which elements depend on one element of an input shows where other finite values are put there. A NaN has to reach all of these; an infinity
- * those at which the definition in stock ops is not finite (1 / ∞ is 0). What neither depends on it nor is touched in stock ops must stay finite.
+ * Which elements depend on one element of an input shows where other finite values are put there. A NaN has to reach
+ * all of these; an infinity those at which the definition in stock ops is not finite (1 / ∞ is 0). What neither depends
+ * on it nor is touched in stock ops must stay finite.
  */
-async function relationOf(op: NonFiniteCase, values: Values, input: string, at: number, name: ValueName): Promise<Relation> {
+async function relationOf(
+  op: NonFiniteCase,
+  values: Values,
+  input: string,
+  at: number,
+  name: ValueName,
+): Promise<Relation> {
   const plain = await referenceOf(op, values);
   const others: Record<string, Float32Array>[] = [];
-  for (const other of [(x: number) => x + 3, (x: number) => Math.abs(x - 3)]) others.push(await referenceOf(op, changed(values, input, at, other)));
-  const poisoned = await referenceOf(op, changed(values, input, at, () => ({ bits: VALUES[name] })));
+  for (const other of [(x: number) => x + 3, (x: number) => Math.abs(x - 3)])
+    others.push(await referenceOf(op, changed(values, input, at, other)));
+  const poisoned = await referenceOf(
+    op,
+    changed(values, input, at, () => ({ bits: VALUES[name] })),
+  );
   const all = name.includes('NaN') || op.strict?.includes(input) === true;
-  const relation = (holds: (output: string, i: number, dependent: boolean, finite: boolean) => boolean): Record<string, number[]> =>
-    Object.fromEntries(Object.entries(plain).map(([output, before]) => [
-      output,
-      indicesOf(before, (value, i) => holds(output, i, others.some((other) => other[output]?.[i] !== value), Number.isFinite(poisoned[output]?.[i]))),
-    ]));
+  const relation = (
+    holds: (output: string, i: number, dependent: boolean, finite: boolean) => boolean,
+  ): Record<string, number[]> =>
+    Object.fromEntries(
+      Object.entries(plain).map(([output, before]) => [
+        output,
+        indicesOf(before, (value, i) =>
+          holds(
+            output,
+            i,
+            others.some((other) => other[output]?.[i] !== value),
+            Number.isFinite(poisoned[output]?.[i]),
+          ),
+        ),
+      ]),
+    );
   return {
     required: relation((_, __, dependent, finite) => dependent && (all || !finite)),
     untouched: relation((_, __, dependent, finite) => !dependent && finite),
@@ -114,12 +154,19 @@ async function check(op: NonFiniteCase, names: readonly ValueName[], places = pl
         const found = relations.get(key) ?? relationOf(op, values, input, at, kind);
         relations.set(key, found);
         const { required, untouched } = await found;
-        const outputs = await outputsOf(op, changed(values, input, at, () => ({ bits: VALUES[name] })));
+        const outputs = await outputsOf(
+          op,
+          changed(values, input, at, () => ({ bits: VALUES[name] })),
+        );
         for (const [output, actual] of Object.entries(outputs)) {
           const lost = required[output]?.filter((i) => Number.isFinite(actual[i])) ?? [];
           const spread = untouched[output]?.filter((i) => !Number.isFinite(actual[i])) ?? [];
-          if (lost.length > 0) problems.push(`${name} in ${input}[${at}] is lost in ${lost.length} of ${required[output]?.length} elements of ${output}, first ${lost[0]}: ${actual[lost[0] as number]}`);
-          if (spread.length > 0) problems.push(`${name} in ${input}[${at}] reaches ${output}[${spread[0]}], which does not depend on it`);
+          if (lost.length > 0)
+            problems.push(
+              `${name} in ${input}[${at}] is lost in ${lost.length} of ${required[output]?.length} elements of ${output}, first ${lost[0]}: ${actual[lost[0] as number]}`,
+            );
+          if (spread.length > 0)
+            problems.push(`${name} in ${input}[${at}] reaches ${output}[${spread[0]}], which does not depend on it`);
         }
       }
     }
@@ -135,7 +182,8 @@ it('every input has an output that depends on it', async () => {
     const values = valuesOf(op);
     for (const [input, { length }] of Object.entries(values)) {
       const found: number[] = [];
-      for (const at of placesOf(length)) found.push(...Object.values((await relationOf(op, values, input, at, 'NaN')).required).flat());
+      for (const at of placesOf(length))
+        found.push(...Object.values((await relationOf(op, values, input, at, 'NaN')).required).flat());
       expect(found.length, `${op.name}: ${input}`).toBeGreaterThan(0);
     }
   }
@@ -150,7 +198,11 @@ describeBackends('what is not finite', ['cpu'], () => {
 describe.each<WasmSimd>(['plain', 'relaxed', 'wide'])("what is not finite on wasm with '%s' SIMD", (simd) => {
   let device: Device;
   beforeAll(async () => {
-    device = await openWasm('asked for by name', { ...nodeHost, wasmSimd: () => (nodeHost.wasmSimd?.(), simd) }, { threads: 2 });
+    device = await openWasm(
+      'asked for by name',
+      { ...nodeHost, wasmSimd: () => (nodeHost.wasmSimd?.(), simd) },
+      { threads: 2 },
+    );
   });
   afterAll(async () => {
     await device.close();

@@ -1,6 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, it } from 'vitest';
-import { dropout, FlatTensors, flatLayout, gpuDispatchCount, Replays, setReplay, withKernelMode } from '../../kernels/index.js';
+import {
+  dropout,
+  FlatTensors,
+  flatLayout,
+  gpuDispatchCount,
+  Replays,
+  setReplay,
+  withKernelMode,
+} from '../../kernels/index.js';
 import { describeBackends } from '../support/backends.js';
 
 const SIZE = 5000;
@@ -21,9 +29,13 @@ async function read(tensor: tf.Tensor): Promise<number> {
 
 describeBackends('Replays', ['webgpu'], () => {
   /** Σ dropout(x · factor), with as many tensors in between as an input of the host and a seed need. */
-  const step = (x: tf.Tensor, factor: Float32Array, seed: number): tf.Scalar => tf.tidy(() => tf.sum(dropout(tf.mul(x, tf.tensor(factor, [])), 0.5, (seed ^ 77) >>> 0)));
+  const step = (x: tf.Tensor, factor: Float32Array, seed: number): tf.Scalar =>
+    tf.tidy(() => tf.sum(dropout(tf.mul(x, tf.tensor(factor, [])), 0.5, (seed ^ 77) >>> 0)));
 
-  async function withReplays(watched: tf.Tensor[], body: (replays: Replays, refusals: string[]) => Promise<void>): Promise<void> {
+  async function withReplays(
+    watched: tf.Tensor[],
+    body: (replays: Replays, refusals: string[]) => Promise<void>,
+  ): Promise<void> {
     setReplay(true);
     const refusals: string[] = [];
     const replays = new Replays(tf.backend(), { results: [], watched, onRefused: (reason) => refusals.push(reason) });
@@ -66,7 +78,10 @@ describeBackends('Replays', ['webgpu'], () => {
       expect(refusals[0]).toMatch(/write \d+ of 4 bytes differs, and is no input/);
       refusals.length = 0;
       const kept: tf.Tensor[] = [];
-      for (let i = 0; i < 5; i++) await read(replays.run('keeps', { seed: i }, () => (kept.push(tf.keep(tf.mul(x, 3))), step(x, Float32Array.of(1), i))));
+      for (let i = 0; i < 5; i++)
+        await read(
+          replays.run('keeps', { seed: i }, () => (kept.push(tf.keep(tf.mul(x, 3))), step(x, Float32Array.of(1), i))),
+        );
       expect(replays.replayed).toBe(0);
       expect(refusals[0]).toBe('it keeps 1 tensors');
       tf.dispose(kept);
@@ -99,7 +114,8 @@ describeBackends('Replays', ['webgpu'], () => {
   it('tells inputs of other sizes, and kernels in force, apart', async () => {
     const x = randomVariable();
     await withReplays([x], async (replays) => {
-      const run = (factor: Float32Array): Promise<number> => read(replays.run('step', { factor }, () => tf.tidy(() => tf.sum(tf.mul(tf.sum(x), tf.tensor(factor))))));
+      const run = (factor: Float32Array): Promise<number> =>
+        read(replays.run('step', { factor }, () => tf.tidy(() => tf.sum(tf.mul(tf.sum(x), tf.tensor(factor))))));
       for (let i = 0; i < 5; i++) {
         const [a, b] = [await run(Float32Array.of(1, i)), await run(Float32Array.of(1, i, 1))];
         const sum = await read(tf.sum(x));

@@ -6,7 +6,13 @@ import { describeBackends } from '../support/backends.js';
 import { centralDifferences, expectClose, expectNoLeak, normals } from '../support/numeric.js';
 
 const ACTIVATIONS: readonly Activation[] = ['silu', 'gelu', 'gelu_tanh', 'relu'];
-const SHAPES = [[1, 1], [3, 7], [5, 65], [2, 129], [4, 577]] as const;
+const SHAPES = [
+  [1, 1],
+  [3, 7],
+  [5, 65],
+  [2, 129],
+  [4, 577],
+] as const;
 const CASES = ACTIVATIONS.flatMap((activation) => SHAPES.map(([rows, dim]) => [activation, rows, dim] as const));
 
 /** In float64, from the definitions; erf by its series and continued fraction. */
@@ -37,13 +43,17 @@ describeBackends('swiglu', ['cpu', 'wasm', 'webgpu'], () => {
       const run = async (mode: 'auto' | 'reference'): Promise<Float32Array[]> => {
         const [gate, up, c] = data.map((d) => tf.tensor2d(d, [rows, dim])) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
         const y = withKernelMode(mode, () => swiglu(gate, up, activation));
-        const { value, gradients } = withKernelMode(mode, () => valueAndGradients(() => tf.sum(tf.mul(swiglu(gate, up, activation), c)), [gate, up]));
+        const { value, gradients } = withKernelMode(mode, () =>
+          valueAndGradients(() => tf.sum(tf.mul(swiglu(gate, up, activation), c)), [gate, up]),
+        );
         const out = await Promise.all([y, ...gradients].map((t) => t.data<'float32'>()));
         tf.dispose([gate, up, c, y, value, gradients]);
         return out;
       };
       const [actual, expected] = [await run('auto'), await run('reference')];
-      ['y', 'dgate', 'dup'].forEach((what, i) => expectClose(actual[i] as Float32Array, expected[i] as Float32Array, 1e-5, what));
+      ['y', 'dgate', 'dup'].forEach((what, i) =>
+        expectClose(actual[i] as Float32Array, expected[i] as Float32Array, 1e-5, what),
+      );
     });
   });
 
@@ -52,7 +62,13 @@ describeBackends('swiglu', ['cpu', 'wasm', 'webgpu'], () => {
     const gate = tf.tensor2d(gates, [1, gates.length]);
     const up = tf.onesLike(gate);
     const [y, ungated] = [swiglu(gate, up, activation), gelu(gate, activation)];
-    for (const t of [y, ungated]) expectClose(await t.data(), gates.map((g) => exactActivation(g, activation)), 1e-6, activation);
+    for (const t of [y, ungated])
+      expectClose(
+        await t.data(),
+        gates.map((g) => exactActivation(g, activation)),
+        1e-6,
+        activation,
+      );
     tf.dispose([gate, up, y, ungated]);
   });
 
@@ -60,7 +76,8 @@ describeBackends('swiglu', ['cpu', 'wasm', 'webgpu'], () => {
     const random = new Random(11);
     const [rows, dim] = [3, 7];
     const [gate0, up0, c0] = [normals(random, rows * dim), normals(random, rows * dim), normals(random, rows * dim)];
-    const loss = (gate: tf.Tensor2D, up: tf.Tensor2D): tf.Scalar => tf.sum(tf.mul(swiglu(gate, up, activation), tf.tensor2d(c0, [rows, dim])));
+    const loss = (gate: tf.Tensor2D, up: tf.Tensor2D): tf.Scalar =>
+      tf.sum(tf.mul(swiglu(gate, up, activation), tf.tensor2d(c0, [rows, dim])));
     const [gate, up] = [tf.tensor2d(gate0, [rows, dim]), tf.tensor2d(up0, [rows, dim])];
     const { value, gradients } = valueAndGradients(() => loss(gate, up), [gate, up]);
     const [dgate, dup] = await Promise.all(gradients.map((g) => g.data<'float32'>()));
@@ -71,10 +88,22 @@ describeBackends('swiglu', ['cpu', 'wasm', 'webgpu'], () => {
       return out as number;
     };
     const at = [0, 4, 11, 20];
-    const ofGate = (v: Float32Array): Promise<number> => scalar(tf.tidy(() => loss(tf.tensor2d(v, [rows, dim]), tf.tensor2d(up0, [rows, dim]))));
-    const ofUp = (v: Float32Array): Promise<number> => scalar(tf.tidy(() => loss(tf.tensor2d(gate0, [rows, dim]), tf.tensor2d(v, [rows, dim]))));
-    expectClose(at.map((i) => dgate?.[i] as number), await centralDifferences(ofGate, gate0, at), 2e-3, 'dgate');
-    expectClose(at.map((i) => dup?.[i] as number), await centralDifferences(ofUp, up0, at), 2e-3, 'dup');
+    const ofGate = (v: Float32Array): Promise<number> =>
+      scalar(tf.tidy(() => loss(tf.tensor2d(v, [rows, dim]), tf.tensor2d(up0, [rows, dim]))));
+    const ofUp = (v: Float32Array): Promise<number> =>
+      scalar(tf.tidy(() => loss(tf.tensor2d(gate0, [rows, dim]), tf.tensor2d(v, [rows, dim]))));
+    expectClose(
+      at.map((i) => dgate?.[i] as number),
+      await centralDifferences(ofGate, gate0, at),
+      2e-3,
+      'dgate',
+    );
+    expectClose(
+      at.map((i) => dup?.[i] as number),
+      await centralDifferences(ofUp, up0, at),
+      2e-3,
+      'dup',
+    );
   });
 
   it('refuses operands of different shapes', () => {
@@ -92,7 +121,9 @@ describeBackends('gelu and the other ungated activations', ['cpu', 'wasm', 'webg
       const run = async (mode: 'auto' | 'reference'): Promise<Float32Array[]> => {
         const [x, c] = data.map((d) => tf.tensor2d(d, [rows, dim])) as [tf.Tensor2D, tf.Tensor2D];
         const y = withKernelMode(mode, () => gelu(x, activation));
-        const { value, gradients } = withKernelMode(mode, () => valueAndGradients(() => tf.sum(tf.mul(gelu(x, activation), c)), [x]));
+        const { value, gradients } = withKernelMode(mode, () =>
+          valueAndGradients(() => tf.sum(tf.mul(gelu(x, activation), c)), [x]),
+        );
         const out = await Promise.all([y, ...gradients].map((t) => t.data<'float32'>()));
         tf.dispose([x, c, y, value, gradients]);
         return out;
@@ -117,6 +148,11 @@ describeBackends('gelu and the other ungated activations', ['cpu', 'wasm', 'webg
       y.dispose();
       return out as number;
     };
-    expectClose(at.map((i) => dx[i] as number), await centralDifferences(f, x0, at), 2e-3, 'dx');
+    expectClose(
+      at.map((i) => dx[i] as number),
+      await centralDifferences(f, x0, at),
+      2e-3,
+      'dx',
+    );
   });
 });

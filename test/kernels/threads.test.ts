@@ -48,7 +48,10 @@ const SCRATCH_MARKER = {
     ...[3, 2, 1, 0],
     ...[7, 5, 1, 1, 0x66, 0, 0],
     // loop: out[begin] = scratch; begin += 1; again while begin < end
-    ...[10, 32, 1, 30, 0, 3, 0x40, 0x20, 0, 0x20, 1, 0x41, 2, 0x74, 0x6a, 0x20, 3, 0x36, 2, 0, 0x20, 1, 0x41, 1, 0x6a, 0x22, 1, 0x20, 2, 0x48, 0x0d, 0, 0x0b, 0x0b],
+    ...[
+      10, 32, 1, 30, 0, 3, 0x40, 0x20, 0, 0x20, 1, 0x41, 2, 0x74, 0x6a, 0x20, 3, 0x36, 2, 0, 0x20, 1, 0x41, 1, 0x6a,
+      0x22, 1, 0x20, 2, 0x48, 0x0d, 0, 0x0b, 0x0b,
+    ],
   ]).toString('base64'),
 };
 
@@ -63,63 +66,158 @@ function differentiated(op: () => tf.Tensor, inputs: tf.Tensor[]): tf.Tensor[] {
 
 // Sizes above the threshold under which a job stays whole, and multiples of nothing.
 const CASES: readonly Case[] = [
-  ['swiglu', (r) => { const [g, u] = [matrix(r, 131, 577), matrix(r, 131, 577)]; return differentiated(() => swiglu(g, u, 'silu'), [g, u]); }],
-  ['geglu', (r) => { const [g, u] = [matrix(r, 67, 1023), matrix(r, 67, 1023)]; return differentiated(() => swiglu(g, u, 'gelu'), [g, u]); }],
-  ['layer-norm', (r) => { const [x, w, b] = [matrix(r, 509, 383), tf.tensor1d(normals(r, 383)), tf.tensor1d(normals(r, 383))]; return differentiated(() => layerNorm(x, w, b, 1e-5), [x, w, b]); }],
-  ['gelu', (r) => { const x = matrix(r, 131, 577); return differentiated(() => gelu(x), [x]); }],
-  ['rms-norm', (r) => { const [x, w] = [matrix(r, 509, 383), tf.tensor1d(normals(r, 383))]; return differentiated(() => rmsNorm(x, w, 1e-5), [x]); }],
+  [
+    'swiglu',
+    (r) => {
+      const [g, u] = [matrix(r, 131, 577), matrix(r, 131, 577)];
+      return differentiated(() => swiglu(g, u, 'silu'), [g, u]);
+    },
+  ],
+  [
+    'geglu',
+    (r) => {
+      const [g, u] = [matrix(r, 67, 1023), matrix(r, 67, 1023)];
+      return differentiated(() => swiglu(g, u, 'gelu'), [g, u]);
+    },
+  ],
+  [
+    'layer-norm',
+    (r) => {
+      const [x, w, b] = [matrix(r, 509, 383), tf.tensor1d(normals(r, 383)), tf.tensor1d(normals(r, 383))];
+      return differentiated(() => layerNorm(x, w, b, 1e-5), [x, w, b]);
+    },
+  ],
+  [
+    'gelu',
+    (r) => {
+      const x = matrix(r, 131, 577);
+      return differentiated(() => gelu(x), [x]);
+    },
+  ],
+  [
+    'rms-norm',
+    (r) => {
+      const [x, w] = [matrix(r, 509, 383), tf.tensor1d(normals(r, 383))];
+      return differentiated(() => rmsNorm(x, w, 1e-5), [x]);
+    },
+  ],
   ['dropout', (r) => [dropout(matrix(r, 257, 513), 0.3, 7, 11)]],
-  ['embedding', (r) => {
-    const ids = tf.tensor1d(Int32Array.from({ length: 700 }, () => r.below(301)), 'int32');
-    const table = matrix(r, 301, 389);
-    return differentiated(() => embedding(table, ids), [table]);
-  }],
-  ['cross-entropy', (r) => {
-    const [hidden, values] = [matrix(r, 97, 65), matrix(r, 1511, 65)];
-    const rows = Int32Array.from({ length: 95 }, (_, i) => i);
-    return differentiated(() => crossEntropySum(hidden, { kind: 'dense', shape: [1511, 65], values }, { rows, labels: rows }), [hidden]);
-  }],
-  ['adamw', (r) => {
-    const [parameter, m, v] = [0, 1, 2].map((i) => tf.variable(i === 2 ? tf.abs(matrix(r, 401, 333)) : matrix(r, 401, 333))) as [tf.Variable, tf.Variable, tf.Variable];
-    adamwUpdate([{ parameter, m, v, gradient: matrix(r, 401, 333) }], { learningRate: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0.1, step: 3 }, 0.5);
-    const values = [parameter, m, v].map((t) => tf.clone(t));
-    for (const variable of [parameter, m, v]) variable.dispose();
-    return values;
-  }],
-  ...(['nn', 'nt', 'tn'] as const).map((form): Case => [`matmul ${form}`, (r) => {
-    const [n, k, m] = [197, 403, 311];
-    const x = form === 'tn' ? matrix(r, k, n) : matrix(r, n, k);
-    const w = form === 'nt' ? matrix(r, m, k) : matrix(r, k, m);
-    return differentiated(() => matmul(x, w, form, 0.7), [x, w]);
-  }]),
-  ['matmul of few rows', (r) => {
-    const w = matrix(r, 1501, 301);
-    return [1, 2, 3, 4, 5, 7].map((n) => matmul(matrix(r, n, 301), w, 'nt'));
-  }],
-  ['matmul of few columns', (r) => {
-    const x = matrix(r, 1501, 301);
-    return [1, 8, 9].map((m) => matmul(x, matrix(r, m, 301), 'nt'));
-  }],
+  [
+    'embedding',
+    (r) => {
+      const ids = tf.tensor1d(
+        Int32Array.from({ length: 700 }, () => r.below(301)),
+        'int32',
+      );
+      const table = matrix(r, 301, 389);
+      return differentiated(() => embedding(table, ids), [table]);
+    },
+  ],
+  [
+    'cross-entropy',
+    (r) => {
+      const [hidden, values] = [matrix(r, 97, 65), matrix(r, 1511, 65)];
+      const rows = Int32Array.from({ length: 95 }, (_, i) => i);
+      return differentiated(
+        () => crossEntropySum(hidden, { kind: 'dense', shape: [1511, 65], values }, { rows, labels: rows }),
+        [hidden],
+      );
+    },
+  ],
+  [
+    'adamw',
+    (r) => {
+      const [parameter, m, v] = [0, 1, 2].map((i) =>
+        tf.variable(i === 2 ? tf.abs(matrix(r, 401, 333)) : matrix(r, 401, 333)),
+      ) as [tf.Variable, tf.Variable, tf.Variable];
+      adamwUpdate(
+        [{ parameter, m, v, gradient: matrix(r, 401, 333) }],
+        { learningRate: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weightDecay: 0.1, step: 3 },
+        0.5,
+      );
+      const values = [parameter, m, v].map((t) => tf.clone(t));
+      for (const variable of [parameter, m, v]) variable.dispose();
+      return values;
+    },
+  ],
+  ...(['nn', 'nt', 'tn'] as const).map((form): Case => [
+    `matmul ${form}`,
+    (r) => {
+      const [n, k, m] = [197, 403, 311];
+      const x = form === 'tn' ? matrix(r, k, n) : matrix(r, n, k);
+      const w = form === 'nt' ? matrix(r, m, k) : matrix(r, k, m);
+      return differentiated(() => matmul(x, w, form, 0.7), [x, w]);
+    },
+  ]),
+  [
+    'matmul of few rows',
+    (r) => {
+      const w = matrix(r, 1501, 301);
+      return [1, 2, 3, 4, 5, 7].map((n) => matmul(matrix(r, n, 301), w, 'nt'));
+    },
+  ],
+  [
+    'matmul of few columns',
+    (r) => {
+      const x = matrix(r, 1501, 301);
+      return [1, 8, 9].map((m) => matmul(x, matrix(r, m, 301), 'nt'));
+    },
+  ],
   // Threads get 2 and 1, or 1 and 1 panels, and the sums are made in pieces.
-  ['matmul in single panels', (r) => [matmul(matrix(r, 24, 8000), matrix(r, 24, 8000), 'nt'), matmul(matrix(r, 48, 8000), matrix(r, 48, 8000), 'nt')]],
-  ['4-bit weights', (r) => {
-    const packed = quantize4bit(normals(r, 387 * 451), [387, 451], { quantType: 'nf4', blockSize: 64, doubleQuant: true, dtype: 'BF16' });
-    const weight = uploadQuantized(packed);
-    const [x, dy, few] = [matrix(r, 131, 451), matrix(r, 131, 387), matrix(r, 3, 451)];
-    const [a, b] = [matrix(r, 8, 451), matrix(r, 387, 8)];
-    const bias = tf.tensor1d(normals(r, 387));
-    const layer = differentiated(() => linear(x, weight, { bias, lora: { a, b, scale: 2 } }), [x, a, b]);
-    const all = [dequantize(weight), quantizedMatmul(x, weight), quantizedMatmul(dy, weight, true), quantizedMatmul(few, weight), ...layer];
-    disposeWeight(weight);
-    return all;
-  }],
-  ['attention', (r) => {
-    const [batch, length, heads, kvHeads, dim] = [3, 83, 6, 3, 20];
-    const [q, k, v] = [heads, kvHeads, kvHeads].map((h) => matrix(r, batch * length, h * dim)) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
-    const rotary = { cos: matrix(r, length, dim / 2), sin: matrix(r, length, dim / 2) };
-    const options = { batch, queryLength: length, keyLength: length, numHeads: heads, numKvHeads: kvHeads, headDim: dim, rotary };
-    return differentiated(() => attention(q, k, v, options), [q, k, v]);
-  }],
+  [
+    'matmul in single panels',
+    (r) => [
+      matmul(matrix(r, 24, 8000), matrix(r, 24, 8000), 'nt'),
+      matmul(matrix(r, 48, 8000), matrix(r, 48, 8000), 'nt'),
+    ],
+  ],
+  [
+    '4-bit weights',
+    (r) => {
+      const packed = quantize4bit(normals(r, 387 * 451), [387, 451], {
+        quantType: 'nf4',
+        blockSize: 64,
+        doubleQuant: true,
+        dtype: 'BF16',
+      });
+      const weight = uploadQuantized(packed);
+      const [x, dy, few] = [matrix(r, 131, 451), matrix(r, 131, 387), matrix(r, 3, 451)];
+      const [a, b] = [matrix(r, 8, 451), matrix(r, 387, 8)];
+      const bias = tf.tensor1d(normals(r, 387));
+      const layer = differentiated(() => linear(x, weight, { bias, lora: { a, b, scale: 2 } }), [x, a, b]);
+      const all = [
+        dequantize(weight),
+        quantizedMatmul(x, weight),
+        quantizedMatmul(dy, weight, true),
+        quantizedMatmul(few, weight),
+        ...layer,
+      ];
+      disposeWeight(weight);
+      return all;
+    },
+  ],
+  [
+    'attention',
+    (r) => {
+      const [batch, length, heads, kvHeads, dim] = [3, 83, 6, 3, 20];
+      const [q, k, v] = [heads, kvHeads, kvHeads].map((h) => matrix(r, batch * length, h * dim)) as [
+        tf.Tensor2D,
+        tf.Tensor2D,
+        tf.Tensor2D,
+      ];
+      const rotary = { cos: matrix(r, length, dim / 2), sin: matrix(r, length, dim / 2) };
+      const options = {
+        batch,
+        queryLength: length,
+        keyLength: length,
+        numHeads: heads,
+        numKvHeads: kvHeads,
+        headDim: dim,
+        rotary,
+      };
+      return differentiated(() => attention(q, k, v, options), [q, k, v]);
+    },
+  ],
 ];
 
 /** The bits of everything that an op yields, so that NaN equals NaN and 0 is not −0. */
@@ -141,18 +239,29 @@ describe.each([2, 3])('kernels on %i threads', (threads) => {
     expect(threadCount(tf.backend())).toBe(1);
   });
 
-  it.each(CASES.map((one) => [one[0], one] as const))('%s: the bits of one thread, and nothing left over', async (_name, one) => {
-    await expectNoLeak(async () => {
-      const alone = await withoutThreadsAsync(() => bitsOf(one));
-      for (let repeat = 0; repeat < 3; repeat++) {
-        const together = await bitsOf(one);
-        together.forEach((bits, i) => expect(Buffer.compare(Buffer.from(bits.buffer), Buffer.from((alone[i] as Uint32Array).buffer)), `output ${i}`).toBe(0));
-      }
-    });
-  });
+  it.each(CASES.map((one) => [one[0], one] as const))(
+    '%s: the bits of one thread, and nothing left over',
+    async (_name, one) => {
+      await expectNoLeak(async () => {
+        const alone = await withoutThreadsAsync(() => bitsOf(one));
+        for (let repeat = 0; repeat < 3; repeat++) {
+          const together = await bitsOf(one);
+          together.forEach((bits, i) =>
+            expect(
+              Buffer.compare(Buffer.from(bits.buffer), Buffer.from((alone[i] as Uint32Array).buffer)),
+              `output ${i}`,
+            ).toBe(0),
+          );
+        }
+      });
+    },
+  );
 
   it('does thousands of small jobs, while the heap grows', async () => {
-    const x = tf.tensor2d(Float32Array.from({ length: 33_000 }, (_, i) => (i % 997) / 100), [33, 1000]);
+    const x = tf.tensor2d(
+      Float32Array.from({ length: 33_000 }, (_, i) => (i % 997) / 100),
+      [33, 1000],
+    );
     const expected = await withKernelMode('reference', () => tf.tidy(() => tf.mul(swiglu(x, x), 1))).data<'float32'>();
     const kept: tf.Tensor[] = [];
     for (let i = 0; i < 3000; i++) {
@@ -171,15 +280,22 @@ describe.each([2, 3])('kernels on %i threads', (threads) => {
 
   it('hands parts to other threads', async () => {
     await expect
-      .poll(() => {
-        const out = tf.zeros([4_000_000], 'int32');
-        parallelFor(tf.backend(), SCRATCH_MARKER, 'f', [wasmOffset(tf.backend(), out)], { count: 4_000_000, cost: 1, scratchBytes: 128 });
-        return out.data<'int32'>().then((marks) => {
-          out.dispose();
-          expect(marks.includes(0)).toBe(false);
-          return new Set(marks).size;
-        });
-      }, { timeout: 60_000 })
+      .poll(
+        () => {
+          const out = tf.zeros([4_000_000], 'int32');
+          parallelFor(tf.backend(), SCRATCH_MARKER, 'f', [wasmOffset(tf.backend(), out)], {
+            count: 4_000_000,
+            cost: 1,
+            scratchBytes: 128,
+          });
+          return out.data<'int32'>().then((marks) => {
+            out.dispose();
+            expect(marks.includes(0)).toBe(false);
+            return new Set(marks).size;
+          });
+        },
+        { timeout: 60_000 },
+      )
       .toBeGreaterThan(1);
   });
 
@@ -194,7 +310,11 @@ describe.each([2, 3])('kernels on %i threads', (threads) => {
       expect(values.slice(0, count).every((value) => Math.abs(value - 8.5731) < 1e-3)).toBe(true);
       expect([...values.slice(count)]).toEqual(Array(8).fill(3));
     };
-    const args = [fc.nat(5000), fc.double({ min: 0, max: 1e5, noNaN: true }), fc.integer({ min: 1, max: 130 })] as const;
+    const args = [
+      fc.nat(5000),
+      fc.double({ min: 0, max: 1e5, noNaN: true }),
+      fc.integer({ min: 1, max: 130 }),
+    ] as const;
     await fc.assert(fc.asyncProperty(...args, covered), { numRuns: 200 });
   });
 
@@ -208,7 +328,9 @@ describe.each([2, 3])('kernels on %i threads', (threads) => {
   });
 
   it('keeps the order of jobs, stock ops, uploads and reads, however far JavaScript is ahead', async () => {
-    /** Many more jobs than there is room for, whose inputs are given back, and their memory used again, while they wait. */
+    /**
+     * Many more jobs than there is room for, whose inputs are given back, and their memory used again, while they wait.
+     */
     const chain = async (reads: boolean): Promise<Float32Array[]> => {
       const random = new Random(8);
       const values = normals(random, 301 * 256);
@@ -241,14 +363,15 @@ describe.each([2, 3])('kernels on %i threads', (threads) => {
 
   it('holds back no more memory than it would need at once', async () => {
     const heapBytes = (): number => wasmMemory(tf.backend()).buffer.byteLength;
-    const round = (rows: number): void => tf.tidy(() => {
-      let x: tf.Tensor2D = tf.ones([rows, 512]);
-      for (let i = 0; i < 40; i++) {
-        const y: tf.Tensor2D = swiglu(x, x);
-        x.dispose();
-        x = y;
-      }
-    });
+    const round = (rows: number): void =>
+      tf.tidy(() => {
+        let x: tf.Tensor2D = tf.ones([rows, 512]);
+        for (let i = 0; i < 40; i++) {
+          const y: tf.Tensor2D = swiglu(x, x);
+          x.dispose();
+          x = y;
+        }
+      });
     // 40 results of 2 MB and more, two of which are there at a time; no two rounds of the same size.
     round(1100);
     finishJobs(tf.backend());
@@ -274,7 +397,9 @@ describe.each([2, 3])('kernels on %i threads', (threads) => {
 
   it('refuses a kernel that it does not have, and goes on', async () => {
     const x = tf.ones<tf.Rank.R2>([600, 300]);
-    expect(() => parallelFor(tf.backend(), wasmSource, 'sideways', [], { count: 1_000_000, cost: 2 })).toThrow(/no 'sideways'/);
+    expect(() => parallelFor(tf.backend(), wasmSource, 'sideways', [], { count: 1_000_000, cost: 2 })).toThrow(
+      /no 'sideways'/,
+    );
     expect((await tf.tidy(() => swiglu(x, x)).data())[179_999]).toBeCloseTo(0.731059, 5);
     x.dispose();
   });
@@ -311,7 +436,10 @@ describe('the heap of a backend with threads', () => {
     const free = (info: tf.TensorInfo): void => void tf.backend().disposeData(info.dataId);
     const product = (): tf.Tensor[] => {
       const random = new Random(9);
-      return differentiated(() => matmul(matrix(random, 131, 300), matrix(random, 200, 300), 'nt'), [matrix(random, 3, 3)]).slice(0, 1);
+      return differentiated(
+        () => matmul(matrix(random, 131, 300), matrix(random, 200, 300), 'nt'),
+        [matrix(random, 3, 3)],
+      ).slice(0, 1);
     };
     const below = await bitsOf(['', product]);
     // All but one piece of 8 MB, which lies above the addresses that are positive as int32.
@@ -323,7 +451,10 @@ describe('the heap of a backend with threads', () => {
         expect((error as Error).message).toMatch(/the WASM heap is full/);
       }
     }
-    const high = all.findIndex(({ shape, dataId }) => shape[0] === 2 ** 21 && wasmOffset(tf.backend(), { shape, dataId, dtype: 'float32' }) > 2 ** 31);
+    const high = all.findIndex(
+      ({ shape, dataId }) =>
+        shape[0] === 2 ** 21 && wasmOffset(tf.backend(), { shape, dataId, dtype: 'float32' }) > 2 ** 31,
+    );
     for (const info of all.splice(high, 1)) free(info);
     expect(await bitsOf(['', product])).toEqual(below);
     // 40 times 2 to 4 MB, each time of another size and given back at once: jobs are waited for where that makes room.

@@ -16,10 +16,16 @@ const FIRST = [1, 5, 9, 13, 3, 8, 2, 30, 17];
 const SECOND = [7, 7, 21, 4, 11];
 
 it('every family is among those that are tested', () => {
-  expect([...new Set(FAMILY_CONFIGS.map(([, { model_type }]) => model_type))].sort()).toEqual(Object.keys(FAMILIES).sort());
+  expect([...new Set(FAMILY_CONFIGS.map(([, { model_type }]) => model_type))].sort()).toEqual(
+    Object.keys(FAMILIES).sort(),
+  );
 });
 
-async function hiddenStates(decoder: Decoder, ids: readonly number[], starts?: readonly number[]): Promise<Float32Array> {
+async function hiddenStates(
+  decoder: Decoder,
+  ids: readonly number[],
+  starts?: readonly number[],
+): Promise<Float32Array> {
   const hidden = tf.tidy(() => {
     const segments = starts === undefined ? {} : { starts: tf.tensor1d([...starts], 'int32') };
     return decoder.hidden({ ids: tf.tensor1d([...ids], 'int32'), batch: 1, length: ids.length, ...segments });
@@ -32,7 +38,9 @@ async function hiddenStates(decoder: Decoder, ids: readonly number[], starts?: r
 function expectClose(actual: Float32Array, expected: Float32Array, tolerance = 1e-5): void {
   expect(actual.length).toBe(expected.length);
   const scale = Math.max(1, ...expected.map(Math.abs));
-  expect(actual.reduce((worst, value, i) => Math.max(worst, Math.abs(value - (expected[i] as number))), 0) / scale).toBeLessThanOrEqual(tolerance);
+  expect(
+    actual.reduce((worst, value, i) => Math.max(worst, Math.abs(value - (expected[i] as number))), 0) / scale,
+  ).toBeLessThanOrEqual(tolerance);
 }
 
 for (const [name, config] of FAMILY_CONFIGS) {
@@ -50,7 +58,12 @@ for (const [name, config] of FAMILY_CONFIGS) {
       const [generated] = await generate(decoder, [FIRST], { maxNewTokens: 6, stopTokens: [] });
       const ids = [...FIRST];
       for (let i = 0; i < 6; i++) {
-        const best = tf.tidy(() => tf.argMax(decoder.logits(decoder.hidden({ ids: tf.tensor1d(ids, 'int32'), batch: 1, length: ids.length })), 1));
+        const best = tf.tidy(() =>
+          tf.argMax(
+            decoder.logits(decoder.hidden({ ids: tf.tensor1d(ids, 'int32'), batch: 1, length: ids.length })),
+            1,
+          ),
+        );
         ids.push((await best.data()).at(-1) as number);
         best.dispose();
       }
@@ -65,15 +78,36 @@ for (const [name, config] of FAMILY_CONFIGS) {
     });
 
     it('gives texts packed into a row what it gives each alone', async () => {
-      const packed = await hiddenStates(decoder, [...FIRST, ...SECOND], [...FIRST.map(() => 0), ...SECOND.map(() => FIRST.length)]);
+      const packed = await hiddenStates(
+        decoder,
+        [...FIRST, ...SECOND],
+        [...FIRST.map(() => 0), ...SECOND.map(() => FIRST.length)],
+      );
       const [first, second] = [await hiddenStates(decoder, FIRST), await hiddenStates(decoder, SECOND)];
       expectClose(packed, Float32Array.of(...first, ...second));
     });
 
     it('has the same loss and gradients with checkpointing', async () => {
-      const adapter = METHODS.lora.create(decoder, { r: 2, lora_alpha: 4, lora_dropout: 0, target_modules: 'all-linear', use_rslora: false, init_lora_weights: false }, 1);
+      const adapter = METHODS.lora.create(
+        decoder,
+        {
+          r: 2,
+          lora_alpha: 4,
+          lora_dropout: 0,
+          target_modules: 'all-linear',
+          use_rslora: false,
+          init_lora_weights: false,
+        },
+        1,
+      );
       const variables = adapter.parameters.map((p) => p.variable);
-      const micro: MicroBatch = { inputIds: Int32Array.from(FIRST), labels: Int32Array.from(FIRST), batch: 1, seq: FIRST.length, supervisedCount: FIRST.length - 1 };
+      const micro: MicroBatch = {
+        inputIds: Int32Array.from(FIRST),
+        labels: Int32Array.from(FIRST),
+        batch: 1,
+        seq: FIRST.length,
+        supervisedCount: FIRST.length - 1,
+      };
       const run = async (checkpointed: boolean): Promise<Float32Array[]> => {
         const options = checkpointed ? { checkpointParameters: adapter.layerParameters } : {};
         const { loss, gradients } = lossAndGradients(decoder, variables, [micro], () => options);
@@ -107,13 +141,25 @@ for (const [name, config] of FAMILY_CONFIGS) {
     });
 
     it('takes vectors in front of each row as the tokens that they are the embeddings of', async () => {
-      // Gemma multiplies what it looks up by √hidden; vectors that are handed over stand for the product, as in transformers 5.
+      // Gemma multiplies what it looks up by √hidden; vectors that are handed over stand for the product, as in
+      // transformers 5.
       const scale = decoder.config.family.scaledEmbedding ? Math.sqrt(decoder.config.hiddenSize) : 1;
       const front = [4, 20, 6];
       const options = { maxNewTokens: 5, stopTokens: [] };
       const texts = [FIRST, SECOND];
-      const expected = { states: await hiddenStates(decoder, [...front, ...FIRST]), rows: await generate(decoder, texts.map((ids) => [...front, ...ids]), options) };
-      decoder.prefix = { length: front.length, forward: () => tf.tidy(() => tf.mul<tf.Tensor2D>(decoder.embedding.forward(tf.tensor1d(front, 'int32'), {}), scale)) };
+      const expected = {
+        states: await hiddenStates(decoder, [...front, ...FIRST]),
+        rows: await generate(
+          decoder,
+          texts.map((ids) => [...front, ...ids]),
+          options,
+        ),
+      };
+      decoder.prefix = {
+        length: front.length,
+        forward: () =>
+          tf.tidy(() => tf.mul<tf.Tensor2D>(decoder.embedding.forward(tf.tensor1d(front, 'int32'), {}), scale)),
+      };
       const actual = { states: await hiddenStates(decoder, FIRST), rows: await generate(decoder, texts, options) };
       decoder.prefix = undefined;
       expectClose(actual.states, expected.states.slice(front.length * decoder.config.hiddenSize));
@@ -128,7 +174,9 @@ for (const [name, config] of FAMILY_CONFIGS) {
         if (dense?.kind !== 'dense') throw new Error(`${path} is not dense`);
         const [values, decoded] = [dense.values, dequantize(weight as QuantizedWeight)];
         expect(decoded.shape).toEqual(values.shape);
-        const error = tf.tidy(() => tf.sqrt(tf.div(tf.mean(tf.squaredDifference(values, decoded)), tf.mean(tf.square(values)))));
+        const error = tf.tidy(() =>
+          tf.sqrt(tf.div(tf.mean(tf.squaredDifference(values, decoded)), tf.mean(tf.square(values)))),
+        );
         expect((await error.data())[0]).toBeLessThan(0.11);
         tf.dispose([decoded, error]);
       }

@@ -18,12 +18,28 @@ const NF4: LoadQuantization = { quantType: 'nf4' };
 
 const TINY = {
   ...TINY_CONFIG,
-  ...{ vocab_size: 4096, hidden_size: 288, intermediate_size: 768, num_hidden_layers: 6, num_attention_heads: 6, num_key_value_heads: 6, max_position_embeddings: 256 },
+  ...{
+    vocab_size: 4096,
+    hidden_size: 288,
+    intermediate_size: 768,
+    num_hidden_layers: 6,
+    num_attention_heads: 6,
+    num_key_value_heads: 6,
+    max_position_embeddings: 256,
+  },
 };
 /** The widths of SmolLM-135M, two of its thirty layers. */
 const SMOL = {
   ...TINY_CONFIG,
-  ...{ vocab_size: 49152, hidden_size: 576, intermediate_size: 1536, num_hidden_layers: 2, num_attention_heads: 9, num_key_value_heads: 3, max_position_embeddings: 2048 },
+  ...{
+    vocab_size: 49152,
+    hidden_size: 576,
+    intermediate_size: 1536,
+    num_hidden_layers: 2,
+    num_attention_heads: 9,
+    num_key_value_heads: 3,
+    max_position_embeddings: 2048,
+  },
   tie_word_embeddings: true,
 };
 
@@ -32,7 +48,15 @@ function settingsOf(json: Record<string, unknown>, more: Partial<PlanSettings>):
     model: parseModelConfig(json),
     backend: tf.getBackend(),
     quantization: undefined,
-    adapter: { method: 'lora', r: 8, lora_alpha: 16, lora_dropout: 0, target_modules: 'all-linear', use_rslora: false, init_lora_weights: true },
+    adapter: {
+      method: 'lora',
+      r: 8,
+      lora_alpha: 16,
+      lora_dropout: 0,
+      target_modules: 'all-linear',
+      use_rslora: false,
+      init_lora_weights: true,
+    },
     ...{ batch: 1, seq: 64, accumulation: 1, checkpointing: false, optim: 'adamw' },
     ...more,
   };
@@ -44,19 +68,25 @@ async function loadAnything(json: Record<string, unknown>, options: LoadOptions)
     const values = new Float32Array(tf.util.sizeFromShape([...shape])).fill(0.01);
     return [name, float32Tensor([...shape], values)] as const;
   });
-  const files = { 'config.json': JSON.stringify(json), 'model.safetensors': encodeSafetensors(new Map(tensors), { format: 'pt' }) };
+  const files = {
+    'config.json': JSON.stringify(json),
+    'model.safetensors': encodeSafetensors(new Map(tensors), { format: 'pt' }),
+  };
   return loadModel(memoryDirectory('anything', files), options);
 }
 
 /**
- * Most bytes of tensors in a real step. What a step allocates on a GPU is decided while it is recorded: `executed` false leaves out the
- * rest, which takes a minute where the GPU is emulated.
+ * Most bytes of tensors in a real step. What a step allocates on a GPU is decided while it is recorded: `executed`
+ * false leaves out the rest, which takes a minute where the GPU is emulated.
  */
 async function measuredPeak(json: Record<string, unknown>, settings: PlanSettings, executed: boolean): Promise<number> {
   const resume = executed ? () => undefined : holdGpu();
   const memory = watchMemory();
   const definition = definitionOf(settings.adapter.method);
-  const decoder = await loadAnything(json, { quantization: settings.quantization, trainable: definition.trainable?.(settings.model, settings.adapter) });
+  const decoder = await loadAnything(json, {
+    quantization: settings.quantization,
+    trainable: definition.trainable?.(settings.model, settings.adapter),
+  });
   const adapter = definition.create(decoder, settings.adapter, 1);
   const parameters = adapter.parameters.map((p) => p.variable);
   const options = { adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0 };
@@ -66,11 +96,20 @@ async function measuredPeak(json: Record<string, unknown>, settings: PlanSetting
   const micro: MicroBatch = { inputIds: ids, labels: ids, batch, seq, supervisedCount: batch * (seq - 1) };
   try {
     memory.reset();
-    const report = await trainStep(decoder, optimizer, parameters, Array<MicroBatch>(settings.accumulation).fill(micro), {
-      learningRate: 1e-3,
-      maxGradNorm: 1,
-      lossOptions: () => ({ dropoutSeed: 1, ...(settings.checkpointing ? { checkpointParameters: adapter.layerParameters } : {}) }),
-    });
+    const report = await trainStep(
+      decoder,
+      optimizer,
+      parameters,
+      Array<MicroBatch>(settings.accumulation).fill(micro),
+      {
+        learningRate: 1e-3,
+        maxGradNorm: 1,
+        lossOptions: () => ({
+          dropoutSeed: 1,
+          ...(settings.checkpointing ? { checkpointParameters: adapter.layerParameters } : {}),
+        }),
+      },
+    );
     if (executed || settings.backend !== 'webgpu') await report.data();
     report.dispose();
     return memory.peak;
@@ -83,7 +122,11 @@ async function measuredPeak(json: Record<string, unknown>, settings: PlanSetting
   }
 }
 
-async function expectPlanned(json: Record<string, unknown>, more: Partial<PlanSettings>, executed = true): Promise<number> {
+async function expectPlanned(
+  json: Record<string, unknown>,
+  more: Partial<PlanSettings>,
+  executed = true,
+): Promise<number> {
   const settings = settingsOf(json, more);
   const before = { backend: tf.getBackend(), ...tf.memory() };
   const plan = planMemory(settings);
@@ -109,12 +152,22 @@ describeBackends('the plan of a step', ['wasm', 'tiles'], () => {
   });
 
   it('is what fused projections, LayerNorm and learned positions take', async () => {
-    const sizes = { vocab_size: 2048, num_hidden_layers: 4, hidden_size: 192, num_attention_heads: 6, max_position_embeddings: 128 };
+    const sizes = {
+      vocab_size: 2048,
+      num_hidden_layers: 4,
+      hidden_size: 192,
+      num_attention_heads: 6,
+      max_position_embeddings: 128,
+    };
     const gpt2 = { model_type: 'gpt2', n_embd: 192, n_head: 6, n_layer: 4, n_positions: 128, vocab_size: 2048 };
     await expectPlanned(gpt2, { batch: 4, seq: 96 }, false);
     await expectPlanned(gpt2, { batch: 4, seq: 96, quantization: NF4, checkpointing: true }, false);
     await expectPlanned({ ...sizes, model_type: 'gpt_neox', intermediate_size: 768 }, { batch: 4, seq: 96 }, false);
-    await expectPlanned({ ...sizes, model_type: 'phi3', intermediate_size: 512, rms_norm_eps: 1e-5 }, { batch: 4, seq: 96 }, false);
+    await expectPlanned(
+      { ...sizes, model_type: 'phi3', intermediate_size: 512, rms_norm_eps: 1e-5 },
+      { batch: 4, seq: 96 },
+      false,
+    );
   });
 
   it.each<{ adapter: AdapterSettings; quantization: LoadQuantization | undefined }>([
@@ -124,27 +177,58 @@ describeBackends('the plan of a step', ['wasm', 'tiles'], () => {
     { adapter: { method: 'full', save_dtype: 'auto' }, quantization: undefined },
   ])('is what $adapter.method takes', async ({ adapter, quantization }) => {
     const total = await expectPlanned(small, { batch: 2, seq: 40, adapter, quantization }, false);
-    expect(await expectPlanned(small, { batch: 2, seq: 40, adapter, quantization, checkpointing: true }, false)).toBeLessThan(total);
+    expect(
+      await expectPlanned(small, { batch: 2, seq: 40, adapter, quantization, checkpointing: true }, false),
+    ).toBeLessThan(total);
   });
 
-  const small = { ...TINY, vocab_size: 256, hidden_size: 96, num_key_value_heads: 2, intermediate_size: 160, num_hidden_layers: 4, tie_word_embeddings: true };
+  const small = {
+    ...TINY,
+    vocab_size: 256,
+    hidden_size: 96,
+    num_key_value_heads: 2,
+    intermediate_size: 160,
+    num_hidden_layers: 4,
+    tie_word_embeddings: true,
+  };
 
   it('follows checkpointing, accumulation, dropout and paging', async () => {
     const plain = { batch: 2, seq: 40 };
-    const adapter = { ...settingsOf(small, {}).adapter, r: 16, lora_dropout: 0.1, target_modules: ['q_proj', 'v_proj', 'down_proj'] };
+    const adapter = {
+      ...settingsOf(small, {}).adapter,
+      r: 16,
+      lora_dropout: 0.1,
+      target_modules: ['q_proj', 'v_proj', 'down_proj'],
+    };
     const total = await expectPlanned(small, { ...plain, adapter });
     expect(await expectPlanned(small, { ...plain, adapter, checkpointing: true })).toBeLessThan(total);
     expect(await expectPlanned(small, { ...plain, adapter, accumulation: 3 })).toBeGreaterThan(total);
     expect(await expectPlanned(small, { ...plain, adapter, optim: 'paged_adamw' })).toBeLessThan(total);
-    await expectPlanned(small, { ...plain, adapter, checkpointing: true, quantization: { quantType: 'nf4', doubleQuant: false, blockSize: 128 } });
+    await expectPlanned(small, {
+      ...plain,
+      adapter,
+      checkpointing: true,
+      quantization: { quantType: 'nf4', doubleQuant: false, blockSize: 128 },
+    });
   });
 });
 
 describe('a plan by arithmetic', () => {
   it('has the weights, adapters and moments of a 7B model in 4 bits without having them', async () => {
     await tf.setBackend('cpu');
-    const json = { ...TINY_CONFIG, vocab_size: 32000, hidden_size: 4096, intermediate_size: 11008, num_hidden_layers: 32, num_attention_heads: 32, num_key_value_heads: 32, max_position_embeddings: 4096 };
-    const plan = planMemory(settingsOf(json, { backend: 'webgpu', quantization: NF4, batch: 1, seq: 512, checkpointing: true }));
+    const json = {
+      ...TINY_CONFIG,
+      vocab_size: 32000,
+      hidden_size: 4096,
+      intermediate_size: 11008,
+      num_hidden_layers: 32,
+      num_attention_heads: 32,
+      num_key_value_heads: 32,
+      max_position_embeddings: 4096,
+    };
+    const plan = planMemory(
+      settingsOf(json, { backend: 'webgpu', quantization: NF4, batch: 1, seq: 512, checkpointing: true }),
+    );
     const perLayer = 4 * 4096 * 4096 + 3 * 4096 * 11008;
     expect(plan.parts.quantizedWeights / (32 * perLayer)).toBeCloseTo(4.127 / 8, 3);
     expect(plan.parts.embeddingAndHead).toBe(2 * 4 * 32000 * 4096);

@@ -3,10 +3,22 @@ import { runConfigSchema } from '../../src/config/schema.js';
 import { modelCard } from '../../src/record/card.js';
 import type { TrainingRecord } from '../../src/record/record.js';
 
-const RECORD = { base: { name: 'org/base' }, versions: { lowrank: '1' }, device: 'cpu', parameters: { trainable: 1, total: 2 }, data: [], results: {} } as unknown as TrainingRecord;
+const RECORD = {
+  base: { name: 'org/base' },
+  versions: { lowrank: '1' },
+  device: 'cpu',
+  parameters: { trainable: 1, total: 2 },
+  data: [],
+  results: {},
+} as unknown as TrainingRecord;
 
 function cardOf(adapter: Readonly<Record<string, unknown>>): string {
-  const config = runConfigSchema.parse({ model: 'org/base', data: { train: 'rows.jsonl' }, training: { output_dir: 'o' }, adapter });
+  const config = runConfigSchema.parse({
+    model: 'org/base',
+    data: { train: 'rows.jsonl' },
+    training: { output_dir: 'o' },
+    adapter,
+  });
   return modelCard(RECORD, config, { name: 'lora', loads: 'peft' });
 }
 
@@ -14,8 +26,12 @@ it('the card of a LoftQ adapter says that it belongs on the NF4 base, and loads 
   const card = cardOf({ init_lora_weights: 'loftq' });
   const [line = ''] = card.split('\n').filter((text) => text.startsWith('LoftQ: '));
   expect(line).toContain('belongs on the base in NF4');
-  expect(line).toContain("BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=False)");
-  expect(card).toContain('AutoModelForCausalLM.from_pretrained("org/base", quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=False))');
+  expect(line).toContain(
+    "BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=False)",
+  );
+  expect(card).toContain(
+    'AutoModelForCausalLM.from_pretrained("org/base", quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=False))',
+  );
   // Here the base is made of the floats.
   expect(card).not.toContain('quantType');
 });

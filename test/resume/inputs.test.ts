@@ -3,9 +3,21 @@ import { runConfigSchema } from '../../src/config/schema.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import { hashRunFiles, inputDifferences, inputsOf } from '../../src/resume/inputs.js';
 
-const config = runConfigSchema.parse({ model: 'm', data: { train: 'a.jsonl', test: 't.jsonl' }, training: { output_dir: 'o' } });
+const config = runConfigSchema.parse({
+  model: 'm',
+  data: { train: 'a.jsonl', test: 't.jsonl' },
+  training: { output_dir: 'o' },
+});
 const rows = (text: string) => [{ name: 'rows', rows: [{ text }] }];
-const inputsWith = async (test: string) => inputsOf(await hashRunFiles({ model: memoryDirectory('m', { 'config.json': '{}' }), data: { train: rows('a'), test: rows(test) } }), config, 'wasm');
+const inputsWith = async (test: string) =>
+  inputsOf(
+    await hashRunFiles({
+      model: memoryDirectory('m', { 'config.json': '{}' }),
+      data: { train: rows('a'), test: rows(test) },
+    }),
+    config,
+    'wasm',
+  );
 
 describe('what a run is made of', () => {
   it('has the test rows, which matter to a finished run and not to one that goes on', async () => {

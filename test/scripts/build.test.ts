@@ -1,12 +1,23 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 
 const folder = mkdtempSync(join(tmpdir(), 'lowrank-build-'));
 const at = (path: string): string => join(folder, path);
-const build = (...args: string[]): number | null => spawnSync(process.execPath, [resolve('scripts/build.mjs'), ...args], { cwd: folder }).status;
+const build = (...args: string[]): number | null =>
+  spawnSync(process.execPath, [resolve('scripts/build.mjs'), ...args], { cwd: folder }).status;
 
 /** As an editor would leave it: later than whatever was built before. */
 function write(path: string, text: string): void {

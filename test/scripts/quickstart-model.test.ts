@@ -14,7 +14,11 @@ interface Row {
 }
 interface Corpus {
   rowsOf(task: Row['task'], count: number, seed: number, split: 'train' | 'held-out'): Row[];
-  pretrainingRows(count: number, seed: number, stage?: 'copying' | 'first' | 'second' | 'third' | 'fourth' | 'fifth' | 'sixth' | 'seventh'): Iterable<Row>;
+  pretrainingRows(
+    count: number,
+    seed: number,
+    stage?: 'copying' | 'first' | 'second' | 'third' | 'fourth' | 'fifth' | 'sixth' | 'seventh',
+  ): Iterable<Row>;
   splitOf(key: string): 'train' | 'held-out';
 }
 interface Names {
@@ -50,13 +54,20 @@ describe('quickstart data', () => {
   });
 
   it('is small', () => {
-    const files = readdirSync(SHIPPED, { recursive: true, encoding: 'utf8' }).filter((name) => !name.endsWith('.safetensors'));
-    const bytes = files.map((name) => statSync(path.join(SHIPPED, name))).reduce((sum, file) => sum + (file.isFile() ? file.size : 0), 0);
+    const files = readdirSync(SHIPPED, { recursive: true, encoding: 'utf8' }).filter(
+      (name) => !name.endsWith('.safetensors'),
+    );
+    const bytes = files
+      .map((name) => statSync(path.join(SHIPPED, name)))
+      .reduce((sum, file) => sum + (file.isFile() ? file.size : 0), 0);
     expect(bytes).toBeLessThan(600_000);
   });
 
   it('keeps validation apart from training', () => {
-    const [train, validation] = [rowsIn(path.join(SHIPPED, 'train.jsonl')), rowsIn(path.join(SHIPPED, 'validation.jsonl'))];
+    const [train, validation] = [
+      rowsIn(path.join(SHIPPED, 'train.jsonl')),
+      rowsIn(path.join(SHIPPED, 'validation.jsonl')),
+    ];
     expect([train.length, validation.length]).toEqual([1440, 60]);
     const seen = new Set(train.flatMap((row) => [row.prompt, row.completion]));
     expect(validation.filter((row) => seen.has(row.prompt) || seen.has(row.completion))).toEqual([]);
@@ -64,21 +75,33 @@ describe('quickstart data', () => {
   });
 
   it('has other names in validation and in what is retained than in training', () => {
-    const words = (rows: readonly { prompt: string; completion: string }[]): string[] => rows.flatMap((row) => `${row.prompt}${row.completion}`.match(/\p{Lu}\p{L}+/gu) ?? []);
-    const speakers = (file: string): Set<string> => new Set(rowsIn(path.join(SHIPPED, file)).filter((row) => row.prompt.endsWith('Summary:')).flatMap(({ prompt }) => Array.from(prompt.matchAll(/^(\p{Lu}\p{L}+): /gmu), ([, name]) => name as string)));
+    const words = (rows: readonly { prompt: string; completion: string }[]): string[] =>
+      rows.flatMap((row) => `${row.prompt}${row.completion}`.match(/\p{Lu}\p{L}+/gu) ?? []);
+    const speakers = (file: string): Set<string> =>
+      new Set(
+        rowsIn(path.join(SHIPPED, file))
+          .filter((row) => row.prompt.endsWith('Summary:'))
+          .flatMap(({ prompt }) => Array.from(prompt.matchAll(/^(\p{Lu}\p{L}+): /gmu), ([, name]) => name as string)),
+      );
     const trained = new Set(words(rowsIn(path.join(SHIPPED, 'train.jsonl'))));
     const [seen, unseen] = [speakers('train.jsonl'), speakers('validation.jsonl')];
     expect(seen.size).toBeGreaterThan(1000);
     expect(unseen.size).toBeGreaterThan(60);
     expect([...unseen].filter((name) => trained.has(name))).toEqual([]);
-    const pretrained = new Set((['copying', 'first', 'second', 'third', 'fourth', 'fifth', 'sixth', 'seventh'] as const).flatMap((stage) => words([...corpus.pretrainingRows(2000, 1, stage)])));
+    const pretrained = new Set(
+      (['copying', 'first', 'second', 'third', 'fourth', 'fifth', 'sixth', 'seventh'] as const).flatMap((stage) =>
+        words([...corpus.pretrainingRows(2000, 1, stage)]),
+      ),
+    );
     expect([...unseen].filter((name) => pretrained.has(name))).toEqual([]);
     for (const name of seen) expect(names.splitOfName(name)).toBe('train');
     for (const name of unseen) expect(names.splitOfName(name)).toBe('held-out');
   });
 
   it('has summaries of 8 to 22 words that name both speakers', () => {
-    for (const { prompt, completion } of rowsIn(path.join(SHIPPED, 'train.jsonl')).filter((row) => row.prompt.endsWith('Summary:'))) {
+    for (const { prompt, completion } of rowsIn(path.join(SHIPPED, 'train.jsonl')).filter((row) =>
+      row.prompt.endsWith('Summary:'),
+    )) {
       const words = completion.trim().split(' ');
       expect(words.length, completion).toBeGreaterThanOrEqual(8);
       expect(words.length, completion).toBeLessThanOrEqual(22);
@@ -93,7 +116,9 @@ describe('pretraining corpus', () => {
   it('never meets held-out rows or the new task', { timeout: 60_000 }, () => {
     const held = new Set(rowsIn(path.join(SHIPPED, 'retain.jsonl')).map((row) => row.prompt + row.completion));
     expect(held.size).toBe(180);
-    const rows = (['first', 'fourth', 'sixth', 'seventh'] as const).flatMap((stage) => Array.from(corpus.pretrainingRows(4000, 1, stage), (row) => ({ ...row, text: row.prompt + row.completion })));
+    const rows = (['first', 'fourth', 'sixth', 'seventh'] as const).flatMap((stage) =>
+      Array.from(corpus.pretrainingRows(4000, 1, stage), (row) => ({ ...row, text: row.prompt + row.completion })),
+    );
     expect(rows.filter((row) => corpus.splitOf(row.key) !== 'train' || held.has(row.text))).toEqual([]);
     expect(rows.filter(({ text }) => /Summary|undefined|\bNaN\b| {2}|\ba [aeiou]/.test(text))).toEqual([]);
     for (const task of ['story', 'sentiment', 'question', 'echo']) {
@@ -119,8 +144,15 @@ describe('quickstart tokenizer', () => {
 
   it('is what its script writes', { timeout: 60_000 }, () => {
     execFileSync(process.execPath, [path.join(SCRIPTS, 'tokenizer.mjs'), '-o', folder]);
-    for (const name of ['tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'generation_config.json']) {
-      expect(readFileSync(path.join(folder, name)).equals(readFileSync(path.join(SHIPPED, 'base', name))), name).toBe(true);
+    for (const name of [
+      'tokenizer.json',
+      'tokenizer_config.json',
+      'special_tokens_map.json',
+      'generation_config.json',
+    ]) {
+      expect(readFileSync(path.join(folder, name)).equals(readFileSync(path.join(SHIPPED, 'base', name))), name).toBe(
+        true,
+      );
     }
   });
 

@@ -29,7 +29,14 @@ describe('summarize-tests', () => {
     const report = join(folder, 'report.json');
     // Vitest resolves its own name from the folder of the test files.
     spawnSync('ln', ['-s', join(process.cwd(), 'node_modules'), join(folder, 'node_modules')]);
-    const args = ['node_modules/vitest/vitest.mjs', 'run', '--root', folder, '--reporter=json', `--outputFile=${report}`];
+    const args = [
+      'node_modules/vitest/vitest.mjs',
+      'run',
+      '--root',
+      folder,
+      '--reporter=json',
+      `--outputFile=${report}`,
+    ];
     const { status } = spawnSync('node', args, { encoding: 'utf8' });
     expect(status).toBe(1);
     expect(summarize('counts', report)).toBe('2 passed, 2 failed, 4 skipped\n');

@@ -1,8 +1,13 @@
 import type { Settings } from '../../src/ablation/config.js';
 import type { RunResult } from '../../src/ablation/result.js';
 
-/** The result of a run of LoRA that was made with these settings; rank and alpha of its config are theirs unless given. */
-export function resultOf(settings: Settings, changes: Partial<RunResult> & { readonly alpha?: number } = {}): RunResult {
+/**
+ * The result of a run of LoRA that was made with these settings; rank and alpha of its config are theirs unless given.
+ */
+export function resultOf(
+  settings: Settings,
+  changes: Partial<RunResult> & { readonly alpha?: number } = {},
+): RunResult {
   const { alpha, ...rest } = changes;
   const seed = rest.seed ?? 1;
   return {

@@ -11,7 +11,8 @@ import { nodeHost } from '../../src/device/node.js';
 import { openWasm } from '../../src/device/wasm.js';
 
 /**
- * `webgpu` runs what kernels choose for the adapter; `tiles` is WebGPU too, with the code that they choose for hardware (variant `f32`).
+ * `webgpu` runs what kernels choose for the adapter; `tiles` is WebGPU too, with the code that they choose for hardware
+ * (variant `f32`).
  */
 export type TestBackend = 'cpu' | 'wasm' | 'webgpu' | 'tiles';
 
@@ -21,7 +22,8 @@ const gpu = create(['enable-dawn-features=allow_unsafe_apis']) as GPU;
 const adapter = await openAdapter();
 
 async function openAdapter(): Promise<GPUAdapter | null> {
-  if (globalThis.navigator === undefined) Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true });
+  if (globalThis.navigator === undefined)
+    Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true });
   Object.defineProperty(globalThis.navigator, 'gpu', { value: gpu, configurable: true });
   return gpu.requestAdapter();
 }
@@ -29,8 +31,18 @@ async function openAdapter(): Promise<GPUAdapter | null> {
 async function openWebGpu(): Promise<void> {
   if (tf.engine().registryFactory['webgpu'] === undefined && adapter !== null) {
     const limits: Record<string, number> = {};
-    for (const key of ['maxStorageBufferBindingSize', 'maxBufferSize', 'maxComputeWorkgroupStorageSize', 'maxComputeInvocationsPerWorkgroup', 'maxComputeWorkgroupSizeX'] as const) limits[key] = adapter.limits[key];
-    const device = await adapter.requestDevice({ requiredFeatures: [...adapter.features] as GPUFeatureName[], requiredLimits: limits });
+    for (const key of [
+      'maxStorageBufferBindingSize',
+      'maxBufferSize',
+      'maxComputeWorkgroupStorageSize',
+      'maxComputeInvocationsPerWorkgroup',
+      'maxComputeWorkgroupSizeX',
+    ] as const)
+      limits[key] = adapter.limits[key];
+    const device = await adapter.requestDevice({
+      requiredFeatures: [...adapter.features] as GPUFeatureName[],
+      requiredLimits: limits,
+    });
     describeMatrixAdapter(device, adapter.info);
     device.addEventListener('uncapturederror', (event) => {
       console.error('WebGPU:', (event as GPUUncapturedErrorEvent).error.message);
@@ -45,12 +57,20 @@ async function openWebGpu(): Promise<void> {
  * Runs a suite once a backend. Without a WebGPU adapter its suite is reported as skipped, unless LOWRANK_REQUIRE_WEBGPU
  * is set: then it fails.
  */
-export function describeBackends(name: string, backends: readonly TestBackend[], body: (backend: Exclude<TestBackend, 'tiles'>, target: TestBackend) => void): void {
+export function describeBackends(
+  name: string,
+  backends: readonly TestBackend[],
+  body: (backend: Exclude<TestBackend, 'tiles'>, target: TestBackend) => void,
+): void {
   for (const target of backends) {
     const backend = target === 'tiles' ? 'webgpu' : target;
     const missing = backend === 'webgpu' && adapter === null && process.env['LOWRANK_REQUIRE_WEBGPU'] !== '1';
     // On hardware that is what `webgpu` has run.
-    const again = target === 'tiles' && backends.includes('webgpu') && adapter !== null && (adapter.info as { isFallbackAdapter?: boolean }).isFallbackAdapter !== true;
+    const again =
+      target === 'tiles' &&
+      backends.includes('webgpu') &&
+      adapter !== null &&
+      (adapter.info as { isFallbackAdapter?: boolean }).isFallbackAdapter !== true;
     if (again) continue;
     describe.skipIf(missing)(`${name} on ${target === 'tiles' ? 'webgpu in tiles' : target}`, () => {
       let device: Device | undefined;

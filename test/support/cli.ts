@@ -41,15 +41,30 @@ type Watch = (stderr: string, child: ChildProcess) => void;
 
 /** Runs a command from its sources in a process of its own, as a shell would. `watch` sees what it wrote so far. */
 export function spawnLowrank(args: readonly string[], watch?: Watch): Promise<Outcome> {
-  return outcomeOf(spawn(process.execPath, ['node_modules/vite-node/vite-node.mjs', 'src/cli/main.ts', '--', ...args], { stdio: ['ignore', 'pipe', 'pipe'] }), watch);
+  return outcomeOf(
+    spawn(process.execPath, ['node_modules/vite-node/vite-node.mjs', 'src/cli/main.ts', '--', ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    }),
+    watch,
+  );
 }
 
-/** The sources of the command in a few files, for suites that start it often: vite-node takes most of a second longer. */
+/**
+ * The sources of the command in a few files, for suites that start it often: vite-node takes most of a second longer.
+ */
 export async function bundleLowrank(): Promise<{ readonly main: string; remove(): Promise<void> }> {
   // Where its packages are found.
   await mkdir('node_modules/.cache', { recursive: true });
   const folder = await mkdtemp(resolve('node_modules/.cache/lowrank-'));
-  await build({ entryPoints: ['src/cli/main.ts'], bundle: true, splitting: true, platform: 'node', format: 'esm', packages: 'external', outdir: folder });
+  await build({
+    entryPoints: ['src/cli/main.ts'],
+    bundle: true,
+    splitting: true,
+    platform: 'node',
+    format: 'esm',
+    packages: 'external',
+    outdir: folder,
+  });
   return { main: join(folder, 'main.js'), remove: () => rm(folder, { recursive: true }) };
 }
 

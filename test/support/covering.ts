@@ -17,9 +17,9 @@ export interface CoveringRequest {
 }
 
 /**
- * Rows with a level a factor, such that every `strength` choices that can be made together are made together in one of them. Greedy: a
- * row begins with choices that no row has yet, and takes for each further factor the level that adds most.
- * Source: Cohen, Dalal, Fredman, Patton, "The AETG system" (1997).
+ * Rows with a level a factor, such that every `strength` choices that can be made together are made together in one of
+ * them. Greedy: a row begins with choices that no row has yet, and takes for each further factor the level that adds
+ * most. Source: Cohen, Dalal, Fredman, Patton, "The AETG system" (1997).
  */
 export function coveringRows({ levels, excluded, strength, seed }: CoveringRequest): number[][] {
   const random = new Random(seed, 'covering');
@@ -34,8 +34,12 @@ export function coveringRows({ levels, excluded, strength, seed }: CoveringReque
     const chosen = [...next];
     for (const factor of random.permutation(levels.length)) {
       if (chosen.some((choice) => choice.factor === factor)) continue;
-      const candidates = Array.from({ length: levels[factor] as number }, (_, level) => ({ factor, level })).filter((choice) => !excluded([...chosen, choice]));
-      const gains = candidates.map((choice) => subsets(chosen, strength - 1).filter((others) => uncovered.has(keyOf([...others, choice]))).length);
+      const candidates = Array.from({ length: levels[factor] as number }, (_, level) => ({ factor, level })).filter(
+        (choice) => !excluded([...chosen, choice]),
+      );
+      const gains = candidates.map(
+        (choice) => subsets(chosen, strength - 1).filter((others) => uncovered.has(keyOf([...others, choice]))).length,
+      );
       const best = Math.max(...gains);
       const equal = candidates.filter((_, i) => gains[i] === best);
       chosen.push(equal[random.below(equal.length)] as Choice);
@@ -47,11 +51,17 @@ export function coveringRows({ levels, excluded, strength, seed }: CoveringReque
 }
 
 function keyOf(choices: readonly Choice[]): string {
-  return [...choices].sort((a, b) => a.factor - b.factor).map(({ factor, level }) => `${factor}:${level}`).join();
+  return [...choices]
+    .sort((a, b) => a.factor - b.factor)
+    .map(({ factor, level }) => `${factor}:${level}`)
+    .join();
 }
 
 function combinations(count: number, size: number): number[][] {
-  return subsets(Array.from({ length: count }, (_, i) => i), size);
+  return subsets(
+    Array.from({ length: count }, (_, i) => i),
+    size,
+  );
 }
 
 function subsets<T>(items: readonly T[], size: number): T[][] {
@@ -60,5 +70,11 @@ function subsets<T>(items: readonly T[], size: number): T[][] {
 }
 
 function product(factors: readonly number[], levels: readonly number[]): Choice[][] {
-  return factors.reduce<Choice[][]>((all, factor) => all.flatMap((choices) => Array.from({ length: levels[factor] as number }, (_, level) => [...choices, { factor, level }])), [[]]);
+  return factors.reduce<Choice[][]>(
+    (all, factor) =>
+      all.flatMap((choices) =>
+        Array.from({ length: levels[factor] as number }, (_, level) => [...choices, { factor, level }]),
+      ),
+    [[]],
+  );
 }

@@ -1,7 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { gpuDispatchCount } from '../../kernels/index.js';
 
-/** Dispatches that `body` records on the webgpu backend: by this package's kernels, and by tfjs's own programs with their names. */
+/**
+ * Dispatches that `body` records on the webgpu backend: by this package's kernels, and by tfjs's own programs with
+ * their names.
+ */
 export function countDispatches(body: () => void): { own: number; stock: string[] } {
   const backend = tf.backend() as tf.KernelBackend & { runWebGPUProgram(program: object, ...rest: unknown[]): unknown };
   const stock: string[] = [];

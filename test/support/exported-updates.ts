@@ -14,7 +14,12 @@ export type Updates = ReadonlyMap<string, Float32Array>;
 /** Of the low-rank updates in a PEFT adapter directory. */
 export async function loraUpdates(folder: string): Promise<Updates> {
   const { pairs } = adapterParts(await readPeftAdapter(localDirectory(folder)));
-  return new Map(pairs.map(({ module, a, b, rank, scale }) => [module, product(toFloat32(b, module), toFloat32(a, module), rank, scale)]));
+  return new Map(
+    pairs.map(({ module, a, b, rank, scale }) => [
+      module,
+      product(toFloat32(b, module), toFloat32(a, module), rank, scale),
+    ]),
+  );
 }
 
 const GGUF_NAMES: Readonly<Record<string, string>> = {
@@ -27,7 +32,10 @@ const GGUF_NAMES: Readonly<Record<string, string>> = {
   ffn_down: 'mlp.down_proj',
 };
 
-/** Of a GGUF adapter, as an independent reader finds it: alpha of the file by the rank of the tensor, llama.cpp's rows put back. */
+/**
+ * Of a GGUF adapter, as an independent reader finds it: alpha of the file by the rank of the tensor, llama.cpp's rows
+ * put back.
+ */
 export async function ggufUpdates(path: string): Promise<Updates> {
   const { metadata, tensorInfos, tensorDataOffset } = await gguf(path, { allowLocalFile: true });
   const bytes = await readFile(path);
@@ -36,7 +44,15 @@ export async function ggufUpdates(path: string): Promise<Updates> {
     tensorInfos.map(({ name, shape, offset }) => {
       const [inner = 0, rows = 0] = shape.map(Number);
       const from = Number(tensorDataOffset) + Number(offset);
-      return [name, { rows, values: new Float32Array(bytes.buffer.slice(bytes.byteOffset + from, bytes.byteOffset + from + inner * rows * 4)) }];
+      return [
+        name,
+        {
+          rows,
+          values: new Float32Array(
+            bytes.buffer.slice(bytes.byteOffset + from, bytes.byteOffset + from + inner * rows * 4),
+          ),
+        },
+      ];
     }),
   );
   const updates = new Map<string, Float32Array>();
@@ -47,7 +63,10 @@ export async function ggufUpdates(path: string): Promise<Updates> {
     const update = product(b.values, a.values, a.rows, alpha / a.rows);
     const heads = part === 'attn_q' ? TINY_CONFIG.num_attention_heads : TINY_CONFIG.num_key_value_heads;
     const isTurned = part === 'attn_q' || part === 'attn_k';
-    updates.set(base === 'output' ? 'lm_head' : `model.layers.${layer}.${GGUF_NAMES[part ?? '']}`, isTurned ? halvesOf(update, b.rows, heads) : update);
+    updates.set(
+      base === 'output' ? 'lm_head' : `model.layers.${layer}.${GGUF_NAMES[part ?? '']}`,
+      isTurned ? halvesOf(update, b.rows, heads) : update,
+    );
   }
   return updates;
 }
@@ -58,14 +77,19 @@ function halvesOf(values: Float32Array, rows: number, heads: number): Float32Arr
   const out = new Float32Array(values.length);
   for (let row = 0; row < rows; row++) {
     const [head, within] = [Math.floor(row / size), row % size];
-    out.set(values.subarray(row * inner, (row + 1) * inner), (head * size + (within % 2) * (size / 2) + Math.floor(within / 2)) * inner);
+    out.set(
+      values.subarray(row * inner, (row + 1) * inner),
+      (head * size + (within % 2) * (size / 2) + Math.floor(within / 2)) * inner,
+    );
   }
   return out;
 }
 
 /** Of the files for mlx-lm: one scale, `lora_a` `[in, rank]`, `lora_b` `[rank, out]`. */
 export async function mlxUpdates(folder: string): Promise<Updates> {
-  const { lora_parameters: parameters } = JSON.parse(await readFile(join(folder, 'adapter_config.json'), 'utf8')) as { lora_parameters: { scale: number; rank: number } };
+  const { lora_parameters: parameters } = JSON.parse(await readFile(join(folder, 'adapter_config.json'), 'utf8')) as {
+    lora_parameters: { scale: number; rank: number };
+  };
   const tensors = await readTensors(join(folder, 'adapters.safetensors'));
   const updates = new Map<string, Float32Array>();
   for (const [name, a] of tensors) {
@@ -81,7 +105,10 @@ export async function mlxUpdates(folder: string): Promise<Updates> {
 /** `[rows, columns]` to `[columns, rows]`. */
 function turned(values: ArrayLike<number>, rows: number): Float32Array {
   const columns = values.length / rows;
-  return Float32Array.from({ length: values.length }, (_, i) => values[(i % rows) * columns + Math.floor(i / rows)] as number);
+  return Float32Array.from(
+    { length: values.length },
+    (_, i) => values[(i % rows) * columns + Math.floor(i / rows)] as number,
+  );
 }
 
 /** scale · B `[out, rank]` · A `[rank, in]`. */

@@ -15,8 +15,8 @@ import { goldenFolder, missingGoldens, readTensors } from './goldens.js';
 import { describeReferences } from './references.js';
 
 /*
- * Against transformers 5.18 + peft 0.21 in float32. The references' own noise (float32 against float64) is at most 1e-5 in
- * logits, 9.4e-7 in gradients, 1.4e-6 in losses; a wrong setting moves logits by at least 7.1e-4.
+ * Against transformers 5.18 + peft 0.21 in float32. The references' own noise (float32 against float64) is at most 1e-5
+ * in logits, 9.4e-7 in gradients, 1.4e-6 in losses; a wrong setting moves logits by at least 7.1e-4.
  */
 const LOGITS = 1e-4;
 const LOSS = 1e-5;
@@ -43,7 +43,8 @@ type Tensors = Awaited<ReturnType<typeof readTensors>>;
 function worst(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   expect(actual.length).toBe(expected.length);
   let error = 0;
-  for (let i = 0; i < expected.length; i++) error = Math.max(error, Math.abs((actual[i] as number) - (expected[i] as number)));
+  for (let i = 0; i < expected.length; i++)
+    error = Math.max(error, Math.abs((actual[i] as number) - (expected[i] as number)));
   return error;
 }
 
@@ -59,10 +60,13 @@ function batchOf(inputs: Tensors, prefix: string): MicroBatch {
 }
 
 /**
- * The checks of one case: logits, loss and gradients before training and ten steps of it. `describeOn` runs what registers them on the
- * backend, or backends, that it stands for.
+ * The checks of one case: logits, loss and gradients before training and ten steps of it. `describeOn` runs what
+ * registers them on the backend, or backends, that it stands for.
  */
-export function describeGolden({ architecture, model, variant, quantization }: GoldenCase, describeOn: (title: string, body: () => void) => void): void {
+export function describeGolden(
+  { architecture, model, variant, quantization }: GoldenCase,
+  describeOn: (title: string, body: () => void) => void,
+): void {
   const folder = goldenFolder(architecture);
   const modelFolder = goldenFolder(model ?? architecture);
   const title = `${architecture} ${variant}${model?.endsWith('hf4bit') === true ? ' from a 4-bit checkpoint' : ''}`;
@@ -73,7 +77,12 @@ export function describeGolden({ architecture, model, variant, quantization }: G
   describeOn(title, () => registerChecks(folder, modelFolder, variant, quantization));
 }
 
-function registerChecks(folder: string, modelFolder: string, variant: string, quantization: LoadQuantization | undefined): void {
+function registerChecks(
+  folder: string,
+  modelFolder: string,
+  variant: string,
+  quantization: LoadQuantization | undefined,
+): void {
   const golden = join(folder, 'golden');
   let decoder: Decoder;
   let adapter: Adapter;
@@ -115,7 +124,8 @@ function registerChecks(folder: string, modelFolder: string, variant: string, qu
   }
 
   it('has the base model’s logits and loss', async () => {
-    if (existsSync(join(golden, 'base.safetensors'))) expect(await logitsError('base.safetensors')).toBeLessThanOrEqual(LOGITS);
+    if (existsSync(join(golden, 'base.safetensors')))
+      expect(await logitsError('base.safetensors')).toBeLessThanOrEqual(LOGITS);
     const base = JSON.parse(readFileSync(join(golden, 'base.json'), 'utf8')) as { loss: number };
     expect(Math.abs((await meanLoss()) - base.loss)).toBeLessThanOrEqual(LOSS);
   });
@@ -126,7 +136,11 @@ function registerChecks(folder: string, modelFolder: string, variant: string, qu
     const metrics = JSON.parse(readFileSync(join(golden, variant, 'metrics.json'), 'utf8')) as { loss: number };
     expect(Math.abs((await meanLoss()) - metrics.loss)).toBeLessThanOrEqual(LOSS);
     const expected = await readTensors(join(golden, variant, 'grads.safetensors'));
-    const { loss, gradients } = lossAndGradients(decoder, adapter.parameters.map((p) => p.variable), [batchOf(inputs, '')]);
+    const { loss, gradients } = lossAndGradients(
+      decoder,
+      adapter.parameters.map((p) => p.variable),
+      [batchOf(inputs, '')],
+    );
     expect(expected.size).toBe(gradients.length);
     for (const [i, { key }] of adapter.parameters.entries()) {
       const actual = await (gradients[i] as tf.Tensor).data<'float32'>();
@@ -136,9 +150,16 @@ function registerChecks(folder: string, modelFolder: string, variant: string, qu
   });
 
   it('trains ten steps to the same losses, norms and weights, with flat memory', async () => {
-    const { num_items: run } = JSON.parse(readFileSync(join(golden, variant, 'train.json'), 'utf8')) as { num_items: { steps: TrainStep[] } };
+    const { num_items: run } = JSON.parse(readFileSync(join(golden, variant, 'train.json'), 'utf8')) as {
+      num_items: { steps: TrainStep[] };
+    };
     const parameters = adapter.parameters.map((p) => p.variable);
-    const optimizer = new AdamW(parameters, { adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0.01 });
+    const optimizer = new AdamW(parameters, {
+      adam_beta1: 0.9,
+      adam_beta2: 0.999,
+      adam_epsilon: 1e-8,
+      weight_decay: 0.01,
+    });
     const memory: { tensors: number; bytes: number }[] = [];
     for (const [s, step] of run.steps.entries()) {
       const learningRate = 1e-3 * learningRateFactor('cosine', s, 2, run.steps.length);
@@ -148,13 +169,19 @@ function registerChecks(folder: string, modelFolder: string, variant: string, qu
       const [loss, norm] = await report.data();
       report.dispose();
       expect(Math.abs((loss as number) - step.loss), `loss of step ${s}`).toBeLessThanOrEqual(RUN_LOSS);
-      expect(Math.abs((norm as number) - step.grad_norm_before_clip) / step.grad_norm_before_clip, `norm of step ${s}`).toBeLessThanOrEqual(1e-4);
+      expect(
+        Math.abs((norm as number) - step.grad_norm_before_clip) / step.grad_norm_before_clip,
+        `norm of step ${s}`,
+      ).toBeLessThanOrEqual(1e-4);
       memory.push({ tensors: tf.memory().numTensors, bytes: tf.memory().numBytes });
     }
     expect(memory.at(-1)).toEqual(memory[1]);
     const expected = await readTensors(join(golden, variant, 'final_num_items.safetensors'));
     for (const { key, variable } of adapter.parameters) {
-      expect(worst(await variable.data<'float32'>(), expected.get(key)?.values as Float32Array), key).toBeLessThanOrEqual(RUN_WEIGHTS);
+      expect(
+        worst(await variable.data<'float32'>(), expected.get(key)?.values as Float32Array),
+        key,
+      ).toBeLessThanOrEqual(RUN_WEIGHTS);
     }
     optimizer.dispose();
   });

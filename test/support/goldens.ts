@@ -9,7 +9,10 @@ export const HAS_SHARED = hasReferences('reference');
 
 const below = (name: string): string => `reference/transformers-peft/${name}`;
 
-/** Folder of an architecture's references by transformers + peft (a clone on its own has some of them), or undefined where there are none. */
+/**
+ * Folder of an architecture's references by transformers + peft (a clone on its own has some of them), or undefined
+ * where there are none.
+ */
 export function goldenFolder(name: string): string | undefined {
   return [referencePath(below(name)), resolve('test/golden/transformers-peft', name)].find((path) => existsSync(path));
 }
@@ -20,7 +23,9 @@ export function missingGoldens(...names: readonly string[]): string[] {
 }
 
 /** All tensors of a safetensors file as numbers. */
-export async function readTensors(path: string): Promise<Map<string, { shape: readonly number[]; values: number[] | Float32Array }>> {
+export async function readTensors(
+  path: string,
+): Promise<Map<string, { shape: readonly number[]; values: number[] | Float32Array }>> {
   const source = await fileSource(path);
   try {
     const file = await SafetensorsFile.open(source);

@@ -29,7 +29,10 @@ export function markOf({ stderr }: Outcome): string {
 }
 
 export interface MethodRunRequest {
-  /** Holds `model` and its 4-bit form `model-nf4`, `run.yaml` with steps and rates, and the rows. The run is written to `name` in it. */
+  /**
+   * Holds `model` and its 4-bit form `model-nf4`, `run.yaml` with steps and rates, and the rows. The run is written to
+   * `name` in it.
+   */
   readonly folder: string;
   readonly name: string;
   /** The file with the rows. */
@@ -39,7 +42,9 @@ export interface MethodRunRequest {
   readonly base: 'float' | 'NF4';
 }
 
-/** A trained adapter, or for `full` a model, with the commands that are tried on it. Each gives the mark of its cell. */
+/**
+ * A trained adapter, or for `full` a model, with the commands that are tried on it. Each gives the mark of its cell.
+ */
 export class MethodRun {
   readonly out: string;
   private readonly data: string;
@@ -54,8 +59,17 @@ export class MethodRun {
     this.model = join(folder, 'model');
     this.base = base;
     this.config = join(folder, 'run.yaml');
-    const all = [`model=${this.model}`, `data.train=${this.data}`, `training.output_dir=${this.out}`, `quantization.load_in_4bit=${base === 'NF4'}`];
-    const wanted = sets.includes('method=prompt_tuning') ? ['training.learning_rate=0.2'] : sets.some((set) => set.startsWith('method=')) ? [] : ['adapter.r=4'];
+    const all = [
+      `model=${this.model}`,
+      `data.train=${this.data}`,
+      `training.output_dir=${this.out}`,
+      `quantization.load_in_4bit=${base === 'NF4'}`,
+    ];
+    const wanted = sets.includes('method=prompt_tuning')
+      ? ['training.learning_rate=0.2']
+      : sets.some((set) => set.startsWith('method='))
+        ? []
+        : ['adapter.r=4'];
     this.options = [...all, ...wanted, ...sets.map((set) => `adapter.${set}`)].flatMap((set) => ['--set', set]);
   }
 
@@ -70,14 +84,28 @@ export class MethodRun {
   }
 
   async lossOf(...model: string[]): Promise<number> {
-    const { status, stdout, stderr } = await lowrank('eval', ...model, '--device', 'wasm', '--data', this.data, '--json');
+    const { status, stdout, stderr } = await lowrank(
+      'eval',
+      ...model,
+      '--device',
+      'wasm',
+      '--data',
+      this.data,
+      '--json',
+    );
     expect(status, stderr).toBe(0);
     return (JSON.parse(stdout) as { loss: number }).loss;
   }
 
   /** With what the base was held as in training. */
   adapted(adapter: string): Promise<number> {
-    return this.lossOf('--model', this.model, '--adapter', adapter, ...(this.base === 'NF4' ? ['--quantize', 'nf4'] : []));
+    return this.lossOf(
+      '--model',
+      this.model,
+      '--adapter',
+      adapter,
+      ...(this.base === 'NF4' ? ['--quantize', 'nf4'] : []),
+    );
   }
 
   export(format: string, output: string, ...flags: string[]): Promise<Outcome> {
@@ -96,7 +124,9 @@ export class MethodRun {
     return '✓';
   }
 
-  /** The merged model has the loss of base and adapter: of a base in 4 bits its values, decoded, are what is added to. */
+  /**
+   * The merged model has the loss of base and adapter: of a base in 4 bits its values, decoded, are what is added to.
+   */
   async merges(loss: number): Promise<string> {
     const output = `${this.out}-merged`;
     const named = this.base === 'NF4' ? `${this.model}-nf4` : this.model;

@@ -8,7 +8,12 @@ export function normals(random: Random, size: number, scale = 1): Float32Array {
 }
 
 /** Asserts |actual − expected| ≤ tolerance · (1 + |expected|) everywhere and names the worst element. */
-export function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number, what = ''): void {
+export function expectClose(
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  tolerance: number,
+  what = '',
+): void {
   expect(actual.length, `${what}: length`).toBe(expected.length);
   let worst = 0;
   let at = -1;
@@ -21,7 +26,10 @@ export function expectClose(actual: ArrayLike<number>, expected: ArrayLike<numbe
       at = i;
     }
   }
-  expect(worst <= tolerance, `${what}: element ${at} is ${actual[at]}, expected ${expected[at]} (error ${worst}, tolerance ${tolerance})`).toBe(true);
+  expect(
+    worst <= tolerance,
+    `${what}: element ${at} is ${actual[at]}, expected ${expected[at]} (error ${worst}, tolerance ${tolerance})`,
+  ).toBe(true);
 }
 
 /** Runs `body` and asserts that it leaves as many tensors and bytes behind as it found. */
@@ -32,7 +40,12 @@ export async function expectNoLeak(body: () => Promise<void>): Promise<void> {
 }
 
 /** Central differences of a scalar function in chosen coordinates, in float64 around float32 values. */
-export async function centralDifferences(f: (x: Float32Array) => Promise<number>, x: Float32Array, coordinates: readonly number[], step = 1e-2): Promise<number[]> {
+export async function centralDifferences(
+  f: (x: Float32Array) => Promise<number>,
+  x: Float32Array,
+  coordinates: readonly number[],
+  step = 1e-2,
+): Promise<number[]> {
   const out: number[] = [];
   for (const i of coordinates) {
     const plus = x.slice();

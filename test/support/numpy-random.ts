@@ -1,4 +1,7 @@
-/** numpy.random.RandomState(seed).uniform(-1, 1), for references that say how they drew their numbers (MT19937, 53-bit doubles). */
+/**
+ * numpy.random.RandomState(seed).uniform(-1, 1), for references that say how they drew their numbers (MT19937, 53-bit
+ * doubles).
+ */
 export function numpyUniform(seed: number): () => number {
   const state = new Uint32Array(624);
   state[0] = seed;

@@ -1,4 +1,5 @@
-// Opens the wasm device with threads, computes, and leaves it open: the process has to end all the same. See test/device/wasm.test.ts.
+// Opens the wasm device with threads, computes, and leaves it open: the process has to end all the same. See
+// test/device/wasm.test.ts.
 import * as tf from '@tensorflow/tfjs-core';
 import { parallelFor } from '../../kernels/runtime/threads.js';
 import { wasmOffset } from '../../kernels/runtime/wasm.js';

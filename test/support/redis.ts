@@ -6,7 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /** Undefined where Redis is installed; else why suites that need it are skipped. */
-export const noRedis: string | undefined = spawnSync('redis-server', ['--version']).status === 0 ? undefined : 'no redis-server on this machine: apt-get install redis-server';
+export const noRedis: string | undefined =
+  spawnSync('redis-server', ['--version']).status === 0
+    ? undefined
+    : 'no redis-server on this machine: apt-get install redis-server';
 
 /** Undefined where the server can have a certificate too. */
 export const noTls: string | undefined = noRedis ?? tlsMissing();
@@ -14,7 +17,9 @@ export const noTls: string | undefined = noRedis ?? tlsMissing();
 function tlsMissing(): string | undefined {
   if (spawnSync('openssl', ['version']).status !== 0) return 'no openssl on this machine: apt-get install openssl';
   // The port is refused at once; before it, an option that a server without TLS does not know.
-  const { stdout, stderr } = spawnSync('redis-server', ['--tls-auth-clients', 'no', '--port', '-1'], { encoding: 'utf8' });
+  const { stdout, stderr } = spawnSync('redis-server', ['--tls-auth-clients', 'no', '--port', '-1'], {
+    encoding: 'utf8',
+  });
   return /tls-auth-clients/.test(stdout + stderr) ? 'this redis-server was built without TLS' : undefined;
 }
 
@@ -25,16 +30,54 @@ export interface RedisServer {
   stop(): Promise<void>;
 }
 
-/** A server of its own, in a temporary folder, on a port that was free; with `tls` it has a certificate that it signed itself. */
+/**
+ * A server of its own, in a temporary folder, on a port that was free; with `tls` it has a certificate that it signed
+ * itself.
+ */
 export async function startRedis({ tls = false }: { readonly tls?: boolean } = {}): Promise<RedisServer> {
   const folder = await mkdtemp(join(tmpdir(), 'lowrank-redis-'));
   const port = await freePort();
   const [key, certificate] = [join(folder, 'key.pem'), join(folder, 'certificate.pem')];
   if (tls) {
-    const made = spawnSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key, '-out', certificate, '-days', '2', '-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1'], { encoding: 'utf8' });
+    const made = spawnSync(
+      'openssl',
+      [
+        'req',
+        '-x509',
+        '-newkey',
+        'rsa:2048',
+        '-nodes',
+        '-keyout',
+        key,
+        '-out',
+        certificate,
+        '-days',
+        '2',
+        '-subj',
+        '/CN=localhost',
+        '-addext',
+        'subjectAltName=IP:127.0.0.1',
+      ],
+      { encoding: 'utf8' },
+    );
     if (made.status !== 0) throw new Error(made.stderr);
   }
-  const ports = tls ? ['--port', '0', '--tls-port', String(port), '--tls-cert-file', certificate, '--tls-key-file', key, '--tls-ca-cert-file', certificate, '--tls-auth-clients', 'no'] : ['--port', String(port)];
+  const ports = tls
+    ? [
+        '--port',
+        '0',
+        '--tls-port',
+        String(port),
+        '--tls-cert-file',
+        certificate,
+        '--tls-key-file',
+        key,
+        '--tls-ca-cert-file',
+        certificate,
+        '--tls-auth-clients',
+        'no',
+      ]
+    : ['--port', String(port)];
   const args = [...ports, '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'no'];
   const server = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const ended = once(server, 'exit');

@@ -18,8 +18,8 @@ const PACKAGE = 'node_modules/@tensorflow/tfjs-node';
 export type TensorflowHost = { readonly host: Host; readonly missing?: undefined } | { readonly missing: string };
 
 /**
- * TensorFlow's binding, built at first use into a folder of its own: in the project's node_modules `auto` would find it. It works on
- * the project's copy of tfjs, since it registers its backend with the copy that it imports.
+ * TensorFlow's binding, built at first use into a folder of its own: in the project's node_modules `auto` would find
+ * it. It works on the project's copy of tfjs, since it registers its backend with the copy that it imports.
  */
 export async function tensorflowHost(): Promise<TensorflowHost> {
   const entry = join(PLACE, PACKAGE, 'dist/index.js');

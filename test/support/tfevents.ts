@@ -13,14 +13,18 @@ export interface ReadEvent {
 
 type Field = { readonly number: number } & ({ readonly value: bigint } | { readonly bytes: Buffer });
 
-/** A reader of event files made from the description of the format alone. @throws Error where a checksum or a length is wrong. */
+/**
+ * A reader of event files made from the description of the format alone. @throws Error where a checksum or a length is
+ * wrong.
+ */
 export function readEvents(file: Buffer): ReadEvent[] {
   const events: ReadEvent[] = [];
-  for (let at = 0; at < file.length; ) {
+  for (let at = 0; at < file.length;) {
     const length = Number(file.readBigUInt64LE(at));
     const data = file.subarray(at + 12, at + 12 + length);
     if (data.length !== length) throw new Error('cut short');
-    if (unmasked(file.readUInt32LE(at + 8)) !== bitwiseCrc(file.subarray(at, at + 8))) throw new Error('checksum of a length');
+    if (unmasked(file.readUInt32LE(at + 8)) !== bitwiseCrc(file.subarray(at, at + 8)))
+      throw new Error('checksum of a length');
     if (unmasked(file.readUInt32LE(at + 12 + length)) !== bitwiseCrc(data)) throw new Error('checksum of data');
     events.push(readEvent(data));
     at += 16 + length;
@@ -31,13 +35,16 @@ export function readEvents(file: Buffer): ReadEvent[] {
 /** The events of all files in a folder, file after file. */
 export async function readEventFolder(folder: string): Promise<ReadEvent[]> {
   const names = (await readdir(folder)).sort();
-  for (const name of names) if (!/^events\.out\.tfevents\.\d{10}\.[\w.-]+$/.test(name)) throw new Error(`${name}: no name of an event file`);
+  for (const name of names)
+    if (!/^events\.out\.tfevents\.\d{10}\.[\w.-]+$/.test(name)) throw new Error(`${name}: no name of an event file`);
   return (await Promise.all(names.map(async (name) => readEvents(await readFile(join(folder, name)))))).flat();
 }
 
 /** [step, value] of a tag. */
 export function scalarOf(events: readonly ReadEvent[], tag: string): [number, number][] {
-  return events.flatMap(({ step, scalars }): [number, number][] => (scalars[tag] === undefined ? [] : [[step, scalars[tag]]]));
+  return events.flatMap(({ step, scalars }): [number, number][] =>
+    scalars[tag] === undefined ? [] : [[step, scalars[tag]]],
+  );
 }
 
 /** CRC-32C as the remainder of a division, bit by bit. */
@@ -65,8 +72,16 @@ function readEvent(data: Buffer): ReadEvent {
     step: number(fields, 2),
     ...(version === undefined ? {} : { version }),
     starts: all(fields, 7).some((log) => number(readFields(log), 1) === 1),
-    scalars: Object.fromEntries(values.flatMap((value) => all(value, 2).map((float) => [tagOf(value), float.readFloatLE(0)]))),
-    texts: Object.fromEntries(values.flatMap((value) => (plugin(value) === 'text' ? [[tagOf(value), all(readFields(all(value, 8)[0] as Buffer), 8)[0]?.toString() ?? '']] : []))),
+    scalars: Object.fromEntries(
+      values.flatMap((value) => all(value, 2).map((float) => [tagOf(value), float.readFloatLE(0)])),
+    ),
+    texts: Object.fromEntries(
+      values.flatMap((value) =>
+        plugin(value) === 'text'
+          ? [[tagOf(value), all(readFields(all(value, 8)[0] as Buffer), 8)[0]?.toString() ?? '']]
+          : [],
+      ),
+    ),
   };
 }
 
@@ -111,5 +126,8 @@ function all(fields: readonly Field[], wanted: number): Buffer[] {
 }
 
 function number(fields: readonly Field[], wanted: number): number {
-  return fields.reduce((found, field) => (field.number === wanted && 'value' in field ? Number(field.value) : found), 0);
+  return fields.reduce(
+    (found, field) => (field.number === wanted && 'value' in field ? Number(field.value) : found),
+    0,
+  );
 }

@@ -30,7 +30,10 @@ export function tinyModelFiles(seed = 1): { 'config.json': string; 'model.safete
 }
 
 /** Files of a model directory with random weights. */
-export function modelFiles(config: Readonly<Record<string, unknown>>, seed = 1): { 'config.json': string; 'model.safetensors': Uint8Array } {
+export function modelFiles(
+  config: Readonly<Record<string, unknown>>,
+  seed = 1,
+): { 'config.json': string; 'model.safetensors': Uint8Array } {
   const random = new Random(seed, 'tiny-model');
   const tensors = new Map<string, TensorBytes>();
   for (const [name, shape] of expectedTensors(parseModelConfig(config))) {

@@ -33,13 +33,21 @@ it('takes the tokenizer that lies beside an adapter, and nothing else of it', as
 
 it('takes one tokenizer for adapters side by side, and refuses those that differ in their tokens', async () => {
   const { directory } = await withAddedTokens(BASE, ['<tool>']);
-  const grown = memoryDirectory('grown', { 'tokenizer.json': JSON.stringify(await readJson(directory, 'tokenizer.json')) });
-  const copied = memoryDirectory('copied', { 'tokenizer.json': JSON.stringify(await readJson(BASE, 'tokenizer.json')) });
+  const grown = memoryDirectory('grown', {
+    'tokenizer.json': JSON.stringify(await readJson(directory, 'tokenizer.json')),
+  });
+  const copied = memoryDirectory('copied', {
+    'tokenizer.json': JSON.stringify(await readJson(BASE, 'tokenizer.json')),
+  });
   const plain = memoryDirectory('plain', {});
   expect(await besideAdapters(BASE, [])).toBe(BASE);
-  expect((await loadTokenizer(await besideAdapters(BASE, [grown])))?.tokenToId('<tool>')).toBe((await loadTokenizer(BASE))?.vocabSize);
+  expect((await loadTokenizer(await besideAdapters(BASE, [grown])))?.tokenToId('<tool>')).toBe(
+    (await loadTokenizer(BASE))?.vocabSize,
+  );
   expect((await loadTokenizer(await besideAdapters(BASE, [plain, copied])))?.tokenToId('<tool>')).toBeUndefined();
-  await expect(besideAdapters(BASE, [plain, grown])).rejects.toThrow(/^plain and grown: \d+ and \d+ tokens: use one of them at a time$/);
+  await expect(besideAdapters(BASE, [plain, grown])).rejects.toThrow(
+    /^plain and grown: \d+ and \d+ tokens: use one of them at a time$/,
+  );
 });
 
 it('says that a model without tokenizer takes no tokens', async () => {

@@ -5,8 +5,10 @@ import { mayBacktrack } from '../../src/tokenizer/expression-limit.js';
 import { smallTokenizerFiles } from './fixture.js';
 
 const GPT2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-const LLAMA3 = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-const GPT4O = "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{M}]*[\\p{Ll}\\p{M}]+(?i:'s|'t)?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+const LLAMA3 =
+  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+const GPT4O =
+  "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{M}]*[\\p{Ll}\\p{M}]+(?i:'s|'t)?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
 async function withSplit(pattern: string): Promise<Tokenizer> {
   const files = smallTokenizerFiles();
@@ -21,13 +23,18 @@ describe('expressions of a tokenizer.json', () => {
     expect(mayBacktrack(pattern)).toBe(false);
   });
 
-  it.each(['(a+)+$', '(?:a|aa)*$', '(?:a?){30}a', '(.)\\1', 'a*a*a*b', '(?:\\p{L}\\p{M}*)+'])('that may backtrack have one: %s', (pattern) => {
-    expect(mayBacktrack(pattern)).toBe(true);
-  });
+  it.each(['(a+)+$', '(?:a|aa)*$', '(?:a?){30}a', '(.)\\1', 'a*a*a*b', '(?:\\p{L}\\p{M}*)+'])(
+    'that may backtrack have one: %s',
+    (pattern) => {
+      expect(mayBacktrack(pattern)).toBe(true);
+    },
+  );
 
   it('that backtrack without end are cut off, others give the same tokens', async () => {
     const hostile = await withSplit('(?:a|aa)+$');
-    expect(() => hostile.encode(`${'a'.repeat(100)}!`)).toThrow(/m\/tokenizer\.json: 101 characters took more than 3\.\d* s: its expression "\(\?:a\|aa\)\+\$" repeats what repeats/);
+    expect(() => hostile.encode(`${'a'.repeat(100)}!`)).toThrow(
+      /m\/tokenizer\.json: 101 characters took more than 3\.\d* s: its expression "\(\?:a\|aa\)\+\$" repeats what repeats/,
+    );
     const nested = await withSplit('(?:\\p{L}\\p{M}*)+');
     expect(nested.decode(nested.encode('the ante', { addSpecialTokens: false }))).toBe('the ante');
   });

@@ -18,13 +18,22 @@ function byteLetters(): string[] {
 }
 
 /**
- * A byte-level tokenizer with a handful of merges that join letters, and a space to the word after it: every text can be
- * written, and boundaries of prompts do fall inside of tokens.
+ * A byte-level tokenizer with a handful of merges that join letters, and a space to the word after it: every text can
+ * be written, and boundaries of prompts do fall inside of tokens.
  */
 export function smallTokenizerFiles(config: Record<string, unknown> = {}): Record<string, string> {
   const letters = byteLetters();
   const space = letters[0x20] as string;
-  const merges = [[space, 't'], [`${space}t`, 'h'], [`${space}th`, 'e'], ['a', 'n'], ['e', 'r'], ['l', 'l'], ['e', 'll'], ['a', 'b']];
+  const merges = [
+    [space, 't'],
+    [`${space}t`, 'h'],
+    [`${space}th`, 'e'],
+    ['a', 'n'],
+    ['e', 'r'],
+    ['l', 'l'],
+    ['e', 'll'],
+    ['a', 'b'],
+  ];
   const vocab = [...SPECIAL, ...letters, ...merges.map((pair) => pair.join(''))];
   const json = {
     version: '1.0',
@@ -46,7 +55,12 @@ export function smallTokenizerFiles(config: Record<string, unknown> = {}): Recor
   };
   return {
     'tokenizer.json': JSON.stringify(json),
-    'tokenizer_config.json': JSON.stringify({ bos_token: '<s>', eos_token: '<|endoftext|>', chat_template: CHATML, ...config }),
+    'tokenizer_config.json': JSON.stringify({
+      bos_token: '<s>',
+      eos_token: '<|endoftext|>',
+      chat_template: CHATML,
+      ...config,
+    }),
   };
 }
 

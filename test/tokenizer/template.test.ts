@@ -11,7 +11,9 @@ describe('compileTemplate', () => {
   });
 
   it('leaves variables out that the engine has for itself', () => {
-    expect(renderTemplate('{{ x }}{% for i in range(2) %}{{ i }}{% endfor %}', { x: 'y', range: 'mine', true: false })).toBe('y01');
+    expect(
+      renderTemplate('{{ x }}{% for i in range(2) %}{{ i }}{% endfor %}', { x: 'y', range: 'mine', true: false }),
+    ).toBe('y01');
   });
 
   it('drops one newline at the end, as Jinja does', () => {
@@ -27,7 +29,12 @@ describe('compileTemplate', () => {
 
   it('strips characters as Python does', () => {
     const text = '\n\n    total\n ';
-    expect(renderTemplate("{{ x.lstrip('\\n') }}|{{ x.rstrip(' \\n') }}|{{ x.strip() }}|{{ 'xxaxbxx'.strip('x') }}|{{ x | trim }}", { x: text })).toBe('    total\n |\n\n    total|total|axb|total');
+    expect(
+      renderTemplate(
+        "{{ x.lstrip('\\n') }}|{{ x.rstrip(' \\n') }}|{{ x.strip() }}|{{ 'xxaxbxx'.strip('x') }}|{{ x | trim }}",
+        { x: text },
+      ),
+    ).toBe('    total\n |\n\n    total|total|axb|total');
   });
 
   it('reads CRLF and CR as line breaks', () => {
@@ -39,8 +46,12 @@ describe('compileTemplate', () => {
 
   it('writes values as Python does', () => {
     const values = { f: 0.00001, t: true, n: null, l: [1, "it's", { a: 1e300 }] };
-    expect(renderTemplate('{{ f }} {{ t }} {{ n }} {{ l }} {{ l | tojson }} {{ 1.0 ~ 2 }}', values)).toBe('1e-05 True None [1, "it\'s", {\'a\': 1e+300}] [1, "it\'s", {"a": 1e+300}] 1.02');
-    expect(renderTemplate('{{ x | tojson(indent=1, sort_keys=true, ensure_ascii=true) }}', { x: { b: 'é', a: [] } })).toBe('{\n "a": [],\n "b": "\\u00e9"\n}');
+    expect(renderTemplate('{{ f }} {{ t }} {{ n }} {{ l }} {{ l | tojson }} {{ 1.0 ~ 2 }}', values)).toBe(
+      '1e-05 True None [1, "it\'s", {\'a\': 1e+300}] [1, "it\'s", {"a": 1e+300}] 1.02',
+    );
+    expect(
+      renderTemplate('{{ x | tojson(indent=1, sort_keys=true, ensure_ascii=true) }}', { x: { b: 'é', a: [] } }),
+    ).toBe('{\n "a": [],\n "b": "\\u00e9"\n}');
     expect(() => renderTemplate("{{ 'a' + x }}", { x: { a: 1 } })).toThrow('cannot add an object to a text');
   });
 });

@@ -31,7 +31,10 @@ describe('loadTokenizer', () => {
   });
 
   it('takes a file with nothing but a model, and ids from config.json', async () => {
-    const files = { 'tokenizer.json': JSON.stringify({ model: MODEL }), 'config.json': '{"eos_token_id": [1, 0], "bos_token_id": 9}' };
+    const files = {
+      'tokenizer.json': JSON.stringify({ model: MODEL }),
+      'config.json': '{"eos_token_id": [1, 0], "bos_token_id": 9}',
+    };
     const tokenizer = await loadTokenizer(memoryDirectory('model', files));
     expect(tokenizer).toMatchObject({ vocabSize: 2, eosTokenId: 1, bosTokenId: undefined, endOfTurnId: 1 });
     expect(tokenizer?.encode('abc')).toEqual([0, 1]); // no unknown token: the c is dropped
@@ -46,10 +49,18 @@ describe('loadTokenizer', () => {
   });
 
   it('reads special tokens from either file and as objects; null means none', async () => {
-    const files = smallTokenizerFiles({ bos_token: null, eos_token: undefined, pad_token: { content: '<|im_start|>' } });
+    const files = smallTokenizerFiles({
+      bos_token: null,
+      eos_token: undefined,
+      pad_token: { content: '<|im_start|>' },
+    });
     files['special_tokens_map.json'] = JSON.stringify({ eos_token: { content: '<|im_end|>' }, bos_token: '<s>' });
     files['config.json'] = '{"bos_token_id": 3}';
-    expect(await loadTokenizer(memoryDirectory('model', files))).toMatchObject({ bosTokenId: undefined, eosTokenId: 2, padTokenId: 1 });
+    expect(await loadTokenizer(memoryDirectory('model', files))).toMatchObject({
+      bosTokenId: undefined,
+      eosTokenId: 2,
+      padTokenId: 1,
+    });
   });
 
   it('gives back any text', { timeout: 60_000 }, async () => {
@@ -70,7 +81,9 @@ describe('loadTokenizer', () => {
     };
     const load = (individual: boolean): ReturnType<typeof loadTokenizer> => {
       const pre = { type: 'Digits', individual_digits: individual };
-      return loadTokenizer(memoryDirectory('digits', { 'tokenizer.json': JSON.stringify({ ...json, pre_tokenizer: pre }) }));
+      return loadTokenizer(
+        memoryDirectory('digits', { 'tokenizer.json': JSON.stringify({ ...json, pre_tokenizer: pre }) }),
+      );
     };
     expect((await load(true))?.encode('½²77')).toEqual([0, 1, 3, 3]);
     expect((await load(false))?.encode('½²77')).toEqual([2, 4]);
@@ -85,8 +98,12 @@ describe('chat templates', () => {
 
   it('writes a conversation', async () => {
     const tokenizer = await smallTokenizer();
-    expect(tokenizer.applyChatTemplate(messages)).toBe('<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>\n');
-    expect(tokenizer.applyChatTemplate(messages.slice(0, 1), { addGenerationPrompt: true })).toMatch(/<\|im_start\|>assistant\n$/);
+    expect(tokenizer.applyChatTemplate(messages)).toBe(
+      '<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>\n',
+    );
+    expect(tokenizer.applyChatTemplate(messages.slice(0, 1), { addGenerationPrompt: true })).toMatch(
+      /<\|im_start\|>assistant\n$/,
+    );
     expect(tokenizer.endOfTurnId).toBe(2);
     expect(tokenizer.eosTokenId).toBe(0);
   });
@@ -126,11 +143,18 @@ it('add_bos_token and add_eos_token decide beside the classes that go by them', 
   const ids = async (config: Record<string, unknown>): Promise<number[]> => (await smallTokenizer(config)).encode('ab');
   const [bare] = [(await smallTokenizer()).encode('ab', { addSpecialTokens: false })];
   const [bos, eos] = [3, 0];
-  for (const name of ['LlamaTokenizer', 'LlamaTokenizerFast', 'CodeLlamaTokenizer', 'GemmaTokenizer', 'CohereTokenizerFast']) {
+  for (const name of [
+    'LlamaTokenizer',
+    'LlamaTokenizerFast',
+    'CodeLlamaTokenizer',
+    'GemmaTokenizer',
+    'CohereTokenizerFast',
+  ]) {
     expect(await ids({ tokenizer_class: name })).toEqual([bos, ...bare]);
     expect(await ids({ tokenizer_class: name, add_bos_token: false })).toEqual(bare);
     expect(await ids({ tokenizer_class: name, add_bos_token: true, add_eos_token: true })).toEqual([bos, ...bare, eos]);
     expect(await ids({ tokenizer_class: name, add_bos_token: false, add_eos_token: true })).toEqual([...bare, eos]);
   }
-  for (const name of ['PreTrainedTokenizerFast', 'Qwen2Tokenizer', undefined]) expect(await ids({ tokenizer_class: name, add_bos_token: false, add_eos_token: true })).toEqual([bos, ...bare]);
+  for (const name of ['PreTrainedTokenizerFast', 'Qwen2Tokenizer', undefined])
+    expect(await ids({ tokenizer_class: name, add_bos_token: false, add_eos_token: true })).toEqual([bos, ...bare]);
 });

@@ -30,7 +30,9 @@ async function threeSteps(checkpointing: boolean, dropout: number, quantized: bo
        per_device_train_batch_size: 3, gradient_accumulation_steps: 2, gradient_checkpointing: ${checkpointing} } }`,
     'test.yaml',
   );
-  const decoder = await loadModel(memoryDirectory('tiny', tinyModelFiles()), { quantization: quantized ? { quantType: 'nf4' } : undefined });
+  const decoder = await loadModel(memoryDirectory('tiny', tinyModelFiles()), {
+    quantization: quantized ? { quantType: 'nf4' } : undefined,
+  });
   const adapter = METHODS.lora.create(decoder, options, 3);
   const losses: number[] = [];
   const memory = watchMemory();
@@ -51,23 +53,28 @@ describeBackends('gradient checkpointing', ['wasm', 'webgpu'], () => {
     { dropout: 0, quantized: false },
     { dropout: 0.3, quantized: false },
     { dropout: 0.3, quantized: true },
-  ])('gives the same numbers for less memory (dropout $dropout, 4 bits: $quantized)', async ({ dropout, quantized }) => {
-    const before = tf.memory().numTensors;
-    const kept = await threeSteps(false, dropout, quantized);
-    const recomputed = await threeSteps(true, dropout, quantized);
-    expect(kept.losses).toHaveLength(3);
-    expect(kept.losses[2]).toBeLessThan(kept.losses[0] as number);
-    kept.losses.forEach((loss, i) => expect(Math.abs((recomputed.losses[i] as number) - loss)).toBeLessThanOrEqual(1e-6));
-    let moved = 0;
-    kept.weights.forEach((values, i) => {
-      const others = recomputed.weights[i] as Float32Array;
-      values.forEach((value, k) => {
-        expect(Math.abs((others[k] as number) - value)).toBeLessThanOrEqual(1e-6);
-        moved = Math.max(moved, Math.abs(value));
+  ])(
+    'gives the same numbers for less memory (dropout $dropout, 4 bits: $quantized)',
+    async ({ dropout, quantized }) => {
+      const before = tf.memory().numTensors;
+      const kept = await threeSteps(false, dropout, quantized);
+      const recomputed = await threeSteps(true, dropout, quantized);
+      expect(kept.losses).toHaveLength(3);
+      expect(kept.losses[2]).toBeLessThan(kept.losses[0] as number);
+      kept.losses.forEach((loss, i) =>
+        expect(Math.abs((recomputed.losses[i] as number) - loss)).toBeLessThanOrEqual(1e-6),
+      );
+      let moved = 0;
+      kept.weights.forEach((values, i) => {
+        const others = recomputed.weights[i] as Float32Array;
+        values.forEach((value, k) => {
+          expect(Math.abs((others[k] as number) - value)).toBeLessThanOrEqual(1e-6);
+          moved = Math.max(moved, Math.abs(value));
+        });
       });
-    });
-    expect(moved).toBeGreaterThan(0.01);
-    expect(recomputed.peak).toBeLessThan(kept.peak);
-    expect(tf.memory().numTensors).toBe(before);
-  });
+      expect(moved).toBeGreaterThan(0.01);
+      expect(recomputed.peak).toBeLessThan(kept.peak);
+      expect(tf.memory().numTensors).toBe(before);
+    },
+  );
 });

@@ -71,8 +71,8 @@ describeBackends('a step of LoRA on all seven linear layers', ['tiles'], () => {
     setReplay(true);
   });
 
-  // Four groups of layers share an input. Forward: 2 a group, 2 norms, one of which adds, 2 of attention, 1 of the MLP. Backward: 2 a group, 5 of attention, 2
-  // norms, which sum the gradients that meet there, 1 of the MLP.
+  // Four groups of layers share an input. Forward: 2 a group, 2 norms, one of which adds, 2 of attention, 1 of the MLP.
+  // Backward: 2 a group, 5 of attention, 2 norms, which sum the gradients that meet there, 1 of the MLP.
   it('takes 29 on a device as users open it, where that binds 15 buffers', async (context) => {
     const adapter = (await requestAdapter(navigator.gpu)) as GPUAdapter;
     if (adapter.limits.maxStorageBuffersPerShaderStage < 15) context.skip();

@@ -7,7 +7,8 @@ function warningOf(losses: readonly number[], norm = 1, vocab = 1000): string | 
   return learning.warning(vocab);
 }
 
-const steps = (count: number, loss: (i: number) => number): number[] => Array.from({ length: count }, (_, i) => loss(i) + 0.02 * Math.sin(7 * i));
+const steps = (count: number, loss: (i: number) => number): number[] =>
+  Array.from({ length: count }, (_, i) => loss(i) + 0.02 * Math.sin(7 * i));
 
 describe('a run that does not learn', () => {
   it('is told where its gradients are zero, however short it is', () => {
@@ -16,11 +17,15 @@ describe('a run that does not learn', () => {
   });
 
   it('is told where its loss rises', () => {
-    expect(warningOf(steps(40, (i) => 2 + 0.05 * i))).toMatch(/rose over the run, from 2\.\d+ in its first quarter to 3\.\d+ in its last: try a learning_rate/);
+    expect(warningOf(steps(40, (i) => 2 + 0.05 * i))).toMatch(
+      /rose over the run, from 2\.\d+ in its first quarter to 3\.\d+ in its last: try a learning_rate/,
+    );
   });
 
   it('is told where it guesses, and not where it falls from there', () => {
-    expect(warningOf(steps(40, () => Math.log(1000)))).toMatch(/no better than guessing among 1000 tokens \(ln 1000 = 6\.908\)/);
+    expect(warningOf(steps(40, () => Math.log(1000)))).toMatch(
+      /no better than guessing among 1000 tokens \(ln 1000 = 6\.908\)/,
+    );
     expect(warningOf(steps(40, (i) => Math.log(1000) + 2 - 0.05 * i))).toBeUndefined();
   });
 

@@ -9,8 +9,14 @@ import { watchMemory } from '../support/peak.js';
 const SHAPES = [[3, 17], [64, 8], [5], [1, 1]];
 const OPTIONS = { adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0.05 };
 
-/** Weights after five updates with gradients from a seed, the last two by an optimiser that takes over; bytes that are there between two. */
-async function fiveSteps(type: OptimizerType, after3: OptimizerType = type): Promise<{ weights: Float32Array[]; bytesBetween: number }> {
+/**
+ * Weights after five updates with gradients from a seed, the last two by an optimiser that takes over; bytes that are
+ * there between two.
+ */
+async function fiveSteps(
+  type: OptimizerType,
+  after3: OptimizerType = type,
+): Promise<{ weights: Float32Array[]; bytesBetween: number }> {
   const random = new Random(11, 'optimizer');
   const memory = watchMemory();
   const parameters = SHAPES.map((shape) => {
@@ -49,7 +55,8 @@ describeBackends('paged AdamW', ['wasm', 'webgpu'], () => {
       expect(paged.weights).toEqual(resident.weights);
       const size = SHAPES.reduce((sum, shape) => sum + tf.util.sizeFromShape(shape), 0);
       expect(paged.bytesBetween).toBe(4 * size);
-      // On webgpu parameters, their gradients and both moments lie in one tensor each, where every parameter begins at a multiple of 256 bytes.
+      // On webgpu parameters, their gradients and both moments lie in one tensor each, where every parameter begins at
+      // a multiple of 256 bytes.
       const flat = SHAPES.reduce((sum, shape) => sum + 64 * Math.ceil(tf.util.sizeFromShape(shape) / 64), 0);
       expect(resident.bytesBetween).toBe(tf.getBackend() === 'webgpu' ? 16 * flat : 12 * size);
     });

@@ -31,24 +31,52 @@ interface Outcome {
 /** Largest difference of two gradients, against the largest entry of all. */
 function apart(a: Outcome, b: Outcome): number {
   const largest = Math.max(...a.gradients.map((g) => Math.max(...g.map(Math.abs))));
-  return Math.max(...a.gradients.map((g, k) => Math.max(...g.map((v, i) => Math.abs(v - (b.gradients[k]?.[i] as number)))))) / largest;
+  return (
+    Math.max(
+      ...a.gradients.map((g, k) => Math.max(...g.map((v, i) => Math.abs(v - (b.gradients[k]?.[i] as number))))),
+    ) / largest
+  );
 }
 
 describeBackends('packed rows', ['wasm', 'webgpu'], () => {
-  async function withDecoder(config: Readonly<Record<string, unknown>>, body: (run: (batches: readonly Batch[], checkpoint?: boolean) => Promise<Outcome>) => Promise<void>): Promise<void> {
+  async function withDecoder(
+    config: Readonly<Record<string, unknown>>,
+    body: (run: (batches: readonly Batch[], checkpoint?: boolean) => Promise<Outcome>) => Promise<void>,
+  ): Promise<void> {
     const decoder: Decoder = await loadModel(memoryDirectory('tiny', modelFiles(config)));
-    const adapter = METHODS.lora.create(decoder, { r: 4, lora_alpha: 8, lora_dropout: 0, target_modules: 'all-linear', use_rslora: false, init_lora_weights: 'gaussian' }, 1);
+    const adapter = METHODS.lora.create(
+      decoder,
+      {
+        r: 4,
+        lora_alpha: 8,
+        lora_dropout: 0,
+        target_modules: 'all-linear',
+        use_rslora: false,
+        init_lora_weights: 'gaussian',
+      },
+      1,
+    );
     const variables = adapter.parameters.map((p) => p.variable);
     // B starts at zero, which would hide what A does to the loss.
     variables.forEach((variable, k) => {
       const random = new Random(k, 'start');
-      tf.tidy(() => variable.assign(tf.tensor(Float32Array.from({ length: variable.size }, () => 0.1 * random.normal()), variable.shape)));
+      tf.tidy(() =>
+        variable.assign(
+          tf.tensor(
+            Float32Array.from({ length: variable.size }, () => 0.1 * random.normal()),
+            variable.shape,
+          ),
+        ),
+      );
     });
     try {
       await body(async (batches, checkpoint = false) => {
         const options = checkpoint ? { checkpointParameters: adapter.layerParameters } : {};
         const { loss, gradients } = lossAndGradients(decoder, variables, batches, () => options);
-        const outcome = { loss: (await loss.data())[0] as number, gradients: await Promise.all(gradients.map(async (g) => Float32Array.from(await g.data()))) };
+        const outcome = {
+          loss: (await loss.data())[0] as number,
+          gradients: await Promise.all(gradients.map(async (g) => Float32Array.from(await g.data()))),
+        };
         tf.dispose([loss, gradients]);
         return outcome;
       });
@@ -80,7 +108,16 @@ describeBackends('packed rows', ['wasm', 'webgpu'], () => {
 
   it('weigh tokens alike in four micro-batches of one row and in one of four', async () => {
     await withDecoder(TINY_CONFIG, async (run) => {
-      const [a, b, c, d, e, f, g, h] = examples() as [Example, Example, Example, Example, Example, Example, Example, Example];
+      const [a, b, c, d, e, f, g, h] = examples() as [
+        Example,
+        Example,
+        Example,
+        Example,
+        Example,
+        Example,
+        Example,
+        Example,
+      ];
       const rows = [joinExamples([a, c, d, e]), joinExamples([f, g]), b, h];
       const together = await run([collate(rows)]);
       const accumulated = await run(rows.map((row) => collate([row])));

@@ -27,7 +27,10 @@ interface Setup {
   readonly optim?: 'adamw' | 'paged_adamw';
 }
 
-/** `apart`: a tensor a gradient and a moment. `flat`: AdamW over flat ones. `eager`: gradients too, with targets rounded up. */
+/**
+ * `apart`: a tensor a gradient and a moment. `flat`: AdamW over flat ones. `eager`: gradients too, with targets rounded
+ * up.
+ */
 type Way = 'apart' | 'flat' | 'eager' | 'replayed';
 
 interface Outcome {
@@ -52,40 +55,69 @@ function microBatch(step: number, k: number, packed: boolean): MicroBatch {
   const ignored = 1 + random.below(3);
   labels.fill(-100, 1, 1 + ignored);
   const second = 2 + random.below(2);
-  const starts = packed ? { starts: Int32Array.from({ length: 2 * seq }, (_, i) => (i % seq < second ? 0 : second)) } : {};
+  const starts = packed
+    ? { starts: Int32Array.from({ length: 2 * seq }, (_, i) => (i % seq < second ? 0 : second)) }
+    : {};
   return { inputIds, labels, batch: 2, seq, supervisedCount: 2 * (seq - 1) - ignored, ...starts };
 }
 
-const usedBuffers = (): number => (tf.backend() as unknown as { bufferManager: { getNumUsedBuffers(): number } }).bufferManager.getNumUsedBuffers();
+const usedBuffers = (): number =>
+  (tf.backend() as unknown as { bufferManager: { getNumUsedBuffers(): number } }).bufferManager.getNumUsedBuffers();
 
-async function trained(setup: Setup, way: Way, resume?: { values: number[][]; state: OptimizerState }, from = 0, to = STEPS): Promise<Outcome> {
+async function trained(
+  setup: Setup,
+  way: Way,
+  resume?: { values: number[][]; state: OptimizerState },
+  from = 0,
+  to = STEPS,
+): Promise<Outcome> {
   setReplay(way === 'replayed');
   const before = { tensors: tf.memory().numTensors, buffers: usedBuffers() };
   const { accumulation = 1, checkpointing = false, packed = false, optim = 'adamw' } = setup;
-  const text = JSON.stringify({ model: './m', data: { train: './t.jsonl' }, adapter: { ...(setup.adapter?.['method'] === undefined ? { r: 4 } : {}), ...setup.adapter }, training: { output_dir: './o', learning_rate: 0.01 } });
+  const text = JSON.stringify({
+    model: './m',
+    data: { train: './t.jsonl' },
+    adapter: { ...(setup.adapter?.['method'] === undefined ? { r: 4 } : {}), ...setup.adapter },
+    training: { output_dir: './o', learning_rate: 0.01 },
+  });
   const { adapter: options, training } = loadConfig(text, 'test.json');
   const definition = definitionOf(options.method);
   const directory = memoryDirectory('tiny', modelFiles({ ...TINY_CONFIG, hidden_size: 64, intermediate_size: 96 }));
   const settings = options as Parameters<typeof definition.create>[1];
   const trainable = definition.trainable?.(await readModelConfig(directory), settings);
-  const decoder = await loadModel(directory, { ...(setup.nf4 === true ? { quantization: { quantType: 'nf4' } } : {}), ...(trainable === undefined ? {} : { trainable }) });
+  const decoder = await loadModel(directory, {
+    ...(setup.nf4 === true ? { quantization: { quantType: 'nf4' } } : {}),
+    ...(trainable === undefined ? {} : { trainable }),
+  });
   const adapter = definition.create(decoder, settings, 1);
   await adapter.initialize?.(undefined);
   const parameters = adapter.parameters.map((p) => p.variable);
   const scales = adapter.parameters.map((p) => p.learningRateScale ?? 1);
-  const optimizer = way === 'apart' ? new AdamW(parameters, training, scales) : OPTIMIZERS[optim](parameters, training, scales);
+  const optimizer =
+    way === 'apart' ? new AdamW(parameters, training, scales) : OPTIMIZERS[optim](parameters, training, scales);
   const refusals: string[] = [];
-  const pass = way === 'apart' || way === 'flat' ? new PlainPass(decoder, parameters) : passFor(decoder, parameters, optimizer, (reason) => refusals.push(reason));
+  const pass =
+    way === 'apart' || way === 'flat'
+      ? new PlainPass(decoder, parameters)
+      : passFor(decoder, parameters, optimizer, (reason) => refusals.push(reason));
   if (resume !== undefined) {
     optimizer.restore(resume.state);
-    parameters.forEach((parameter, i) => tf.tidy(() => parameter.assign(tf.tensor(resume.values[i] as number[], parameter.shape))));
+    parameters.forEach((parameter, i) =>
+      tf.tidy(() => parameter.assign(tf.tensor(resume.values[i] as number[], parameter.shape))),
+    );
   }
   const reports: number[][] = [];
   for (let step = from; step < to; step++) {
     const batches = Array.from({ length: accumulation }, (_, k) => microBatch(step, k, packed));
-    const lossOptions = (k: number): object => ({ dropoutSeed: 1000 * step + k, ...(checkpointing ? { checkpointParameters: adapter.layerParameters } : {}) });
+    const lossOptions = (k: number): object => ({
+      dropoutSeed: 1000 * step + k,
+      ...(checkpointing ? { checkpointParameters: adapter.layerParameters } : {}),
+    });
     const sum = await lossAndGradientsUnless(undefined, pass, batches, lossOptions);
-    const report = await applyGradients(optimizer, pass, sum as NonNullable<typeof sum>, { learningRate: 0.01 / (step + 1), maxGradNorm: 0.5 });
+    const report = await applyGradients(optimizer, pass, sum as NonNullable<typeof sum>, {
+      learningRate: 0.01 / (step + 1),
+      maxGradNorm: 0.5,
+    });
     reports.push(Array.from(await report.data()));
     report.dispose();
   }
@@ -114,10 +146,16 @@ describeBackends('steps that are replayed', ['webgpu'], () => {
   const SETUPS: [string, Setup][] = [
     ['LoRA', {}],
     ['two micro-batches a step', { adapter: { lora_dropout: 0.2 }, accumulation: 2 }],
-    ['NF4, checkpointing, LoRA+', { adapter: { lora_dropout: 0.2, loraplus_lr_ratio: 4 }, nf4: true, checkpointing: true }],
+    [
+      'NF4, checkpointing, LoRA+',
+      { adapter: { lora_dropout: 0.2, loraplus_lr_ratio: 4 }, nf4: true, checkpointing: true },
+    ],
     ['packed rows', { packed: true }],
     ['DoRA with dropout', { adapter: { use_dora: true, lora_dropout: 0.2 } }],
-    ['head, embedding, whole modules, tokens', { adapter: { target_modules: ['q_proj', 'embed_tokens', 'lm_head'], lora_dropout: 0.2 } }],
+    [
+      'head, embedding, whole modules, tokens',
+      { adapter: { target_modules: ['q_proj', 'embed_tokens', 'lm_head'], lora_dropout: 0.2 } },
+    ],
     ['trained tokens', { adapter: { trainable_token_indices: [3, 5] } }],
     ['modules trained whole', { adapter: { modules_to_save: ['norm', 'lm_head'] } }],
     ['a trained prompt', { adapter: { method: 'prompt_tuning' } }],
@@ -151,9 +189,27 @@ describeBackends('steps that are replayed', ['webgpu'], () => {
   });
 
   it('make a run of training what it is without, through evaluations, the best adapter and a checkpoint', async () => {
-    const run = async (on: boolean, resume?: TrainState): Promise<{ logs: unknown[]; values: number[][]; states: TrainState[]; refusals: string[] }> => {
+    const run = async (
+      on: boolean,
+      resume?: TrainState,
+    ): Promise<{ logs: unknown[]; values: number[][]; states: TrainState[]; refusals: string[] }> => {
       setReplay(on);
-      const text = JSON.stringify({ model: './m', data: { train: './t.jsonl', validation: './v.jsonl' }, adapter: { r: 4, lora_dropout: 0.1 }, training: { output_dir: './o', max_steps: 12, logging_steps: 3, eval_steps: 4, save_strategy: 'steps', save_steps: 6, gradient_accumulation_steps: 2, per_device_train_batch_size: 4, learning_rate: 0.01 } });
+      const text = JSON.stringify({
+        model: './m',
+        data: { train: './t.jsonl', validation: './v.jsonl' },
+        adapter: { r: 4, lora_dropout: 0.1 },
+        training: {
+          output_dir: './o',
+          max_steps: 12,
+          logging_steps: 3,
+          eval_steps: 4,
+          save_strategy: 'steps',
+          save_steps: 6,
+          gradient_accumulation_steps: 2,
+          per_device_train_batch_size: 4,
+          learning_rate: 0.01,
+        },
+      });
       const { adapter: options, training } = loadConfig(text, 'test.json');
       const decoder = await loadModel(memoryDirectory('tiny', tinyModelFiles()));
       const adapter = definitionOf('lora').create(decoder, options as never, 1);
@@ -167,7 +223,9 @@ describeBackends('steps that are replayed', ['webgpu'], () => {
         onDebug: (reason) => void refusals.push(reason),
       };
       await train({ decoder, adapter, examples, options: training, callbacks, resume });
-      const values = await Promise.all(adapter.parameters.map(async ({ variable }) => Array.from(await valuesOf(variable))));
+      const values = await Promise.all(
+        adapter.parameters.map(async ({ variable }) => Array.from(await valuesOf(variable))),
+      );
       adapter.dispose();
       decoder.dispose();
       return { logs, values, states, refusals };
@@ -175,7 +233,9 @@ describeBackends('steps that are replayed', ['webgpu'], () => {
     const [eager, replayed] = [await run(false), await run(true)];
     expect(replayed.refusals).toEqual([]);
     expect([replayed.logs, replayed.values]).toEqual([eager.logs, eager.values]);
-    expect(replayed.states.map(({ optimizer, values }) => ({ optimizer, values }))).toEqual(eager.states.map(({ optimizer, values }) => ({ optimizer, values })));
+    expect(replayed.states.map(({ optimizer, values }) => ({ optimizer, values }))).toEqual(
+      eager.states.map(({ optimizer, values }) => ({ optimizer, values })),
+    );
     const rest = await run(true, replayed.states[0]);
     expect(rest.values).toEqual(eager.values);
   });

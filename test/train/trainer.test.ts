@@ -15,7 +15,11 @@ import { describeBackends } from '../support/backends.js';
 import { countingRows, tinyModelFiles } from '../support/tiny-model.js';
 
 function optionsOf(training: Readonly<Record<string, unknown>>): RunConfig['training'] {
-  const config = { model: './m', data: { train: './t.jsonl', validation: './v.jsonl' }, training: { output_dir: './o', logging_steps: 1, learning_rate: 0.01, ...training } };
+  const config = {
+    model: './m',
+    data: { train: './t.jsonl', validation: './v.jsonl' },
+    training: { output_dir: './o', logging_steps: 1, learning_rate: 0.01, ...training },
+  };
   return loadConfig(JSON.stringify(config), 'test.json').training;
 }
 
@@ -37,7 +41,12 @@ describe('schedules', () => {
 
   it('count steps by epochs, with a smaller last group', () => {
     expect(stepsPerEpoch(10, 4, 2)).toBe(2);
-    expect(totalStepsOf(10, optionsOf({ num_train_epochs: 1.5, per_device_train_batch_size: 4, gradient_accumulation_steps: 2 }))).toBe(3);
+    expect(
+      totalStepsOf(
+        10,
+        optionsOf({ num_train_epochs: 1.5, per_device_train_batch_size: 4, gradient_accumulation_steps: 2 }),
+      ),
+    ).toBe(3);
     expect(totalStepsOf(10, optionsOf({ max_steps: 7 }))).toBe(7);
   });
 });
@@ -45,7 +54,18 @@ describe('schedules', () => {
 describeBackends('train', ['wasm'], () => {
   async function withRun<T>(body: (decoder: Decoder, adapter: Adapter) => Promise<T>): Promise<T> {
     const decoder = await loadModel(memoryDirectory('tiny', tinyModelFiles()));
-    const adapter = METHODS.lora.create(decoder, { r: 4, lora_alpha: 8, lora_dropout: 0.1, target_modules: 'all-linear', use_rslora: false, init_lora_weights: true }, 1);
+    const adapter = METHODS.lora.create(
+      decoder,
+      {
+        r: 4,
+        lora_alpha: 8,
+        lora_dropout: 0.1,
+        target_modules: 'all-linear',
+        use_rslora: false,
+        init_lora_weights: true,
+      },
+      1,
+    );
     try {
       return await body(decoder, adapter);
     } finally {
@@ -54,12 +74,22 @@ describeBackends('train', ['wasm'], () => {
     }
   }
 
-  const values = async (adapter: Adapter): Promise<number[]> => (await Promise.all(adapter.parameters.map(async (p) => Array.from(await p.variable.data())))).flat();
+  const values = async (adapter: Adapter): Promise<number[]> =>
+    (await Promise.all(adapter.parameters.map(async (p) => Array.from(await p.variable.data())))).flat();
 
-  async function trained(training: Readonly<Record<string, unknown>>, callbacks: TrainCallbacks = {}): Promise<{ steps: StepMetrics[]; values: number[]; best: number | undefined; done: number }> {
+  async function trained(
+    training: Readonly<Record<string, unknown>>,
+    callbacks: TrainCallbacks = {},
+  ): Promise<{ steps: StepMetrics[]; values: number[]; best: number | undefined; done: number }> {
     return withRun(async (decoder, adapter) => {
       const steps: StepMetrics[] = [];
-      const result = await train({ decoder, adapter, examples: await examplesOf(16), options: optionsOf(training), callbacks: { ...callbacks, onLog: (metrics) => void steps.push(metrics) } });
+      const result = await train({
+        decoder,
+        adapter,
+        examples: await examplesOf(16),
+        options: optionsOf(training),
+        callbacks: { ...callbacks, onLog: (metrics) => void steps.push(metrics) },
+      });
       return { steps, values: await values(adapter), best: result.best?.step, done: result.steps };
     });
   }
@@ -69,8 +99,28 @@ describeBackends('train', ['wasm'], () => {
     const run = (batch: number, accumulation: number): Promise<number[]> =>
       withRun(async (decoder) => {
         for (const [name, layer] of decoder.weights.linears) decoder.linears.set(name, layer);
-        const plain = METHODS.lora.create(decoder, { r: 4, lora_alpha: 8, lora_dropout: 0, target_modules: 'all-linear', use_rslora: false, init_lora_weights: true }, 1);
-        await train({ decoder, adapter: plain, examples: await examplesOf(16), options: optionsOf({ max_steps: 4, per_device_train_batch_size: batch, gradient_accumulation_steps: accumulation }) });
+        const plain = METHODS.lora.create(
+          decoder,
+          {
+            r: 4,
+            lora_alpha: 8,
+            lora_dropout: 0,
+            target_modules: 'all-linear',
+            use_rslora: false,
+            init_lora_weights: true,
+          },
+          1,
+        );
+        await train({
+          decoder,
+          adapter: plain,
+          examples: await examplesOf(16),
+          options: optionsOf({
+            max_steps: 4,
+            per_device_train_batch_size: batch,
+            gradient_accumulation_steps: accumulation,
+          }),
+        });
         const out = await values(plain);
         plain.dispose();
         return out;
@@ -100,7 +150,13 @@ describeBackends('train', ['wasm'], () => {
         return { loss, perplexity: Math.exp(loss) };
       };
       const options = optionsOf({ max_steps: 20, eval_steps: 2, early_stopping_patience: 3 });
-      const result = await train({ decoder, adapter, examples: await examplesOf(16), options, callbacks: { evaluate } });
+      const result = await train({
+        decoder,
+        adapter,
+        examples: await examplesOf(16),
+        options,
+        callbacks: { evaluate },
+      });
       return { result, final: await values(adapter) };
     });
     expect(run.result).toMatchObject({ steps: 10, stoppedEarly: true, best: { step: 4, eval_loss: 2 } });
@@ -115,7 +171,10 @@ describeBackends('train', ['wasm'], () => {
       const loss = losses[evaluations++] as number;
       return Promise.resolve({ loss, perplexity: Math.exp(loss) });
     };
-    const { best, done } = await trained({ max_steps: 20, eval_steps: 1, early_stopping_patience: 3, early_stopping_threshold: 0.1 }, { evaluate });
+    const { best, done } = await trained(
+      { max_steps: 20, eval_steps: 1, early_stopping_patience: 3, early_stopping_threshold: 0.1 },
+      { evaluate },
+    );
     expect({ best, done }).toEqual({ best: 4, done: 4 });
   });
 
@@ -127,8 +186,17 @@ describeBackends('train', ['wasm'], () => {
         const { variable } = adapter.parameters[0] as Adapter['parameters'][number];
         tf.tidy(() => variable.assign(tf.mul(variable, NaN)));
       };
-      const run = train({ decoder, adapter, examples, options: optionsOf({ max_steps: 5 }), shuffle: false, callbacks: { onStep: poison } });
-      await expect(run).rejects.toThrow(/step 3: the (?:loss|gradient norm) is NaN; the batch holds the rows 9, 10, 11, 12\. Nothing was saved/);
+      const run = train({
+        decoder,
+        adapter,
+        examples,
+        options: optionsOf({ max_steps: 5 }),
+        shuffle: false,
+        callbacks: { onStep: poison },
+      });
+      await expect(run).rejects.toThrow(
+        /step 3: the (?:loss|gradient norm) is NaN; the batch holds the rows 9, 10, 11, 12\. Nothing was saved/,
+      );
     });
   });
 

@@ -16,26 +16,61 @@ beforeAll(async () => {
   await writeFile(join(folder, 'train.jsonl'), toJsonl(countingRows(16, 1)));
   await writeFile(join(folder, 'validation.jsonl'), toJsonl(countingRows(4, 2)));
   config = join(folder, 'run.json');
-  const training = { output_dir: './out', max_steps: 6, eval_steps: 2, logging_steps: 1, save_strategy: 'steps', save_steps: 2, report_to: ['tensorboard'] };
-  await writeFile(config, JSON.stringify({ model: './model', device: 'wasm', data: { train: './train.jsonl', validation: './validation.jsonl', test: './validation.jsonl' }, training }));
+  const training = {
+    output_dir: './out',
+    max_steps: 6,
+    eval_steps: 2,
+    logging_steps: 1,
+    save_strategy: 'steps',
+    save_steps: 2,
+    report_to: ['tensorboard'],
+  };
+  await writeFile(
+    config,
+    JSON.stringify({
+      model: './model',
+      device: 'wasm',
+      data: { train: './train.jsonl', validation: './validation.jsonl', test: './validation.jsonl' },
+      training,
+    }),
+  );
 });
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 async function train(out: string, ...flags: string[]): Promise<void> {
-  const { status, stderr } = await lowrank('train', config, '--set', `training.output_dir=${join(folder, out)}`, ...flags);
+  const { status, stderr } = await lowrank(
+    'train',
+    config,
+    '--set',
+    `training.output_dir=${join(folder, out)}`,
+    ...flags,
+  );
   expect(status, stderr).toBe(0);
 }
 
 /** What metrics.jsonl says of a column, in the precision of an event. */
 async function logged(out: string, column: string): Promise<[number, number][]> {
-  const lines = (await readFile(join(folder, out, 'metrics.jsonl'), 'utf8')).trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, number>);
-  return lines.flatMap((line): [number, number][] => (line['step'] === undefined || line[column] === undefined ? [] : [[line['step'], Math.fround(line[column])]]));
+  const lines = (await readFile(join(folder, out, 'metrics.jsonl'), 'utf8'))
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, number>);
+  return lines.flatMap((line): [number, number][] =>
+    line['step'] === undefined || line[column] === undefined ? [] : [[line['step'], Math.fround(line[column])]],
+  );
 }
 
 async function expectSame(out: string, at = join(out, 'runs')): Promise<void> {
   const events = await readEventFolder(join(folder, at));
-  const names = { loss: 'train/loss', learning_rate: 'train/learning_rate', grad_norm: 'train/grad_norm', tokens_per_second: 'train/tokens_per_second', tokens: 'train/num_input_tokens_seen', eval_loss: 'eval/loss', perplexity: 'eval/perplexity' };
+  const names = {
+    loss: 'train/loss',
+    learning_rate: 'train/learning_rate',
+    grad_norm: 'train/grad_norm',
+    tokens_per_second: 'train/tokens_per_second',
+    tokens: 'train/num_input_tokens_seen',
+    eval_loss: 'eval/loss',
+    perplexity: 'eval/perplexity',
+  };
   for (const [column, tag] of Object.entries(names)) {
     const rows = await logged(out, column);
     expect(rows.length).toBeGreaterThan(0);
@@ -86,9 +121,17 @@ describe('report_to: tensorboard', () => {
     const set = ['--set', `training.logging_dir=${join(folder, 'events')}`];
     await train('one', ...set);
     await expectSame('one', 'events');
-    const { status, stderr } = await lowrank('train', config, ...set, '--set', `training.output_dir=${join(folder, 'two')}`);
+    const { status, stderr } = await lowrank(
+      'train',
+      config,
+      ...set,
+      '--set',
+      `training.output_dir=${join(folder, 'two')}`,
+    );
     expect(status).toBe(2);
-    expect(stderr).toBe(`lowrank: training.logging_dir: ${join(folder, 'events')} holds the events of a run already; --set training.overwrite_output_dir=true replaces them\n`);
+    expect(stderr).toBe(
+      `lowrank: training.logging_dir: ${join(folder, 'events')} holds the events of a run already; --set training.overwrite_output_dir=true replaces them\n`,
+    );
     await train('two', ...set, '--set', 'training.overwrite_output_dir=true');
     await expectSame('two', 'events');
     expect(await readdir(join(folder, 'events'))).toHaveLength(1);
@@ -107,7 +150,11 @@ describe('report_to: tensorboard', () => {
     const bundle = await bundleLowrank();
     try {
       const out = join(folder, 'killed');
-      const child = spawn(process.execPath, [bundle.main, 'train', config, '--set', `training.output_dir=${out}`, '--set', 'training.max_steps=60'], { stdio: ['ignore', 'pipe', 'pipe'] });
+      const child = spawn(
+        process.execPath,
+        [bundle.main, 'train', config, '--set', `training.output_dir=${out}`, '--set', 'training.max_steps=60'],
+        { stdio: ['ignore', 'pipe', 'pipe'] },
+      );
       const outcome = await outcomeOf(child, (stderr) => {
         if (stderr.includes('checkpoint-4')) child.kill('SIGKILL');
       });
@@ -130,13 +177,28 @@ describe('report_to: tensorboard', () => {
 describe('an ablation', () => {
   it('has the events of each run in a folder of its own', async () => {
     const file = join(folder, 'ablation.json');
-    const base = { model: './model', device: 'wasm', data: { train: './train.jsonl', validation: './validation.jsonl' }, training: { output_dir: './x', max_steps: 2, eval_steps: 1, logging_steps: 1, report_to: 'tensorboard' } };
+    const base = {
+      model: './model',
+      device: 'wasm',
+      data: { train: './train.jsonl', validation: './validation.jsonl' },
+      training: { output_dir: './x', max_steps: 2, eval_steps: 1, logging_steps: 1, report_to: 'tensorboard' },
+    };
     await writeFile(file, JSON.stringify({ base, grid: { r: [1, 2] }, seeds: [1], output_dir: './ablation' }));
     const inside = await lowrank('ablate', file, '--no-estimate', '--jobs', '1');
     expect(inside.status, inside.stderr).toBe(0);
     for (const run of await readdir(join(folder, 'ablation/runs'))) await expectSame(`ablation/runs/${run}`);
     await mkdir(join(folder, 'elsewhere'));
-    const outside = await lowrank('ablate', file, '--no-estimate', '--jobs', '1', '--output', join(folder, 'other'), '--set', `training.logging_dir=${join(folder, 'elsewhere')}`);
+    const outside = await lowrank(
+      'ablate',
+      file,
+      '--no-estimate',
+      '--jobs',
+      '1',
+      '--output',
+      join(folder, 'other'),
+      '--set',
+      `training.logging_dir=${join(folder, 'elsewhere')}`,
+    );
     expect(outside.status, outside.stderr).toBe(0);
     for (const run of ['r-1_seed-1', 'r-2_seed-1']) await expectSame(`other/runs/${run}`, `elsewhere/${run}`);
   });

@@ -17,12 +17,19 @@ beforeAll(async () => {
   await writeFile(join(folder, 'file'), '');
   await writeTinyModel(join(folder, 'model'));
   await writeFile(join(folder, 'train.jsonl'), toJsonl(countingRows(16, 1)));
-  await writeFile(join(folder, 'run.yaml'), 'model: ./model\ndevice: wasm\ndata: { train: train.jsonl }\ntraining: { output_dir: out, max_steps: 40, save_strategy: steps, save_steps: 2, logging_steps: 1 }\n');
+  await writeFile(
+    join(folder, 'run.yaml'),
+    'model: ./model\ndevice: wasm\ndata: { train: train.jsonl }\ntraining: { output_dir: out, max_steps: 40, save_strategy: steps, save_steps: 2, logging_steps: 1 }\n',
+  );
 });
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-const wanted = (path: string): { path: string; option: string; given: string } => ({ path, option: '--output', given: path });
+const wanted = (path: string): { path: string; option: string; given: string } => ({
+  path,
+  option: '--output',
+  given: path,
+});
 
 describe('a folder to write to', () => {
   it('is left as it was', async () => {
@@ -34,17 +41,25 @@ describe('a folder to write to', () => {
 
   it('that cannot be made is refused with the reason', async () => {
     await symlink(join(folder, 'nowhere'), join(folder, 'link'));
-    await expect(requireWritable(wanted(join(folder, 'file')))).rejects.toThrow(`${join(folder, 'file')} is a file; choose another folder`);
-    await expect(requireWritable(wanted(join(folder, 'file', 'x', 'y')))).rejects.toThrow(`${join(folder, 'file')} is a file; choose another folder`);
+    await expect(requireWritable(wanted(join(folder, 'file')))).rejects.toThrow(
+      `${join(folder, 'file')} is a file; choose another folder`,
+    );
+    await expect(requireWritable(wanted(join(folder, 'file', 'x', 'y')))).rejects.toThrow(
+      `${join(folder, 'file')} is a file; choose another folder`,
+    );
     await expect(requireWritable(wanted(join(folder, 'link', 'x')))).rejects.toThrow('is a link that leads nowhere');
-    await expect(requireWritable(wanted(join(folder, 'n'.repeat(300))))).rejects.toThrow('its name is too long for the disk');
+    await expect(requireWritable(wanted(join(folder, 'n'.repeat(300))))).rejects.toThrow(
+      'its name is too long for the disk',
+    );
     await expect(requireWritable(wanted('/proc/none/x'))).rejects.toThrow(/choose another folder/);
   });
 
   it('needs room on its disk', async () => {
     const { bavail, bsize } = await statfs(folder);
     await requireSpace(wanted(join(folder, 'a', 'b')), 1000, 'its files');
-    await expect(requireSpace(wanted(join(folder, 'a', 'b')), 2 * bavail * bsize, '3 checkpoints')).rejects.toThrow(/--output: .*: 3 checkpoints need about .*iB, and .*iB are free on that disk; choose another folder or make room/);
+    await expect(requireSpace(wanted(join(folder, 'a', 'b')), 2 * bavail * bsize, '3 checkpoints')).rejects.toThrow(
+      /--output: .*: 3 checkpoints need about .*iB, and .*iB are free on that disk; choose another folder or make room/,
+    );
     await requireSpace(wanted(folder), 2 * bavail * bsize, '3 checkpoints', 2 * bavail * bsize);
     await mkdir(join(folder, 'sizes', 'x'), { recursive: true });
     await writeFile(join(folder, 'sizes', 'x', 'y'), 'four');
@@ -56,8 +71,25 @@ describe('a folder to write to', () => {
     // There is no such model: whoever loads it first says so.
     const file = join(folder, 'file', 'out');
     const run = join(folder, 'run.yaml');
-    await writeFile(join(folder, 'ablation.yaml'), 'base: { model: ./none, data: { train: train.jsonl, validation_split: 0.5 }, training: { output_dir: x } }\nruns: [{ r: 1 }]\noutput_dir: x\n');
-    await writeFile(join(folder, 'tasks.json'), JSON.stringify({ tasks: [{ name: 'a', type: 'loss', data: 'train.jsonl', prompt: '{{ prompt }}', completion: '{{ completion }}', metrics: ['loss'] }] }));
+    await writeFile(
+      join(folder, 'ablation.yaml'),
+      'base: { model: ./none, data: { train: train.jsonl, validation_split: 0.5 }, training: { output_dir: x } }\nruns: [{ r: 1 }]\noutput_dir: x\n',
+    );
+    await writeFile(
+      join(folder, 'tasks.json'),
+      JSON.stringify({
+        tasks: [
+          {
+            name: 'a',
+            type: 'loss',
+            data: 'train.jsonl',
+            prompt: '{{ prompt }}',
+            completion: '{{ completion }}',
+            metrics: ['loss'],
+          },
+        ],
+      }),
+    );
     const commands = [
       ['train', run, '--set', `training.output_dir=${file}`, '--set', 'model=./none'],
       ['ablate', join(folder, 'ablation.yaml'), '--output', file],
@@ -66,14 +98,31 @@ describe('a folder to write to', () => {
     ];
     for (const command of commands) {
       const { status, stderr } = await lowrank(...command);
-      expect([status, stderr], command.join(' ')).toEqual([2, expect.stringContaining(`${join(folder, 'file')} is a file; choose another folder`)]);
+      expect([status, stderr], command.join(' ')).toEqual([
+        2,
+        expect.stringContaining(`${join(folder, 'file')} is a file; choose another folder`),
+      ]);
     }
   });
 });
 
 describe('what a run writes', () => {
-  const training = (text: string): ReturnType<typeof runConfigSchema.parse>['training'] => runConfigSchema.parse({ model: './m', data: { train: 'a.jsonl' }, training: { output_dir: 'x', ...(parse(text) as object) } }).training;
-  const needs = (text: string, more: object = {}): ReturnType<typeof diskNeeds> => diskNeeds({ training: training(text), trainedBytes: 1000, totalSteps: 100, doneSteps: 0, epochSteps: 30, validated: false, ...more });
+  const training = (text: string): ReturnType<typeof runConfigSchema.parse>['training'] =>
+    runConfigSchema.parse({
+      model: './m',
+      data: { train: 'a.jsonl' },
+      training: { output_dir: 'x', ...(parse(text) as object) },
+    }).training;
+  const needs = (text: string, more: object = {}): ReturnType<typeof diskNeeds> =>
+    diskNeeds({
+      training: training(text),
+      trainedBytes: 1000,
+      totalSteps: 100,
+      doneSteps: 0,
+      epochSteps: 30,
+      validated: false,
+      ...more,
+    });
 
   it('are its checkpoints, one more while an old one is removed, and the result', () => {
     expect(needs('{save_strategy: no}')).toMatchObject({ checkpoints: 0, resultBytes: 1000 });
@@ -82,7 +131,10 @@ describe('what a run writes', () => {
     expect(needs('{save_strategy: epoch}').checkpoints).toBe(4);
     expect(needs('{save_strategy: steps, save_steps: 10, save_total_limit: 3}').checkpoints).toBe(4);
     expect(needs('{save_strategy: steps, save_steps: 100, save_total_limit: 3}').checkpoints).toBe(1);
-    expect(needs('{save_strategy: steps, save_steps: 10, save_total_limit: 1}', { validated: true })).toMatchObject({ checkpoints: 3, checkpointBytes: 5000 });
+    expect(needs('{save_strategy: steps, save_steps: 10, save_total_limit: 1}', { validated: true })).toMatchObject({
+      checkpoints: 3,
+      checkpointBytes: 5000,
+    });
     expect(needs('{save_strategy: steps, save_steps: 10}', { doneSteps: 70 }).checkpoints).toBe(3);
   });
 });
@@ -95,19 +147,40 @@ describe.skipIf(!canMount)('a disk of its own', () => {
     const bundle = await bundleLowrank();
     const train = (size: string, before: string, flags: string, after = 'true'): { stderr: string; stdout: string } => {
       const command = `mount -t tmpfs -o size=${size} none /mnt && ${before} && { '${process.execPath}' '${bundle.main}' train '${join(folder, 'run.yaml')}' --set training.output_dir=/mnt/out ${flags}; echo "status $?"; ${after}; }`;
-      return spawnSync('unshare', [...mount, command], { encoding: 'utf8', env: { ...process.env, LOWRANK_THREADS: '1' } });
+      return spawnSync('unshare', [...mount, command], {
+        encoding: 'utf8',
+        env: { ...process.env, LOWRANK_THREADS: '1' },
+      });
     };
-    const going = (steps: string): string => `'${process.execPath}' '${bundle.main}' train '${join(folder, 'run.yaml')}' --set training.output_dir=/mnt/out --resume ${steps}`;
+    const going = (steps: string): string =>
+      `'${process.execPath}' '${bundle.main}' train '${join(folder, 'run.yaml')}' --set training.output_dir=/mnt/out --resume ${steps}`;
     try {
       const small = train('1m', 'true', '');
-      expect([small.stdout, small.stderr]).toEqual(['status 2\n', expect.stringMatching(/training\.output_dir: \/mnt\/out: 20 checkpoints of about .*iB \(training\.save_total_limit keeps fewer\) and the result need about .*iB, and 1\.0 MiB are free on that disk/)]);
+      expect([small.stdout, small.stderr]).toEqual([
+        'status 2\n',
+        expect.stringMatching(
+          /training\.output_dir: \/mnt\/out: 20 checkpoints of about .*iB \(training\.save_total_limit keeps fewer\) and the result need about .*iB, and 1\.0 MiB are free on that disk/,
+        ),
+      ]);
       const readOnly = train('1m', 'mount -o remount,ro /mnt', '');
-      expect([readOnly.stdout, readOnly.stderr]).toEqual(['status 2\n', expect.stringContaining('/mnt is on a disk that is read-only')]);
+      expect([readOnly.stdout, readOnly.stderr]).toEqual([
+        'status 2\n',
+        expect.stringContaining('/mnt is on a disk that is read-only'),
+      ]);
       // Somebody else fills it.
-      const filler = '{ for i in $(seq 3000); do [ -e /mnt/out/checkpoint-4 ] && break; sleep 0.02; done; dd if=/dev/zero of=/mnt/filler bs=64k; } > /dev/null 2>&1 & true';
+      const filler =
+        '{ for i in $(seq 3000); do [ -e /mnt/out/checkpoint-4 ] && break; sleep 0.02; done; dd if=/dev/zero of=/mnt/filler bs=64k; } > /dev/null 2>&1 & true';
       const flags = '--set training.max_steps=400 --set training.save_total_limit=2';
-      const full = train('24m', filler, flags, `echo "unfinished $(ls -A /mnt/out | grep -c '^[.]')"; rm /mnt/filler; timeout 20 ${going(flags)} 2>&1 > /dev/null | grep 'going on'`);
-      const [, saved] = /lowrank: .*: no space left on the disk; nothing was changed\n\/mnt\/out\/checkpoint-(\d+) is whole; go on with: /.exec(full.stderr) ?? [];
+      const full = train(
+        '24m',
+        filler,
+        flags,
+        `echo "unfinished $(ls -A /mnt/out | grep -c '^[.]')"; rm /mnt/filler; timeout 20 ${going(flags)} 2>&1 > /dev/null | grep 'going on'`,
+      );
+      const [, saved] =
+        /lowrank: .*: no space left on the disk; nothing was changed\n\/mnt\/out\/checkpoint-(\d+) is whole; go on with: /.exec(
+          full.stderr,
+        ) ?? [];
       expect(Number(saved), full.stderr).toBeGreaterThan(0);
       expect(full.stdout).toContain(`status 1\nunfinished 0\ngoing on from /mnt/out/checkpoint-${saved}\n`);
     } finally {

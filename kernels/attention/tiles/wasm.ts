@@ -1,12 +1,15 @@
-// AssemblyScript. Products within attention's tiles, so small that their sums stay in registers: see `multiply` of the matmul kernel. Pointers are
-// byte offsets; each element is a sum of `steps` products.
+// AssemblyScript. Products within attention's tiles, so small that their sums stay in registers: see `multiply` of the
+// matmul kernel. Pointers are byte offsets; each element is a sum of `steps` products.
 import { madd, WIDE } from '../../runtime/simd';
 
 /** Queries and keys of a tile of scores, and bytes from one key's scores to the next one's. */
 export const QUERIES: i32 = 32;
 export const KEYS: i32 = 64;
 export const SCORE_ROW: usize = 128;
-/** Keys of a panel, and what ranges of visible keys are rounded to. Two units that add products 4 cycles deep take 8 sums to keep busy. */
+/**
+ * Keys of a panel, and what ranges of visible keys are rounded to. Two units that add products 4 cycles deep take 8
+ * sums to keep busy.
+ */
 export const PANEL: i32 = WIDE ? 8 : 4;
 /** Queries of a panel. */
 export const GROUP: i32 = WIDE ? 16 : 8;
@@ -42,11 +45,23 @@ export function addAlong16(a: usize, b: usize, c: usize, cRow: usize, steps: i32
 }
 
 /**
- * 4 rows of 8 sums, `broad` of 16; `tall`, which neither adds nor goes along: 8 rows of 8. Each caller knows the last four arguments, so that none
- * has a branch. What is added to is read first: V8 joins no loads that a store lies between.
+ * 4 rows of 8 sums, `broad` of 16; `tall`, which neither adds nor goes along: 8 rows of 8. Each caller knows the last
+ * four arguments, so that none has a branch. What is added to is read first: V8 joins no loads that a store lies
+ * between.
  */
 @inline
-function makeTile(a: usize, aStep: usize, b: usize, c: usize, cRow: usize, steps: i32, tall: bool, broad: bool, along: bool, add: bool): void {
+function makeTile(
+  a: usize,
+  aStep: usize,
+  b: usize,
+  c: usize,
+  cRow: usize,
+  steps: i32,
+  tall: bool,
+  broad: bool,
+  along: bool,
+  add: bool,
+): void {
   let d = c;
   let c00 = add ? v128.load(d) : f32x4.splat(0);
   let c01 = add ? v128.load(d, 16) : f32x4.splat(0);
@@ -64,13 +79,25 @@ function makeTile(a: usize, aStep: usize, b: usize, c: usize, cRow: usize, steps
   let c31 = add ? v128.load(d, 16) : f32x4.splat(0);
   let c32 = broad && add ? v128.load(d, 32) : f32x4.splat(0);
   let c33 = broad && add ? v128.load(d, 48) : f32x4.splat(0);
-  let c40 = f32x4.splat(0), c41 = f32x4.splat(0), c50 = f32x4.splat(0), c51 = f32x4.splat(0);
-  let c60 = f32x4.splat(0), c61 = f32x4.splat(0), c70 = f32x4.splat(0), c71 = f32x4.splat(0);
+  let c40 = f32x4.splat(0),
+    c41 = f32x4.splat(0),
+    c50 = f32x4.splat(0),
+    c51 = f32x4.splat(0);
+  let c60 = f32x4.splat(0),
+    c61 = f32x4.splat(0),
+    c70 = f32x4.splat(0),
+    c71 = f32x4.splat(0);
   for (let t = 0; t < steps; t++) {
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
     const b2 = !broad ? b0 : !add ? v128.load(b, 32) : along ? v128.load(b, QUERIES << 5) : v128.load(b, KEYS << 5);
-    const b3 = !broad ? b1 : !add ? v128.load(b, 48) : along ? v128.load(b, (QUERIES << 5) + 16) : v128.load(b, (KEYS << 5) + 16);
+    const b3 = !broad
+      ? b1
+      : !add
+        ? v128.load(b, 48)
+        : along
+          ? v128.load(b, (QUERIES << 5) + 16)
+          : v128.load(b, (KEYS << 5) + 16);
     let x = v128.load_splat<f32>(a);
     c00 = madd(x, b0, c00);
     c01 = madd(x, b1, c01);

@@ -6,12 +6,27 @@ import { madd, sumLanes } from '../../runtime/simd';
 const PIECE: i32 = 3072;
 
 /**
- * A product of few rows with both operands along k: every row of b, decoded if need be, meets all rows of a. Dot products beat panels where
- * each weight is used but once or twice: generation, one token at a time. rows is scratch for PIECE decoded values.
+ * A product of few rows with both operands along k: every row of b, decoded if need be, meets all rows of a. Dot
+ * products beat panels where each weight is used but once or twice: generation, one token at a time. rows is scratch
+ * for PIECE decoded values.
  */
 export function dots(
-  a: usize, lda: i32, b: usize, ldb: i32, bKind: i32, c: usize, ldc: i32, k: i32, alpha: f32, accumulate: i32,
-  rowBegin: i32, rowEnd: i32, colBegin: i32, colEnd: i32, rows: usize, table: usize,
+  a: usize,
+  lda: i32,
+  b: usize,
+  ldb: i32,
+  bKind: i32,
+  c: usize,
+  ldc: i32,
+  k: i32,
+  alpha: f32,
+  accumulate: i32,
+  rowBegin: i32,
+  rowEnd: i32,
+  colBegin: i32,
+  colEnd: i32,
+  rows: usize,
+  table: usize,
 ): void {
   for (let col = colBegin; col < colEnd; col++) {
     for (let p = 0; p < k; p += PIECE) {
@@ -28,7 +43,10 @@ export function dots(
 }
 
 function dot(x: usize, w: usize, length: i32): f32 {
-  let s0 = f32x4.splat(0), s1 = f32x4.splat(0), s2 = f32x4.splat(0), s3 = f32x4.splat(0);
+  let s0 = f32x4.splat(0),
+    s1 = f32x4.splat(0),
+    s2 = f32x4.splat(0),
+    s3 = f32x4.splat(0);
   let i = 0;
   for (; i + 16 <= length; i += 16, x += 64, w += 64) {
     s0 = madd(v128.load(x), v128.load(w), s0);

@@ -6,17 +6,32 @@ const TR: i32 = 4;
 const TC: i32 = WIDE ? 16 : 8;
 
 /**
- * c = (or, with add, +=) alpha · aᵀ · b for the columns [col, col + nc) of b, with both operands stored along the summed dimension, [k, rows] and
- * [k, cols], and read where they lie: packing would take longer than so few rows of products. An element is one sum over k, in its order.
- * transposed: c is stored as [cols, rows].
+ * c = (or, with add, +=) alpha · aᵀ · b for the columns [col, col + nc) of b, with both operands stored along the
+ * summed dimension, [k, rows] and [k, cols], and read where they lie: packing would take longer than so few rows of
+ * products. An element is one sum over k, in its order. transposed: c is stored as [cols, rows].
  */
-export function outer(a: usize, lda: i32, rows: i32, b: usize, ldb: i32, col: i32, nc: i32, k: i32, alpha: f32, c: usize, ldc: i32, transposed: i32, add: i32, tile: usize): void {
-  const stepA = <usize>lda << 2;
-  const stepB = <usize>ldb << 2;
+export function outer(
+  a: usize,
+  lda: i32,
+  rows: i32,
+  b: usize,
+  ldb: i32,
+  col: i32,
+  nc: i32,
+  k: i32,
+  alpha: f32,
+  c: usize,
+  ldc: i32,
+  transposed: i32,
+  add: i32,
+  tile: usize,
+): void {
+  const stepA = (<usize>lda) << 2;
+  const stepB = (<usize>ldb) << 2;
   for (let j = 0; j < nc; j += TC) {
     const cols = min(TC, nc - j);
     const from = b + ((col + j) << 2);
-    for (let i = 0; i < rows; ) {
+    for (let i = 0; i < rows;) {
       const count = cols == TC && rows - i >= TR ? TR : 1;
       const left = a + (i << 2);
       if (count == TR) fourRows(left, stepA, from, stepB, k, tile);
@@ -36,10 +51,22 @@ export function outer(a: usize, lda: i32, rows: i32, b: usize, ldb: i32, col: i3
 
 /** A tile of 4 rows and TC columns. Rows of a and b are stepA and stepB bytes apart. */
 function fourRows(a: usize, stepA: usize, b: usize, stepB: usize, k: i32, to: usize): void {
-  let c00 = f32x4.splat(0), c01 = f32x4.splat(0), c02 = f32x4.splat(0), c03 = f32x4.splat(0);
-  let c10 = f32x4.splat(0), c11 = f32x4.splat(0), c12 = f32x4.splat(0), c13 = f32x4.splat(0);
-  let c20 = f32x4.splat(0), c21 = f32x4.splat(0), c22 = f32x4.splat(0), c23 = f32x4.splat(0);
-  let c30 = f32x4.splat(0), c31 = f32x4.splat(0), c32 = f32x4.splat(0), c33 = f32x4.splat(0);
+  let c00 = f32x4.splat(0),
+    c01 = f32x4.splat(0),
+    c02 = f32x4.splat(0),
+    c03 = f32x4.splat(0);
+  let c10 = f32x4.splat(0),
+    c11 = f32x4.splat(0),
+    c12 = f32x4.splat(0),
+    c13 = f32x4.splat(0);
+  let c20 = f32x4.splat(0),
+    c21 = f32x4.splat(0),
+    c22 = f32x4.splat(0),
+    c23 = f32x4.splat(0);
+  let c30 = f32x4.splat(0),
+    c31 = f32x4.splat(0),
+    c32 = f32x4.splat(0),
+    c33 = f32x4.splat(0);
   for (let q = 0; q < k; q++, a += stepA, b += stepB) {
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
@@ -85,7 +112,10 @@ function putRow(to: usize, c0: v128, c1: v128, c2: v128, c3: v128): void {
 }
 
 function oneRow(a: usize, stepA: usize, b: usize, stepB: usize, k: i32, to: usize): void {
-  let c0 = f32x4.splat(0), c1 = f32x4.splat(0), c2 = f32x4.splat(0), c3 = f32x4.splat(0);
+  let c0 = f32x4.splat(0),
+    c1 = f32x4.splat(0),
+    c2 = f32x4.splat(0),
+    c3 = f32x4.splat(0);
   for (let q = 0; q < k; q++, a += stepA, b += stepB) {
     const x = v128.load32_splat(a);
     c0 = madd(x, v128.load(b), c0);

@@ -7,10 +7,22 @@ export const MR: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 5;
 export const NR: i32 = WIDE ? 16 : 8;
 
 /**
- * Panels of NR columns, `length` rows apart: [panel][length][NR], of which kc rows are written; columns past the end are zero. rows is scratch for
- * decoded values, NR · max(kc, nc) of them.
+ * Panels of NR columns, `length` rows apart: [panel][length][NR], of which kc rows are written; columns past the end
+ * are zero. rows is scratch for decoded values, NR · max(kc, nc) of them.
  */
-export function packColumns(b: usize, ldb: i32, bKind: i32, p: i32, kc: i32, col: i32, nc: i32, to: usize, length: i32, rows: usize, table: usize): void {
+export function packColumns(
+  b: usize,
+  ldb: i32,
+  bKind: i32,
+  p: i32,
+  kc: i32,
+  col: i32,
+  nc: i32,
+  to: usize,
+  length: i32,
+  rows: usize,
+  table: usize,
+): void {
   if (bKind == 0) {
     for (let j = 0; j < nc; j += NR) {
       transposePanel(b + (((col + j) * ldb + p) << 2), ldb << 2, min(NR, nc - j), kc, to + ((j * length) << 2));
@@ -41,9 +53,12 @@ export function scalePanels(to: usize, nc: i32, kc: i32, length: i32, alpha: f32
   }
 }
 
-/** count rows [row, row + count) of a, from p on, as [kc][MR]; rows past count are zero. aColumns: a is stored as [k, rows]. */
+/**
+ * count rows [row, row + count) of a, from p on, as [kc][MR]; rows past count are zero. aColumns: a is stored as [k,
+ * rows].
+ */
 export function packRows(a: usize, lda: i32, aColumns: i32, p: i32, kc: i32, row: i32, count: i32, to: usize): void {
-  const stride = <usize>lda << 2;
+  const stride = (<usize>lda) << 2;
   const from = a + ((aColumns ? p * lda + row : row * lda + p) << 2);
   let q = 0;
   if (count < MR) memory.fill(to, 0, (kc * MR) << 2);
@@ -73,10 +88,10 @@ function transposeRows(from: usize, stride: usize, kc: i32, to: usize): i32 {
   const from3 = from2 + stride;
   const from4 = from3 + stride;
   const from5 = from4 + stride;
-  const step = <usize>MR << 2;
+  const step = (<usize>MR) << 2;
   let q = 0;
   for (; q + 4 <= kc; q += 4, to += step << 2) {
-    const at = <usize>q << 2;
+    const at = (<usize>q) << 2;
     const v0 = v128.load(from + at);
     const v1 = v128.load(from1 + at);
     const v2 = v128.load(from2 + at);

@@ -3,11 +3,12 @@ import { madd, WIDE } from '../../runtime/simd';
 import { MR, NR } from '../pack/wasm';
 
 /**
- * A tile of MR rows and NR columns. Of 8 columns there are 12 accumulators; with two vectors of b and one of a they are as many as fit into the 15
- * registers that V8 has to give on x86; without fused multiply-add a product takes one more, and a row less fits. Of 16 columns it is the same in
- * registers of 256 bits. V8 keeps them there only where the function is this simple: two steps in a turn of the loop, a scale or a branch at the end,
- * or inlining (hence the module exports them) make it spill, and cost a third of the speed. Rows of a are interleaved, for one pointer instead of six and loads
- * from one cache line. Rows of c are `ldc` bytes apart.
+ * A tile of MR rows and NR columns. Of 8 columns there are 12 accumulators; with two vectors of b and one of a they are
+ * as many as fit into the 15 registers that V8 has to give on x86; without fused multiply-add a product takes one more,
+ * and a row less fits. Of 16 columns it is the same in registers of 256 bits. V8 keeps them there only where the
+ * function is this simple: two steps in a turn of the loop, a scale or a branch at the end, or inlining (hence the
+ * module exports them) make it spill, and cost a third of the speed. Rows of a are interleaved, for one pointer instead
+ * of six and loads from one cache line. Rows of c are `ldc` bytes apart.
  */
 export function multiply(a: usize, b: usize, kc: i32, c: usize, ldc: usize): void {
   makeTile(a, 0, b, kc, c, ldc, true, false);
@@ -30,7 +31,16 @@ export function multiplyRowsAdd(a: usize, stride: usize, b: usize, kc: i32, c: u
 
 /** Each caller knows `interleaved` and `add`, so that none has a branch. */
 @inline
-function makeTile(a0: usize, stride: usize, b: usize, kc: i32, c: usize, ldc: usize, interleaved: bool, add: bool): void {
+function makeTile(
+  a0: usize,
+  stride: usize,
+  b: usize,
+  kc: i32,
+  c: usize,
+  ldc: usize,
+  interleaved: bool,
+  add: bool,
+): void {
   let a1 = interleaved ? a0 : a0 + stride;
   let a2 = interleaved ? a0 : a1 + stride;
   let a3 = interleaved ? a0 : a2 + stride;

@@ -1,4 +1,7 @@
-/** One use of a buffer that the pool may hand out several times: who got it `turn`-th in a recording. 0: it was there before. */
+/**
+ * One use of a buffer that the pool may hand out several times: who got it `turn`-th in a recording. 0: it was there
+ * before.
+ */
 export interface Use {
   readonly buffer: GPUBuffer;
   readonly turn: number;
@@ -69,22 +72,25 @@ export interface Log {
 }
 
 /**
- * Why two recordings of one kind of step are not the same step: undefined where nothing but named inputs differs. Buffers are told apart by
- * the order in which they come up.
+ * Why two recordings of one kind of step are not the same step: undefined where nothing but named inputs differs.
+ * Buffers are told apart by the order in which they come up.
  */
 export function difference(a: Log, b: Log): string | undefined {
   const [names, others] = [new Names(), new Names()];
   const same = (x: Use, y: Use): boolean => names.of(x) === others.of(y);
-  if (a.segments.length !== b.segments.length) return `it is submitted in ${a.segments.length} or ${b.segments.length} parts`;
+  if (a.segments.length !== b.segments.length)
+    return `it is submitted in ${a.segments.length} or ${b.segments.length} parts`;
   for (const [i, commands] of a.segments.entries()) {
     const again = b.segments[i] as readonly Command[];
     if (commands.length !== again.length) return `it takes ${commands.length} or ${again.length} commands`;
-    for (const [k, command] of commands.entries()) if (!sameCommand(command, again[k] as Command, same)) return `command ${k} of part ${i} differs`;
+    for (const [k, command] of commands.entries())
+      if (!sameCommand(command, again[k] as Command, same)) return `command ${k} of part ${i} differs`;
   }
   if (a.writes.length !== b.writes.length) return `the host writes ${a.writes.length} or ${b.writes.length} times`;
   for (const [i, write] of a.writes.entries()) {
     const again = b.writes[i] as Write;
-    if (!same(write.use, again.use) || !sameBytes(write, again)) return `write ${i} of ${write.bytes.length} bytes differs, and is no input`;
+    if (!same(write.use, again.use) || !sameBytes(write, again))
+      return `write ${i} of ${write.bytes.length} bytes differs, and is no input`;
   }
   return undefined;
 }
@@ -106,7 +112,14 @@ class Names {
 
 function sameCommand(a: Command, b: Command, same: (x: Use, y: Use) => boolean): boolean {
   if (a.kind === 'copy') {
-    return b.kind === 'copy' && same(a.from, b.from) && same(a.to, b.to) && a.size === b.size && a.fromOffset === b.fromOffset && a.toOffset === b.toOffset;
+    return (
+      b.kind === 'copy' &&
+      same(a.from, b.from) &&
+      same(a.to, b.to) &&
+      a.size === b.size &&
+      a.fromOffset === b.fromOffset &&
+      a.toOffset === b.toOffset
+    );
   }
   if (b.kind === 'copy' || a.pipeline !== b.pipeline || a.uses.length !== b.uses.length) return false;
   if (a.counts.some((count, i) => count !== b.counts[i])) return false;

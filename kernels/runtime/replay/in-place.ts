@@ -1,17 +1,26 @@
 import type { BoundUse, Command, Copy, Dispatch, Use } from './commands.js';
 
 /**
- * Commands in which what is only made to be copied elsewhere is made there at once: a tensor that ends in a copy of all of it gives way to
- * the stretch of the buffer that it is copied to, and the copy goes. Writing to several stretches of one buffer is allowed in a dispatch,
- * reading one and writing another is not: where that could be, the copy stays.
+ * Commands in which what is only made to be copied elsewhere is made there at once: a tensor that ends in a copy of all
+ * of it gives way to the stretch of the buffer that it is copied to, and the copy goes. Writing to several stretches of
+ * one buffer is allowed in a dispatch, reading one and writing another is not: where that could be, the copy stays.
  *
  * @param targets buffers that such copies go to, which nothing in the commands reads
  * @param scratch buffers that may be done without
  */
-export function madeInPlace(segments: readonly (readonly Command[])[], targets: ReadonlySet<GPUBuffer>, scratch: ReadonlySet<GPUBuffer>, device: GPUDevice): Command[][] {
+export function madeInPlace(
+  segments: readonly (readonly Command[])[],
+  targets: ReadonlySet<GPUBuffer>,
+  scratch: ReadonlySet<GPUBuffer>,
+  device: GPUDevice,
+): Command[][] {
   const stretches = stretchesOf(segments.flat(), targets, scratch);
   const removed = new Set<Command>([...stretches.values()].flatMap((turns) => [...turns.values()]));
-  return segments.map((commands) => commands.filter((command) => !removed.has(command)).map((command) => (command.kind === 'copy' ? command : rebound(command, stretches, device))));
+  return segments.map((commands) =>
+    commands
+      .filter((command) => !removed.has(command))
+      .map((command) => (command.kind === 'copy' ? command : rebound(command, stretches, device))),
+  );
 }
 
 /** The copy that a use of a buffer ends in, by buffer and turn. */
@@ -19,7 +28,11 @@ type Stretches = Map<GPUBuffer, Map<number, Copy>>;
 
 const stretchOf = (stretches: Stretches, { buffer, turn }: Use): Copy | undefined => stretches.get(buffer)?.get(turn);
 
-function stretchesOf(commands: readonly Command[], targets: ReadonlySet<GPUBuffer>, scratch: ReadonlySet<GPUBuffer>): Stretches {
+function stretchesOf(
+  commands: readonly Command[],
+  targets: ReadonlySet<GPUBuffer>,
+  scratch: ReadonlySet<GPUBuffer>,
+): Stretches {
   const stretches: Stretches = new Map();
   const give = ({ buffer, turn }: Use, copy: Copy): void => {
     const turns = stretches.get(buffer) ?? new Map<number, Copy>();
@@ -31,7 +44,14 @@ function stretchesOf(commands: readonly Command[], targets: ReadonlySet<GPUBuffe
   for (const command of commands) {
     if (command.kind !== 'copy' || !targets.has(command.to.buffer)) continue;
     const { from, fromOffset, toOffset, size } = command;
-    if (fromOffset === 0 && toOffset % 256 === 0 && size === from.buffer.size && scratch.has(from.buffer) && stretchOf(stretches, from) === undefined) give(from, command);
+    if (
+      fromOffset === 0 &&
+      toOffset % 256 === 0 &&
+      size === from.buffer.size &&
+      scratch.has(from.buffer) &&
+      stretchOf(stretches, from) === undefined
+    )
+      give(from, command);
   }
   for (const command of commands) {
     // Copied twice, or from elsewhere.
@@ -60,6 +80,9 @@ function rebound(dispatch: Dispatch, stretches: Stretches, device: GPUDevice): D
     if (copy === undefined) return use;
     return { ...use, ...copy.to, offset: copy.toOffset + use.offset, size: use.size ?? copy.size - use.offset };
   });
-  const entries = uses.map(({ binding, buffer, offset, size }) => ({ binding, resource: size === undefined ? { buffer, offset } : { buffer, offset, size } }));
+  const entries = uses.map(({ binding, buffer, offset, size }) => ({
+    binding,
+    resource: size === undefined ? { buffer, offset } : { buffer, offset, size },
+  }));
   return { ...dispatch, uses, group: device.createBindGroup({ layout: dispatch.layout, entries }) };
 }

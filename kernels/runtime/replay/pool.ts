@@ -24,8 +24,8 @@ export interface PoolListener {
 const watches = new WeakMap<Pool, PoolWatch>();
 
 /**
- * Knows of every buffer that a pool hands out and takes back. Recordings work in buffers that lie in the pool between steps: they take no
- * memory that a step would not take anyway, and may run when none of these is in use.
+ * Knows of every buffer that a pool hands out and takes back. Recordings work in buffers that lie in the pool between
+ * steps: they take no memory that a step would not take anyway, and may run when none of these is in use.
  */
 export class PoolWatch {
   listener: PoolListener | undefined;

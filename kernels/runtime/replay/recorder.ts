@@ -7,7 +7,10 @@ export type StepInputs = Readonly<Record<string, Int32Array | Float32Array | num
 
 export type RecordedBackend = GpuBackend & { readonly bufferManager: Pool };
 
-/** Buffers up to this size belong to a recording: tensors that live from step to step, a loss or a norm, then never get in its way. */
+/**
+ * Buffers up to this size belong to a recording: tensors that live from step to step, a loss or a norm, then never get
+ * in its way.
+ */
 const OWN_BYTES = 1024;
 
 /** A recorded step. */
@@ -25,8 +28,8 @@ export interface Recorded extends Log {
 /**
  * Runs `body`, which must not wait for anything, and takes down what it asks of the device. All of it is done as ever.
  *
- * What the host writes gets buffers that nothing else is in: a repetition finds constants where they are, and can put its inputs in place
- * before it begins.
+ * What the host writes gets buffers that nothing else is in: a repetition finds constants where they are, and can put
+ * its inputs in place before it begins.
  */
 export function record<T>(gpu: RecordedBackend, inputs: StepInputs, body: () => T): { value: T; recorded: Recorded } {
   flush(gpu);
@@ -100,17 +103,26 @@ class Recorder {
     };
     const write = queue.writeBuffer.bind(queue);
     const back = [
-      replaceMethod(device, 'createCommandEncoder', (create) => (descriptor) => this.listenTo(descriptor === undefined ? create() : create(descriptor))),
+      replaceMethod(
+        device,
+        'createCommandEncoder',
+        (create) => (descriptor) => this.listenTo(descriptor === undefined ? create() : create(descriptor)),
+      ),
       replaceMethod(device, 'createBindGroup', (create) => (descriptor) => {
         const group = create(descriptor);
         this.groups.set(group, this.groupOf(descriptor));
         return group;
       }),
-      replaceMethod(queue, 'writeBuffer', () => ((buffer: GPUBuffer, at: number, data: ArrayBuffer, first?: number, size?: number) => {
-        if (at !== 0 || !(data instanceof ArrayBuffer)) this.problem ??= 'it writes in a way that is not known';
-        this.written(buffer, new Uint8Array(data, first ?? 0, size ?? data.byteLength), false);
-        write(buffer, at, data, first ?? 0, size ?? data.byteLength);
-      }) as GPUQueue['writeBuffer']),
+      replaceMethod(
+        queue,
+        'writeBuffer',
+        () =>
+          ((buffer: GPUBuffer, at: number, data: ArrayBuffer, first?: number, size?: number) => {
+            if (at !== 0 || !(data instanceof ArrayBuffer)) this.problem ??= 'it writes in a way that is not known';
+            this.written(buffer, new Uint8Array(data, first ?? 0, size ?? data.byteLength), false);
+            write(buffer, at, data, first ?? 0, size ?? data.byteLength);
+          }) as GPUQueue['writeBuffer'],
+      ),
       replaceMethod(gpu, 'submitQueue', (submit) => () => {
         submit();
         this.segments.push([]);
@@ -135,7 +147,14 @@ class Recorder {
     for (const buffer of this.turns.keys()) if (!this.own.has(buffer)) scratch.add(buffer);
     const { own, problem, writes } = this;
     const dispatches = this.state.dispatches - this.dispatchesBefore;
-    return { segments: this.segments.filter((commands) => commands.length > 0), writes, scratch, own, dispatches, problem };
+    return {
+      segments: this.segments.filter((commands) => commands.length > 0),
+      writes,
+      scratch,
+      own,
+      dispatches,
+      problem,
+    };
   }
 
   /** Gives everything back. */
@@ -166,7 +185,11 @@ class Recorder {
     encoder.beginComputePass = (descriptor) => {
       const pass = descriptor === undefined ? beginPass() : beginPass(descriptor);
       let [pipeline, group]: [GPUComputePipeline | undefined, GPUBindGroup | undefined] = [undefined, undefined];
-      const [setPipeline, setGroup, dispatch] = [pass.setPipeline.bind(pass), pass.setBindGroup.bind(pass), pass.dispatchWorkgroups.bind(pass)];
+      const [setPipeline, setGroup, dispatch] = [
+        pass.setPipeline.bind(pass),
+        pass.setBindGroup.bind(pass),
+        pass.dispatchWorkgroups.bind(pass),
+      ];
       pass.setPipeline = (next) => {
         setPipeline((pipeline = next));
       };
@@ -176,13 +199,20 @@ class Recorder {
       pass.dispatchWorkgroups = (x, y = 1, z = 1) => {
         dispatch(x, y, z);
         const bound = group === undefined ? undefined : this.groups.get(group);
-        if (pipeline === undefined || group === undefined || bound === undefined) this.problem ??= 'it binds a group from before';
+        if (pipeline === undefined || group === undefined || bound === undefined)
+          this.problem ??= 'it binds a group from before';
         else add({ kind: 'dispatch', pipeline, group, ...bound, counts: [x, y, z] });
       };
       return pass;
     };
     const copy = encoder.copyBufferToBuffer.bind(encoder);
-    encoder.copyBufferToBuffer = ((from: GPUBuffer, fromOffset: number, to: GPUBuffer, toOffset: number, size: number) => {
+    encoder.copyBufferToBuffer = ((
+      from: GPUBuffer,
+      fromOffset: number,
+      to: GPUBuffer,
+      toOffset: number,
+      size: number,
+    ) => {
       copy(from, fromOffset, to, toOffset, size);
       add({ kind: 'copy', from: this.use(from), fromOffset, to: this.use(to), toOffset, size });
     }) as GPUCommandEncoder['copyBufferToBuffer'];
@@ -192,7 +222,10 @@ class Recorder {
   private uploaded(values: Int32Array | Float32Array | Uint8Array, write: GPUQueue['writeBuffer']): GPUBuffer {
     // Booleans have a byte each on the host.
     const words = values instanceof Uint8Array ? Int32Array.from(values) : values;
-    const buffer = this.gpu.bufferManager.acquireBuffer(words.byteLength, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST);
+    const buffer = this.gpu.bufferManager.acquireBuffer(
+      words.byteLength,
+      GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+    );
     this.own.set(buffer, false);
     write(buffer, 0, words as Int32Array<ArrayBuffer>);
     this.written(buffer, new Uint8Array(words.buffer, words.byteOffset, words.byteLength), true);
@@ -201,7 +234,8 @@ class Recorder {
 
   private written(buffer: GPUBuffer, bytes: Uint8Array, tensor: boolean): void {
     const input = this.inputsByMemory.get(bytes.buffer);
-    const source: InputBytes | undefined = input === undefined ? undefined : { kind: 'bytes', name: input.name, offset: bytes.byteOffset - input.begin };
+    const source: InputBytes | undefined =
+      input === undefined ? undefined : { kind: 'bytes', name: input.name, offset: bytes.byteOffset - input.begin };
     if (!this.own.has(buffer)) this.problem ??= 'the host writes to a buffer from before';
     this.writes.push({ use: this.use(buffer), bytes: bytes.slice(), source, tensor });
   }
@@ -210,7 +244,12 @@ class Recorder {
   private seeded(buffer: GPUBuffer, { seed, of }: SeededParams): void {
     const [name, value] = Object.entries(this.inputs).find(([, input]) => typeof input === 'number') ?? [];
     if (name === undefined) return;
-    const source: InputSeed = { kind: 'seed', name, mix: (seed ^ (value as number)) >>> 0, make: (next) => packParams(of(next)) };
+    const source: InputSeed = {
+      kind: 'seed',
+      name,
+      mix: (seed ^ (value as number)) >>> 0,
+      make: (next) => packParams(of(next)),
+    };
     const last = this.writes.pop() as Write;
     if (last.use.buffer !== buffer) this.problem ??= 'a seed is written out of order';
     this.writes.push({ ...last, source });
@@ -218,7 +257,11 @@ class Recorder {
 }
 
 /** Puts something else in the place of a method. @returns what puts it back */
-function replaceMethod<T extends object, K extends keyof T>(object: T, name: K, make: (original: T[K]) => T[K]): () => void {
+function replaceMethod<T extends object, K extends keyof T>(
+  object: T,
+  name: K,
+  make: (original: T[K]) => T[K],
+): () => void {
   const owned = Object.hasOwn(object, name);
   const original = object[name];
   object[name] = make((original as (...args: unknown[]) => unknown).bind(object) as T[K]);

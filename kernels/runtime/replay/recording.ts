@@ -23,7 +23,12 @@ export class Recording implements Lodger {
     targets: ReadonlySet<GPUBuffer>,
   ) {
     this.watch = PoolWatch.of(gpu.bufferManager);
-    this.segments = madeInPlace(segments, targets, new Set([...scratch, ...own.keys()].filter((buffer) => !writes.some(({ use }) => use.buffer === buffer))), gpu.device);
+    this.segments = madeInPlace(
+      segments,
+      targets,
+      new Set([...scratch, ...own.keys()].filter((buffer) => !writes.some(({ use }) => use.buffer === buffer))),
+      gpu.device,
+    );
     this.writes = writes.filter(({ source, tensor }) => tensor || source !== undefined);
     this.dispatches = dispatches;
     for (const [buffer, returned] of own) this.watch.own(this, buffer, returned);
@@ -72,7 +77,13 @@ function encode(encoder: GPUCommandEncoder, commands: readonly Command[]): void 
     if (command.kind === 'copy') {
       pass?.end();
       pass = undefined;
-      encoder.copyBufferToBuffer(command.from.buffer, command.fromOffset, command.to.buffer, command.toOffset, command.size);
+      encoder.copyBufferToBuffer(
+        command.from.buffer,
+        command.fromOffset,
+        command.to.buffer,
+        command.toOffset,
+        command.size,
+      );
       continue;
     }
     if (pass === undefined) {

@@ -59,11 +59,13 @@ export function replayAllowed(): boolean {
 }
 
 /**
- * Steps whose commands to the GPU are recorded once a kind and then given to it again, without the JavaScript that made them. What changes
- * between steps of one kind is a handful of host values, the inputs. A step is what its function does, told by a key, the sizes of its
- * inputs, and the kernels in force; two recordings that differ in anything but the inputs are none.
+ * Steps whose commands to the GPU are recorded once a kind and then given to it again, without the JavaScript that made
+ * them. What changes between steps of one kind is a handful of host values, the inputs. A step is what its function
+ * does, told by a key, the sizes of its inputs, and the kernels in force; two recordings that differ in anything but
+ * the inputs are none.
  *
- * Recordings share the pool's buffers with everybody else: see pool.ts. Where that does not work out, a step is done as ever.
+ * Recordings share the pool's buffers with everybody else: see pool.ts. Where that does not work out, a step is done as
+ * ever.
  */
 export class Replays {
   /** Steps that were. */
@@ -101,7 +103,8 @@ export class Replays {
 
   private kindOf(key: string, inputs: StepInputs): Kind {
     let name = `${key}|${kernelMode()}|${kernelVariant()}`;
-    for (const [input, value] of Object.entries(inputs)) name += `|${input}${typeof value === 'number' ? '' : value.length}`;
+    for (const [input, value] of Object.entries(inputs))
+      name += `|${input}${typeof value === 'number' ? '' : value.length}`;
     const kind = this.kinds.get(name) ?? { seen: 0, recordings: 0, waits: 0 };
     // The latest used come last.
     this.kinds.delete(name);
@@ -115,7 +118,9 @@ export class Replays {
   }
 
   private stale({ ready }: Kind): boolean {
-    return ready?.recording.lost === true || this.options.watched.some((tensor, i) => tensor.dataId !== ready?.memory[i]);
+    return (
+      ready?.recording.lost === true || this.options.watched.some((tensor, i) => tensor.dataId !== ready?.memory[i])
+    );
   }
 
   private record(kind: Kind, inputs: StepInputs, body: () => tf.Scalar): tf.Scalar {
@@ -124,11 +129,18 @@ export class Replays {
     kind.recordings++;
     const result = this.bufferOf(value);
     const kept = tf.memory().numTensors - tensors - 1;
-    const problem = recorded.problem ?? (kept === 0 ? undefined : `it keeps ${kept} tensors`) ?? (result === undefined ? 'its result is made on the host' : undefined);
+    const problem =
+      recorded.problem ??
+      (kept === 0 ? undefined : `it keeps ${kept} tensors`) ??
+      (result === undefined ? 'its result is made on the host' : undefined);
     const before = kind.last;
     const differs = before === undefined ? undefined : difference(before, recorded);
     const same = problem === undefined && before !== undefined && differs === undefined;
-    const recording = new Recording(this.gpu, recorded, same ? new Set(this.options.results.map((tensor) => this.bufferOf(tensor) as GPUBuffer)) : new Set());
+    const recording = new Recording(
+      this.gpu,
+      recorded,
+      same ? new Set(this.options.results.map((tensor) => this.bufferOf(tensor) as GPUBuffer)) : new Set(),
+    );
     delete kind.last;
     if (same) {
       kind.ready = { recording, result: result as GPUBuffer, memory: this.options.watched.map(({ dataId }) => dataId) };

@@ -49,7 +49,11 @@ export async function runAblate(file: string, flags: AblateFlags): Promise<void>
   const own = flags.only?.split(',');
   const runs = own === undefined ? all : all.filter(({ id }) => own.includes(id));
   if (flags.dryRun === true) return listRuns(runs);
-  await requireWritable({ path: ablation.outputDir, option: flags.output === undefined ? 'output_dir' : '--output', given: ablation.outputDir });
+  await requireWritable({
+    path: ablation.outputDir,
+    option: flags.output === undefined ? 'output_dir' : '--output',
+    given: ablation.outputDir,
+  });
   const [first] = runs as [AblationRun];
   const store = folderStore(ablation.outputDir, tell);
   const sources = openSources();
@@ -58,7 +62,12 @@ export async function runAblate(file: string, flags: AblateFlags): Promise<void>
   let told = false;
   const progress = own === undefined ? createAblationProgress(runs, () => seconds) : jobProgress(() => (told = true));
   const interrupts = watchInterrupts(() => {
-    if (own === undefined) progress.log(flags.queue === undefined ? 'stopping after this micro-batch or task; once more to stop at once' : 'leaving; the workers go on');
+    if (own === undefined)
+      progress.log(
+        flags.queue === undefined
+          ? 'stopping after this micro-batch or task; once more to stop at once'
+          : 'leaving; the workers go on',
+      );
   });
   let state: AblationState | undefined;
   try {
@@ -73,8 +82,15 @@ export async function runAblate(file: string, flags: AblateFlags): Promise<void>
       elsewhere: async (pending, known) => {
         const jobs = own === undefined ? jobsFor({ asked: flags.jobs, runs: pending, ...known }) : 1;
         if (jobs === 1) return undefined;
-        const args = [file, '--output', ablation.outputDir, ...flags.set.flatMap((option) => ['--set', option]), ...(flags.retry === true ? ['--retry'] : [])];
-        return () => shareRuns(pending, jobs, { args, estimates: known.estimates, progress, stopped: () => interrupts.signal });
+        const args = [
+          file,
+          '--output',
+          ablation.outputDir,
+          ...flags.set.flatMap((option) => ['--set', option]),
+          ...(flags.retry === true ? ['--retry'] : []),
+        ];
+        return () =>
+          shareRuns(pending, jobs, { args, estimates: known.estimates, progress, stopped: () => interrupts.signal });
       },
       callbacks: {
         onNote: (note) => progress.log(note),
@@ -85,13 +101,25 @@ export async function runAblate(file: string, flags: AblateFlags): Promise<void>
           seconds = estimates.reduce((sum, estimate) => sum + estimate.seconds, 0);
           progress.log(describeEstimates(estimates, seconds, runs.length));
         },
-        onKnown: (run, { finished }) => progress.set(run, finished === undefined ? { state: 'failed' } : { state: 'done', validation: finished.result.validation_loss }),
+        onKnown: (run, { finished }) =>
+          progress.set(
+            run,
+            finished === undefined
+              ? { state: 'failed' }
+              : { state: 'done', validation: finished.result.validation_loss },
+          ),
         onRun: (run, { totalSteps, doneSteps }) => progress.set(run, { state: 'runs', totalSteps, step: doneSteps }),
-        onStep: (run, { step, loss, tokens_per_second: tokensPerSecond }) => progress.set(run, { step, loss, tokensPerSecond }),
+        onStep: (run, { step, loss, tokens_per_second: tokensPerSecond }) =>
+          progress.set(run, { step, loss, tokensPerSecond }),
         onEvaluate: (run, { eval_loss: validation }) => progress.set(run, { validation }),
         onFinished: async (run, { result, timings }, soFar) => {
-          progress.set(run, { state: 'done', validation: result.validation_loss, ...(timings === undefined ? {} : { tokensPerSecond: timings.tokens_per_second }) });
-          if (own === undefined) await store.write(await ablationFiles({ ablation, runs, state: soFar, store, subspace: false }));
+          progress.set(run, {
+            state: 'done',
+            validation: result.validation_loss,
+            ...(timings === undefined ? {} : { tokensPerSecond: timings.tokens_per_second }),
+          });
+          if (own === undefined)
+            await store.write(await ablationFiles({ ablation, runs, state: soFar, store, subspace: false }));
         },
         onFailed: (run, error) => {
           progress.set(run, { state: 'failed' });
@@ -112,7 +140,10 @@ export async function runAblate(file: string, flags: AblateFlags): Promise<void>
   }
   const { signal } = interrupts;
   if (signal !== undefined && state.pending.length > 0) {
-    throw new InterruptedError(signal, `stopped with ${state.finished.length} of ${runs.length} runs finished; the same command goes on: lowrank ablate ${file}`);
+    throw new InterruptedError(
+      signal,
+      `stopped with ${state.finished.length} of ${runs.length} runs finished; the same command goes on: lowrank ablate ${file}`,
+    );
   }
   printSummary(state, ablation, flags.json === true);
   if (state.failed.length > 0) {
@@ -122,10 +153,17 @@ export async function runAblate(file: string, flags: AblateFlags): Promise<void>
 }
 
 /** Here, or by the workers of a queue. */
-async function makeRuns(request: AblationRequest, ablation: AblationConfig, queue: string | undefined): Promise<AblationState> {
+async function makeRuns(
+  request: AblationRequest,
+  ablation: AblationConfig,
+  queue: string | undefined,
+): Promise<AblationState> {
   if (queue === undefined) return runAblation(request);
   // Its packages are loaded by nobody else.
-  const [{ collectAblation }, { hideArguments, queueUrl }] = await Promise.all([import('../queue/collect.js'), import('../queue/connection.js')]);
+  const [{ collectAblation }, { hideArguments, queueUrl }] = await Promise.all([
+    import('../queue/collect.js'),
+    import('../queue/connection.js'),
+  ]);
   const url = queueUrl(queue);
   hideArguments('lowrank ablate');
   return collectAblation(request, { url, evaluation: ablation });
@@ -138,7 +176,9 @@ async function readAblation(file: string, output: string | undefined): Promise<A
 
 async function planAll(ablation: AblationConfig, set: readonly string[]): Promise<AblationRun[]> {
   const runs = await planRuns(ablation, { readText, set, folder: process.cwd() });
-  return Promise.all(runs.map(async (run) => ({ ...run, config: await withLocalModel(await withTemplates(run.config)) })));
+  return Promise.all(
+    runs.map(async (run) => ({ ...run, config: await withLocalModel(await withTemplates(run.config)) })),
+  );
 }
 
 async function readText(path: string): Promise<string> {
@@ -159,17 +199,28 @@ function describeEstimates(estimates: readonly RunEstimate[], total: number, pla
     return `  ${run.id}: ${steps} steps, about ${formatDuration(seconds)}${memory}`;
   });
   const peak = Math.max(...estimates.map(({ peakBytes }) => peakBytes ?? 0));
-  return [...lines, `${estimates.length} of ${planned} runs to make, about ${formatDuration(total)} in all, at most ${formatBytes(peak)} on the device at a time`].join('\n');
+  return [
+    ...lines,
+    `${estimates.length} of ${planned} runs to make, about ${formatDuration(total)} in all, at most ${formatBytes(peak)} on the device at a time`,
+  ].join('\n');
 }
 
 function printSummary(state: AblationState, { outputDir }: AblationConfig, json: boolean): void {
   const summary = summarise(state.finished, state.baselines);
   if (json) {
-    print(`${JSON.stringify({ ...summary, text: describeRecommendations(summary), failed: state.failed, output: outputDir })}\n`);
+    print(
+      `${JSON.stringify({ ...summary, text: describeRecommendations(summary), failed: state.failed, output: outputDir })}\n`,
+    );
     return;
   }
   const { header, rows } = tableOf(summary);
-  if (rows.length > 0) print(formatTable(header.map((title) => ({ title, align: title === 'settings' ? 'left' : 'right' })), rows));
+  if (rows.length > 0)
+    print(
+      formatTable(
+        header.map((title) => ({ title, align: title === 'settings' ? 'left' : 'right' })),
+        rows,
+      ),
+    );
   for (const line of describeRecommendations(summary)) print(`\n${line}\n`);
   print('\n');
   printExact(`${join(outputDir, ABLATION_FILE)}\n`);

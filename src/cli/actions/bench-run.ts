@@ -35,12 +35,30 @@ export async function runGrowthBench(flags: GrowthFlags): Promise<void> {
     const checkpointing = flags.gradientCheckpointing === true;
     const plannedBytes = (dims: Dims): number =>
       planMemory({
-        ...{ model: modelConfigOf(dims), backend: device.backend, batch: dims.batch, seq: dims.seq, accumulation: 1, checkpointing, optim: 'adamw' },
+        ...{
+          model: modelConfigOf(dims),
+          backend: device.backend,
+          batch: dims.batch,
+          seq: dims.seq,
+          accumulation: 1,
+          checkpointing,
+          optim: 'adamw',
+        },
         quantization: quantize === 'none' ? undefined : { quantType: quantize, doubleQuant: true },
         adapter: { method: 'lora', ...benchLora(rank) },
       }).total;
-    const measured = await benchGrowth({ ...{ dims: dimsOf(flags), rank, quantize, steps, warmup, tokens, lengths, plannedBytes, processCpuMs }, gradientCheckpointing: checkpointing, onPhase: tell });
-    const report = { ...heading('growth', flags, device), rank, quant: quantize, gradient_checkpointing: checkpointing, ...measured };
+    const measured = await benchGrowth({
+      ...{ dims: dimsOf(flags), rank, quantize, steps, warmup, tokens, lengths, plannedBytes, processCpuMs },
+      gradientCheckpointing: checkpointing,
+      onPhase: tell,
+    });
+    const report = {
+      ...heading('growth', flags, device),
+      rank,
+      quant: quantize,
+      gradient_checkpointing: checkpointing,
+      ...measured,
+    };
     print(flags.json === true ? `${JSON.stringify(report)}\n` : renderGrowth(report));
   });
 }
@@ -62,7 +80,13 @@ export async function runDriftBench(flags: DriftFlags): Promise<void> {
         if (step % tenth === 0) tell(`step ${step} of ${steps}: ${ms.toFixed(1)} ms`);
       },
     });
-    const report = { ...heading('drift', flags, device), rank, quant: quantize, gradient_checkpointing: checkpointing, ...measured };
+    const report = {
+      ...heading('drift', flags, device),
+      rank,
+      quant: quantize,
+      gradient_checkpointing: checkpointing,
+      ...measured,
+    };
     print(flags.json === true ? `${JSON.stringify(report)}\n` : renderDrift(report));
   });
 }

@@ -67,7 +67,14 @@ export async function runStepBench(flags: StepFlags): Promise<void> {
 export async function runKernelBench(flags: KernelFlags): Promise<void> {
   await onDevice(flags, async (device) => {
     const results = await benchKernels({
-      ...{ dims: dimsOf(flags), rank: flags.rank, op: flags.op, againstReference: flags.against !== undefined, minMs: flags.minMs, variant: kernelVariant() },
+      ...{
+        dims: dimsOf(flags),
+        rank: flags.rank,
+        op: flags.op,
+        againstReference: flags.against !== undefined,
+        minMs: flags.minMs,
+        variant: kernelVariant(),
+      },
       peaks: { f32: flags.peak, matrix: flags.matrixPeak },
       onResult: ({ op, pass, weight, variant, ms }) => {
         tell(`${[op, pass, weight, variant ?? ''].filter((part) => part !== '').join(' ')}: ${ms.toFixed(3)} ms`);
@@ -84,7 +91,15 @@ export function heading(bench: string, { shape }: BenchFlags, device: Device): B
   const threads = device.backend === 'wasm' ? threadCount(tf.backend()) : 1;
   return {
     ...{ bench, engine: 'lowrank', version: VERSION, versions: { node: process.versions.node, tfjs: tf.version_core } },
-    ...{ device: name, description, software, features, threads, shape, variant: device.backend === 'webgpu' ? kernelVariant() : null },
+    ...{
+      device: name,
+      description,
+      software,
+      features,
+      threads,
+      shape,
+      variant: device.backend === 'webgpu' ? kernelVariant() : null,
+    },
   };
 }
 
@@ -95,9 +110,13 @@ export function dimsOf({ shape, batch, seq, layers }: BenchFlags): Dims {
 }
 
 /** Opens the device for the time of `work`. */
-export async function onDevice({ device: choice, threads, variant, replay }: BenchFlags, work: (device: Device) => Promise<void>): Promise<void> {
+export async function onDevice(
+  { device: choice, threads, variant, replay }: BenchFlags,
+  work: (device: Device) => Promise<void>,
+): Promise<void> {
   const device = await openDevice(choice, nodeHost, { threads, variant, replay: replay === false ? false : undefined });
-  if (variant !== undefined && device.backend !== 'webgpu') tell(`--variant ${variant}: only WebGPU kernels have variants`);
+  if (variant !== undefined && device.backend !== 'webgpu')
+    tell(`--variant ${variant}: only WebGPU kernels have variants`);
   tell(describeDevice(device));
   try {
     await device.guard(work(device));

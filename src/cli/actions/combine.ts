@@ -17,14 +17,26 @@ export interface CombineFlags {
 }
 
 /** Writes the adapter that several add up to. */
-export async function runCombine(paths: readonly string[], { output, weights, type, rank, overwrite }: CombineFlags): Promise<void> {
-  if (weights !== undefined && weights.length !== paths.length) throw new ConfigError(`--weights: ${weights.length} numbers for ${paths.length} adapters`);
-  if (rank !== undefined && type !== 'svd') throw new ConfigError(`--rank belongs to --type svd; ${type} has the rank that it has`);
+export async function runCombine(
+  paths: readonly string[],
+  { output, weights, type, rank, overwrite }: CombineFlags,
+): Promise<void> {
+  if (weights !== undefined && weights.length !== paths.length)
+    throw new ConfigError(`--weights: ${weights.length} numbers for ${paths.length} adapters`);
+  if (rank !== undefined && type !== 'svd')
+    throw new ConfigError(`--rank belongs to --type svd; ${type} has the rank that it has`);
   const folders = await Promise.all(paths.map((path) => openDirectory(path, { onMessage: tell })));
   const planned = await planExport(output, { overwrite: overwrite === true, inputs: folders.map(({ name }) => name) });
-  const parts = await Promise.all(folders.map(async (folder, i) => ({ name: paths[i] as string, weight: weights?.[i] ?? 1, files: await readAdapter(folder) })));
+  const parts = await Promise.all(
+    folders.map(async (folder, i) => ({
+      name: paths[i] as string,
+      weight: weights?.[i] ?? 1,
+      files: await readAdapter(folder),
+    })),
+  );
   const bases = new Set(parts.map(({ files }) => files.config.baseModel));
-  if (bases.size > 1) tell(`note: the adapters name different bases: ${[...bases].map((base) => base ?? 'none').join(', ')}`);
+  if (bases.size > 1)
+    tell(`note: the adapters name different bases: ${[...bases].map((base) => base ?? 'none').join(', ')}`);
   const { config, tensors, metadata } = combineAdapters(parts, { type, rank });
   await planned.write([
     { path: ADAPTER_CONFIG, content: serializePeftConfig(config as PeftConfig) },

@@ -2,7 +2,14 @@ import { readAdapterConfig } from '../../adapters/peft-files.js';
 import { adapterSettings } from '../../adapters/settings.js';
 import type { RunConfig } from '../../config/schema.js';
 import type { LoadedDataset } from '../../data/dataset.js';
-import { describeFinding, findProblems, findShared, sampleChat, type Finding, type FindingOptions } from '../../data/findings.js';
+import {
+  describeFinding,
+  findProblems,
+  findShared,
+  sampleChat,
+  type Finding,
+  type FindingOptions,
+} from '../../data/findings.js';
 import type { DataOptions } from '../../data/options.js';
 import { describeLeftOut } from '../../data/problems.js';
 import { reportDataset, type DatasetReport, type LengthBin, type PartReport } from '../../data/report.js';
@@ -31,13 +38,21 @@ export interface DataReportOptions {
 const SPLITS = ['train', 'validation', 'test'] as const;
 const BRACKETS: Marks = { open: '⟦', close: '⟧' };
 
-/** Prints what a run with this config would be trained and evaluated on. Rows are read into memory, also where the run streams them. */
+/**
+ * Prints what a run with this config would be trained and evaluated on. Rows are read into memory, also where the run
+ * streams them.
+ */
 export async function runData(config: RunConfig, { samples, json }: DataReportOptions): Promise<void> {
   const base = await openDirectory(config.model, { revision: config.model_revision, weights: false, onMessage: tell });
   const { init_from: initFrom, added_tokens: added } = config.adapter;
   const adapter = initFrom === undefined ? undefined : await openDirectory(initFrom);
   const saved = adapter === undefined ? undefined : await readAdapterConfig(adapter);
-  const directory = adapter !== undefined ? await besideAdapter(base, adapter) : added === undefined ? base : (await withAddedTokens(base, added)).directory;
+  const directory =
+    adapter !== undefined
+      ? await besideAdapter(base, adapter)
+      : added === undefined
+        ? base
+        : (await withAddedTokens(base, added)).directory;
   const [model, tokenizer] = [await readModelConfig(base), await loadTokenizer(directory)];
   const files = await openRunData(config, { onMessage: tell });
   try {
@@ -58,25 +73,45 @@ export async function runData(config: RunConfig, { samples, json }: DataReportOp
       const set = splits[split];
       if (set === undefined) return [];
       const packTo = split === 'train' && asked.packing === true ? asked.max_length : undefined;
-      const found = [...findProblems((set as LoadedDataset).examples, findings), ...(split === 'train' ? [] : findShared((set as LoadedDataset).examples, (splits.train as LoadedDataset).examples))];
+      const found = [
+        ...findProblems((set as LoadedDataset).examples, findings),
+        ...(split === 'train'
+          ? []
+          : findShared((set as LoadedDataset).examples, (splits.train as LoadedDataset).examples)),
+      ];
       return [{ split, found, report: reportDataset(set as LoadedDataset, { tokenizer, samples, marks, packTo }) }];
     });
-    const text = json ? `${JSON.stringify(Object.fromEntries(reports.map(({ split, report, found }) => [split, { ...toJson(report), findings: found }])))}\n` : reports.map(({ split, report, found }) => render(split, report, found)).join('\n');
+    const text = json
+      ? `${JSON.stringify(Object.fromEntries(reports.map(({ split, report, found }) => [split, { ...toJson(report), findings: found }])))}\n`
+      : reports.map(({ split, report, found }) => render(split, report, found)).join('\n');
     printMarked(text);
   } finally {
     await files.close();
   }
 }
 
-/** What the ends of rows are compared with: where generation stops with the tokenizer and template of the run, and what the model's files say. */
-async function findingOptions(directory: Directory, model: ModelConfig, tokenizer: Tokenizer | undefined, options: DataOptions): Promise<FindingOptions> {
+/**
+ * What the ends of rows are compared with: where generation stops with the tokenizer and template of the run, and what
+ * the model's files say.
+ */
+async function findingOptions(
+  directory: Directory,
+  model: ModelConfig,
+  tokenizer: Tokenizer | undefined,
+  options: DataOptions,
+): Promise<FindingOptions> {
   const settings = (await readJson(directory, 'generation_config.json')) as { eos_token_id?: unknown } | undefined;
   const generation = [settings?.eos_token_id].flat().filter((id): id is number => typeof id === 'number');
   const { chat_template: template, chat_template_kwargs: variables } = options;
   const closing = template === undefined ? undefined : tokenizer?.endOfTurn(template, variables);
   return {
     tokenizer,
-    stopTokens: [...new Set([...stopTokensOf([...model.eosTokenIds, ...generation], tokenizer), ...(closing === undefined ? [] : [closing])])],
+    stopTokens: [
+      ...new Set([
+        ...stopTokensOf([...model.eosTokenIds, ...generation], tokenizer),
+        ...(closing === undefined ? [] : [closing]),
+      ]),
+    ],
     // transformers goes by generation_config.json where it is there.
     modelStopTokens: generation.length > 0 ? generation : model.eosTokenIds,
     written: sampleChat(tokenizer, options),
@@ -86,16 +121,40 @@ async function findingOptions(directory: Directory, model: ModelConfig, tokenize
 function render(split: string, { parts, packed, stats }: DatasetReport, findings: readonly Finding[]): string {
   const right = (title: string): { title: string; align: 'right' } => ({ title, align: 'right' });
   const weighted = parts.some((part) => part.weight !== undefined);
-  const columns = [split, 'format', ...['rows', 'tokens', 'supervised', 'longest', 'truncated', 'dropped', ...(weighted ? ['drawn an epoch'] : [])].map(right)];
-  const row = (name: string, format: string, counted: PartReport['stats'], dropped: number, drawn: number): string[] => [
+  const columns = [
+    split,
+    'format',
+    ...['rows', 'tokens', 'supervised', 'longest', 'truncated', 'dropped', ...(weighted ? ['drawn an epoch'] : [])].map(
+      right,
+    ),
+  ];
+  const row = (
+    name: string,
+    format: string,
+    counted: PartReport['stats'],
+    dropped: number,
+    drawn: number,
+  ): string[] => [
     ...[name, format, String(counted.rows), formatCount(counted.tokens), formatCount(counted.supervisedTokens)],
     ...[String(counted.longest), String(counted.truncated), String(dropped), ...(weighted ? [String(drawn)] : [])],
   ];
   const rows = parts.map((part) => row(part.name, part.format, part.stats, part.dropped.length, part.drawn));
   const sum = (of: (part: PartReport) => number): number => parts.reduce((total, part) => total + of(part), 0);
-  if (parts.length > 1) rows.push(row('together', '', stats, sum((part) => part.dropped.length), sum((part) => part.drawn)));
+  if (parts.length > 1)
+    rows.push(
+      row(
+        'together',
+        '',
+        stats,
+        sum((part) => part.dropped.length),
+        sum((part) => part.drawn),
+      ),
+    );
   const table = formatTable(columns, rows);
-  const packing = packed === undefined ? '' : `packed into ${packed.rows} rows, ${(100 * packed.filled).toFixed(1)}% of them filled\n`;
+  const packing =
+    packed === undefined
+      ? ''
+      : `packed into ${packed.rows} rows, ${(100 * packed.filled).toFixed(1)}% of them filled\n`;
   const noted = findings.map((finding) => `! ${describeFinding(finding)}\n`).join('');
   return table + packing + noted + parts.map(renderPart).join('');
 }
@@ -114,7 +173,10 @@ function renderLengths(bins: readonly LengthBin[]): string[] {
   const most = bins.reduce((largest, bin) => Math.max(largest, bin.rows), 1);
   const labels = bins.map(({ from, to }) => `${from}–${to}`);
   const width = labels.reduce((longest, label) => Math.max(longest, label.length), 0);
-  return bins.map(({ rows }, i) => `  ${(labels[i] ?? '').padStart(width)} tokens  ${'█'.repeat(rows === 0 ? 0 : Math.max(1, Math.round((40 * rows) / most)))} ${rows}`);
+  return bins.map(
+    ({ rows }, i) =>
+      `  ${(labels[i] ?? '').padStart(width)} tokens  ${'█'.repeat(rows === 0 ? 0 : Math.max(1, Math.round((40 * rows) / most)))} ${rows}`,
+  );
 }
 
 function toJson({ stats, packed, parts }: DatasetReport): Record<string, unknown> {
@@ -129,11 +191,24 @@ function toJson({ stats, packed, parts }: DatasetReport): Record<string, unknown
       drawn_per_epoch: part.drawn,
       lengths: part.lengths,
       dropped: part.dropped,
-      samples: part.samples.map(({ source, row, tokens, supervisedTokens, truncated, text }) => ({ source, row, tokens, supervised_tokens: supervisedTokens, truncated, text })),
+      samples: part.samples.map(({ source, row, tokens, supervisedTokens, truncated, text }) => ({
+        source,
+        row,
+        tokens,
+        supervised_tokens: supervisedTokens,
+        truncated,
+        text,
+      })),
     })),
   };
 }
 
-function countsJson({ rows, tokens, supervisedTokens, truncated, longest }: PartReport['stats']): Record<string, number> {
+function countsJson({
+  rows,
+  tokens,
+  supervisedTokens,
+  truncated,
+  longest,
+}: PartReport['stats']): Record<string, number> {
   return { rows, tokens, supervised_tokens: supervisedTokens, truncated, longest };
 }

@@ -2,7 +2,15 @@ import { readdir, readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
 import { nearest } from '../../config/problems.js';
 import { ConfigError } from '../../errors.js';
-import { compare, comparisonTable, forgetting, markdownTable, retainedTable, type ComparedMetric, type Evaluated } from '../../eval/tasks/compare.js';
+import {
+  compare,
+  comparisonTable,
+  forgetting,
+  markdownTable,
+  retainedTable,
+  type ComparedMetric,
+  type Evaluated,
+} from '../../eval/tasks/compare.js';
 import { runTask } from '../../eval/tasks/run.js';
 import type { TaskSources } from '../../eval/tasks/rows.js';
 import { parseTasks, type EvalTask } from '../../eval/tasks/schema.js';
@@ -33,14 +41,16 @@ export interface EvalTasksFlags extends RunFlags {
 export async function runEvalTasks(flags: EvalTasksFlags): Promise<void> {
   const file = await taskFile(flags.tasks);
   const tasks = await readTasks(file, flags);
-  if (flags.output !== undefined) await requireWritable({ path: flags.output, option: '--output', given: flags.output });
+  if (flags.output !== undefined)
+    await requireWritable({ path: flags.output, option: '--output', given: flags.output });
   const sources = await openTaskSources(tasks, flags.tasksData ?? dirname(file));
   try {
     const opened = await openRunSession(flags);
     const { session } = opened;
     try {
       const { decoder, tokenizer, device, adapters } = session;
-      if (tokenizer === undefined) throw new ConfigError('tasks are made of text, and this model has no tokenizer.json');
+      if (tokenizer === undefined)
+        throw new ConfigError('tasks are made of text, and this model has no tokenizer.json');
       const evaluated: Evaluated[] = [];
       for (const name of [undefined, ...adapters.names]) {
         adapters.use(name);
@@ -48,8 +58,18 @@ export async function runEvalTasks(flags: EvalTasksFlags): Promise<void> {
         for (const task of tasks) {
           const started = performance.now();
           const onItems = taskProgress(`${name ?? 'base'}: ${task.name}`);
-          const result = await device.guard(runTask(task, sources.of(task), { decoder, tokenizer, batchSize: flags.batchSize, resamples: flags.resamples, onItems }));
-          tell(`${name ?? 'base'}: ${task.name}: ${result.items} items in ${formatDuration((performance.now() - started) / 1000)}`);
+          const result = await device.guard(
+            runTask(task, sources.of(task), {
+              decoder,
+              tokenizer,
+              batchSize: flags.batchSize,
+              resamples: flags.resamples,
+              onItems,
+            }),
+          );
+          tell(
+            `${name ?? 'base'}: ${task.name}: ${result.items} items in ${formatDuration((performance.now() - started) / 1000)}`,
+          );
           results.push(result);
         }
         evaluated.push({ name: name ?? 'base', results });
@@ -63,19 +83,41 @@ export async function runEvalTasks(flags: EvalTasksFlags): Promise<void> {
   }
 }
 
-async function printComparison(tasks: readonly EvalTask[], evaluated: readonly Evaluated[], flags: EvalTasksFlags, opened: RunSession): Promise<void> {
+async function printComparison(
+  tasks: readonly EvalTask[],
+  evaluated: readonly Evaluated[],
+  flags: EvalTasksFlags,
+  opened: RunSession,
+): Promise<void> {
   const metrics = compare(evaluated, new Set(tasks.filter(({ retain }) => retain).map(({ name }) => name)));
   const [table, retained] = [comparisonTable(metrics), retainedTable(metrics)];
-  const report = evalReport(tasks, evaluated, metrics, { ...opened, adapters: flags.adapter ?? (flags.run === undefined ? [] : [flags.run]) });
+  const report = evalReport(tasks, evaluated, metrics, {
+    ...opened,
+    adapters: flags.adapter ?? (flags.run === undefined ? [] : [flags.run]),
+  });
   if (flags.output !== undefined) {
     await writeFileAtomic(join(flags.output, 'eval.json'), `${JSON.stringify(report, null, 1)}\n`);
     const tables = [table, ...(retained.rows.length > 0 ? [retained] : [])].map(markdownTable);
-    await writeFileAtomic(join(flags.output, 'eval.md'), [...tables, ...cutNotes(tasks, evaluated).map((line) => `${line}\n`)].join('\n'));
+    await writeFileAtomic(
+      join(flags.output, 'eval.md'),
+      [...tables, ...cutNotes(tasks, evaluated).map((line) => `${line}\n`)].join('\n'),
+    );
   }
   if (flags.json === true) return void print(`${JSON.stringify(report)}\n`);
-  print(formatTable(table.header.map((title, i) => ({ title, align: i === 0 || i === 2 ? 'left' : 'right' })), table.rows));
+  print(
+    formatTable(
+      table.header.map((title, i) => ({ title, align: i === 0 || i === 2 ? 'left' : 'right' })),
+      table.rows,
+    ),
+  );
   for (const line of answersBeside(evaluated)) print(`${line}\n`);
-  if (retained.rows.length > 0) print(`\n${formatTable(retained.header.map((title, i) => ({ title, align: i < 3 ? 'left' : 'right' })), retained.rows)}`);
+  if (retained.rows.length > 0)
+    print(
+      `\n${formatTable(
+        retained.header.map((title, i) => ({ title, align: i < 3 ? 'left' : 'right' })),
+        retained.rows,
+      )}`,
+    );
   for (const line of cutNotes(tasks, evaluated)) print(`${line}\n`);
 }
 
@@ -99,37 +141,67 @@ const [ANSWERS, SHOWN] = [3, 100];
 function answersBeside(evaluated: readonly Evaluated[]): string[] {
   const [first] = evaluated;
   const width = Math.max('reference'.length, ...evaluated.map(({ name }) => name.length));
-  const line = (name: string, text: string): string => `  ${name.padEnd(width)}  ${JSON.stringify(text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text)}`;
+  const line = (name: string, text: string): string =>
+    `  ${name.padEnd(width)}  ${JSON.stringify(text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text)}`;
   return (first?.results ?? []).flatMap(({ task, samples }, t) =>
-    samples.slice(0, ANSWERS).flatMap(({ prompt, reference }, i) => [
-      ...['', `${task}, item ${i + 1}`, line('prompt', prompt.length > SHOWN ? `…${prompt.slice(1 - SHOWN)}` : prompt), line('reference', reference)],
-      ...evaluated.map(({ name, results }) => line(name, results[t]?.samples[i]?.answer ?? '')),
-    ]),
+    samples
+      .slice(0, ANSWERS)
+      .flatMap(({ prompt, reference }, i) => [
+        ...[
+          '',
+          `${task}, item ${i + 1}`,
+          line('prompt', prompt.length > SHOWN ? `…${prompt.slice(1 - SHOWN)}` : prompt),
+          line('reference', reference),
+        ],
+        ...evaluated.map(({ name, results }) => line(name, results[t]?.samples[i]?.answer ?? '')),
+      ]),
   );
 }
 
 /**
- * What eval.json holds. `forgetting` is how much worse each metric of a task to be retained is than the base's, by adapter and then by
- * `task/metric`, positive being forgetting; null without such tasks. `truncated` counts the rows that were cut, by model and task.
+ * What eval.json holds. `forgetting` is how much worse each metric of a task to be retained is than the base's, by
+ * adapter and then by `task/metric`, positive being forgetting; null without such tasks. `truncated` counts the rows
+ * that were cut, by model and task.
  */
-function evalReport(tasks: readonly EvalTask[], evaluated: readonly Evaluated[], metrics: readonly ComparedMetric[], { model, adapters, quantize }: Pick<RunSession, 'model' | 'quantize'> & { readonly adapters: readonly string[] }): object {
+function evalReport(
+  tasks: readonly EvalTask[],
+  evaluated: readonly Evaluated[],
+  metrics: readonly ComparedMetric[],
+  { model, adapters, quantize }: Pick<RunSession, 'model' | 'quantize'> & { readonly adapters: readonly string[] },
+): object {
   return {
     ...{ version: VERSION, model, adapters, quantize, tasks, metrics },
     forgetting: forgetting(metrics) ?? null,
-    truncated: Object.fromEntries(evaluated.map(({ name, results }) => [name, Object.fromEntries(results.map(({ task, truncated }) => [task, truncated]))])),
-    samples: evaluated.map(({ name, results }) => ({ name, tasks: results.map(({ task, samples }) => ({ task, samples })) })),
+    truncated: Object.fromEntries(
+      evaluated.map(({ name, results }) => [
+        name,
+        Object.fromEntries(results.map(({ task, truncated }) => [task, truncated])),
+      ]),
+    ),
+    samples: evaluated.map(({ name, results }) => ({
+      name,
+      tasks: results.map(({ task, samples }) => ({ task, samples })),
+    })),
   };
 }
 
 /** A line a task of which something was cut, and how often: not every model has the same room for it. */
 function cutNotes(tasks: readonly EvalTask[], evaluated: readonly Evaluated[]): string[] {
   return tasks.flatMap(({ name: task, type }) => {
-    const counts = evaluated.map(({ name, results }) => ({ name, truncated: results.find((result) => result.task === task)?.truncated ?? 0 }));
-    const what = type === 'loss' ? 'texts cut at max_length or the end of the context' : 'prompts cut from the left to fit the context';
-    return [...new Set(counts.map(({ truncated }) => truncated))].filter((count) => count > 0).map((count) => {
-      const names = counts.filter(({ truncated }) => truncated === count).map(({ name }) => name);
-      return `${task}: ${what}: ${count}${names.length < counts.length ? ` (${names.join(', ')})` : ''}`;
-    });
+    const counts = evaluated.map(({ name, results }) => ({
+      name,
+      truncated: results.find((result) => result.task === task)?.truncated ?? 0,
+    }));
+    const what =
+      type === 'loss'
+        ? 'texts cut at max_length or the end of the context'
+        : 'prompts cut from the left to fit the context';
+    return [...new Set(counts.map(({ truncated }) => truncated))]
+      .filter((count) => count > 0)
+      .map((count) => {
+        const names = counts.filter(({ truncated }) => truncated === count).map(({ name }) => name);
+        return `${task}: ${what}: ${count}${names.length < counts.length ? ` (${names.join(', ')})` : ''}`;
+      });
   });
 }
 
@@ -140,10 +212,15 @@ function cutNotes(tasks: readonly EvalTask[], evaluated: readonly Evaluated[]): 
 async function taskFile(given: string): Promise<string> {
   if (await isFile(given)) return given;
   const folder = join(configsFolder(), 'tasks');
-  const names = (await readdir(folder)).filter((file) => file.endsWith('.yaml')).map((file) => file.slice(0, -'.yaml'.length)).sort();
+  const names = (await readdir(folder))
+    .filter((file) => file.endsWith('.yaml'))
+    .map((file) => file.slice(0, -'.yaml'.length))
+    .sort();
   if (names.includes(given)) return join(folder, `${given}.yaml`);
   const meant = nearest(given, names);
-  throw new ConfigError(`--tasks: ${given}: no such file${meant === undefined ? '' : `; did you mean ${meant}?`} The included task files are ${names.join(', ')}`);
+  throw new ConfigError(
+    `--tasks: ${given}: no such file${meant === undefined ? '' : `; did you mean ${meant}?`} The included task files are ${names.join(', ')}`,
+  );
 }
 
 async function readTasks(path: string, { limit }: EvalTasksFlags): Promise<EvalTask[]> {
@@ -152,7 +229,11 @@ async function readTasks(path: string, { limit }: EvalTasksFlags): Promise<EvalT
 }
 
 /** Every data file once. @throws ConfigError listing all that are missing. */
-export async function openTaskSources(tasks: readonly EvalTask[], folder: string, locate: Locate = asNamed): Promise<{ of(task: EvalTask): TaskSources; close(): Promise<void> }> {
+export async function openTaskSources(
+  tasks: readonly EvalTask[],
+  folder: string,
+  locate: Locate = asNamed,
+): Promise<{ of(task: EvalTask): TaskSources; close(): Promise<void> }> {
   const opened = new Map<string, ByteSource>();
   const missing: string[] = [];
   const place = (path: string): string => placeOf(path, folder);
@@ -172,7 +253,10 @@ export async function openTaskSources(tasks: readonly EvalTask[], folder: string
   }
   const get = (path: string): ByteSource => opened.get(path) as ByteSource;
   return {
-    of: (task) => ({ data: [task.data].flat().map(get), ...('few_shot' in task && task.few_shot !== undefined ? { fewShot: get(task.few_shot.data) } : {}) }),
+    of: (task) => ({
+      data: [task.data].flat().map(get),
+      ...('few_shot' in task && task.few_shot !== undefined ? { fewShot: get(task.few_shot.data) } : {}),
+    }),
     close,
   };
 }

@@ -54,51 +54,92 @@ const FLAGS_OF: Readonly<Record<ExportFlags['format'], readonly (keyof ExportFla
 const GGUF_FILE = 'adapter.gguf';
 
 /**
- * Writes an adapter in another form. Everything is read and checked before the first file is written, but for the weights of a merge.
+ * Writes an adapter in another form. Everything is read and checked before the first file is written, but for the
+ * weights of a merge.
  * @throws ConfigError for flags that do not go together; FormatError listing everything that the form cannot hold.
  */
 export async function runExport(path: string, flags: ExportFlags): Promise<void> {
   checkFlags(flags);
   const run = await readRunFolder(await openDirectory(path, { onMessage: tell }));
   const { adapter: found, chatTemplate } = run;
-  if (found === undefined) throw new ConfigError(`${path}: is a model, not an adapter: there is nothing to merge or convert`);
+  if (found === undefined)
+    throw new ConfigError(`${path}: is a model, not an adapter: there is nothing to merge or convert`);
   const template = flags.chatTemplate === undefined ? chatTemplate : await chatTemplateText(flags.chatTemplate);
   const directory = template === undefined ? found : await withChatTemplate(found, template);
   const adapter = await readPeftAdapter(directory);
   if (flags.format === 'peft') requirePeft(adapter);
-  if (flags.format !== 'peft' || flags.portable === true) requireMethod(adapter, flags.format === 'merged' ? 'merge' : 'export');
+  if (flags.format !== 'peft' || flags.portable === true)
+    requireMethod(adapter, flags.format === 'merged' ? 'merge' : 'export');
   const overwrite = flags.overwrite === true;
   if (flags.format === 'gguf' && flags.output.endsWith('.gguf')) {
     const output = await planExportFile(flags.output, overwrite);
     const { bytes } = await ggufOf(adapter, await baseOf(run, flags), flags);
     return output.write(bytes);
   }
-  const base = flags.format === 'peft' || (flags.format === 'mlx' && flags.model === undefined) ? undefined : await baseOf(run, flags);
-  const output = await planExport(flags.output, { overwrite, inputs: [directory.name, ...(base === undefined ? [] : [base.name])] });
+  const base =
+    flags.format === 'peft' || (flags.format === 'mlx' && flags.model === undefined)
+      ? undefined
+      : await baseOf(run, flags);
+  const output = await planExport(flags.output, {
+    overwrite,
+    inputs: [directory.name, ...(base === undefined ? [] : [base.name])],
+  });
   switch (flags.format) {
     case 'peft':
-      return output.write([...asFiles(peftAdapterFiles(flags.portable === true ? portableAdapter(adapter) : adapter)), ...(await copiedFiles(directory, ['README.md']))]);
+      return output.write([
+        ...asFiles(peftAdapterFiles(flags.portable === true ? portableAdapter(adapter) : adapter)),
+        ...(await copiedFiles(directory, ['README.md'])),
+      ]);
     case 'mlx':
       return output.write(mlxFiles(adapter, base === undefined ? undefined : await layersOf(base)));
     case 'gguf':
       return output.write(await ggufFolder(adapter, directory, base as Directory, flags));
     case 'merged': {
       const { requantize, text } = flags;
-      const check = (written: Directory): Promise<void> => checkModel({ base: base as Directory, adapter: directory, written, same: requantize === undefined, device: flags.device });
+      const check = (written: Directory): Promise<void> =>
+        checkModel({
+          base: base as Directory,
+          adapter: directory,
+          written,
+          same: requantize === undefined,
+          device: flags.device,
+        });
       const write = (files: readonly OutputFile[]): Promise<void> => output.write(files, check);
       if (requantize === undefined) await merge(adapter, directory, base as Directory, flags, write);
-      else await requantized(flags.output, requantize, (floats) => merge(adapter, directory, base as Directory, flags, floats), write);
-      if (text !== undefined) await tellChange({ text, base: base as Directory, adapter: directory, merged: localDirectory(flags.output), device: flags.device });
+      else
+        await requantized(
+          flags.output,
+          requantize,
+          (floats) => merge(adapter, directory, base as Directory, flags, floats),
+          write,
+        );
+      if (text !== undefined)
+        await tellChange({
+          text,
+          base: base as Directory,
+          adapter: directory,
+          merged: localDirectory(flags.output),
+          device: flags.device,
+        });
       return;
     }
   }
 }
 
-async function merge(adapter: PeftAdapter, directory: Directory, base: Directory, flags: ExportFlags, write: (files: readonly OutputFile[]) => Promise<void>): Promise<void> {
+async function merge(
+  adapter: PeftAdapter,
+  directory: Directory,
+  base: Directory,
+  flags: ExportFlags,
+  write: (files: readonly OutputFile[]) => Promise<void>,
+): Promise<void> {
   const fusion = fusionOf(adapter);
   const checkpoint = await openCheckpoint(base);
   try {
-    const files = await mergedFiles(base, checkpoint, fusion, { dtype: flags.dtype === undefined ? undefined : FLOAT_NAMES[flags.dtype], maxShardBytes: flags.maxShardSize });
+    const files = await mergedFiles(base, checkpoint, fusion, {
+      dtype: flags.dtype === undefined ? undefined : FLOAT_NAMES[flags.dtype],
+      maxShardBytes: flags.maxShardSize,
+    });
     // The tokenizer that lies beside the adapter is the one it was trained with.
     const own = await copiedFiles(await besideAdapter(base, directory));
     await write([...files.filter(({ path }) => !own.some((file) => file.path === path)), ...own]);
@@ -109,11 +150,19 @@ async function merge(adapter: PeftAdapter, directory: Directory, base: Directory
 
 async function ggufOf(adapter: PeftAdapter, base: Directory, flags: ExportFlags): Promise<{ bytes: Uint8Array }> {
   const config = await readJson(base, 'config.json');
-  if (!isRecord(config)) throw new FormatError(`${base.name}/config.json: ${config === undefined ? 'there is none' : 'must be a JSON object'}`);
+  if (!isRecord(config))
+    throw new FormatError(
+      `${base.name}/config.json: ${config === undefined ? 'there is none' : 'must be a JSON object'}`,
+    );
   return { bytes: ggufAdapter(adapter, config, { dtype: flags.dtype === 'float16' ? 'F16' : 'F32' }) };
 }
 
-async function ggufFolder(adapter: PeftAdapter, directory: Directory, base: Directory, flags: ExportFlags): Promise<OutputFile[]> {
+async function ggufFolder(
+  adapter: PeftAdapter,
+  directory: Directory,
+  base: Directory,
+  flags: ExportFlags,
+): Promise<OutputFile[]> {
   const { bytes } = await ggufOf(adapter, base, flags);
   // The tokenizer that lies beside the adapter is the one it was trained with.
   const tokenizer = await loadTokenizer(await besideAdapter(base, directory));
@@ -124,7 +173,10 @@ async function ggufFolder(adapter: PeftAdapter, directory: Directory, base: Dire
   };
   const { text, notes } = modelfile(flags.from ?? flags.model ?? base.name, GGUF_FILE, chat);
   for (const note of notes) tell(`note: Modelfile: ${note}`);
-  if (flags.from === undefined) tell('note: Modelfile: FROM names the Hugging Face model; --from names it as Ollama does, such as llama3.2:1b or a GGUF file');
+  if (flags.from === undefined)
+    tell(
+      'note: Modelfile: FROM names the Hugging Face model; --from names it as Ollama does, such as llama3.2:1b or a GGUF file',
+    );
   return [
     { path: GGUF_FILE, content: bytes },
     { path: 'Modelfile', content: text },
@@ -135,7 +187,10 @@ async function layersOf(base: Directory): Promise<number> {
   const text = await readText(base, 'config.json');
   const config: unknown = text === undefined ? undefined : JSON.parse(text);
   const count = isRecord(config) ? (config['num_hidden_layers'] ?? config['n_layer']) : undefined;
-  if (typeof count !== 'number') throw new FormatError(`${base.name}/config.json: num_hidden_layers: found ${JSON.stringify(count) ?? 'nothing'}, allowed a number`);
+  if (typeof count !== 'number')
+    throw new FormatError(
+      `${base.name}/config.json: num_hidden_layers: found ${JSON.stringify(count) ?? 'nothing'}, allowed a number`,
+    );
   return count;
 }
 
@@ -154,12 +209,27 @@ async function baseOf(run: RunFolder, flags: ExportFlags): Promise<Directory> {
 }
 
 function checkFlags(flags: ExportFlags): void {
-  const all: readonly (keyof ExportFlags)[] = ['model', 'revision', 'chatTemplate', 'portable', 'dtype', 'maxShardSize', 'from', 'requantize', 'text'];
+  const all: readonly (keyof ExportFlags)[] = [
+    'model',
+    'revision',
+    'chatTemplate',
+    'portable',
+    'dtype',
+    'maxShardSize',
+    'from',
+    'requantize',
+    'text',
+  ];
   const problems = all
     .filter((flag) => flags[flag] !== undefined && !FLAGS_OF[flags.format].includes(flag))
-    .map((flag) => `--${flag.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} means nothing to --format ${flags.format}`);
-  if (flags.format === 'gguf' && flags.dtype === 'bfloat16') problems.push('--dtype bfloat16: a GGUF adapter is float32 or float16');
-  if (flags.from !== undefined && flags.output.endsWith('.gguf')) problems.push('--from is for a Modelfile, which needs a folder as --output');
+    .map(
+      (flag) =>
+        `--${flag.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} means nothing to --format ${flags.format}`,
+    );
+  if (flags.format === 'gguf' && flags.dtype === 'bfloat16')
+    problems.push('--dtype bfloat16: a GGUF adapter is float32 or float16');
+  if (flags.from !== undefined && flags.output.endsWith('.gguf'))
+    problems.push('--from is for a Modelfile, which needs a folder as --output');
   if (problems.length > 0) throw new ConfigError(problems.join('; '));
 }
 

@@ -30,10 +30,16 @@ export interface GenerateFlags extends RunFlags {
   readonly json?: true;
 }
 
-/** Prints what the model writes, as it comes; of several adapters one after the other; of a file of requests a line each. */
+/**
+ * Prints what the model writes, as it comes; of several adapters one after the other; of a file of requests a line
+ * each.
+ */
 export async function runGenerate(flags: GenerateFlags): Promise<void> {
-  const given = [flags.prompt, flags.messages, flags.row, flags.promptTokens, flags.requests].filter((value) => value !== undefined);
-  if (given.length !== 1) throw new ConfigError('give one of --prompt, --messages, --row, --prompt-tokens and --requests');
+  const given = [flags.prompt, flags.messages, flags.row, flags.promptTokens, flags.requests].filter(
+    (value) => value !== undefined,
+  );
+  if (given.length !== 1)
+    throw new ConfigError('give one of --prompt, --messages, --row, --prompt-tokens and --requests');
   const requests = flags.requests === undefined ? undefined : await readRequestFile(flags.requests);
   const prompt = requests === undefined ? await readPrompt(flags) : undefined;
   const opened = await openRunSession(flags);
@@ -54,15 +60,25 @@ export async function runGenerate(flags: GenerateFlags): Promise<void> {
 }
 
 /** A row as the prompt that it has in training. */
-function promptFor({ session, rows: { chat_template: _template, ...rows } }: RunSession, prompt: GenerateRequest['prompt'], place: string): Prompt {
+function promptFor(
+  { session, rows: { chat_template: _template, ...rows } }: RunSession,
+  prompt: GenerateRequest['prompt'],
+  place: string,
+): Prompt {
   return 'row' in prompt ? promptOfRow(prompt.row, rows, session.tokenizer, place) : prompt;
 }
 
 /** A text is continued as it is, which is not how such a model was asked in training. */
 function noteRawPrompt({ session, config, rows }: RunSession): void {
   if (config === undefined) return;
-  if (rows.template !== undefined) tell('note: --prompt is continued as it is; --row \'{"field": "…"}\' writes a prompt with the template of the training');
-  else if (rows.chat_template !== undefined && session.tokenizer?.chatTemplate !== undefined) tell('note: --prompt is continued as it is; --messages FILE writes a conversation with the chat template of the training');
+  if (rows.template !== undefined)
+    tell(
+      'note: --prompt is continued as it is; --row \'{"field": "…"}\' writes a prompt with the template of the training',
+    );
+  else if (rows.chat_template !== undefined && session.tokenizer?.chatTemplate !== undefined)
+    tell(
+      'note: --prompt is continued as it is; --messages FILE writes a conversation with the chat template of the training',
+    );
 }
 
 /** @param name of the adapter, where there are several to tell apart */
@@ -87,27 +103,47 @@ async function answer(session: Session, prompt: Prompt, flags: GenerateFlags, na
   );
   write(`${stream?.end() ?? ''}\n`);
   const speed = (1000 * result.tokens.length) / (performance.now() - started);
-  if (flags.json === true) writeJson(session, ids, result, { ...(name === undefined ? {} : { adapter: name }), tokens_per_second: Number(speed.toFixed(1)) });
-  else tell(`${result.tokens.length} tokens (${result.reason === 'stop' ? 'the model ended the text' : 'no more were allowed'}), ${formatCount(speed)} tokens/s`);
+  if (flags.json === true)
+    writeJson(session, ids, result, {
+      ...(name === undefined ? {} : { adapter: name }),
+      tokens_per_second: Number(speed.toFixed(1)),
+    });
+  else
+    tell(
+      `${result.tokens.length} tokens (${result.reason === 'stop' ? 'the model ended the text' : 'no more were allowed'}), ${formatCount(speed)} tokens/s`,
+    );
 }
 
 /** Answers in the order of the file; requests to the same adapter share batches, and no weight is loaded between. */
-async function answerRequests(opened: RunSession, requests: readonly GenerateRequest[], flags: GenerateFlags): Promise<void> {
+async function answerRequests(
+  opened: RunSession,
+  requests: readonly GenerateRequest[],
+  flags: GenerateFlags,
+): Promise<void> {
   const { session } = opened;
   const { adapters, decoder, tokenizer, device } = session;
   const standard = adapters.active ?? null;
-  const prompts = requests.map(({ prompt }, i) => encodePrompt(promptFor(opened, prompt, `${flags.requests}, request ${i + 1}`), tokenizer));
+  const prompts = requests.map(({ prompt }, i) =>
+    encodePrompt(promptFor(opened, prompt, `${flags.requests}, request ${i + 1}`), tokenizer),
+  );
   tellBos(session);
   const names = requests.map(({ adapter }) => (adapter === undefined ? standard : adapter));
   const unknown = names.filter((name) => name !== null && !adapters.names.includes(name));
-  if (unknown.length > 0) throw new ConfigError(`${flags.requests}: no --adapter is called ${[...new Set(unknown)].join(', ')}`);
+  if (unknown.length > 0)
+    throw new ConfigError(`${flags.requests}: no --adapter is called ${[...new Set(unknown)].join(', ')}`);
   const results = new Array<Generated>(requests.length);
   for (const name of new Set(names)) {
     adapters.use(name ?? undefined);
     const rows = names.flatMap((other, row) => (other === name ? [row] : []));
     for (let i = 0; i < rows.length; i += flags.batchSize) {
       const batch = rows.slice(i, i + flags.batchSize);
-      const made = await device.guard(generate(decoder, batch.map((row) => prompts[row] as number[]), { ...settingsOf(session, flags), streams: batch }));
+      const made = await device.guard(
+        generate(
+          decoder,
+          batch.map((row) => prompts[row] as number[]),
+          { ...settingsOf(session, flags), streams: batch },
+        ),
+      );
       batch.forEach((row, k) => (results[row] = made[k] as Generated));
     }
   }
@@ -121,8 +157,18 @@ function tellBos({ tokenizer }: Session): void {
   if (note !== undefined) tell(note);
 }
 
-function settingsOf({ decoder, tokenizer }: Session, { maxNewTokens, temperature, topK, topP, seed }: GenerateFlags): GenerateOptions {
-  return { maxNewTokens, temperature, topK, topP, seed, stopTokens: stopTokensOf(decoder.config.eosTokenIds, tokenizer) };
+function settingsOf(
+  { decoder, tokenizer }: Session,
+  { maxNewTokens, temperature, topK, topP, seed }: GenerateFlags,
+): GenerateOptions {
+  return {
+    maxNewTokens,
+    temperature,
+    topK,
+    topP,
+    seed,
+    stopTokens: stopTokensOf(decoder.config.eosTokenIds, tokenizer),
+  };
 }
 
 function writeJson({ tokenizer }: Session, ids: readonly number[], { tokens, reason }: Generated, more: object): void {
@@ -139,7 +185,8 @@ async function readPrompt({ prompt, messages, promptTokens, row }: GenerateFlags
   if (prompt !== undefined) return { text: prompt };
   if (promptTokens !== undefined) return { tokens: promptTokens };
   if (row !== undefined) {
-    const [text, name] = row.trimStart().startsWith('{') || !(await isFile(row)) ? [row, '--row'] : [await readFile(row, 'utf8'), row];
+    const [text, name] =
+      row.trimStart().startsWith('{') || !(await isFile(row)) ? [row, '--row'] : [await readFile(row, 'utf8'), row];
     const fields = parseJson(text, name);
     if (!isRecord(fields)) throw new FormatError(`${name}: expected a JSON object with the fields of a row`);
     return { row: fields };
@@ -147,6 +194,9 @@ async function readPrompt({ prompt, messages, promptTokens, row }: GenerateFlags
   const file = messages as string;
   if (!(await isFile(file))) throw new ConfigError(`--messages: ${file}: no such file`);
   const conversation = parseConversation(parseExactly(await readFile(file, 'utf8'), file));
-  if (conversation === undefined) throw new FormatError(`${file}: messages: expected a list of objects with a role and a content, by itself or as "messages" of an object that may have "tools" and "chat_template_kwargs" besides`);
+  if (conversation === undefined)
+    throw new FormatError(
+      `${file}: messages: expected a list of objects with a role and a content, by itself or as "messages" of an object that may have "tools" and "chat_template_kwargs" besides`,
+    );
   return conversation;
 }

@@ -1,7 +1,14 @@
 import { ConfigError, FormatError } from '../../errors.js';
 import { fileSource, isFile, openDirectory } from '../../node.js';
 import { formatBytes, formatCount } from '../format.js';
-import { inspectDirectory, inspectFile, type AdapterReport, type FileReport, type ModelReport, type TensorSummary } from '../inspect.js';
+import {
+  inspectDirectory,
+  inspectFile,
+  type AdapterReport,
+  type FileReport,
+  type ModelReport,
+  type TensorSummary,
+} from '../inspect.js';
 import { tell } from '../options.js';
 import { describeModel } from '../summary.js';
 import { formatFields, formatTable } from '../table.js';
@@ -25,7 +32,9 @@ export async function runInspect(path: string, flags: InspectFlags): Promise<voi
   print(flags.json === true ? `${JSON.stringify(report, withoutFunctions)}\n` : render(report, flags.tensors === true));
   if (report.kind === 'model' && report.broken) throw new FormatError(`${report.path}: the model cannot be loaded`);
   if (report.kind === 'adapter' && report.fit?.fits === false) {
-    throw new FormatError(`${report.path}: the adapter does not fit ${report.fit.model}: ${report.fit.mismatches.length} mismatches`);
+    throw new FormatError(
+      `${report.path}: the adapter does not fit ${report.fit.model}: ${report.fit.mismatches.length} mismatches`,
+    );
   }
 }
 
@@ -50,13 +59,19 @@ async function inspect(path: string, model: string | undefined): Promise<Report>
 }
 
 function render(report: Report, allTensors: boolean): string {
-  const fields: [string, string][] = [['holds', { safetensors: 'tensors', model: 'a model', adapter: 'an adapter' }[report.kind]]];
+  const fields: [string, string][] = [
+    ['holds', { safetensors: 'tensors', model: 'a model', adapter: 'an adapter' }[report.kind]],
+  ];
   if (report.kind === 'safetensors') fields.push(['size', formatBytes(report.bytes)]);
   if (report.kind === 'model') fields.push(...modelFields(report));
   if (report.kind === 'adapter') fields.push(...adapterFields(report));
-  fields.push(['tensors', `${report.tensors.length} (${report.dtypes.join(', ')}), ${formatCount(report.elements)} values`]);
+  fields.push([
+    'tensors',
+    `${report.tensors.length} (${report.dtypes.join(', ')}), ${formatCount(report.elements)} values`,
+  ]);
   for (const [key, value] of Object.entries(report.metadata)) fields.push([`metadata ${key}`, value]);
-  const problems = report.kind === 'safetensors' ? [] : report.problems.map((problem) => `cannot be run here: ${problem}\n`);
+  const problems =
+    report.kind === 'safetensors' ? [] : report.problems.map((problem) => `cannot be run here: ${problem}\n`);
   const fit = report.kind === 'adapter' ? renderFit(report) : '';
   const listed = allTensors || report.kind === 'safetensors' ? `\n${renderTensors(report.tensors)}` : '';
   return `${report.path}\n${formatFields(fields)}${problems.join('')}${fit}${listed}`;
@@ -70,7 +85,25 @@ function modelFields({ model_type: type, config, tokenizer }: ModelReport): [str
   ];
 }
 
-const ADAPTER_FIELDS = ['peft_type', 'base_model_name_or_path', 'revision', 'r', 'lora_alpha', 'lora_dropout', 'target_modules', 'use_rslora', 'use_dora', 'num_virtual_tokens', 'prompt_tuning_init', 'bottleneck_size', 'placement', 'non_linearity', 'num_trainable_layers', 'train_norms', 'train_head'];
+const ADAPTER_FIELDS = [
+  'peft_type',
+  'base_model_name_or_path',
+  'revision',
+  'r',
+  'lora_alpha',
+  'lora_dropout',
+  'target_modules',
+  'use_rslora',
+  'use_dora',
+  'num_virtual_tokens',
+  'prompt_tuning_init',
+  'bottleneck_size',
+  'placement',
+  'non_linearity',
+  'num_trainable_layers',
+  'train_norms',
+  'train_head',
+];
 
 function adapterFields({ config, training }: AdapterReport): [string, string][] {
   const own = ADAPTER_FIELDS.flatMap((key): [string, string][] => {
@@ -80,8 +113,16 @@ function adapterFields({ config, training }: AdapterReport): [string, string][] 
   });
   if (training === undefined) return own;
   const { base, quantization, rows, chat_template: chat } = training;
-  const options = Object.entries(rows).map(([key, value]): [string, string] => [`data.${key}`, typeof value === 'string' ? value.replaceAll('\n', '\\n') : JSON.stringify(value)]);
-  return [...own, ['trained over', `${base ?? 'a model without a name'}, in ${quantization}`], ...options, ['chat template', chat]];
+  const options = Object.entries(rows).map(([key, value]): [string, string] => [
+    `data.${key}`,
+    typeof value === 'string' ? value.replaceAll('\n', '\\n') : JSON.stringify(value),
+  ]);
+  return [
+    ...own,
+    ['trained over', `${base ?? 'a model without a name'}, in ${quantization}`],
+    ...options,
+    ['chat template', chat],
+  ];
 }
 
 function renderFit({ fit }: AdapterReport): string {
@@ -91,5 +132,8 @@ function renderFit({ fit }: AdapterReport): string {
 }
 
 function renderTensors(tensors: readonly TensorSummary[]): string {
-  return formatTable(['tensor', 'dtype', 'shape'], tensors.map(({ name, dtype, shape }) => [name, dtype, `[${shape.join(', ')}]`]));
+  return formatTable(
+    ['tensor', 'dtype', 'shape'],
+    tensors.map(({ name, dtype, shape }) => [name, dtype, `[${shape.join(', ')}]`]),
+  );
 }

@@ -37,7 +37,9 @@ export async function runPlan(config: RunConfig, json: boolean): Promise<void> {
       tell(describeDevice(device));
       tell(`model: ${config.model}: ${describeModel(model)}`);
       const micro = settings.accumulation === 1 ? '' : `, ${settings.accumulation} micro-batches a step`;
-      tell(`batches of ${settings.batch} × ${settings.seq} tokens${micro}, ${adapter.method} of ${definitionOf(adapter.method).describe(settings.adapter)}, ${settings.optim}`);
+      tell(
+        `batches of ${settings.batch} × ${settings.seq} tokens${micro}, ${adapter.method} of ${definitionOf(adapter.method).describe(settings.adapter)}, ${settings.optim}`,
+      );
       print(renderPlans(without.plan, checkpointed.plan));
       print(renderVerdict(asked));
     }
@@ -60,7 +62,10 @@ const PART_NAMES: readonly (readonly [keyof MemoryParts, string])[] = [
 ];
 
 function renderPlans(without: MemoryPlan, checkpointed: MemoryPlan): string {
-  const row = (name: string, value: (plan: MemoryPlan) => number): string[] => [name, ...[without, checkpointed].map((plan) => formatBytes(value(plan)))];
+  const row = (name: string, value: (plan: MemoryPlan) => number): string[] => [
+    name,
+    ...[without, checkpointed].map((plan) => formatBytes(value(plan))),
+  ];
   const parts = PART_NAMES.filter(([part]) => without.parts[part] > 0 || checkpointed.parts[part] > 0);
   const rows = [
     ...parts.map(([part, name]) => row(name, (plan) => plan.parts[part])),
@@ -75,12 +80,21 @@ function renderPlans(without: MemoryPlan, checkpointed: MemoryPlan): string {
 
 function renderVerdict({ plan, limits, obstacles, concerns, remedies }: RunMemory): string {
   const lines = concerns.map((concern) => `note: ${concern}`);
-  if (obstacles.length > 0) return [...lines, `does not fit: ${obstacles.join('; ')}`, describeRemedies(remedies), ''].join('\n');
-  const room = limits.memory === undefined ? 'as far as the device tells its limits' : `into ${formatBytes(limits.memory.bytes)} (${limits.memory.what})`;
+  if (obstacles.length > 0)
+    return [...lines, `does not fit: ${obstacles.join('; ')}`, describeRemedies(remedies), ''].join('\n');
+  const room =
+    limits.memory === undefined
+      ? 'as far as the device tells its limits'
+      : `into ${formatBytes(limits.memory.bytes)} (${limits.memory.what})`;
   return [...lines, `fits: ${formatBytes(plan.total)} ${room}`, ''].join('\n');
 }
 
-function toJson(asked: RunMemory, without: RunMemory, checkpointed: RunMemory, device: string): Record<string, unknown> {
+function toJson(
+  asked: RunMemory,
+  without: RunMemory,
+  checkpointed: RunMemory,
+  device: string,
+): Record<string, unknown> {
   const of = ({ plan }: RunMemory): Record<string, unknown> => ({
     parts: plan.parts,
     total: plan.total,

@@ -21,7 +21,8 @@ export interface QuantizeFlags {
 
 /**
  * Writes a model with its linear layers in 4 bits.
- * @throws ConfigError, FormatError before anything is written; FormatError for a weight that is not finite, with nothing left behind.
+ * @throws ConfigError, FormatError before anything is written; FormatError for a weight that is not finite, with
+ * nothing left behind.
  */
 export async function runQuantize(path: string, flags: QuantizeFlags): Promise<void> {
   const base = await openDirectory(path, { revision: flags.revision, onMessage: tell });
@@ -30,9 +31,24 @@ export async function runQuantize(path: string, flags: QuantizeFlags): Promise<v
   try {
     const { quantType, doubleQuant, blocksize, computeDtype, skipModules, maxShardSize: maxShardBytes } = flags;
     const blockSize = Number(blocksize);
-    const files = await quantizedFiles(base, checkpoint, { quantType, doubleQuant, blockSize, computeDtype, skipModules, maxShardBytes });
+    const files = await quantizedFiles(base, checkpoint, {
+      quantType,
+      doubleQuant,
+      blockSize,
+      computeDtype,
+      skipModules,
+      maxShardBytes,
+    });
     // Layers that stay floats cannot be loaded so from the base.
-    await output.write(files, (written) => checkModel({ base, quantization: { quantType, doubleQuant, blockSize }, written, same: skipModules.length === 0, device: 'auto' }));
+    await output.write(files, (written) =>
+      checkModel({
+        base,
+        quantization: { quantType, doubleQuant, blockSize },
+        written,
+        same: skipModules.length === 0,
+        device: 'auto',
+      }),
+    );
   } finally {
     await checkpoint.close();
   }

@@ -33,8 +33,15 @@ export async function measureQuickstart(flags: QuickstartFlags): Promise<Paramet
   const started = performance.now();
   const folder = configsFolder();
   const output = resolve(flags.output);
-  const config = await readConfig(join(folder, 'quickstart.yaml'), [`training.output_dir=${JSON.stringify(output)}`, `device=${flags.device}`, ...flags.set]);
-  const files = { validation: join(folder, 'quickstart/validation.jsonl'), retain: join(folder, 'quickstart/retain.jsonl') };
+  const config = await readConfig(join(folder, 'quickstart.yaml'), [
+    `training.output_dir=${JSON.stringify(output)}`,
+    `device=${flags.device}`,
+    ...flags.set,
+  ]);
+  const files = {
+    validation: join(folder, 'quickstart/validation.jsonl'),
+    retain: join(folder, 'quickstart/retain.jsonl'),
+  };
   const measured = async (adapter?: string): Promise<Measured> => {
     const session = await openSession({
       model: localDirectory(config.model),
@@ -61,5 +68,12 @@ export async function measureQuickstart(flags: QuickstartFlags): Promise<Paramet
   const { size } = await stat(join(output, ADAPTER_WEIGHTS));
   const shown = relative(process.cwd(), output);
   const full = await readForgetting(join(folder, 'quickstart/full.json'));
-  return { before, after, full, adapter: shown.startsWith('..') ? output : shown, adapterBytes: size, seconds: (performance.now() - started) / 1000 };
+  return {
+    before,
+    after,
+    full,
+    adapter: shown.startsWith('..') ? output : shown,
+    adapterBytes: size,
+    seconds: (performance.now() - started) / 1000,
+  };
 }

@@ -19,7 +19,10 @@ export async function runReport(folder: string, { output = folder }: ReportFlags
   // An ablation has one in the folder of each run.
   const [path] = (await directory.list()).filter((file) => basename(file) === 'tokenizer.json');
   const tokenizer = path === undefined ? undefined : await loadTokenizer(localDirectory(join(folder, dirname(path))));
-  const files = await makeReport(directory, tokenizer === undefined ? {} : { decode: (ids) => tokenizer.decode([...ids]) });
+  const files = await makeReport(
+    directory,
+    tokenizer === undefined ? {} : { decode: (ids) => tokenizer.decode([...ids]) },
+  );
   for (const [name, content] of Object.entries(files)) await writeFileAtomic(join(output, name), content);
   printExact(`${resolve(output, 'report.html')}\n`);
 }

@@ -16,17 +16,23 @@ export interface TrainingRequest {
 }
 
 /**
- * Trains and writes the results to `training.output_dir`. Nothing is written before settings, model, data and adapter are checked.
- * An error that ends the training names the last checkpoint.
+ * Trains and writes the results to `training.output_dir`. Nothing is written before settings, model, data and adapter
+ * are checked. An error that ends the training names the last checkpoint.
  * @throws InterruptedError after a signal, when a checkpoint of the steps so far is written.
  */
-export async function runTraining(config: RunConfig, { force = false, again }: TrainingRequest = {}): Promise<FolderTrainingResult> {
+export async function runTraining(
+  config: RunConfig,
+  { force = false, again }: TrainingRequest = {},
+): Promise<FolderTrainingResult> {
   const progress = createProgress({ every: config.training.logging_steps });
   const stop = new AbortController();
   let interrupts: ReturnType<typeof watchInterrupts> | undefined;
   let checkpoint: string | undefined;
   let begun = false;
-  const remains = (): string => (checkpoint === undefined ? 'nothing was written' : `${checkpoint} is whole${again === undefined ? '' : `; go on with: ${again}`}`);
+  const remains = (): string =>
+    checkpoint === undefined
+      ? 'nothing was written'
+      : `${checkpoint} is whole${again === undefined ? '' : `; go on with: ${again}`}`;
   try {
     const result = await trainToFolder(config, {
       force,
@@ -64,10 +70,14 @@ export async function runTraining(config: RunConfig, { force = false, again }: T
           progress.step({ step, loss, learningRate, tokensPerSecond });
         },
         onEvaluate: (metrics) => {
-          progress.log(`step ${metrics.step}  validation loss ${formatNumber(metrics.eval_loss)}  perplexity ${formatNumber(metrics.perplexity)}`);
+          progress.log(
+            `step ${metrics.step}  validation loss ${formatNumber(metrics.eval_loss)}  perplexity ${formatNumber(metrics.perplexity)}`,
+          );
         },
         onTest: ({ loss, perplexity, tokens, rows }) => {
-          progress.log(`test loss ${formatNumber(loss)}  perplexity ${formatNumber(perplexity)}  (${rows} rows, ${tokens} tokens)`);
+          progress.log(
+            `test loss ${formatNumber(loss)}  perplexity ${formatNumber(perplexity)}  (${rows} rows, ${tokens} tokens)`,
+          );
         },
         onCheckpoint: (path, { step }) => {
           checkpoint = path;
@@ -85,7 +95,8 @@ export async function runTraining(config: RunConfig, { force = false, again }: T
     describeResult(result);
     return result;
   } catch (error) {
-    if (error instanceof Error && !(error instanceof InterruptedError) && begun && checkpoint !== undefined) error.message += `\n${remains()}`;
+    if (error instanceof Error && !(error instanceof InterruptedError) && begun && checkpoint !== undefined)
+      error.message += `\n${remains()}`;
     throw error;
   } finally {
     progress.stop();

@@ -26,17 +26,23 @@ const MARKS: Readonly<Record<Check['outcome'], string>> = { passed: 'ok  ', fail
 export async function runVerify(path: string, flags: VerifyFlags): Promise<void> {
   const run = await openRun(path, { model: flags.model, revision: flags.revision, onMessage: tell });
   const { adapter, model } = run;
-  if (adapter === undefined) throw new ConfigError(`${path}: is a model, not an adapter: there is nothing to hold it against`);
+  if (adapter === undefined)
+    throw new ConfigError(`${path}: is a model, not an adapter: there is nothing to hold it against`);
   if (flags.model === undefined) tell(`base model: ${run.baseName}, from ${path}`);
   const checks = [await checkTensors(adapter, model), await checkFinite(adapter)];
   const sound = checks.every(({ outcome }) => outcome === 'passed');
   const record = await recordOf(adapter);
   if ('outcome' in record) checks.push(record);
-  else checks.push(...(await checkHashes(record, adapter, model, run.folder.rows.chat_template)), sound ? await replay(record, run, flags) : skippedReplay());
+  else
+    checks.push(
+      ...(await checkHashes(record, adapter, model, run.folder.rows.chat_template)),
+      sound ? await replay(record, run, flags) : skippedReplay(),
+    );
   const failed = checks.filter(({ outcome }) => outcome === 'failed');
   if (flags.json === true) print(`${JSON.stringify({ adapter: path, passed: failed.length === 0, checks })}\n`);
   else print(`${checks.map(describe).join('\n')}\n`);
-  if (failed.length > 0) throw new FormatError(`${path}: ${failed.map(({ name }) => name).join(', ')}: not as it should be`);
+  if (failed.length > 0)
+    throw new FormatError(`${path}: ${failed.map(({ name }) => name).join(', ')}: not as it should be`);
 }
 
 /** Names and shapes, from the files' headers alone. */
@@ -47,7 +53,11 @@ async function checkTensors(adapter: Directory, model: Directory): Promise<Check
   return { name: 'tensors fit the model', outcome: 'passed', details: [`${tensors.size} tensors`] };
 }
 
-async function replay(record: TrainingRecord, { model, adapter, quantization }: OpenedRun, flags: VerifyFlags): Promise<Check> {
+async function replay(
+  record: TrainingRecord,
+  { model, adapter, quantization }: OpenedRun,
+  flags: VerifyFlags,
+): Promise<Check> {
   const session = await openSession({
     ...{ model, adapter, quantization, device: flags.device, host: nodeHost },
     onDevice: (device) => {
@@ -67,5 +77,8 @@ function skippedReplay(): Check {
 }
 
 function describe({ name, outcome, details }: Check): string {
-  return [`${MARKS[outcome]} ${name}${details.length === 1 ? `: ${details[0]}` : ''}`, ...(details.length > 1 ? details.map((line) => `       ${line}`) : [])].join('\n');
+  return [
+    `${MARKS[outcome]} ${name}${details.length === 1 ? `: ${details[0]}` : ''}`,
+    ...(details.length > 1 ? details.map((line) => `       ${line}`) : []),
+  ].join('\n');
 }

@@ -22,9 +22,19 @@ export interface WorkerFlags {
  * Makes runs that `lowrank ablate --queue` has queued.
  * @throws InterruptedError after a signal, when the runs that were on are back in the queue with their checkpoints.
  */
-export async function runWorker({ queue, name = `${hostname()}-${process.pid}`, concurrency, once, drain, lock, folders, child }: WorkerFlags): Promise<void> {
+export async function runWorker({
+  queue,
+  name = `${hostname()}-${process.pid}`,
+  concurrency,
+  once,
+  drain,
+  lock,
+  folders,
+  child,
+}: WorkerFlags): Promise<void> {
   if (child === true) return runChild();
-  if (queue === undefined) throw new ConfigError('--queue is missing: redis://host[:port], or LOWRANK_QUEUE in the environment');
+  if (queue === undefined)
+    throw new ConfigError('--queue is missing: redis://host[:port], or LOWRANK_QUEUE in the environment');
   const url = queueUrl(queue);
   hideArguments('lowrank worker');
   let worker: RunningWorker | undefined;
@@ -33,7 +43,16 @@ export async function runWorker({ queue, name = `${hostname()}-${process.pid}`, 
     worker?.stop();
   });
   try {
-    worker = await startWorker({ url, name, concurrency, once: once === true, drain: drain === true, lockSeconds: lock, folders, log: (line) => tell(`${name}: ${line}`) });
+    worker = await startWorker({
+      url,
+      name,
+      concurrency,
+      once: once === true,
+      drain: drain === true,
+      lockSeconds: lock,
+      folders,
+      log: (line) => tell(`${name}: ${line}`),
+    });
     if (interrupts.signal !== undefined) worker.stop();
     tell(`${name}: takes runs from ${shownUrl(url)}`);
     const { done, failed } = await worker.ended;
@@ -41,5 +60,6 @@ export async function runWorker({ queue, name = `${hostname()}-${process.pid}`, 
   } finally {
     interrupts.stop();
   }
-  if (interrupts.signal !== undefined) throw new InterruptedError(interrupts.signal, 'stopped; the runs that were on go on with the next worker');
+  if (interrupts.signal !== undefined)
+    throw new InterruptedError(interrupts.signal, 'stopped; the runs that were on go on with the next worker');
 }

@@ -8,7 +8,13 @@ interface DataFlags extends ConfigFlags {
 }
 
 export function registerData(program: Command): void {
-  takesConfig(program.command('data').description('what will be trained on: rows, tokens, lengths, samples; reads the tokenizer and config.json, no weights'))
+  takesConfig(
+    program
+      .command('data')
+      .description(
+        'what will be trained on: rows, tokens, lengths, samples; reads the tokenizer and config.json, no weights',
+      ),
+  )
     .option('--samples <n>', 'examples to show of each data set', numberOption('samples', { min: 0, integer: true }), 1)
     .option('--json', 'print one JSON object')
     .action(async (file: string, flags: DataFlags) => {

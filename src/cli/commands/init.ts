@@ -18,6 +18,11 @@ export function registerInit(program: Command): void {
     .option('--force', 'replace a config that is there')
     .action(async (data: string, flags: InitFlags) => {
       const { runInit } = await import('../actions/init.js');
-      await runInit(data, { output: flags.output, model: flags.model, ask: flags.yes !== true, force: flags.force === true });
+      await runInit(data, {
+        output: flags.output,
+        model: flags.model,
+        ask: flags.yes !== true,
+        force: flags.force === true,
+      });
     });
 }

@@ -12,8 +12,16 @@ export function registerQuantize(program: Command): void {
     .addOption(new Option('--quant-type <name>', 'bnb_4bit_quant_type').choices(['nf4', 'fp4']).default('nf4'))
     .option('--double-quant', 'bnb_4bit_use_double_quant: the scales in 8 bits', true)
     .option('--no-double-quant', 'the scales in float32')
-    .addOption(new Option('--blocksize <values>', 'values a scale').choices(['32', '64', '128', '256', '512', '1024', '2048', '4096']).default('64'))
-    .addOption(new Option('--compute-dtype <name>', 'bnb_4bit_compute_dtype, for Python').choices(['float32', 'float16', 'bfloat16']).default('float32'))
+    .addOption(
+      new Option('--blocksize <values>', 'values a scale')
+        .choices(['32', '64', '128', '256', '512', '1024', '2048', '4096'])
+        .default('64'),
+    )
+    .addOption(
+      new Option('--compute-dtype <name>', 'bnb_4bit_compute_dtype, for Python')
+        .choices(['float32', 'float16', 'bfloat16'])
+        .default('float32'),
+    )
     .option('--skip-modules <name...>', 'llm_int8_skip_modules: linear layers that stay as they are', ['lm_head'])
     .addOption(shardSizeOption())
     .option('--overwrite', 'replace the folder')

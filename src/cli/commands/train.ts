@@ -17,11 +17,17 @@ interface TrainFlags extends ConfigFlags {
 }
 
 export function registerTrain(program: Command): void {
-  takesConfig(program.command('train').description('train an adapter as a config describes, or with --model and --data alone'), '[config]')
+  takesConfig(
+    program.command('train').description('train an adapter as a config describes, or with --model and --data alone'),
+    '[config]',
+  )
     .option('--model <folder or id>', 'base model, in place of that of the config')
     .option('--data <file...>', 'training rows, in place of data.train')
     .option('--validation <file...>', 'validation rows, in place of data.validation')
-    .option('-o, --output <folder>', 'output folder, in place of training.output_dir (default without a config: out/NAME of the data)')
+    .option(
+      '-o, --output <folder>',
+      'output folder, in place of training.output_dir (default without a config: out/NAME of the data)',
+    )
     .addOption(new Option('--quantize <type>', 'hold the base in 4 bits').choices(['nf4', 'fp4', 'none']))
     .option('--chat-template <template>', 'chat template: a name such as chatml, a file, or the Jinja text')
     .option('--resume [checkpoint]', 'go on from the newest whole checkpoint in output_dir, or from --resume=FOLDER')
@@ -35,7 +41,8 @@ export function registerTrain(program: Command): void {
       const alone = config === undefined && flags.model !== undefined && flags.data !== undefined;
       if (config === undefined && !alone) throw new ConfigError('give a config, or --model and --data');
       const options = await optionsOf(flags, alone);
-      const resume = flags.resume === undefined ? [] : [`training.resume_from_checkpoint=${JSON.stringify(folder ?? true)}`];
+      const resume =
+        flags.resume === undefined ? [] : [`training.resume_from_checkpoint=${JSON.stringify(folder ?? true)}`];
       const overrides = [...options, ...flags.set, ...resume];
       const read = config === undefined ? await configOfOptions(overrides) : await readConfig(config, overrides);
       // What computes is loaded for a config that can be read.
@@ -48,27 +55,68 @@ export function registerTrain(program: Command): void {
 async function optionsOf(flags: TrainFlags, alone: boolean): Promise<Override[]> {
   const { isDirectory, isFile } = await import('../../io/node.js');
   // A folder or file that is there is meant, however it is written.
-  const existing = async (name: string): Promise<string> => ((await isDirectory(name)) || (await isFile(name)) ? resolve(name) : name);
-  const option = (path: string, value: unknown, flag: string): Override => ({ path: path.split('.'), value, source: flag });
-  const list = async (names: readonly string[]): Promise<unknown> => (names.length === 1 ? existing(names[0] as string) : Promise.all(names.map(existing)));
+  const existing = async (name: string): Promise<string> =>
+    (await isDirectory(name)) || (await isFile(name)) ? resolve(name) : name;
+  const option = (path: string, value: unknown, flag: string): Override => ({
+    path: path.split('.'),
+    value,
+    source: flag,
+  });
+  const list = async (names: readonly string[]): Promise<unknown> =>
+    names.length === 1 ? existing(names[0] as string) : Promise.all(names.map(existing));
   const { model, data, validation, output, quantize, chatTemplate } = flags;
   const folder = output ?? (alone ? join('out', dataStem(data?.[0] as string)) : undefined);
   return [
     ...(model === undefined ? [] : [option('model', await existing(model), `--model ${model}`)]),
     ...(data === undefined ? [] : [option('data.train', await list(data), `--data ${data.join(' ')}`)]),
-    ...(validation === undefined ? [] : [option('data.validation', await list(validation), `--validation ${validation.join(' ')}`)]),
+    ...(validation === undefined
+      ? []
+      : [option('data.validation', await list(validation), `--validation ${validation.join(' ')}`)]),
     ...(folder === undefined ? [] : [option('training.output_dir', folder, `--output ${folder}`)]),
-    ...(quantize === undefined ? [] : [option('quantization.load_in_4bit', quantize !== 'none', `--quantize ${quantize}`)]),
-    ...(quantize === undefined || quantize === 'none' ? [] : [option('quantization.bnb_4bit_quant_type', quantize, `--quantize ${quantize}`)]),
-    ...(chatTemplate === undefined ? [] : [option('data.chat_template', await (await import('../chat-template-flag.js')).chatTemplateText(chatTemplate), '--chat-template')]),
+    ...(quantize === undefined
+      ? []
+      : [option('quantization.load_in_4bit', quantize !== 'none', `--quantize ${quantize}`)]),
+    ...(quantize === undefined || quantize === 'none'
+      ? []
+      : [option('quantization.bnb_4bit_quant_type', quantize, `--quantize ${quantize}`)]),
+    ...(chatTemplate === undefined
+      ? []
+      : [
+          option(
+            'data.chat_template',
+            await (await import('../chat-template-flag.js')).chatTemplateText(chatTemplate),
+            '--chat-template',
+          ),
+        ]),
   ];
 }
 
 /** What a shell takes to go on with a run. */
-function commandLine(config: string | undefined, { set, model, data, validation, output, quantize, chatTemplate }: TrainFlags): string {
+function commandLine(
+  config: string | undefined,
+  { set, model, data, validation, output, quantize, chatTemplate }: TrainFlags,
+): string {
   const quoted = (word: string): string => (/^[\w./=,:@+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
   const flag = (name: string, value: string | undefined): string[] => (value === undefined ? [] : [name, value]);
-  const named = [...flag('--model', model), ...flag('--output', output), ...flag('--quantize', quantize), ...flag('--chat-template', chatTemplate)];
-  const lists = [...(data === undefined ? [] : ['--data', ...data]), ...(validation === undefined ? [] : ['--validation', ...validation])];
-  return ['lowrank', 'train', ...(config === undefined ? [] : [config]), ...named, ...lists, ...set.flatMap((option) => ['--set', option]), '--resume'].map(quoted).join(' ');
+  const named = [
+    ...flag('--model', model),
+    ...flag('--output', output),
+    ...flag('--quantize', quantize),
+    ...flag('--chat-template', chatTemplate),
+  ];
+  const lists = [
+    ...(data === undefined ? [] : ['--data', ...data]),
+    ...(validation === undefined ? [] : ['--validation', ...validation]),
+  ];
+  return [
+    'lowrank',
+    'train',
+    ...(config === undefined ? [] : [config]),
+    ...named,
+    ...lists,
+    ...set.flatMap((option) => ['--set', option]),
+    '--resume',
+  ]
+    .map(quoted)
+    .join(' ');
 }

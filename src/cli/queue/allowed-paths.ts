@@ -31,7 +31,8 @@ export class AllowedFolders {
   }
 
   /**
-   * Checks every path that a run reads. `training.output_dir` and `training.logging_dir` are none: a run of a queue writes to Redis alone.
+   * Checks every path that a run reads. `training.output_dir` and `training.logging_dir` are none: a run of a queue
+   * writes to Redis alone.
    * @param locate where the files are that came with the job.
    * @throws ConfigError listing those outside of the folders.
    */
@@ -43,18 +44,28 @@ export class AllowedFolders {
       if (locate(path) !== path || (isHubName(path) && !(await isDirectory(path)))) continue;
       if (!(await this.allows(path))) outside.push(`${option}: ${path}`);
     }
-    if (outside.length > 0) throw new ConfigError(`this worker reads nothing outside of ${this.given.join(', ')} (--folders):\n${outside.join('\n')}`);
+    if (outside.length > 0)
+      throw new ConfigError(
+        `this worker reads nothing outside of ${this.given.join(', ')} (--folders):\n${outside.join('\n')}`,
+      );
   }
 }
 
 /** The options of a job that may name local files and folders. */
 function pathsOf({ run, evaluation }: RunJob): NamedPath[] {
   const { model, adapter, data } = run.config;
-  const rows = { 'data.train': data.train, 'data.validation': data.validation, 'data.test': data.test, retain: evaluation.retain };
+  const rows = {
+    'data.train': data.train,
+    'data.validation': data.validation,
+    'data.test': data.test,
+    retain: evaluation.retain,
+  };
   const named = [
     { option: 'model', path: model },
     { option: 'adapter.init_from', path: adapter.init_from },
-    ...Object.entries(rows).flatMap(([option, value]) => entriesOf(value).map(({ path }) => ({ option, path: hubDataset(path) ?? path }))),
+    ...Object.entries(rows).flatMap(([option, value]) =>
+      entriesOf(value).map(({ path }) => ({ option, path: hubDataset(path) ?? path })),
+    ),
     { option: 'tasks', path: evaluation.tasks },
     { option: 'tasks_data', path: evaluation.tasksData },
   ];
@@ -65,7 +76,13 @@ function pathsOf({ run, evaluation }: RunJob): NamedPath[] {
 async function pathsOfTasks({ evaluation: { tasks: file, tasksData } }: RunJob, locate: Locate): Promise<NamedPath[]> {
   if (file === undefined) return [];
   const tasks = parseTasks(await readFile(locate(file), 'utf8'), file);
-  const scorers = tasks.flatMap((task) => (task.type === 'generate' ? task.metrics.flatMap((metric) => (typeof metric === 'object' && metric.name === 'bertscore' ? [metric.model] : [])) : []));
+  const scorers = tasks.flatMap((task) =>
+    task.type === 'generate'
+      ? task.metrics.flatMap((metric) =>
+          typeof metric === 'object' && metric.name === 'bertscore' ? [metric.model] : [],
+        )
+      : [],
+  );
   return [...taskFiles(tasks, tasksData ?? dirname(file)), ...scorers].map((path) => ({ option: 'tasks', path }));
 }
 

@@ -45,8 +45,9 @@ interface Kept {
 }
 
 /**
- * A process that makes runs of a queue, one after the other. It is not the worker's own, so that the lock of its job is renewed however
- * long a step takes, and so that what crashes is only this run. After a run that did not go well it ends.
+ * A process that makes runs of a queue, one after the other. It is not the worker's own, so that the lock of its job is
+ * renewed however long a step takes, and so that what crashes is only this run. After a run that did not go well it
+ * ends.
  */
 export async function runChild(): Promise<void> {
   if (process.send === undefined) throw new ConfigError('--child is for the worker itself');
@@ -88,18 +89,34 @@ async function endOf(order: RunOrder, kept: Kept, stopped: () => boolean): Promi
   let store: JobStore | undefined;
   try {
     kept.redis ??= await connect(order.url);
-    store = await claimRun(kept.redis, order.id, order.owner, order.job, (text) => note(`${run.id}: ${text}`), queueSecret());
+    store = await claimRun(
+      kept.redis,
+      order.id,
+      order.owner,
+      order.job,
+      (text) => note(`${run.id}: ${text}`),
+      queueSecret(),
+    );
     await keepWhatIsSame(order.job, kept);
     const allowed = await AllowedFolders.of(order.folders);
     const locate = await locateFiles(kept.redis, order.job, order.worker, allowed);
     await allowed.require(order.job, locate);
-    const error = await makeJob(order.job, { ...kept, worker: order.worker, store, locate, stopped, note, onProgress: (progress) => report({ type: 'progress', progress }) });
+    const error = await makeJob(order.job, {
+      ...kept,
+      worker: order.worker,
+      store,
+      locate,
+      stopped,
+      note,
+      onProgress: (progress) => report({ type: 'progress', progress }),
+    });
     if (store.lost) return { type: 'lost' };
     if (error !== undefined) return { type: 'failed', error };
     return { type: (await store.state(run)).finished === undefined ? 'stopped' : 'done' };
   } catch (error) {
     if (store?.lost === true) return { type: 'lost' };
-    if (!(error instanceof LowrankError)) note(`${run.id}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+    if (!(error instanceof LowrankError))
+      note(`${run.id}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
     return { type: 'failed', error: error instanceof Error ? error.message : String(error) };
   }
 }

@@ -26,17 +26,30 @@ const POLL_MS = 500;
 const MOST_ERROR = 10_000;
 
 /**
- * What `runAblation` does, with the runs made by workers: puts those that are not finished into the queue, and each into its folder when
- * a worker has finished it. Stopping it leaves the queue as it is; called again, it finds its runs there.
+ * What `runAblation` does, with the runs made by workers: puts those that are not finished into the queue, and each
+ * into its folder when a worker has finished it. Stopping it leaves the queue as it is; called again, it finds its runs
+ * there.
  * @throws as runAblation, and LowrankError when the server cannot be reached.
  */
-export async function collectAblation(request: AblationRequest, { url, evaluation }: QueueRequest): Promise<AblationState> {
+export async function collectAblation(
+  request: AblationRequest,
+  { url, evaluation }: QueueRequest,
+): Promise<AblationState> {
   // Finds what is finished, and begins nothing.
-  const known = await runAblation({ ...request, estimate: false, callbacks: { ...request.callbacks, shouldStop: () => true } });
+  const known = await runAblation({
+    ...request,
+    estimate: false,
+    callbacks: { ...request.callbacks, shouldStop: () => true },
+  });
   if (known.pending.length === 0) return known;
   const secret = queueSecret();
   const redis = await connect(url);
-  const jobs = await describeJobs(known.pending, request, evaluation, new FileSender(redis, (text) => request.callbacks?.onNote?.(text))).catch((error: unknown) => {
+  const jobs = await describeJobs(
+    known.pending,
+    request,
+    evaluation,
+    new FileSender(redis, (text) => request.callbacks?.onNote?.(text)),
+  ).catch((error: unknown) => {
     redis.disconnect();
     throw error;
   });
@@ -47,7 +60,8 @@ export async function collectAblation(request: AblationRequest, { url, evaluatio
   try {
     const collector = new Collector(request, known, { redis, queue, jobs, secret });
     await collector.fill();
-    if ((await queue.getWorkersCount()) === 0) request.callbacks?.onNote?.(`no worker is there yet: lowrank worker --queue ${shownUrl(url)}`);
+    if ((await queue.getWorkersCount()) === 0)
+      request.callbacks?.onNote?.(`no worker is there yet: lowrank worker --queue ${shownUrl(url)}`);
     while (collector.waiting && request.callbacks?.shouldStop?.() !== true) {
       await collector.look();
       if (collector.waiting) await new Promise((resolve) => setTimeout(resolve, POLL_MS));
@@ -78,7 +92,12 @@ class Collector {
   constructor(
     private readonly request: AblationRequest,
     known: AblationState,
-    private readonly at: { readonly redis: Redis; readonly queue: Queue<Sealed>; readonly jobs: ReadonlyMap<string, RunJob>; readonly secret: string | undefined },
+    private readonly at: {
+      readonly redis: Redis;
+      readonly queue: Queue<Sealed>;
+      readonly jobs: ReadonlyMap<string, RunJob>;
+      readonly secret: string | undefined;
+    },
   ) {
     this.callbacks = request.callbacks ?? {};
     this.finished = new Map(known.finished.map((run) => [run.result.id, run]));
@@ -129,7 +148,11 @@ class Collector {
   }
 
   private async add(id: string, job: RunJob): Promise<void> {
-    await this.at.queue.add(job.run.id, seal('job', id, JSON.stringify(job), this.at.secret), { jobId: id, removeOnComplete: { age: KEPT_SECONDS }, removeOnFail: { age: KEPT_SECONDS } });
+    await this.at.queue.add(job.run.id, seal('job', id, JSON.stringify(job), this.at.secret), {
+      jobId: id,
+      removeOnComplete: { age: KEPT_SECONDS },
+      removeOnFail: { age: KEPT_SECONDS },
+    });
   }
 
   /** What a run left in Redis; where it is refused the error that says why. */
@@ -137,7 +160,9 @@ class Collector {
     const { redis, secret } = this.at;
     try {
       const made = await readResult(redis, id, job, secret);
-      return made === undefined ? undefined : { made, files: await readFiles(redis, id, made), log: await readLog(redis, id, made) };
+      return made === undefined
+        ? undefined
+        : { made, files: await readFiles(redis, id, made), log: await readLog(redis, id, made) };
     } catch (error) {
       if (error instanceof FormatError) return error;
       throw error;
@@ -175,11 +200,16 @@ class Collector {
       this.callbacks.onRun?.(run, { totalSteps, doneSteps });
     }
     if (step !== undefined) this.callbacks.onStep?.(run, step);
-    if (evaluation !== undefined && evaluation.step !== before?.evaluation?.step) this.callbacks.onEvaluate?.(run, evaluation);
+    if (evaluation !== undefined && evaluation.step !== before?.evaluation?.step)
+      this.callbacks.onEvaluate?.(run, evaluation);
   }
 
   /** Writes a finished run into its folder, as if it had been made here. */
-  private async take(id: string, { run }: RunJob, { made: { result, timings, baseline }, files, log }: Found): Promise<void> {
+  private async take(
+    id: string,
+    { run }: RunJob,
+    { made: { result, timings, baseline }, files, log }: Found,
+  ): Promise<void> {
     const { store } = this.request;
     const output = await store.open(run);
     await output.begin(0);

@@ -10,20 +10,27 @@ export async function loadBullmq(): Promise<Bullmq> {
     const loaded: Bullmq & { readonly default?: Bullmq } = await import('bullmq');
     return loaded.default ?? loaded;
   } catch (error) {
-    throw new ConfigError('a queue needs two packages that are not there: npm install bullmq ioredis', { cause: error });
+    throw new ConfigError('a queue needs two packages that are not there: npm install bullmq ioredis', {
+      cause: error,
+    });
   }
 }
 
-/** @returns the URL as given. @throws ConfigError unless it is `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS. */
+/**
+ * @returns the URL as given. @throws ConfigError unless it is `redis://[user:password@]host[:port][/database]`, or
+ * `rediss://` for TLS.
+ */
 export function queueUrl(text: string): string {
-  if (!/^rediss?:$/.test(URL.canParse(text) ? new URL(text).protocol : '')) throw new ConfigError(`--queue ${shownUrl(text)}: expected redis://host[:port][/database]`);
+  if (!/^rediss?:$/.test(URL.canParse(text) ? new URL(text).protocol : ''))
+    throw new ConfigError(`--queue ${shownUrl(text)}: expected redis://host[:port][/database]`);
   return text;
 }
 
 /** The URL without its password, and without all that could be one where it is no URL. */
 export function shownUrl(url: string): string {
   const scheme = /^[a-z]+:\/\//i.exec(url)?.[0] ?? '';
-  if (!URL.canParse(url) || scheme === '') return withoutSecrets(withoutQuery(url).replace(/^[^]*@/, `${scheme}***@`), url);
+  if (!URL.canParse(url) || scheme === '')
+    return withoutSecrets(withoutQuery(url).replace(/^[^]*@/, `${scheme}***@`), url);
   const shown = new URL(url);
   if (shown.password !== '') shown.password = '***';
   if (shown.search !== '') shown.search = '***';
@@ -68,7 +75,11 @@ export async function connect(url: string): Promise<Redis> {
   await loadBullmq();
   const { Redis } = (await import('ioredis')).default;
   let reached = false;
-  const redis = new Redis(url, { maxRetriesPerRequest: null, lazyConnect: true, retryStrategy: (attempt) => (reached ? Math.min(attempt * 100, 2000) : null) });
+  const redis = new Redis(url, {
+    maxRetriesPerRequest: null,
+    lazyConnect: true,
+    retryStrategy: (attempt) => (reached ? Math.min(attempt * 100, 2000) : null),
+  });
   let reason = 'no connection';
   // Told below, or mended by connecting again.
   redis.on('error', (error: Error) => (reason = error.message));

@@ -19,8 +19,8 @@ export interface SentFile {
 }
 
 /**
- * A run on its way to a worker. Models and data sets go by their paths or Hub ids, and the hashes make sure that they are the same there;
- * single files of data are fetched from Redis where they are not.
+ * A run on its way to a worker. Models and data sets go by their paths or Hub ids, and the hashes make sure that they
+ * are the same there; single files of data are fetched from Redis where they are not.
  */
 export interface RunJob {
   readonly run: AblationRun;
@@ -53,7 +53,9 @@ export interface JobResult {
   readonly log: string;
 }
 
-/** Made of all that the run's numbers follow from: the same run is the same job, whoever queues it and however often. */
+/**
+ * Made of all that the run's numbers follow from: the same run is the same job, whoever queues it and however often.
+ */
 export function jobId(job: RunJob): string {
   return `run-${digest([job.run, job.evaluation, job.files])}`;
 }
@@ -61,7 +63,13 @@ export function jobId(job: RunJob): string {
 /** Where the parts of a run lie in Redis. */
 export function runKeys(id: string): Record<'owner' | 'log' | 'checkpoint' | 'files' | 'result', string> {
   const key = (part: string): string => `lowrank:${id}:${part}`;
-  return { owner: key('owner'), log: key('log'), checkpoint: key('checkpoint'), files: key('files'), result: key('result') };
+  return {
+    owner: key('owner'),
+    log: key('log'),
+    checkpoint: key('checkpoint'),
+    files: key('files'),
+    result: key('result'),
+  };
 }
 
 /** Where a file lies, in pieces by their number. */

@@ -11,7 +11,10 @@ import { jobId, type JobProgress, type JobResult, type RunJob } from './job.js';
 
 /** A job without its files has a few thousand. */
 export const MOST_JOB_BYTES = 2 ** 20;
-/** Largest file of rows, checkpoint and set of result files that goes through Redis, in bytes: all of it is in the server's memory. */
+/**
+ * Largest file of rows, checkpoint and set of result files that goes through Redis, in bytes: all of it is in the
+ * server's memory.
+ */
 export const MOST_BYTES = 2 ** 28;
 /** Bytes of a file in one value. */
 export const PIECE = 2 ** 22;
@@ -39,7 +42,12 @@ const evaluation = z.strictObject({
 });
 
 const jobSchema = z.strictObject({
-  run: z.strictObject({ id: plainName, settings: z.record(z.string(), z.unknown()), seed: z.int().min(0), config: runConfigSchema }),
+  run: z.strictObject({
+    id: plainName,
+    settings: z.record(z.string(), z.unknown()),
+    seed: z.int().min(0),
+    config: runConfigSchema,
+  }),
   evaluation,
   files: z.record(z.string(), z.record(z.string(), z.string())),
   sent: z.array(z.strictObject({ path, sha256, bytes: size })).max(10_000),
@@ -50,7 +58,8 @@ const jobSchema = z.strictObject({
  * @throws FormatError naming the field that is wrong, and for a job that is not the one of its id.
  */
 export function parseJob(text: string, id: string): RunJob {
-  if (text.length > MOST_JOB_BYTES) throw new FormatError(`${id}: a job of ${text.length} bytes, and at most ${MOST_JOB_BYTES} are taken`);
+  if (text.length > MOST_JOB_BYTES)
+    throw new FormatError(`${id}: a job of ${text.length} bytes, and at most ${MOST_JOB_BYTES} are taken`);
   const json = parseJson(text, id);
   check(jobSchema, json, id, 'job');
   // As it was written: the id is made of that.
@@ -80,21 +89,36 @@ const resultSchema = z.strictObject({
 const RESERVED = new Set([RESULT_FILE, TIMINGS_FILE, METRICS_FILE]);
 
 /**
- * What a run came to, out of the text of a message: it has to be the answer to the job, with files that may stand in the run's folder.
+ * What a run came to, out of the text of a message: it has to be the answer to the job, with files that may stand in
+ * the run's folder.
  * @throws FormatError
  */
 export function parseJobResult(text: string, id: string, job: RunJob): JobResult {
-  if (text.length > MOST_RESULT_BYTES) throw new FormatError(`${id}: a result of ${text.length} bytes, and at most ${MOST_RESULT_BYTES} are taken`);
+  if (text.length > MOST_RESULT_BYTES)
+    throw new FormatError(`${id}: a result of ${text.length} bytes, and at most ${MOST_RESULT_BYTES} are taken`);
   const { result: written, timings, baseline, files, log } = check(resultSchema, parseJson(text, id), id, 'result');
   const result = parseResult(JSON.stringify(written), id);
   const { run } = job;
-  if (result.id !== run.id || result.seed !== run.seed || !same(result.settings, run.settings) || !same(result.config, run.config)) throw new FormatError(`${id}: the result is that of another run than ${run.id}`);
-  if (baseline !== undefined && baseline[0] !== baselineKey(run)) throw new FormatError(`${id}: the result has the metrics of another base model than that of ${run.id}`);
+  if (
+    result.id !== run.id ||
+    result.seed !== run.seed ||
+    !same(result.settings, run.settings) ||
+    !same(result.config, run.config)
+  )
+    throw new FormatError(`${id}: the result is that of another run than ${run.id}`);
+  if (baseline !== undefined && baseline[0] !== baselineKey(run))
+    throw new FormatError(`${id}: the result has the metrics of another base model than that of ${run.id}`);
   const bad = Object.keys(files).filter((name) => RESERVED.has(name) || /^checkpoint-/.test(name));
   if (bad.length > 0) throw new FormatError(`${id}: the result has files that are none of a result: ${bad.join(', ')}`);
   const bytes = Object.values(files).reduce((sum, file) => sum + file.bytes, 0);
   if (bytes > MOST_BYTES) throw new FormatError(`${id}: files of ${bytes} bytes, and at most ${MOST_BYTES} are taken`);
-  return { result, timings, baseline: baseline === undefined ? undefined : [baseline[0], parseBaseline(JSON.stringify(baseline[1]), id)], files, log };
+  return {
+    result,
+    timings,
+    baseline: baseline === undefined ? undefined : [baseline[0], parseBaseline(JSON.stringify(baseline[1]), id)],
+    files,
+    log,
+  };
 }
 
 const progressSchema = z.object({
@@ -113,7 +137,12 @@ export function parseProgress(given: unknown): JobProgress | undefined {
 
 /** One line of a log. @throws FormatError for anything but an object of simple values. */
 export function parseLogLine(line: string, id: string): object {
-  return check(z.record(z.string(), z.union([z.number(), z.string(), z.boolean(), z.null()])), parseJson(line, id), id, 'log');
+  return check(
+    z.record(z.string(), z.union([z.number(), z.string(), z.boolean(), z.null()])),
+    parseJson(line, id),
+    id,
+    'log',
+  );
 }
 
 export function sha256Of(data: Uint8Array | string): string {
@@ -123,7 +152,9 @@ export function sha256Of(data: Uint8Array | string): string {
 function check<T extends z.ZodType>(schema: T, json: unknown, id: string, what: string): z.output<T> {
   const parsed = schema.safeParse(json);
   if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.slice(0, 5).map(({ path: at, message }) => `${at.map(String).join('.') || 'all of it'}: ${message}`);
+  const problems = parsed.error.issues
+    .slice(0, 5)
+    .map(({ path: at, message }) => `${at.map(String).join('.') || 'all of it'}: ${message}`);
   throw new FormatError(`${id}: the ${what} in the queue is refused: ${problems.join('; ')}`);
 }
 
@@ -135,5 +166,10 @@ function same(a: unknown, b: unknown): boolean {
 function sorted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sorted);
   if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value as Settings).filter(([, own]) => own !== undefined).sort(([x], [y]) => (x < y ? -1 : 1)).map(([key, own]) => [key, sorted(own)]));
+  return Object.fromEntries(
+    Object.entries(value as Settings)
+      .filter(([, own]) => own !== undefined)
+      .sort(([x], [y]) => (x < y ? -1 : 1))
+      .map(([key, own]) => [key, sorted(own)]),
+  );
 }

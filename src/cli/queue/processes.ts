@@ -8,7 +8,9 @@ export interface ChildEvents {
   readonly onReport: (report: ChildReport) => void;
 }
 
-/** How long a process waits for another run with its model loaded, in milliseconds: the memory is wanted elsewhere too. */
+/**
+ * How long a process waits for another run with its model loaded, in milliseconds: the memory is wanted elsewhere too.
+ */
 const IDLE_MS = 60_000;
 
 /** Processes that make runs. One whose run went well waits for the next, with the base model still loaded. */
@@ -19,12 +21,14 @@ export class Processes {
   constructor(private readonly main = process.argv[1] ?? '') {}
 
   /**
-   * Makes a run in a process of its own for that time. It is in a group of its own too: Ctrl-C in the terminal of the worker would end it
-   * while it is starting.
+   * Makes a run in a process of its own for that time. It is in a group of its own too: Ctrl-C in the terminal of the
+   * worker would end it while it is starting.
    * @returns how it ended.
    */
   run(order: RunOrder, { onStart, onEnd, onReport }: ChildEvents): Promise<ChildReport> {
-    const child = this.idle.pop() ?? fork(this.main, ['worker', '--child'], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], detached: true });
+    const child =
+      this.idle.pop() ??
+      fork(this.main, ['worker', '--child'], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], detached: true });
     forget(child);
     onStart(child);
     return new Promise((resolve) => {

@@ -54,17 +54,26 @@ export async function makeJob(job: RunJob, context: RunContext): Promise<string 
 }
 
 /** @throws ConfigError where a path means other files here than where the run was queued. */
-async function requireSame({ run, files, evaluation }: RunJob, { open, evaluation: own }: AblationRequest, worker: string): Promise<void> {
+async function requireSame(
+  { run, files, evaluation }: RunJob,
+  { open, evaluation: own }: AblationRequest,
+  worker: string,
+): Promise<void> {
   const { config } = run;
   const request = await withTokenizer({ config, host: nodeHost, ...(await open(run)) });
   const before = inputsOf(files, config, '');
   const differences = inputDifferences(before, inputsOf(await hashRequest(request), config, ''), config, 'finished');
   if ((own?.hash ?? '') !== evaluation.hash) differences.push('tasks or retained rows are others');
-  if (differences.length > 0) throw new ConfigError(`${worker} has other files at the same paths: ${differences.join('; ')}`);
+  if (differences.length > 0)
+    throw new ConfigError(`${worker} has other files at the same paths: ${differences.join('; ')}`);
 }
 
 /** Numbers of two backends would be mixed: a run that this machine computes in another way begins anew. */
-async function leaveOthersCheckpoint({ run }: RunJob, store: JobStore, { device, note }: Pick<RunContext, 'device' | 'note'>): Promise<void> {
+async function leaveOthersCheckpoint(
+  { run }: RunJob,
+  store: JobStore,
+  { device, note }: Pick<RunContext, 'device' | 'note'>,
+): Promise<void> {
   const checkpoint = await store.checkpoint();
   if (checkpoint === undefined) return;
   const { backend } = (await device.open(run.config)).device;
@@ -74,7 +83,10 @@ async function leaveOthersCheckpoint({ run }: RunJob, store: JobStore, { device,
   await store.dropCheckpoint();
 }
 
-function reports(worker: string, onProgress: (progress: JobProgress) => void): NonNullable<AblationRequest['callbacks']> {
+function reports(
+  worker: string,
+  onProgress: (progress: JobProgress) => void,
+): NonNullable<AblationRequest['callbacks']> {
   let progress: JobProgress = { worker, totalSteps: 0, doneSteps: 0 };
   let told = -Infinity;
   const tell = (change: Partial<JobProgress>, now: boolean): void => {

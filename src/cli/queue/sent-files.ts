@@ -17,8 +17,9 @@ import { fileKey, KEPT_SECONDS, type RunJob, type SentFile } from './job.js';
 import { MOST_BYTES, PIECE, sha256Of } from './messages.js';
 
 /**
- * Puts the single files that runs read into Redis, each once under the hash of what it holds: one that is there already, for whatever
- * ablation, is kept for longer. Folders and data sets of the Hub go by their names, and so do files that are too large.
+ * Puts the single files that runs read into Redis, each once under the hash of what it holds: one that is there
+ * already, for whatever ablation, is kept for longer. Folders and data sets of the Hub go by their names, and so do
+ * files that are too large.
  */
 export class FileSender {
   private readonly sent = new Map<string, Promise<SentFile | undefined>>();
@@ -50,7 +51,9 @@ export class FileSender {
     try {
       const { size: bytes } = await handle.stat();
       if (bytes > MOST_BYTES) {
-        this.note(`${path} has ${formatBytes(bytes)}, and at most ${formatBytes(MOST_BYTES)} go through Redis: workers need it at the same path`);
+        this.note(
+          `${path} has ${formatBytes(bytes)}, and at most ${formatBytes(MOST_BYTES)} go through Redis: workers need it at the same path`,
+        );
         return undefined;
       }
       const pieces = Math.ceil(bytes / PIECE);
@@ -86,24 +89,37 @@ function ownFolder(): string {
 }
 
 /**
- * Where the files of a job lie on this machine: where their paths say, if they hold the same there, else in a folder of this process.
+ * Where the files of a job lie on this machine: where their paths say, if they hold the same there, else in a folder of
+ * this process.
  * @throws ConfigError for one that is neither here nor in Redis.
  */
-export async function locateFiles(redis: Redis, { sent }: RunJob, worker: string, allowed: AllowedFolders): Promise<Locate> {
+export async function locateFiles(
+  redis: Redis,
+  { sent }: RunJob,
+  worker: string,
+  allowed: AllowedFolders,
+): Promise<Locate> {
   const places = new Map<string, string>();
   for (const file of sent) {
-    const here = (await allowed.allows(file.path)) && (await isFile(file.path)) && (await hashFile(file.path)) === file.sha256;
+    const here =
+      (await allowed.allows(file.path)) && (await isFile(file.path)) && (await hashFile(file.path)) === file.sha256;
     places.set(file.path, here ? file.path : await fetchFile(redis, file, worker));
   }
   return (path) => places.get(path) ?? path;
 }
 
-/** Its content is checked before there is a file of it, and its name has nothing of the given path but the ending that tells its format. */
+/**
+ * Its content is checked before there is a file of it, and its name has nothing of the given path but the ending that
+ * tells its format.
+ */
 async function fetchFile(redis: Redis, { path, sha256, bytes }: SentFile, worker: string): Promise<string> {
   const ending = /(?:\.[A-Za-z0-9]{1,10}){1,2}$/.exec(basename(path))?.[0] ?? '';
   const place = join(ownFolder(), sha256, `rows${ending}`);
   if (await isFile(place)) return place;
-  const gone = (): ConfigError => new ConfigError(`${worker} has no ${path} as it was queued, and what was in Redis is gone: start lowrank ablate once more`);
+  const gone = (): ConfigError =>
+    new ConfigError(
+      `${worker} has no ${path} as it was queued, and what was in Redis is gone: start lowrank ablate once more`,
+    );
   const key = fileKey(sha256);
   const pieces = Math.ceil(bytes / PIECE);
   if ((await redis.hget(key, 'pieces')) !== String(pieces)) throw gone();
@@ -115,7 +131,10 @@ async function fetchFile(redis: Redis, { path, sha256, bytes }: SentFile, worker
     found.push(piece);
   }
   const content = Buffer.concat(found);
-  if (sha256Of(content) !== sha256) throw new ConfigError(`${worker}: what is in Redis for ${path} is not what was queued: start lowrank ablate once more`);
+  if (sha256Of(content) !== sha256)
+    throw new ConfigError(
+      `${worker}: what is in Redis for ${path} is not what was queued: start lowrank ablate once more`,
+    );
   await mkdir(dirname(place), { recursive: true });
   await writeFileAtomic(place, content);
   return place;

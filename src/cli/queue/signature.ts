@@ -3,7 +3,10 @@ import * as z from 'zod';
 import { ConfigError, FormatError } from '../../errors.js';
 import { QUEUE } from './job.js';
 
-/** What is signed: a run on its way, what it came to, a checkpoint that another worker goes on from, metrics of a base model. */
+/**
+ * What is signed: a run on its way, what it came to, a checkpoint that another worker goes on from, metrics of a base
+ * model.
+ */
 export type SignedKind = 'job' | 'result' | 'checkpoint' | 'baseline';
 
 const schema = z.object({
@@ -25,22 +28,32 @@ const LEAST_SECRET = 16;
 export function queueSecret(environment: NodeJS.ProcessEnv = process.env): string | undefined {
   const secret = environment['LOWRANK_QUEUE_SECRET'] ?? '';
   if (secret === '') return undefined;
-  if (secret.length < LEAST_SECRET) throw new ConfigError(`LOWRANK_QUEUE_SECRET has ${secret.length} characters, and needs at least ${LEAST_SECRET}: openssl rand -hex 32 makes one`);
+  if (secret.length < LEAST_SECRET)
+    throw new ConfigError(
+      `LOWRANK_QUEUE_SECRET has ${secret.length} characters, and needs at least ${LEAST_SECRET}: openssl rand -hex 32 makes one`,
+    );
   return secret;
 }
 
 /**
- * HMAC-SHA256 with the secret over `lowrank-queue 1`, the queue's name, the kind, the id of the run, the nonce and the body, each on a
- * line of its own in UTF-8; only the body, which comes last, can contain line breaks. Source: RFC 2104.
+ * HMAC-SHA256 with the secret over `lowrank-queue 1`, the queue's name, the kind, the id of the run, the nonce and the
+ * body, each on a line of its own in UTF-8; only the body, which comes last, can contain line breaks. Source: RFC 2104.
  */
-function signatureOf(secret: string, kind: SignedKind, id: string, { nonce, body }: Pick<Sealed, 'nonce' | 'body'>): Buffer {
+function signatureOf(
+  secret: string,
+  kind: SignedKind,
+  id: string,
+  { nonce, body }: Pick<Sealed, 'nonce' | 'body'>,
+): Buffer {
   return createHmac('sha256', secret).update(['lowrank-queue 1', QUEUE, kind, id, nonce, body].join('\n')).digest();
 }
 
 /** A body as a message, signed where there is a secret. */
 export function seal(kind: SignedKind, id: string, body: string, secret: string | undefined): Sealed {
   const message = { body, nonce: randomBytes(16).toString('hex') };
-  return secret === undefined ? message : { ...message, signature: signatureOf(secret, kind, id, message).toString('hex') };
+  return secret === undefined
+    ? message
+    : { ...message, signature: signatureOf(secret, kind, id, message).toString('hex') };
 }
 
 /**
@@ -49,13 +62,21 @@ export function seal(kind: SignedKind, id: string, body: string, secret: string 
  */
 export function unseal(kind: SignedKind, id: string, message: unknown, secret: string | undefined): string {
   const parsed = schema.safeParse(message);
-  if (!parsed.success) throw new FormatError(`${id}: the ${kind} in the queue is no message of this version of lowrank`);
+  if (!parsed.success)
+    throw new FormatError(`${id}: the ${kind} in the queue is no message of this version of lowrank`);
   const { signature, body } = parsed.data;
   if (secret === undefined) {
-    if (signature !== undefined) throw new FormatError(`${id}: the ${kind} in the queue is signed, and LOWRANK_QUEUE_SECRET is not set here`);
+    if (signature !== undefined)
+      throw new FormatError(`${id}: the ${kind} in the queue is signed, and LOWRANK_QUEUE_SECRET is not set here`);
     return body;
   }
-  if (signature === undefined) throw new FormatError(`${id}: the ${kind} in the queue is not signed, and LOWRANK_QUEUE_SECRET asks for it: set the same secret wherever lowrank ablate and lowrank worker run`);
-  if (!timingSafeEqual(Buffer.from(signature, 'hex'), signatureOf(secret, kind, id, parsed.data))) throw new FormatError(`${id}: the ${kind} in the queue is signed with another secret than LOWRANK_QUEUE_SECRET, or was changed`);
+  if (signature === undefined)
+    throw new FormatError(
+      `${id}: the ${kind} in the queue is not signed, and LOWRANK_QUEUE_SECRET asks for it: set the same secret wherever lowrank ablate and lowrank worker run`,
+    );
+  if (!timingSafeEqual(Buffer.from(signature, 'hex'), signatureOf(secret, kind, id, parsed.data)))
+    throw new FormatError(
+      `${id}: the ${kind} in the queue is signed with another secret than LOWRANK_QUEUE_SECRET, or was changed`,
+    );
   return body;
 }

@@ -28,12 +28,19 @@ export interface JobStore extends AblationStore {
 }
 
 /**
- * Keeps one run in Redis while it is made, so that any machine can go on with it. Every write is one transaction, and only the owner's
- * count: whoever claimed the run last.
+ * Keeps one run in Redis while it is made, so that any machine can go on with it. Every write is one transaction, and
+ * only the owner's count: whoever claimed the run last.
  * @param owner a name that no other attempt has.
  * @param secret signs what is written, and what is read has to be signed with it.
  */
-export async function claimRun(redis: Redis, id: string, owner: string, job: RunJob, note: (text: string) => void, secret?: string): Promise<JobStore> {
+export async function claimRun(
+  redis: Redis,
+  id: string,
+  owner: string,
+  job: RunJob,
+  note: (text: string) => void,
+  secret?: string,
+): Promise<JobStore> {
   const keys = runKeys(id);
   let lost = false;
   let base: readonly [string, Baseline] | undefined;
@@ -94,17 +101,40 @@ export async function claimRun(redis: Redis, id: string, owner: string, job: Run
         async save(files, { step }) {
           const bytes = sizeOf(files);
           if (bytes > MOST_BYTES) {
-            note(`the checkpoint of step ${step} has ${formatBytes(bytes)}, more than the ${formatBytes(MOST_BYTES)} that are kept in Redis: nobody could go on from it`);
+            note(
+              `the checkpoint of step ${step} has ${formatBytes(bytes)}, more than the ${formatBytes(MOST_BYTES)} that are kept in Redis: nobody could go on from it`,
+            );
             return;
           }
-          await write((transaction) => transaction.del(keys.checkpoint).hset(keys.checkpoint, { ...contents(files), [SEAL_FIELD]: JSON.stringify(seal('checkpoint', id, JSON.stringify({ step, files: described(files) }), secret)) }));
+          await write((transaction) =>
+            transaction.del(keys.checkpoint).hset(keys.checkpoint, {
+              ...contents(files),
+              [SEAL_FIELD]: JSON.stringify(
+                seal('checkpoint', id, JSON.stringify({ step, files: described(files) }), secret),
+              ),
+            }),
+          );
         },
         async finish(files, result, timings) {
           const bytes = sizeOf(files);
-          if (bytes > MOST_BYTES) throw new LowrankError(`the result has ${formatBytes(bytes)}, and at most ${formatBytes(MOST_BYTES)} go through Redis: make this run without a queue`);
+          if (bytes > MOST_BYTES)
+            throw new LowrankError(
+              `the result has ${formatBytes(bytes)}, and at most ${formatBytes(MOST_BYTES)} go through Redis: make this run without a queue`,
+            );
           const lines = await redis.lrange(keys.log, 0, -1);
-          const whole: JobResult = { result, timings, baseline: base, files: described(files), log: sha256Of(textOf(lines)) };
-          await write((transaction) => transaction.del(keys.checkpoint, keys.files).hset(keys.files, contents(files)).set(keys.result, JSON.stringify(seal('result', id, JSON.stringify(whole), secret))));
+          const whole: JobResult = {
+            result,
+            timings,
+            baseline: base,
+            files: described(files),
+            log: sha256Of(textOf(lines)),
+          };
+          await write((transaction) =>
+            transaction
+              .del(keys.checkpoint, keys.files)
+              .hset(keys.files, contents(files))
+              .set(keys.result, JSON.stringify(seal('result', id, JSON.stringify(whole), secret))),
+          );
         },
         // The queue keeps the error.
         fail: () => Promise.resolve(),
@@ -122,7 +152,12 @@ export async function claimRun(redis: Redis, id: string, owner: string, job: Run
     async saveBaseline(key, baseline) {
       base = [key, baseline];
       const field = baselineField(job, key);
-      await redis.set(field, JSON.stringify(seal('baseline', field, JSON.stringify(baseline), secret)), 'EX', KEPT_SECONDS);
+      await redis.set(
+        field,
+        JSON.stringify(seal('baseline', field, JSON.stringify(baseline), secret)),
+        'EX',
+        KEPT_SECONDS,
+      );
     },
     write: () => Promise.resolve(),
   };
@@ -132,29 +167,49 @@ export async function claimRun(redis: Redis, id: string, owner: string, job: Run
  * Undefined while the run is not finished, and when it was so long ago that it is gone.
  * @throws FormatError for what is no result of the job, or is not signed as it should be.
  */
-export async function readResult(redis: Redis, id: string, job: RunJob, secret: string | undefined): Promise<JobResult | undefined> {
+export async function readResult(
+  redis: Redis,
+  id: string,
+  job: RunJob,
+  secret: string | undefined,
+): Promise<JobResult | undefined> {
   const key = runKeys(id).result;
-  if ((await redis.strlen(key)) > MOST_BYTES) throw new FormatError(`${id}: the result in the queue is larger than ${formatBytes(MOST_BYTES)}`);
+  if ((await redis.strlen(key)) > MOST_BYTES)
+    throw new FormatError(`${id}: the result in the queue is larger than ${formatBytes(MOST_BYTES)}`);
   const text = await redis.get(key);
   return text === null ? undefined : parseJobResult(unseal('result', id, parseJson(text, id), secret), id, job);
 }
 
 /** The files of a finished run, by name. @throws FormatError where they are not those that the result names. */
-export async function readFiles(redis: Redis, id: string, { files }: Pick<JobResult, 'files'>): Promise<Record<string, Uint8Array>> {
+export async function readFiles(
+  redis: Redis,
+  id: string,
+  { files }: Pick<JobResult, 'files'>,
+): Promise<Record<string, Uint8Array>> {
   return readFields(redis, runKeys(id).files, files, id);
 }
 
 /** The lines of metrics.jsonl. @throws FormatError where they are not those that the result was made with. */
-export async function readLog(redis: Redis, id: string, { log }: Partial<Pick<JobResult, 'log'>> = {}): Promise<object[]> {
+export async function readLog(
+  redis: Redis,
+  id: string,
+  { log }: Partial<Pick<JobResult, 'log'>> = {},
+): Promise<object[]> {
   const { log: key } = runKeys(id);
   const lines: string[] = [];
   let length = 0;
-  for (let more = await redis.lrange(key, 0, LINES_AT_ONCE - 1); more.length > 0; more = await redis.lrange(key, lines.length, lines.length + LINES_AT_ONCE - 1)) {
+  for (
+    let more = await redis.lrange(key, 0, LINES_AT_ONCE - 1);
+    more.length > 0;
+    more = await redis.lrange(key, lines.length, lines.length + LINES_AT_ONCE - 1)
+  ) {
     lines.push(...more);
     length += textOf(more).length;
-    if (length > MOST_BYTES) throw new FormatError(`${id}: the log in the queue is larger than ${formatBytes(MOST_BYTES)}`);
+    if (length > MOST_BYTES)
+      throw new FormatError(`${id}: the log in the queue is larger than ${formatBytes(MOST_BYTES)}`);
   }
-  if (log !== undefined && sha256Of(textOf(lines)) !== log) throw new FormatError(`${id}: the log in the queue is not that of the result`);
+  if (log !== undefined && sha256Of(textOf(lines)) !== log)
+    throw new FormatError(`${id}: the log in the queue is not that of the result`);
   return lines.map((line) => parseLogLine(line, id));
 }
 
@@ -169,18 +224,29 @@ async function readCheckpoint(redis: Redis, id: string, secret: string | undefin
 }
 
 /** Fields of a hash, each of the size and the content that it has to have. */
-async function readFields(redis: Redis, key: string, files: Described, id: string): Promise<Record<string, Uint8Array>> {
+async function readFields(
+  redis: Redis,
+  key: string,
+  files: Described,
+  id: string,
+): Promise<Record<string, Uint8Array>> {
   const found: Record<string, Uint8Array> = {};
   for (const [name, { sha256, bytes }] of Object.entries(files)) {
     const content = (await redis.hstrlen(key, name)) === bytes ? await redis.hgetBuffer(key, name) : null;
-    if (content === null || sha256Of(content) !== sha256) throw new FormatError(`${id}: ${name} in the queue is not what the run wrote`);
+    if (content === null || sha256Of(content) !== sha256)
+      throw new FormatError(`${id}: ${name} in the queue is not what the run wrote`);
     found[name] = content;
   }
   return found;
 }
 
 /** Undefined for what is not to be trusted: it is measured again. */
-function readBaseline(text: string, field: string, secret: string | undefined, note: (text: string) => void): Baseline | undefined {
+function readBaseline(
+  text: string,
+  field: string,
+  secret: string | undefined,
+  note: (text: string) => void,
+): Baseline | undefined {
   try {
     return parseBaseline(unseal('baseline', field, parseJson(text, field), secret), field);
   } catch (error) {
@@ -205,7 +271,12 @@ function textOf(lines: readonly string[]): string {
 }
 
 function described(files: Files): Described {
-  return Object.fromEntries(Object.entries(contents(files)).map(([name, content]) => [name, { sha256: sha256Of(content), bytes: Buffer.byteLength(content) }]));
+  return Object.fromEntries(
+    Object.entries(contents(files)).map(([name, content]) => [
+      name,
+      { sha256: sha256Of(content), bytes: Buffer.byteLength(content) },
+    ]),
+  );
 }
 
 function sizeOf(files: Files): number {
@@ -213,5 +284,10 @@ function sizeOf(files: Files): number {
 }
 
 function contents(files: Files): Record<string, Buffer | string> {
-  return Object.fromEntries(Object.entries(files).map(([name, content]) => [name, typeof content === 'string' ? content : Buffer.from(content.buffer, content.byteOffset, content.byteLength)]));
+  return Object.fromEntries(
+    Object.entries(files).map(([name, content]) => [
+      name,
+      typeof content === 'string' ? content : Buffer.from(content.buffer, content.byteOffset, content.byteLength),
+    ]),
+  );
 }

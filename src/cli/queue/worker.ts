@@ -35,7 +35,10 @@ export interface RunningWorker {
   readonly ended: Promise<{ readonly done: number; readonly failed: number }>;
 }
 
-/** Times that the process of one run may be ended from outside here before it is reported: when memory was short it may be there again. */
+/**
+ * Times that the process of one run may be ended from outside here before it is reported: when memory was short it may
+ * be there again.
+ */
 const MOST_KILLS = 3;
 
 /** What ends a process that nothing is wrong with. */
@@ -93,21 +96,33 @@ export async function startWorker(request: WorkerRequest): Promise<RunningWorker
       if (last.type !== 'killed') return last;
       // By who ends this worker too, perhaps before the word has come here.
       if (stopping || ENDED.has(last.by)) return { type: 'stopped' };
-      if (kills === MOST_KILLS) return { type: 'failed', error: `the process of the run was ended ${kills} times on ${name}, at last with ${last.by}${last.by === 'SIGKILL' ? ': most often the system has too little memory' : ''}` };
-      log(`${order.run.id}: its process ended with ${last.by}; once more, from its last checkpoint (${kills + 1} of ${MOST_KILLS})`);
+      if (kills === MOST_KILLS)
+        return {
+          type: 'failed',
+          error: `the process of the run was ended ${kills} times on ${name}, at last with ${last.by}${last.by === 'SIGKILL' ? ': most often the system has too little memory' : ''}`,
+        };
+      log(
+        `${order.run.id}: its process ended with ${last.by}; once more, from its last checkpoint (${kills + 1} of ${MOST_KILLS})`,
+      );
     }
   };
   const runInChild = (job: Job<Sealed>, order: RunJob, id: string): Promise<ChildReport> => {
     log(`${order.run.id}: begins`);
     if (request.once) void worker.close();
-    return processes.run({ type: 'run', url, id, owner: randomUUID(), worker: name, job: order, folders: request.folders }, {
-      onStart: (child) => children.set(id, child),
-      onEnd: () => children.delete(id),
-      onReport: (report) => {
-        if (report.type === 'note') log(report.text);
-        else if (report.type === 'progress') job.updateProgress(report.progress).catch((error: unknown) => log(`${order.run.id}: ${withoutSecrets(String(error), url)}`));
+    return processes.run(
+      { type: 'run', url, id, owner: randomUUID(), worker: name, job: order, folders: request.folders },
+      {
+        onStart: (child) => children.set(id, child),
+        onEnd: () => children.delete(id),
+        onReport: (report) => {
+          if (report.type === 'note') log(report.text);
+          else if (report.type === 'progress')
+            job
+              .updateProgress(report.progress)
+              .catch((error: unknown) => log(`${order.run.id}: ${withoutSecrets(String(error), url)}`));
+        },
       },
-    });
+    );
   };
   const lock = Math.round(lockSeconds * 1000);
   const worker: Worker<Sealed> = new Worker<Sealed>(QUEUE, process, {
@@ -154,7 +169,8 @@ export async function startWorker(request: WorkerRequest): Promise<RunningWorker
     stop() {
       stopping = true;
       void worker.close();
-      for (const child of children.values()) if (child.connected) child.send({ type: 'stop' } satisfies ChildOrder, () => undefined);
+      for (const child of children.values())
+        if (child.connected) child.send({ type: 'stop' } satisfies ChildOrder, () => undefined);
     },
   };
 }

@@ -13,12 +13,19 @@ export function namesRight({ prompt, reference, completion }: Summarised): boole
   const order = (text: string): string => {
     const words: string[] = text.match(/\p{L}+/gu) ?? [];
     const at = (name: string): number => words.indexOf(name);
-    return speakers.filter((name) => at(name) >= 0).sort((a, b) => at(a) - at(b)).join(' ');
+    return speakers
+      .filter((name) => at(name) >= 0)
+      .sort((a, b) => at(a) - at(b))
+      .join(' ');
   };
-  return speakers.every((name) => order(completion).split(' ').includes(name)) && order(completion) === order(reference);
+  return (
+    speakers.every((name) => order(completion).split(' ').includes(name)) && order(completion) === order(reference)
+  );
 }
 
-/** Whether a summary has the weekdays and hours of the reference, and no other; undefined where the reference has none. */
+/**
+ * Whether a summary has the weekdays and hours of the reference, and no other; undefined where the reference has none.
+ */
 export function whenRight({ reference, completion }: Summarised): boolean | undefined {
   const wanted = reference.match(WHEN);
   return wanted === null ? undefined : wanted.join() === (completion.match(WHEN) ?? []).join();

@@ -42,8 +42,16 @@ export async function measure({ decoder, tokenizer, device }: Session, files: Me
     (async () => {
       const rows = await textRows(files.validation, tokenizer);
       const completions = await completeAll(rows, TASK_TOKENS.summary);
-      const summaries = rows.map((row, i): Summarised => ({ prompt: row.prompt, reference: row.completion.trim(), completion: completions[i] as string }));
-      const rouge = meanRouge(completions, summaries.map(({ reference }) => reference), { types: ['rougeL'], stemming: true });
+      const summaries = rows.map((row, i): Summarised => ({
+        prompt: row.prompt,
+        reference: row.completion.trim(),
+        completion: completions[i] as string,
+      }));
+      const rouge = meanRouge(
+        completions,
+        summaries.map(({ reference }) => reference),
+        { types: ['rougeL'], stemming: true },
+      );
       const retain = await textRows(files.retain, tokenizer);
       const of = (task: string): AnsweredRow[] => retain.filter((row) => row.fields['task'] === task);
       const [questions, reviews, stories] = [of('question'), of('sentiment'), of('story')];
@@ -54,16 +62,29 @@ export async function measure({ decoder, tokenizer, device }: Session, files: Me
         when: share(summaries.map(whenRight)),
         rougeL: rouge['rougeL']?.fmeasure ?? 0,
         questions: share(questions.map((row, i) => exactMatch(answers[i] as string, row.completion))),
-        sentiment: accuracy(sentiment.map((text) => leadingLabel(text, ['positive', 'negative'])), reviews.map((row) => row.completion.trim())),
+        sentiment: accuracy(
+          sentiment.map((text) => leadingLabel(text, ['positive', 'negative'])),
+          reviews.map((row) => row.completion.trim()),
+        ),
         stories: 1 / (await perplexity(stories)),
         samples: summaries.slice(0, SAMPLES),
-        rows: { summaries: rows.length, questions: questions.length, sentiment: reviews.length, stories: stories.length },
+        rows: {
+          summaries: rows.length,
+          questions: questions.length,
+          sentiment: reviews.length,
+          stories: stories.length,
+        },
       };
     })(),
   );
 
   function completeAll(rows: readonly AnsweredRow[], maxNewTokens: number): Promise<string[]> {
-    return completePrompts(decoder, tokenizer as Tokenizer, rows.map((row) => row.prompt), { maxNewTokens, batchSize: 20, stopStrings: ['\n'] });
+    return completePrompts(
+      decoder,
+      tokenizer as Tokenizer,
+      rows.map((row) => row.prompt),
+      { maxNewTokens, batchSize: 20, stopStrings: ['\n'] },
+    );
   }
 
   async function perplexity(rows: readonly AnsweredRow[]): Promise<number> {

@@ -15,15 +15,30 @@ export interface QuickstartResult {
 
 const BASE = 'configs/quickstart/base';
 
-/** Dialogues that no row of the data has: the prompts that are suggested at the end, and what their summaries must say. */
-export const SUGGESTED: readonly { readonly lines: readonly string[]; readonly flags: readonly string[]; readonly says: readonly string[] }[] = [
+/**
+ * Dialogues that no row of the data has: the prompts that are suggested at the end, and what their summaries must say.
+ */
+export const SUGGESTED: readonly {
+  readonly lines: readonly string[];
+  readonly flags: readonly string[];
+  readonly says: readonly string[];
+}[] = [
   {
-    lines: ['Nathan: Can I borrow your red kite?', 'Petra: Sure, but when will I get it back?', 'Nathan: I will bring it back on Friday.'],
+    lines: [
+      'Nathan: Can I borrow your red kite?',
+      'Petra: Sure, but when will I get it back?',
+      'Nathan: I will bring it back on Friday.',
+    ],
     flags: [],
     says: ['Nathan', 'Petra', 'red kite', 'Friday'],
   },
   {
-    lines: ['Noah: I am hungry. What is for dinner?', 'Lily: I can make some soup for you.', 'Noah: When can we eat?', "Lily: At six o'clock."],
+    lines: [
+      'Noah: I am hungry. What is for dinner?',
+      'Lily: I can make some soup for you.',
+      'Noah: When can we eat?',
+      "Lily: At six o'clock.",
+    ],
     flags: ['--quantize', 'nf4'],
     says: ['Noah', 'Lily', 'soup', "six o'clock"],
   },
@@ -37,21 +52,29 @@ export function formatQuickstart({ before, after, full, adapter, adapterBytes, s
     return [name, a.toFixed(1), b.toFixed(1), signed(b - a)];
   };
   const { summaries, questions, sentiment, stories } = after.rows;
-  const table = formatTable(['in percent, on rows that no training has seen', right('before'), right('after'), right('change')], [
-    row(`new: both names right (${summaries} summaries)`, (m) => m.names),
-    row('new: weekday or hour right', (m) => m.when),
-    row('new: overlap with the reference (ROUGE-L)', (m) => m.rougeL),
-    row(`old: questions about a text, exact (${questions})`, (m) => m.questions),
-    row(`old: sentiment of a review right (${sentiment})`, (m) => m.sentiment),
-    row(`old: probability of a story's next token (${stories})`, (m) => m.stories),
-  ]);
+  const table = formatTable(
+    ['in percent, on rows that no training has seen', right('before'), right('after'), right('change')],
+    [
+      row(`new: both names right (${summaries} summaries)`, (m) => m.names),
+      row('new: weekday or hour right', (m) => m.when),
+      row('new: overlap with the reference (ROUGE-L)', (m) => m.rougeL),
+      row(`old: questions about a text, exact (${questions})`, (m) => m.questions),
+      row(`old: sentiment of a review right (${sentiment})`, (m) => m.sentiment),
+      row(`old: probability of a story's next token (${stories})`, (m) => m.stories),
+    ],
+  );
   const samples = after.samples.map(({ prompt, reference, completion }, i) =>
     [
-      ...prompt.split('\n').slice(1, -1).map((line) => `  ${line}`),
+      ...prompt
+        .split('\n')
+        .slice(1, -1)
+        .map((line) => `  ${line}`),
       `reference: ${reference}`,
       `before:    ${oneLine(before.samples[i]?.completion ?? '')}`,
       `after:     ${oneLine(completion)}`,
-    ].flatMap((line) => wrapped(line, 80)).join('\n'),
+    ]
+      .flatMap((line) => wrapped(line, 80))
+      .join('\n'),
   );
   return [
     `A LoRA adapter was trained on the 4-bit base (QLoRA) to summarise dialogues. The\nfirst ${samples.length} of ${summaries} that it is measured on, with names that no training has seen:`,
@@ -79,7 +102,12 @@ function forgotten(before: number, after: number): string {
 
 /** A command whose prompt goes over several lines, in quotes that every POSIX shell reads. */
 function generateCommand(adapter: string, { lines, flags }: (typeof SUGGESTED)[number]): string {
-  return [`npx lowrank generate --model ${BASE} \\`, `  --adapter ${[adapter, ...flags].join(' ')} --prompt "Dialogue:`, ...lines, 'Summary:"'].join('\n');
+  return [
+    `npx lowrank generate --model ${BASE} \\`,
+    `  --adapter ${[adapter, ...flags].join(' ')} --prompt "Dialogue:`,
+    ...lines,
+    'Summary:"',
+  ].join('\n');
 }
 
 /** Points with their sign, or 0.0 without. */

@@ -1,4 +1,7 @@
-/** The number in a text after `####` (how GSM8K marks an answer), else the last number of the text; undefined without one. */
+/**
+ * The number in a text after `####` (how GSM8K marks an answer), else the last number of the text; undefined without
+ * one.
+ */
 export function finalNumber(text: string): number | undefined {
   const marked = text.lastIndexOf('####');
   const searched = marked < 0 ? text : text.slice(marked + 4);
@@ -10,7 +13,9 @@ export function finalNumber(text: string): number | undefined {
 /** Whether two texts end in the same number. */
 export function sameNumber(prediction: string, answer: string): boolean {
   const [found, wanted] = [finalNumber(prediction), finalNumber(answer)];
-  return found !== undefined && wanted !== undefined && Math.abs(found - wanted) <= 1e-6 * Math.max(1, Math.abs(wanted));
+  return (
+    found !== undefined && wanted !== undefined && Math.abs(found - wanted) <= 1e-6 * Math.max(1, Math.abs(wanted))
+  );
 }
 
 /** One answer of a multiple-choice question as the model rates it. */
@@ -36,10 +41,16 @@ export interface ChoiceScores {
   readonly confidence: number;
 }
 
-/** Source: Lin et al. 2021, arXiv:2109.07958, for MC1 and MC2; EleutherAI's lm-evaluation-harness for the normalisation by bytes. */
+/**
+ * Source: Lin et al. 2021, arXiv:2109.07958, for MC1 and MC2; EleutherAI's lm-evaluation-harness for the normalisation
+ * by bytes.
+ */
 export function scoreChoices(choices: readonly RatedChoice[]): ChoiceScores {
   const pick = (rate: (choice: RatedChoice) => number): RatedChoice | undefined =>
-    choices.reduce<RatedChoice | undefined>((best, choice) => (best === undefined || rate(choice) > rate(best) ? choice : best), undefined);
+    choices.reduce<RatedChoice | undefined>(
+      (best, choice) => (best === undefined || rate(choice) > rate(best) ? choice : best),
+      undefined,
+    );
   const highest = Math.max(...choices.map((choice) => choice.logLikelihood));
   const weights = choices.map((choice) => Math.exp(choice.logLikelihood - highest));
   const total = weights.reduce((sum, weight) => sum + weight, 0);

@@ -3,7 +3,12 @@ import { TOKENIZER_FILES } from '../../tokenizer/tokenizer.js';
 import type { TextEncoderModel } from './bertscore.js';
 
 /** What an encoder is made of; its weights may lie in a second file. */
-export const ENCODER_FILES: readonly string[] = ['config.json', ...TOKENIZER_FILES, 'onnx/model.onnx', 'onnx/model.onnx_data'];
+export const ENCODER_FILES: readonly string[] = [
+  'config.json',
+  ...TOKENIZER_FILES,
+  'onnx/model.onnx',
+  'onnx/model.onnx_data',
+];
 
 const PACKAGE = '@huggingface/transformers';
 
@@ -19,7 +24,9 @@ interface Loader<T> {
 interface Transformers {
   readonly env: { allowRemoteModels: boolean; localModelPath: string };
   readonly AutoTokenizer: Loader<(text: string, options: object) => Readonly<Record<'input_ids', Tensor>>>;
-  readonly AutoModel: Loader<((inputs: object) => Promise<Outputs>) & { readonly config: { readonly num_hidden_layers?: number } }>;
+  readonly AutoModel: Loader<
+    ((inputs: object) => Promise<Outputs>) & { readonly config: { readonly num_hidden_layers?: number } }
+  >;
 }
 
 export interface EncoderSettings {
@@ -53,14 +60,22 @@ async function load({ model: folder, num_layers: layer }: EncoderSettings): Prom
   try {
     const tokenizer = await AutoTokenizer.from_pretrained(name, {});
     const model = await AutoModel.from_pretrained(name, { dtype: 'fp32' });
-    const output = layer === undefined || layer === model.config.num_hidden_layers ? 'last_hidden_state' : `hidden_states.${layer}`;
+    const output =
+      layer === undefined || layer === model.config.num_hidden_layers ? 'last_hidden_state' : `hidden_states.${layer}`;
     return {
       async encode(text) {
         const inputs = tokenizer(text, { truncation: true });
         const outputs = await model(inputs);
         const found = outputs[output];
-        if (found === undefined) throw new ConfigError(`metric bertscore: ${folder}: the ONNX model has no output ${output}, but ${Object.keys(outputs).join(', ')}`);
-        return { ids: Array.from(inputs.input_ids.data, Number), vectors: Float32Array.from(found.data, Number), dim: found.dims.at(-1) ?? 0 };
+        if (found === undefined)
+          throw new ConfigError(
+            `metric bertscore: ${folder}: the ONNX model has no output ${output}, but ${Object.keys(outputs).join(', ')}`,
+          );
+        return {
+          ids: Array.from(inputs.input_ids.data, Number),
+          vectors: Float32Array.from(found.data, Number),
+          dim: found.dims.at(-1) ?? 0,
+        };
       },
     };
   } catch (error) {
@@ -76,6 +91,9 @@ async function importPackage(): Promise<Transformers> {
   try {
     return (await import(/* @vite-ignore */ name)) as Transformers;
   } catch (error) {
-    throw new ConfigError(`metric bertscore needs the package ${PACKAGE}, which is not installed or does not load: npm install ${PACKAGE}`, { cause: error });
+    throw new ConfigError(
+      `metric bertscore needs the package ${PACKAGE}, which is not installed or does not load: npm install ${PACKAGE}`,
+      { cause: error },
+    );
   }
 }

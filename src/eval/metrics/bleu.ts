@@ -30,17 +30,29 @@ export interface BleuScore {
 }
 
 /**
- * BLEU of a corpus as sacreBLEU computes it: BP · exp(¼ Σₙ ln pₙ), pₙ the clipped n-gram precision of all segments together.
+ * BLEU of a corpus as sacreBLEU computes it: BP · exp(¼ Σₙ ln pₙ), pₙ the clipped n-gram precision of all segments
+ * together.
  * @param references any number for each hypothesis, at least one
  * @throws RangeError when the lists do not match
  * Source: Papineni et al. 2002; Post 2018, "A Call for Clarity in Reporting BLEU Scores".
  */
-export function corpusBleu(hypotheses: readonly string[], references: readonly (readonly string[])[], options: BleuOptions = {}): BleuScore {
+export function corpusBleu(
+  hypotheses: readonly string[],
+  references: readonly (readonly string[])[],
+  options: BleuOptions = {},
+): BleuScore {
   return bleuOf(sumRows(bleuStatistics(hypotheses, references, options)), options);
 }
 
-/** Of each segment what the score is a function of, to be added up: matches and candidates by order, length of hypothesis and reference. */
-export function bleuStatistics(hypotheses: readonly string[], references: readonly (readonly string[])[], options: BleuOptions = {}): number[][] {
+/**
+ * Of each segment what the score is a function of, to be added up: matches and candidates by order, length of
+ * hypothesis and reference.
+ */
+export function bleuStatistics(
+  hypotheses: readonly string[],
+  references: readonly (readonly string[])[],
+  options: BleuOptions = {},
+): number[][] {
   checkPairs(hypotheses, references);
   const tokens = (text: string): string[] => {
     const trimmed = text.trimEnd();
@@ -50,15 +62,31 @@ export function bleuStatistics(hypotheses: readonly string[], references: readon
   return hypotheses.map((hypothesis, i) => {
     const found = tokens(hypothesis);
     const wanted = (references[i] as readonly string[]).map(tokens);
-    const matches = orders.map((n) => sharedCount(ngramCounts(found, n), maxCounts(wanted.map((t) => ngramCounts(t, n)))));
+    const matches = orders.map((n) =>
+      sharedCount(ngramCounts(found, n), maxCounts(wanted.map((t) => ngramCounts(t, n)))),
+    );
     const totals = orders.map((n) => Math.max(0, found.length - n + 1));
-    return [...matches, ...totals, found.length, closestLength(found.length, wanted.map((t) => t.length))];
+    return [
+      ...matches,
+      ...totals,
+      found.length,
+      closestLength(
+        found.length,
+        wanted.map((t) => t.length),
+      ),
+    ];
   });
 }
 
 /** BLEU from summed statistics. */
 export function bleuOf(sum: readonly number[], options: BleuOptions = {}): BleuScore {
-  return fromCounts(sum.slice(0, ORDER), sum.slice(ORDER, 2 * ORDER), sum[2 * ORDER] ?? 0, sum[2 * ORDER + 1] ?? 0, options);
+  return fromCounts(
+    sum.slice(0, ORDER),
+    sum.slice(ORDER, 2 * ORDER),
+    sum[2 * ORDER] ?? 0,
+    sum[2 * ORDER + 1] ?? 0,
+    options,
+  );
 }
 
 /** BLEU of one segment, over the orders that it is long enough for unless told otherwise. */
@@ -66,10 +94,17 @@ export function sentenceBleu(hypothesis: string, references: readonly string[], 
   return corpusBleu([hypothesis], [references], { effectiveOrder: true, ...options });
 }
 
-function fromCounts(counts: number[], totals: number[], systemLength: number, referenceLength: number, options: BleuOptions): BleuScore {
+function fromCounts(
+  counts: number[],
+  totals: number[],
+  systemLength: number,
+  referenceLength: number,
+  options: BleuOptions,
+): BleuScore {
   const { smoothing = 'exp', effectiveOrder = false } = options;
   const value = options.smoothingValue ?? (smoothing === 'floor' ? 0.1 : 1);
-  const bp = systemLength >= referenceLength ? 1 : systemLength === 0 ? 0 : Math.exp(1 - referenceLength / systemLength);
+  const bp =
+    systemLength >= referenceLength ? 1 : systemLength === 0 ? 0 : Math.exp(1 - referenceLength / systemLength);
   const precisions = new Array<number>(ORDER).fill(0);
   const lengths = { bp, systemLength, referenceLength };
   if (counts.every((count) => count === 0)) return { score: 0, counts, totals, precisions, ...lengths };
@@ -94,7 +129,8 @@ function fromCounts(counts: number[], totals: number[], systemLength: number, re
 
 /** @throws RangeError */
 export function checkPairs(hypotheses: readonly unknown[], references: readonly (readonly unknown[])[]): void {
-  if (hypotheses.length !== references.length) throw new RangeError(`${hypotheses.length} hypotheses for ${references.length} lists of references`);
+  if (hypotheses.length !== references.length)
+    throw new RangeError(`${hypotheses.length} hypotheses for ${references.length} lists of references`);
   const without = references.findIndex((list) => list.length === 0);
   if (without >= 0) throw new RangeError(`hypothesis ${without + 1} has no reference`);
 }

@@ -11,16 +11,27 @@ export interface ChrfOptions {
 }
 
 /**
- * chrF of a corpus, 0 to 100, as sacreBLEU computes it: Fβ of the mean n-gram precision and recall over characters without white
- * space (and words); of several references the best counts, segment by segment.
+ * chrF of a corpus, 0 to 100, as sacreBLEU computes it: Fβ of the mean n-gram precision and recall over characters
+ * without white space (and words); of several references the best counts, segment by segment.
  * Source: Popović 2015, "chrF: character n-gram F-score"; 2017 for chrF++.
  */
-export function corpusChrf(hypotheses: readonly string[], references: readonly (readonly string[])[], options: ChrfOptions = {}): number {
+export function corpusChrf(
+  hypotheses: readonly string[],
+  references: readonly (readonly string[])[],
+  options: ChrfOptions = {},
+): number {
   return chrfOf(sumRows(chrfStatistics(hypotheses, references, options)), options);
 }
 
-/** Of each segment, against its best reference: for each order the n-grams of the hypothesis, of the reference, and shared, to be added up. */
-export function chrfStatistics(hypotheses: readonly string[], references: readonly (readonly string[])[], options: ChrfOptions = {}): number[][] {
+/**
+ * Of each segment, against its best reference: for each order the n-grams of the hypothesis, of the reference, and
+ * shared, to be added up.
+ */
+export function chrfStatistics(
+  hypotheses: readonly string[],
+  references: readonly (readonly string[])[],
+  options: ChrfOptions = {},
+): number[][] {
   checkPairs(hypotheses, references);
   const { wordOrder = 0, charOrder = 6 } = options;
   const grams = (text: string): Map<string, number>[] => ngramsOf(text, charOrder, wordOrder);
@@ -33,7 +44,10 @@ export function chrfStatistics(hypotheses: readonly string[], references: readon
 
 /** chrF from summed statistics. */
 export function chrfOf(sum: readonly number[], { beta = 2 }: ChrfOptions = {}): number {
-  const orders = Array.from({ length: sum.length / 3 }, (_, n) => sum.slice(3 * n, 3 * n + 3) as [number, number, number]).filter(([hypothesis, reference]) => hypothesis > 0 && reference > 0);
+  const orders = Array.from(
+    { length: sum.length / 3 },
+    (_, n) => sum.slice(3 * n, 3 * n + 3) as [number, number, number],
+  ).filter(([hypothesis, reference]) => hypothesis > 0 && reference > 0);
   if (orders.length === 0) return 0;
   const precision = orders.reduce((total, [h, , m]) => total + m / h, 0) / orders.length;
   const recall = orders.reduce((total, [, r, m]) => total + m / r, 0) / orders.length;

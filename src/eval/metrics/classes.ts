@@ -3,7 +3,8 @@
  * What GLUE reports of MRPC and QQP.
  */
 export function classF1<T>(predictions: readonly T[], labels: readonly T[], positive: T): number {
-  if (predictions.length !== labels.length) throw new RangeError(`${predictions.length} predictions for ${labels.length} labels`);
+  if (predictions.length !== labels.length)
+    throw new RangeError(`${predictions.length} predictions for ${labels.length} labels`);
   let [both, predicted, actual] = [0, 0, 0];
   labels.forEach((label, i) => {
     if (predictions[i] === positive) predicted++;

@@ -1,6 +1,14 @@
 import { checkPairs } from './bleu.js';
 import { BLEU_TOKENIZERS } from './bleu-tokens.js';
-import { closestLength, commonSubsequence, maxCounts, ngramCounts, sharedCount, sumRows, totalCount } from './ngrams.js';
+import {
+  closestLength,
+  commonSubsequence,
+  maxCounts,
+  ngramCounts,
+  sharedCount,
+  sumRows,
+  totalCount,
+} from './ngrams.js';
 
 /** Stand for a count of zero, so that logarithms exist. */
 const TINY = 1e-15;
@@ -9,23 +17,39 @@ const SMALL = 1e-9;
 const tokens = (text: string): string[] => BLEU_TOKENIZERS['13a'](text).map((token) => token.toLowerCase());
 
 /**
- * BLEU of a corpus in [0, 1] as the scripts of the E2E NLG challenge compute it: mteval-13a tokens in lower case, the closest
- * reference's length, a missing order smoothed to all but nothing.
+ * BLEU of a corpus in [0, 1] as the scripts of the E2E NLG challenge compute it: mteval-13a tokens in lower case, the
+ * closest reference's length, a missing order smoothed to all but nothing.
  * @param smoothing added to hits and candidates of every order; the challenge's sentence scores take 1
  * Source: Dušek, Novikova, Rieser 2020, "Evaluating the State-of-the-Art of End-to-End Natural Language Generation".
  */
-export function e2eBleu(hypotheses: readonly string[], references: readonly (readonly string[])[], smoothing = 0): number {
+export function e2eBleu(
+  hypotheses: readonly string[],
+  references: readonly (readonly string[])[],
+  smoothing = 0,
+): number {
   return e2eBleuOf(sumRows(e2eBleuStatistics(hypotheses, references)), smoothing);
 }
 
 /** Of each segment: hits by order, candidates by order, length of the closest reference, to be added up. */
-export function e2eBleuStatistics(hypotheses: readonly string[], references: readonly (readonly string[])[]): number[][] {
+export function e2eBleuStatistics(
+  hypotheses: readonly string[],
+  references: readonly (readonly string[])[],
+): number[][] {
   checkPairs(hypotheses, references);
   return hypotheses.map((hypothesis, i) => {
     const found = tokens(hypothesis);
     const wanted = (references[i] as readonly string[]).map(tokens);
-    const hits = [1, 2, 3, 4].map((n) => sharedCount(ngramCounts(found, n), maxCounts(wanted.map((w) => ngramCounts(w, n)))));
-    return [...hits, ...[0, 1, 2, 3].map((n) => found.length - n), closestLength(found.length, wanted.map((w) => w.length))];
+    const hits = [1, 2, 3, 4].map((n) =>
+      sharedCount(ngramCounts(found, n), maxCounts(wanted.map((w) => ngramCounts(w, n)))),
+    );
+    return [
+      ...hits,
+      ...[0, 1, 2, 3].map((n) => found.length - n),
+      closestLength(
+        found.length,
+        wanted.map((w) => w.length),
+      ),
+    ];
   });
 }
 
@@ -33,32 +57,41 @@ export function e2eBleuStatistics(hypotheses: readonly string[], references: rea
 export function e2eBleuOf(sum: readonly number[], smoothing = 0): number {
   const [length, referenceLength] = [sum[4] ?? 0, sum[8] ?? 0];
   const bp = length <= referenceLength ? Math.exp(1 - referenceLength / (length === 0 ? 1e-5 : length)) : 1;
-  const logs = [0, 1, 2, 3].map((n) => Math.log(Math.max((sum[n] ?? 0) + smoothing, TINY) / Math.max((sum[4 + n] ?? 0) + smoothing, SMALL)));
+  const logs = [0, 1, 2, 3].map((n) =>
+    Math.log(Math.max((sum[n] ?? 0) + smoothing, TINY) / Math.max((sum[4 + n] ?? 0) + smoothing, SMALL)),
+  );
   return bp * Math.exp(logs.reduce((total, value) => total + value, 0) / 4);
 }
 
 /**
- * NIST of a corpus as the E2E scripts compute it: Σₙ₌₁..₅ of the information of the n-grams that match, over the candidates, times a
- * penalty for short output. An n-gram's information is log₂(count of its first n − 1 words / its count) over all references.
- * Source: Doddington 2002, "Automatic Evaluation of Machine Translation Quality Using N-gram Co-Occurrence Statistics".
+ * NIST of a corpus as the E2E scripts compute it: Σₙ₌₁..₅ of the information of the n-grams that match, over the
+ * candidates, times a penalty for short output. An n-gram's information is log₂(count of its first n − 1 words / its
+ * count) over all references. Source: Doddington 2002, "Automatic Evaluation of Machine Translation Quality Using
+ * N-gram Co-Occurrence Statistics".
  */
 export function e2eNist(hypotheses: readonly string[], references: readonly (readonly string[])[]): number {
   return e2eNistOf(sumRows(e2eNistStatistics(hypotheses, references)));
 }
 
 /**
- * Of each segment: information of its matches by order, candidates by order, mean length of its references, to be added up. What an
- * n-gram tells is counted over all references that are given.
+ * Of each segment: information of its matches by order, candidates by order, mean length of its references, to be added
+ * up. What an n-gram tells is counted over all references that are given.
  */
-export function e2eNistStatistics(hypotheses: readonly string[], references: readonly (readonly string[])[]): number[][] {
+export function e2eNistStatistics(
+  hypotheses: readonly string[],
+  references: readonly (readonly string[])[],
+): number[][] {
   checkPairs(hypotheses, references);
   const orders = [1, 2, 3, 4, 5];
   const groups = references.map((group) => group.map(tokens));
   const seen = orders.map(() => new Map<string, number>());
-  for (const [k, n] of orders.entries()) for (const text of groups.flat()) for (const [key, count] of ngramCounts(text, n)) add(seen[k] as Map<string, number>, key, count);
+  for (const [k, n] of orders.entries())
+    for (const text of groups.flat())
+      for (const [key, count] of ngramCounts(text, n)) add(seen[k] as Map<string, number>, key, count);
   const words = groups.flat().reduce((sum, text) => sum + text.length, 0);
   const information = (key: string, k: number): number => {
-    const before = k === 0 ? words : ((seen[k - 1] as Map<string, number>).get(key.slice(0, key.lastIndexOf(' '))) as number);
+    const before =
+      k === 0 ? words : ((seen[k - 1] as Map<string, number>).get(key.slice(0, key.lastIndexOf(' '))) as number);
     return Math.log2(before / ((seen[k] as Map<string, number>).get(key) as number));
   };
   return hypotheses.map((hypothesis, i) => {
@@ -81,7 +114,10 @@ export function e2eNistStatistics(hypotheses: readonly string[], references: rea
 
 /** NIST from summed statistics. */
 export function e2eNistOf(sum: readonly number[]): number {
-  const score = [0, 1, 2, 3, 4].reduce((total, k) => ((sum[5 + k] ?? 0) > 0 ? total + (sum[k] ?? 0) / (sum[5 + k] as number) : total), 0);
+  const score = [0, 1, 2, 3, 4].reduce(
+    (total, k) => ((sum[5 + k] ?? 0) > 0 ? total + (sum[k] ?? 0) / (sum[5 + k] as number) : total),
+    0,
+  );
   return score * nistPenalty((sum[5] ?? 0) / (sum[10] ?? 1));
 }
 
@@ -93,8 +129,8 @@ function nistPenalty(ratio: number): number {
 }
 
 /**
- * ROUGE-L as the COCO caption scripts (and E2E) compute it: F with β = 1.2 of the best precision and the best recall over the
- * references, in [0, 1]. Tokens are given, because those scripts take the Penn Treebank's.
+ * ROUGE-L as the COCO caption scripts (and E2E) compute it: F with β = 1.2 of the best precision and the best recall
+ * over the references, in [0, 1]. Tokens are given, because those scripts take the Penn Treebank's.
  */
 export function cocoRougeL(hypothesis: readonly string[], references: readonly (readonly string[])[]): number {
   const lengths = references.map((reference) => commonSubsequence(reference, hypothesis));
@@ -106,12 +142,15 @@ export function cocoRougeL(hypothesis: readonly string[], references: readonly (
 }
 
 /**
- * CIDEr (its D variant, as in the COCO caption scripts and E2E) of each hypothesis, 0 to 10: the mean over n = 1..4 of the cosine of
- * TF-IDF vectors of n-grams, clipped, with a Gaussian penalty (σ = 6) on the difference in length. Document frequencies are those of
- * the given references. The corpus score is the mean.
+ * CIDEr (its D variant, as in the COCO caption scripts and E2E) of each hypothesis, 0 to 10: the mean over n = 1..4 of
+ * the cosine of TF-IDF vectors of n-grams, clipped, with a Gaussian penalty (σ = 6) on the difference in length.
+ * Document frequencies are those of the given references. The corpus score is the mean.
  * Source: Vedantam et al. 2015, arXiv:1411.5726.
  */
-export function ciderScores(hypotheses: readonly (readonly string[])[], references: readonly (readonly (readonly string[])[])[]): number[] {
+export function ciderScores(
+  hypotheses: readonly (readonly string[])[],
+  references: readonly (readonly (readonly string[])[])[],
+): number[] {
   checkPairs(hypotheses, references);
   const orders = [1, 2, 3, 4];
   const frequency = new Map<string, number>();
@@ -123,7 +162,8 @@ export function ciderScores(hypotheses: readonly (readonly string[])[], referenc
   const vector = (words: readonly string[]): { weights: Map<string, number>; norm: number }[] =>
     orders.map((n) => {
       const weights = new Map<string, number>();
-      for (const [key, count] of ngramCounts(words, n)) weights.set(key, count * (documents - Math.log(Math.max(1, frequency.get(key) ?? 0))));
+      for (const [key, count] of ngramCounts(words, n))
+        weights.set(key, count * (documents - Math.log(Math.max(1, frequency.get(key) ?? 0))));
       return { weights, norm: Math.sqrt([...weights.values()].reduce((sum, w) => sum + w * w, 0)) };
     });
   return hypotheses.map((hypothesis, i) => {

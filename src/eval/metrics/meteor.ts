@@ -1,10 +1,10 @@
 import { porterStem } from './porter.js';
 
 /**
- * METEOR with exact and stem matches only, as NLTK computes it without a WordNet: (1 − γ·(chunks / matches)^β) · PR / (αP + (1 − α)R),
- * α = 0.9, β = 3, γ = 0.5, the best over the references, in [0, 1]. It is not METEOR 1.5, which also knows synonyms and paraphrases
- * and has other weights: its numbers are higher or lower and must not be compared with these.
- * Source: Banerjee and Lavie 2005; Lavie and Agarwal 2007 for the parameters.
+ * METEOR with exact and stem matches only, as NLTK computes it without a WordNet: (1 − γ·(chunks / matches)^β) · PR /
+ * (αP + (1 − α)R), α = 0.9, β = 3, γ = 0.5, the best over the references, in [0, 1]. It is not METEOR 1.5, which also
+ * knows synonyms and paraphrases and has other weights: its numbers are higher or lower and must not be compared with
+ * these. Source: Banerjee and Lavie 2005; Lavie and Agarwal 2007 for the parameters.
  */
 export function meteor(hypothesis: readonly string[], references: readonly (readonly string[])[]): number {
   return Math.max(0, ...references.map((reference) => single(lower(hypothesis), lower(reference))));

@@ -11,7 +11,8 @@ export function ngramCounts(tokens: readonly string[], n: number): Map<string, n
 /** For each n-gram its highest count in any of several texts. */
 export function maxCounts(texts: readonly ReadonlyMap<string, number>[]): Map<string, number> {
   const highest = new Map<string, number>();
-  for (const counts of texts) for (const [key, count] of counts) highest.set(key, Math.max(count, highest.get(key) ?? 0));
+  for (const counts of texts)
+    for (const [key, count] of counts) highest.set(key, Math.max(count, highest.get(key) ?? 0));
   return highest;
 }
 
@@ -34,7 +35,8 @@ export function commonSubsequence(a: readonly string[], b: readonly string[]): n
   for (const token of a) {
     const row = new Int32Array(b.length + 1);
     for (let j = 1; j <= b.length; j++) {
-      row[j] = token === b[j - 1] ? (previous[j - 1] as number) + 1 : Math.max(previous[j] as number, row[j - 1] as number);
+      row[j] =
+        token === b[j - 1] ? (previous[j - 1] as number) + 1 : Math.max(previous[j] as number, row[j - 1] as number);
     }
     previous = row;
   }

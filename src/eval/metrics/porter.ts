@@ -9,9 +9,22 @@
 type Rule = readonly [suffix: string, replacement: string, condition?: (stem: string) => boolean];
 
 const IRREGULAR = new Map([
-  ['sky', 'sky'], ['skies', 'sky'], ['dying', 'die'], ['lying', 'lie'], ['tying', 'tie'], ['news', 'news'],
-  ['inning', 'inning'], ['innings', 'inning'], ['outing', 'outing'], ['outings', 'outing'], ['canning', 'canning'],
-  ['cannings', 'canning'], ['howe', 'howe'], ['proceed', 'proceed'], ['exceed', 'exceed'], ['succeed', 'succeed'],
+  ['sky', 'sky'],
+  ['skies', 'sky'],
+  ['dying', 'die'],
+  ['lying', 'lie'],
+  ['tying', 'tie'],
+  ['news', 'news'],
+  ['inning', 'inning'],
+  ['innings', 'inning'],
+  ['outing', 'outing'],
+  ['outings', 'outing'],
+  ['canning', 'canning'],
+  ['cannings', 'canning'],
+  ['howe', 'howe'],
+  ['proceed', 'proceed'],
+  ['exceed', 'exceed'],
+  ['succeed', 'succeed'],
 ]);
 
 /** A letter is a consonant unless it is a, e, i, o, u, or a y that follows a consonant. Digits count as consonants. */
@@ -70,26 +83,55 @@ function applyFirst(word: string, rules: readonly Rule[]): string {
   return word;
 }
 
-const PLURALS: readonly Rule[] = [['sses', 'ss'], ['ies', 'i'], ['ss', 'ss'], ['s', '']];
+const PLURALS: readonly Rule[] = [
+  ['sses', 'ss'],
+  ['ies', 'i'],
+  ['ss', 'ss'],
+  ['s', ''],
+];
 
 const DOUBLE_SUFFIXES: readonly Rule[] = [
-  ['ational', 'ate', positive], ['tional', 'tion', positive], ['enci', 'ence', positive], ['anci', 'ance', positive],
-  ['izer', 'ize', positive], ['bli', 'ble', positive], ['alli', 'al', positive], ['entli', 'ent', positive],
-  ['eli', 'e', positive], ['ousli', 'ous', positive], ['ization', 'ize', positive], ['ation', 'ate', positive],
-  ['ator', 'ate', positive], ['alism', 'al', positive], ['iveness', 'ive', positive], ['fulness', 'ful', positive],
-  ['ousness', 'ous', positive], ['aliti', 'al', positive], ['iviti', 'ive', positive], ['biliti', 'ble', positive],
+  ['ational', 'ate', positive],
+  ['tional', 'tion', positive],
+  ['enci', 'ence', positive],
+  ['anci', 'ance', positive],
+  ['izer', 'ize', positive],
+  ['bli', 'ble', positive],
+  ['alli', 'al', positive],
+  ['entli', 'ent', positive],
+  ['eli', 'e', positive],
+  ['ousli', 'ous', positive],
+  ['ization', 'ize', positive],
+  ['ation', 'ate', positive],
+  ['ator', 'ate', positive],
+  ['alism', 'al', positive],
+  ['iveness', 'ive', positive],
+  ['fulness', 'ful', positive],
+  ['ousness', 'ous', positive],
+  ['aliti', 'al', positive],
+  ['iviti', 'ive', positive],
+  ['biliti', 'ble', positive],
   ['fulli', 'ful', positive],
   // The l belongs to what is measured: "geo" alone would measure 0 and "geology" would keep its ending.
   ['logi', 'log', (stem) => positive(stem + 'l')],
 ];
 
 const THIRD: readonly Rule[] = [
-  ['icate', 'ic', positive], ['ative', '', positive], ['alize', 'al', positive], ['iciti', 'ic', positive],
-  ['ical', 'ic', positive], ['ful', '', positive], ['ness', '', positive],
+  ['icate', 'ic', positive],
+  ['ative', '', positive],
+  ['alize', 'al', positive],
+  ['iciti', 'ic', positive],
+  ['ical', 'ic', positive],
+  ['ful', '', positive],
+  ['ness', '', positive],
 ];
 
 const LAST_SUFFIXES: readonly Rule[] = [
-  ...['al', 'ance', 'ence', 'er', 'ic', 'able', 'ible', 'ant', 'ement', 'ment', 'ent'].map((s): Rule => [s, '', aboveOne]),
+  ...['al', 'ance', 'ence', 'er', 'ic', 'able', 'ible', 'ant', 'ement', 'ment', 'ent'].map((s): Rule => [
+    s,
+    '',
+    aboveOne,
+  ]),
   ['ion', '', (stem) => aboveOne(stem) && /[st]$/.test(stem)],
   ...['ou', 'ism', 'ate', 'iti', 'ous', 'ive', 'ize'].map((s): Rule => [s, '', aboveOne]),
 ];

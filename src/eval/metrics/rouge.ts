@@ -21,7 +21,10 @@ const DEFAULT_TYPES: readonly RougeType[] = ['rouge1', 'rouge2', 'rougeL'];
 
 /** Lower case, everything but a–z and 0–9 is a gap, then (optionally) stems: rouge_score's default tokeniser. */
 export function rougeTokens(text: string, stemming = false): string[] {
-  const words = text.toLowerCase().split(/[^a-z0-9]+/).filter((word) => word !== '');
+  const words = text
+    .toLowerCase()
+    .split(/[^a-z0-9]+/)
+    .filter((word) => word !== '');
   return stemming ? words.map((word) => (word.length > 3 ? porterStem(word) : word)) : words;
 }
 
@@ -133,9 +136,7 @@ function lcsTable(a: readonly string[], b: readonly string[]): Uint32Array {
     for (let j = 1; j <= b.length; j++) {
       const at = i * width + j;
       table[at] =
-        a[i - 1] === b[j - 1]
-          ? (table[at - width - 1] ?? 0) + 1
-          : Math.max(table[at - width] ?? 0, table[at - 1] ?? 0);
+        a[i - 1] === b[j - 1] ? (table[at - width - 1] ?? 0) + 1 : Math.max(table[at - width] ?? 0, table[at - 1] ?? 0);
     }
   }
   return table;

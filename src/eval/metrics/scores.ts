@@ -40,8 +40,8 @@ export function accuracy<T>(
 }
 
 /**
- * The longest of `labels` that a completion begins with, letter case and leading space aside: free text read as a class.
- * A label only counts where a word ends ("positively" is not "positive").
+ * The longest of `labels` that a completion begins with, letter case and leading space aside: free text read as a
+ * class. A label only counts where a word ends ("positively" is not "positive").
  */
 export function leadingLabel(completion: string, labels: readonly string[]): string | undefined {
   const text = completion.trimStart().toLowerCase();
@@ -62,7 +62,9 @@ function asList(answers: string | readonly string[]): readonly string[] {
 }
 
 function words(text: string): string[] {
-  return normalizeAnswer(text).split(' ').filter((word) => word !== '');
+  return normalizeAnswer(text)
+    .split(' ')
+    .filter((word) => word !== '');
 }
 
 function wordF1(found: readonly string[], wanted: readonly string[]): number {

@@ -23,7 +23,7 @@ export function spearman(x: readonly number[], y: readonly number[]): number {
 function ranks(values: readonly number[]): number[] {
   const order = values.map((_, i) => i).sort((a, b) => (values[a] as number) - (values[b] as number));
   const result = new Array<number>(values.length);
-  for (let begin = 0; begin < order.length; ) {
+  for (let begin = 0; begin < order.length;) {
     let end = begin + 1;
     while (end < order.length && values[order[end] as number] === values[order[begin] as number]) end++;
     for (let i = begin; i < end; i++) result[order[i] as number] = (begin + end - 1) / 2;
@@ -33,8 +33,9 @@ function ranks(values: readonly number[]): number[] {
 }
 
 /**
- * Matthews' correlation of predicted and true classes, any number of them, in [−1, 1]; 0 when either side is all one class.
- * Source: Gorodkin 2004 for more than two classes; for two it is (TP·TN − FP·FN) / √((TP+FP)(TP+FN)(TN+FP)(TN+FN)).
+ * Matthews' correlation of predicted and true classes, any number of them, in [−1, 1]; 0 when either side is all one
+ * class. Source: Gorodkin 2004 for more than two classes; for two it is (TP·TN − FP·FN) /
+ * √((TP+FP)(TP+FN)(TN+FP)(TN+FN)).
  */
 export function matthews<T>(predictions: readonly T[], labels: readonly T[]): number {
   checkLengths(predictions, labels);
@@ -76,16 +77,23 @@ export interface Interval {
 }
 
 /**
- * Percentile bootstrap interval of a statistic of `count` items: it is computed on `samples` draws of the items with replacement.
- * Draws on which it is no number (a correlation of equal values) do not count; without any other the interval is NaN.
+ * Percentile bootstrap interval of a statistic of `count` items: it is computed on `samples` draws of the items with
+ * replacement. Draws on which it is no number (a correlation of equal values) do not count; without any other the
+ * interval is NaN.
  * @param statistic of the items with these indices
  * @param level probability that the interval holds the value. Default 0.95
  * Source: Efron 1979, "Bootstrap Methods: Another Look at the Jackknife".
  */
-export function bootstrap(count: number, statistic: (indices: readonly number[]) => number, options: { samples?: number; seed?: number; level?: number } = {}): Interval {
+export function bootstrap(
+  count: number,
+  statistic: (indices: readonly number[]) => number,
+  options: { samples?: number; seed?: number; level?: number } = {},
+): Interval {
   const { samples = 1000, seed = 0, level = 0.95 } = options;
   const random = new Random(seed, 'bootstrap');
-  const values = Array.from({ length: samples }, () => statistic(Array.from({ length: count }, () => random.below(count))))
+  const values = Array.from({ length: samples }, () =>
+    statistic(Array.from({ length: count }, () => random.below(count))),
+  )
     .filter(Number.isFinite)
     .sort((a, b) => a - b);
   if (values.length === 0) return { low: NaN, high: NaN };

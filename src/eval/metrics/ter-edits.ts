@@ -1,13 +1,19 @@
 const BEAM_WIDTH = 25;
 
-/** What happens to a word of the hypothesis (`delete`, `substitute`, `keep`), or a word of the reference that is put in. */
+/**
+ * What happens to a word of the hypothesis (`delete`, `substitute`, `keep`), or a word of the reference that is put in.
+ */
 export type Edit = 'keep' | 'substitute' | 'delete' | 'insert';
 
 /**
- * Levenshtein distance from hypothesis to reference with one of its shortest paths, searched within a band around the diagonal.
- * Among equal costs a substitution goes before a deletion before an insertion: the order decides which shifts TER tries.
+ * Levenshtein distance from hypothesis to reference with one of its shortest paths, searched within a band around the
+ * diagonal. Among equal costs a substitution goes before a deletion before an insertion: the order decides which shifts
+ * TER tries.
  */
-export function editTrace(hypothesis: readonly string[], reference: readonly string[]): { distance: number; edits: Edit[] } {
+export function editTrace(
+  hypothesis: readonly string[],
+  reference: readonly string[],
+): { distance: number; edits: Edit[] } {
   const [rows, columns] = [hypothesis.length, reference.length];
   const width = columns + 1;
   const cost = new Float64Array((rows + 1) * width).fill(Infinity);
@@ -32,7 +38,7 @@ export function editTrace(hypothesis: readonly string[], reference: readonly str
     }
   }
   const edits: Edit[] = [];
-  for (let [i, j] = [rows, columns]; i > 0 || j > 0; ) {
+  for (let [i, j] = [rows, columns]; i > 0 || j > 0;) {
     const edit = i === 0 ? 'insert' : (step[i * width + j] as Edit);
     edits.push(edit);
     if (edit !== 'insert') i--;

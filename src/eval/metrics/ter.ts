@@ -7,9 +7,9 @@ const MAX_SHIFT_DISTANCE = 50;
 const MAX_SHIFT_CANDIDATES = 1000;
 
 /**
- * Translation edit rate of a corpus in percent, as sacreBLEU computes it (case ignored): the fewest insertions, deletions,
- * substitutions and shifts of phrases found greedily, over the mean length of the references; the best reference counts.
- * Source: Snover et al. 2006, "A Study of Translation Edit Rate with Targeted Human Annotation".
+ * Translation edit rate of a corpus in percent, as sacreBLEU computes it (case ignored): the fewest insertions,
+ * deletions, substitutions and shifts of phrases found greedily, over the mean length of the references; the best
+ * reference counts. Source: Snover et al. 2006, "A Study of Translation Edit Rate with Targeted Human Annotation".
  */
 export function corpusTer(hypotheses: readonly string[], references: readonly (readonly string[])[]): number {
   return terOf(sumRows(terStatistics(hypotheses, references)));
@@ -21,7 +21,10 @@ export function terStatistics(hypotheses: readonly string[], references: readonl
   return hypotheses.map((hypothesis, i) => {
     const found = wordsOf(hypothesis);
     const wanted = (references[i] as readonly string[]).map(wordsOf);
-    return [Math.min(...wanted.map((words) => editsBetween(found, words))), wanted.reduce((sum, words) => sum + words.length, 0) / wanted.length];
+    return [
+      Math.min(...wanted.map((words) => editsBetween(found, words))),
+      wanted.reduce((sum, words) => sum + words.length, 0) / wanted.length,
+    ];
   });
 }
 
@@ -60,10 +63,15 @@ interface Shift {
 }
 
 /** The shift that saves most; of equal ones the longest, then the earliest, then that to the earliest place. */
-function bestShift(words: readonly string[], reference: readonly string[], tried: number): { gain: number; words: readonly string[]; candidates: number } {
+function bestShift(
+  words: readonly string[],
+  reference: readonly string[],
+  tried: number,
+): { gain: number; words: readonly string[]; candidates: number } {
   const { distance, edits } = editTrace(words, reference);
   const { position, wrongWords, wrongReference } = alignment(edits);
-  const wrong = (flags: readonly boolean[], start: number, length: number): boolean => flags.slice(start, start + length).some(Boolean);
+  const wrong = (flags: readonly boolean[], start: number, length: number): boolean =>
+    flags.slice(start, start + length).some(Boolean);
   let best: Shift | undefined;
   let candidates = tried;
   for (const { start, at, length } of sharedPhrases(words, reference)) {
@@ -79,7 +87,13 @@ function bestShift(words: readonly string[], reference: readonly string[], tried
       if (target === previous) continue;
       previous = target;
       const shifted = shift(words, start, length, target);
-      const candidate = { gain: distance - editTrace(shifted, reference).distance, length, start, target, words: shifted };
+      const candidate = {
+        gain: distance - editTrace(shifted, reference).distance,
+        length,
+        start,
+        target,
+        words: shifted,
+      };
       candidates++;
       if (best === undefined || better(candidate, best)) best = candidate;
     }
@@ -102,11 +116,18 @@ function shift(words: readonly string[], start: number, length: number, target: 
   return [...rest.slice(0, to), ...moved, ...rest.slice(to)];
 }
 
-function* sharedPhrases(words: readonly string[], reference: readonly string[]): Generator<{ start: number; at: number; length: number }> {
+function* sharedPhrases(
+  words: readonly string[],
+  reference: readonly string[],
+): Generator<{ start: number; at: number; length: number }> {
   for (let start = 0; start < words.length; start++) {
     for (let at = 0; at < reference.length; at++) {
       if (Math.abs(at - start) > MAX_SHIFT_DISTANCE) continue;
-      for (let length = 1; length <= MAX_SHIFT_SIZE && start + length <= words.length && at + length <= reference.length; length++) {
+      for (
+        let length = 1;
+        length <= MAX_SHIFT_SIZE && start + length <= words.length && at + length <= reference.length;
+        length++
+      ) {
         if (words[start + length - 1] !== reference[at + length - 1]) break;
         yield { start, at, length };
       }

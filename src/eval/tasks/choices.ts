@@ -12,14 +12,18 @@ import type { ChoiceItem } from './rows.js';
 import type { ChoiceTask } from './schema.js';
 
 /**
- * Rates the choices of every item. Where prompt and choice do not fit into the model's context the prompt is cut from the left;
- * `truncated` counts these items.
+ * Rates the choices of every item. Where prompt and choice do not fit into the model's context the prompt is cut from
+ * the left; `truncated` counts these items.
  * @throws DataError for a choice that leaves no room for a prompt.
  */
 export async function choiceScorers(
   task: ChoiceTask,
   items: readonly ChoiceItem[],
-  { decoder, tokenizer, batchSize }: { readonly decoder: Decoder; readonly tokenizer: Tokenizer; readonly batchSize?: number },
+  {
+    decoder,
+    tokenizer,
+    batchSize,
+  }: { readonly decoder: Decoder; readonly tokenizer: Tokenizer; readonly batchSize?: number },
 ): Promise<{ truncated: number; metrics: Record<ChoiceTask['metrics'][number], Scorer> }> {
   const { maxLength } = decoder;
   let truncated = 0;
@@ -28,7 +32,10 @@ export async function choiceScorers(
     if (whole.some(({ ids }) => ids.length > maxLength)) truncated++;
     return whole.map(({ ids, promptLength }) => {
       const answer = ids.length - promptLength;
-      if (answer >= maxLength) throw new DataError(`${task.name}: item ${i + 1}: a choice of ${answer} tokens; the model's context is ${maxLength}`);
+      if (answer >= maxLength)
+        throw new DataError(
+          `${task.name}: item ${i + 1}: a choice of ${answer} tokens; the model's context is ${maxLength}`,
+        );
       const kept = cutPrompt(ids, maxLength, tokenizer);
       return { ids: kept, promptLength: kept.length - answer };
     });
@@ -37,9 +44,18 @@ export async function choiceScorers(
   const encoder = new TextEncoder();
   let at = 0;
   const scores: ChoiceScores[] = items.map(({ choices }) =>
-    scoreChoices(choices.map(({ text, correct }) => ({ logLikelihood: rated[at++]?.logLikelihood ?? 0, bytes: encoder.encode(text.trimStart()).length, correct }))),
+    scoreChoices(
+      choices.map(({ text, correct }) => ({
+        logLikelihood: rated[at++]?.logLikelihood ?? 0,
+        bytes: encoder.encode(text.trimStart()).length,
+        correct,
+      })),
+    ),
   );
-  const average = (of: (score: ChoiceScores) => number): Scorer => (indices) => mean(indices.map((i) => of(scores[i] as ChoiceScores)));
+  const average =
+    (of: (score: ChoiceScores) => number): Scorer =>
+    (indices) =>
+      mean(indices.map((i) => of(scores[i] as ChoiceScores)));
   return {
     truncated,
     metrics: {
@@ -47,7 +63,11 @@ export async function choiceScorers(
       accuracy_norm: average((score) => score.normalizedAccuracy),
       mc1: average((score) => score.mc1),
       mc2: average((score) => score.mc2),
-      calibration_error: (indices) => calibrationError(indices.map((i) => (scores[i] as ChoiceScores).confidence), indices.map((i) => scores[i]?.accuracy === 1)),
+      calibration_error: (indices) =>
+        calibrationError(
+          indices.map((i) => (scores[i] as ChoiceScores).confidence),
+          indices.map((i) => scores[i]?.accuracy === 1),
+        ),
     },
   };
 }
@@ -58,7 +78,10 @@ function choiceRows(task: ChoiceTask, { prompt, choices }: ChoiceItem, tokenizer
   const given = encodePrompt(asked, tokenizer);
   const front = given.length === 0 ? textStart(tokenizer) : [];
   return choices.map(({ text }) => {
-    const ids = 'text' in asked ? [...front, ...encodePrompt({ text: asked.text + text }, tokenizer)] : [...given, ...tokenizer.encode(text.trimStart(), { addSpecialTokens: false })];
+    const ids =
+      'text' in asked
+        ? [...front, ...encodePrompt({ text: asked.text + text }, tokenizer)]
+        : [...given, ...tokenizer.encode(text.trimStart(), { addSpecialTokens: false })];
     // Nothing predicts the first token of all.
     return { ids, promptLength: Math.max(1, Math.min(front.length + given.length, ids.length - 1)) };
   });

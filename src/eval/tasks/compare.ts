@@ -17,7 +17,10 @@ export interface ComparedMetric {
   /** The task tells what was forgotten. */
   readonly retain: boolean;
   readonly lowerIsBetter: boolean;
-  readonly values: readonly (MetricValue & { readonly model: string; /** Against the first model, positive where it is better. */ readonly gain: number | undefined })[];
+  readonly values: readonly (MetricValue & {
+    readonly model: string;
+    /** Against the first model, positive where it is better. */ readonly gain: number | undefined;
+  })[];
 }
 
 /** Metric by metric, the first model being what the others are compared with. */
@@ -32,7 +35,11 @@ export function compare(evaluated: readonly Evaluated[], retained: ReadonlySet<s
         ...{ task: result.task, metric, items: result.items, retain: retained.has(result.task), lowerIsBetter: lower },
         values: evaluated.map(({ name, results }, i) => {
           const value = results[t]?.metrics[metric] ?? { value: NaN, low: NaN, high: NaN };
-          return { ...value, model: name, gain: i === 0 ? undefined : lower ? before - value.value : value.value - before };
+          return {
+            ...value,
+            model: name,
+            gain: i === 0 ? undefined : lower ? before - value.value : value.value - before,
+          };
         }),
       };
     }),
@@ -53,26 +60,48 @@ export interface Retained {
 
 /** A row a retained metric and model, without those that one of the two models has no number of. */
 export function retainedMetrics(metrics: readonly ComparedMetric[]): Retained[] {
-  return metrics.filter((metric) => metric.retain).flatMap(({ task, metric, values: [first, ...others] }) =>
-    others.flatMap(({ model, value, gain = NaN }) => (Number.isNaN(gain) ? [] : [{ task, metric, model, before: first?.value ?? NaN, after: value, forgotten: 0 - gain }])),
-  );
+  return metrics
+    .filter((metric) => metric.retain)
+    .flatMap(({ task, metric, values: [first, ...others] }) =>
+      others.flatMap(({ model, value, gain = NaN }) =>
+        Number.isNaN(gain)
+          ? []
+          : [{ task, metric, model, before: first?.value ?? NaN, after: value, forgotten: 0 - gain }],
+      ),
+    );
 }
 
 /**
- * `forgotten` of every retained metric, by model and then by `task/metric`: metrics have units of their own, so there is no mean.
- * Undefined without tasks that are to be retained.
+ * `forgotten` of every retained metric, by model and then by `task/metric`: metrics have units of their own, so there
+ * is no mean. Undefined without tasks that are to be retained.
  */
 export function forgetting(metrics: readonly ComparedMetric[]): Record<string, Record<string, number>> | undefined {
   if (!metrics.some((metric) => metric.retain)) return undefined;
   const rows = retainedMetrics(metrics);
-  return Object.fromEntries([...new Set(rows.map(({ model }) => model))].map((model) => [model, Object.fromEntries(rows.filter((row) => row.model === model).map(({ task, metric, forgotten }) => [`${task}/${metric}`, forgotten]))]));
+  return Object.fromEntries(
+    [...new Set(rows.map(({ model }) => model))].map((model) => [
+      model,
+      Object.fromEntries(
+        rows
+          .filter((row) => row.model === model)
+          .map(({ task, metric, forgotten }) => [`${task}/${metric}`, forgotten]),
+      ),
+    ]),
+  );
 }
 
 /** Header and rows of a table of what was to be retained, a row a metric and model. */
 export function retainedTable(metrics: readonly ComparedMetric[]): { header: string[]; rows: string[][] } {
   return {
     header: ['to be retained', 'metric', 'model', 'before', 'after', 'forgotten'],
-    rows: retainedMetrics(metrics).map(({ task, metric, model, before, after, forgotten }) => [task, metric, model, number(before), number(after), signed(forgotten)]),
+    rows: retainedMetrics(metrics).map(({ task, metric, model, before, after, forgotten }) => [
+      task,
+      metric,
+      model,
+      number(before),
+      number(after),
+      signed(forgotten),
+    ]),
   };
 }
 
@@ -85,12 +114,21 @@ export function comparisonTable(metrics: readonly ComparedMetric[]): { header: s
       `${task}${retain ? ' (retain)' : ''}`,
       String(items),
       `${metric}${lower ? ' ↓' : ''}`,
-      ...values.map(({ value, low, high, gain }) => `${number(value)} [${number(low)}, ${number(high)}]${gain === undefined ? '' : ` ${signed(gain)}`}`),
+      ...values.map(
+        ({ value, low, high, gain }) =>
+          `${number(value)} [${number(low)}, ${number(high)}]${gain === undefined ? '' : ` ${signed(gain)}`}`,
+      ),
     ]),
   };
 }
 
-export function markdownTable({ header, rows }: { readonly header: readonly string[]; readonly rows: readonly (readonly string[])[] }): string {
+export function markdownTable({
+  header,
+  rows,
+}: {
+  readonly header: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}): string {
   const line = (cells: readonly string[]): string => `| ${cells.map(markdownCell).join(' | ')} |`;
   return `${[line(header), line(header.map(() => '---')), ...rows.map(line)].join('\n')}\n`;
 }

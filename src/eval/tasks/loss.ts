@@ -9,14 +9,18 @@ import { rowWriter } from './rows.js';
 import type { LossTask } from './schema.js';
 
 /**
- * Loss per predicted token in nats, its exponential, and bits per UTF-8 byte of the predicted text. The first token of a text without a
- * prompt is predicted by nothing and does not count, unless the tokenizer puts a token in front. Texts are cut at `max_length` and at
- * the model's context; `truncated` counts these.
+ * Loss per predicted token in nats, its exponential, and bits per UTF-8 byte of the predicted text. The first token of
+ * a text without a prompt is predicted by nothing and does not count, unless the tokenizer puts a token in front. Texts
+ * are cut at `max_length` and at the model's context; `truncated` counts these.
  */
 export async function lossScorers(
   task: LossTask,
   rows: readonly JsonRow[],
-  { decoder, tokenizer, batchSize }: { readonly decoder: Decoder; readonly tokenizer: Tokenizer; readonly batchSize?: number },
+  {
+    decoder,
+    tokenizer,
+    batchSize,
+  }: { readonly decoder: Decoder; readonly tokenizer: Tokenizer; readonly batchSize?: number },
 ): Promise<{ items: number; truncated: number; metrics: Record<LossTask['metrics'][number], Scorer> }> {
   const room = Math.min(task.max_length, decoder.maxLength);
   const prompt = task.prompt === undefined ? undefined : rowWriter(task.prompt, `${task.name}: prompt`);
@@ -35,17 +39,22 @@ export async function lossScorers(
     return { ids, promptLength, cut, bytes: utf8(learnt) - unseen - lost };
   });
   const kept = texts.filter(({ ids, promptLength }) => ids.length > promptLength);
-  if (kept.length === 0) throw new DataError(`${task.name}: no row has a token to predict within ${room} tokens (max_length ${task.max_length}, the model's context ${decoder.maxLength})`);
+  if (kept.length === 0)
+    throw new DataError(
+      `${task.name}: no row has a token to predict within ${room} tokens (max_length ${task.max_length}, the model's context ${decoder.maxLength})`,
+    );
   const rated = await likelihoods(decoder, kept, batchSize);
-  const over = (value: (loss: number, tokens: number, bytes: number) => number): Scorer => (indices) => {
-    let [loss, tokens, bytes] = [0, 0, 0];
-    for (const i of indices) {
-      loss -= rated[i]?.logLikelihood ?? 0;
-      tokens += rated[i]?.tokens ?? 0;
-      bytes += kept[i]?.bytes ?? 0;
-    }
-    return value(loss, tokens, bytes);
-  };
+  const over =
+    (value: (loss: number, tokens: number, bytes: number) => number): Scorer =>
+    (indices) => {
+      let [loss, tokens, bytes] = [0, 0, 0];
+      for (const i of indices) {
+        loss -= rated[i]?.logLikelihood ?? 0;
+        tokens += rated[i]?.tokens ?? 0;
+        bytes += kept[i]?.bytes ?? 0;
+      }
+      return value(loss, tokens, bytes);
+    };
   return {
     items: kept.length,
     truncated: texts.filter(({ cut }) => cut).length,
@@ -71,6 +80,9 @@ function shownBytes(tokenizer: Tokenizer, ids: readonly number[]): number {
 
 function fieldText(row: JsonRow, task: string): string {
   const text = row['text'];
-  if (typeof text !== 'string') throw new DataError(`${task}: a row has no field "text"; prompt names another (the row has ${Object.keys(row).join(', ')})`);
+  if (typeof text !== 'string')
+    throw new DataError(
+      `${task}: a row has no field "text"; prompt names another (the row has ${Object.keys(row).join(', ')})`,
+    );
   return text;
 }

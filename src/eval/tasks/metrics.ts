@@ -24,7 +24,8 @@ export interface TextMetric {
 
 /** Scores every item by itself; the value is the mean. */
 function itemMean(score: (prediction: string, references: readonly string[]) => number): TextMetric['scorer'] {
-  return (predictions, references) => ofItems(predictions.map((prediction, i) => score(prediction, references[i] as readonly string[])));
+  return (predictions, references) =>
+    ofItems(predictions.map((prediction, i) => score(prediction, references[i] as readonly string[])));
 }
 
 function ofItems(scores: readonly number[]): Scorer {
@@ -32,7 +33,10 @@ function ofItems(scores: readonly number[]): Scorer {
 }
 
 /** A function of sums over the items. */
-function ofSums(statistics: (predictions: readonly string[], references: readonly (readonly string[])[]) => number[][], score: (sum: readonly number[]) => number): TextMetric['scorer'] {
+function ofSums(
+  statistics: (predictions: readonly string[], references: readonly (readonly string[])[]) => number[][],
+  score: (sum: readonly number[]) => number,
+): TextMetric['scorer'] {
   return (predictions, references) => {
     const rows = statistics(predictions, references);
     return (indices) => score(sumRows(indices.map((i) => rows[i] as number[])));
@@ -40,18 +44,27 @@ function ofSums(statistics: (predictions: readonly string[], references: readonl
 }
 
 /** A relation between the predictions and the first references. */
-function ofPairs<T>(read: (text: string, labels: readonly string[]) => T, relate: (found: readonly T[], wanted: readonly T[]) => number): TextMetric['scorer'] {
+function ofPairs<T>(
+  read: (text: string, labels: readonly string[]) => T,
+  relate: (found: readonly T[], wanted: readonly T[]) => number,
+): TextMetric['scorer'] {
   return (predictions, references) => {
     const labels = [...new Set(references.map(([first = '']) => first.trim()))];
     const found = predictions.map((text) => read(text, labels));
     const wanted = references.map(([first = '']) => read(first, labels));
-    return (indices) => relate(indices.map((i) => found[i] as T), indices.map((i) => wanted[i] as T));
+    return (indices) =>
+      relate(
+        indices.map((i) => found[i] as T),
+        indices.map((i) => wanted[i] as T),
+      );
   };
 }
 
 const rougeF = (type: RougeType, stemming: boolean): TextMetric => ({
   unit: 'share',
-  scorer: itemMean((prediction, references) => rougeMulti(prediction, references, { types: [type], stemming })[type]?.fmeasure ?? 0),
+  scorer: itemMean(
+    (prediction, references) => rougeMulti(prediction, references, { types: [type], stemming })[type]?.fmeasure ?? 0,
+  ),
 });
 
 /** Every metric of generated text, by the name that a task file gives it. */
@@ -70,13 +83,41 @@ export const TEXT_METRICS = {
   ter: { unit: 'percent', lowerIsBetter: true, scorer: ofSums(terStatistics, terOf) },
   e2e_bleu: { unit: 'share', scorer: ofSums(e2eBleuStatistics, e2eBleuOf) },
   e2e_nist: { unit: 'score', scorer: ofSums(e2eNistStatistics, e2eNistOf) },
-  e2e_rougeL: { unit: 'share', scorer: itemMean((prediction, references) => cocoRougeL(captionWords(prediction), references.map(captionWords))) },
-  e2e_cider: { unit: 'score', scorer: (predictions, references) => ofItems(ciderScores(predictions.map(captionWords), references.map((group) => group.map(captionWords)))) },
-  meteor: { unit: 'share', scorer: itemMean((prediction, references) => meteor(captionWords(prediction), references.map(captionWords))) },
-  exact_match: { unit: 'share', scorer: itemMean((prediction, references) => (exactMatch(prediction, references) ? 1 : 0)) },
+  e2e_rougeL: {
+    unit: 'share',
+    scorer: itemMean((prediction, references) => cocoRougeL(captionWords(prediction), references.map(captionWords))),
+  },
+  e2e_cider: {
+    unit: 'score',
+    scorer: (predictions, references) =>
+      ofItems(
+        ciderScores(
+          predictions.map(captionWords),
+          references.map((group) => group.map(captionWords)),
+        ),
+      ),
+  },
+  meteor: {
+    unit: 'share',
+    scorer: itemMean((prediction, references) => meteor(captionWords(prediction), references.map(captionWords))),
+  },
+  exact_match: {
+    unit: 'share',
+    scorer: itemMean((prediction, references) => (exactMatch(prediction, references) ? 1 : 0)),
+  },
   token_f1: { unit: 'share', scorer: itemMean(tokenF1) },
-  number_match: { unit: 'share', scorer: itemMean((prediction, references) => (references.some((reference) => sameNumber(prediction, reference)) ? 1 : 0)) },
-  accuracy: { unit: 'share', scorer: ofPairs(leadingLabel, (found, wanted) => mean(found.map((label, i) => (label !== undefined && label === wanted[i] ? 1 : 0)))) },
+  number_match: {
+    unit: 'share',
+    scorer: itemMean((prediction, references) =>
+      references.some((reference) => sameNumber(prediction, reference)) ? 1 : 0,
+    ),
+  },
+  accuracy: {
+    unit: 'share',
+    scorer: ofPairs(leadingLabel, (found, wanted) =>
+      mean(found.map((label, i) => (label !== undefined && label === wanted[i] ? 1 : 0))),
+    ),
+  },
   matthews: { unit: 'score', scorer: ofPairs((text, labels) => leadingLabel(text, labels) ?? '', matthews) },
   macro_f1: { unit: 'share', scorer: ofPairs(leadingLabel, macroF1) },
   pearson: { unit: 'score', scorer: ofPairs(firstNumber, pearson) },
@@ -84,7 +125,11 @@ export const TEXT_METRICS = {
 } as const satisfies Record<string, TextMetric>;
 
 /** F1 of the class with this label, the first reference of each item being its true class. */
-export function classF1Scorer(label: string, predictions: readonly string[], references: readonly (readonly string[])[]): Scorer {
+export function classF1Scorer(
+  label: string,
+  predictions: readonly string[],
+  references: readonly (readonly string[])[],
+): Scorer {
   return ofPairs(leadingLabel, (found, wanted) => classF1(found, wanted, label))(predictions, references);
 }
 

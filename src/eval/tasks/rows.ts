@@ -69,7 +69,10 @@ export async function generateItems(task: GenerateTask, sources: TaskSources): P
 export async function choiceItems(task: ChoiceTask, sources: TaskSources): Promise<ChoiceItem[]> {
   const write = rowWriter(task.choice_template, `${task.name}: choice_template`);
   const choicesOf = (row: JsonRow): ChoiceItem['choices'] =>
-    readChoices(task, row).map(({ text, correct }, index) => ({ text: write({ ...row, choice: text, index, letter: String.fromCharCode(65 + index) }), correct }));
+    readChoices(task, row).map(({ text, correct }, index) => ({
+      text: write({ ...row, choice: text, index, letter: String.fromCharCode(65 + index) }),
+      correct,
+    }));
   const promptOf = await prompter(task, sources, (row) => choicesOf(row).find(({ correct }) => correct)?.text ?? '');
   return (await taskRows(task, sources, task.limit)).map((row) => ({ prompt: promptOf(row), choices: choicesOf(row) }));
 }
@@ -79,11 +82,18 @@ function readChoices(task: ChoiceTask, row: JsonRow): { text: string; correct: b
   if (Array.isArray(value) && value.length > 0) {
     const options = value.map(String);
     const answer = task.answer === undefined ? undefined : row[task.answer];
-    const index = typeof answer === 'number' || (typeof answer === 'string' && /^\d+$/.test(answer)) ? Number(answer) : options.indexOf(String(answer));
-    if (answer === undefined || options[index] === undefined) throw new DataError(`${task.name}: answer ${JSON.stringify(answer) ?? 'missing'} is none of ${options.length} choices`);
+    const index =
+      typeof answer === 'number' || (typeof answer === 'string' && /^\d+$/.test(answer))
+        ? Number(answer)
+        : options.indexOf(String(answer));
+    if (answer === undefined || options[index] === undefined)
+      throw new DataError(
+        `${task.name}: answer ${JSON.stringify(answer) ?? 'missing'} is none of ${options.length} choices`,
+      );
     return options.map((text, i) => ({ text, correct: i === index }));
   }
-  if (typeof value === 'object' && value !== null && Object.keys(value).length > 0) return Object.entries(value).map(([text, right]) => ({ text, correct: Number(right) === 1 }));
+  if (typeof value === 'object' && value !== null && Object.keys(value).length > 0)
+    return Object.entries(value).map(([text, right]) => ({ text, correct: Number(right) === 1 }));
   throw new DataError(`${task.name}: field ${JSON.stringify(task.choices)} holds no choices`);
 }
 
@@ -102,7 +112,11 @@ export function rowWriter(source: string, name: string): (row: JsonRow) => strin
 }
 
 /** Writes prompts, with solved rows in front where the task has them. */
-async function prompter(task: PromptedTask, { fewShot: source }: TaskSources, answerOf: (row: JsonRow) => string): Promise<(row: JsonRow) => string> {
+async function prompter(
+  task: PromptedTask,
+  { fewShot: source }: TaskSources,
+  answerOf: (row: JsonRow) => string,
+): Promise<(row: JsonRow) => string> {
   const write = rowWriter(task.prompt, `${task.name}: prompt`);
   const { few_shot: fewShot } = task;
   if (fewShot === undefined) return write;
@@ -111,7 +125,10 @@ async function prompter(task: PromptedTask, { fewShot: source }: TaskSources, an
   const { match, count, separator } = fewShot;
   return (row) => {
     const shown = solved.filter((other) => match === undefined || other[match] === row[match]).slice(0, count);
-    if (shown.length < count) throw new DataError(`${task.name}: few_shot: ${shown.length} rows${match === undefined ? '' : ` with the same ${match}`}, ${count} are asked for`);
+    if (shown.length < count)
+      throw new DataError(
+        `${task.name}: few_shot: ${shown.length} rows${match === undefined ? '' : ` with the same ${match}`}, ${count} are asked for`,
+      );
     // An answer that brings its own blank follows at once.
     const examples = shown.map((other) => `${write(other)}${spaced(answerOf(other))}`);
     return [...examples, write(row)].join(separator);
@@ -126,7 +143,9 @@ function texts(row: JsonRow, field: string, task: string): string[] {
   const value = row[field];
   const list = Array.isArray(value) ? (value as unknown[]) : [value];
   if (!list.every((item) => typeof item === 'string' || typeof item === 'number') || list.length === 0) {
-    throw new DataError(`${task}: field ${JSON.stringify(field)} holds ${JSON.stringify(value)?.slice(0, 60) ?? 'nothing'}, allowed a text or a list of texts; the row has ${Object.keys(row).join(', ')}`);
+    throw new DataError(
+      `${task}: field ${JSON.stringify(field)} holds ${JSON.stringify(value)?.slice(0, 60) ?? 'nothing'}, allowed a text or a list of texts; the row has ${Object.keys(row).join(', ')}`,
+    );
   }
   return list.map(String);
 }

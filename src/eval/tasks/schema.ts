@@ -78,7 +78,9 @@ const generate = z.strictObject({
   /** Rows with the same prompt are one item with all their references. */
   group: z.boolean().default(false),
   generation: generation.prefault({}),
-  metrics: z.array(z.union([z.enum(Object.keys(TEXT_METRICS) as [TextMetricName, ...TextMetricName[]]), bertscore, f1])).min(1),
+  metrics: z
+    .array(z.union([z.enum(Object.keys(TEXT_METRICS) as [TextMetricName, ...TextMetricName[]]), bertscore, f1]))
+    .min(1),
 });
 
 const multipleChoice = z.strictObject({
@@ -104,7 +106,9 @@ const loss = z.strictObject({
   metrics: z.array(z.enum(['loss', 'perplexity', 'bits_per_byte'])).min(1),
 });
 
-const schema = z.strictObject({ tasks: z.array(z.discriminatedUnion('type', [generate, multipleChoice, loss])).min(1) });
+const schema = z.strictObject({
+  tasks: z.array(z.discriminatedUnion('type', [generate, multipleChoice, loss])).min(1),
+});
 
 export type EvalTask = z.infer<typeof schema>['tasks'][number];
 export type GenerateTask = Extract<EvalTask, { type: 'generate' }>;
@@ -121,15 +125,37 @@ const WORDS: SchemaWords = { tree: z.toJSONSchema(schema, { io: 'input' }) as Ty
 export function parseTasks(source: string, name: string): EvalTask[] {
   const document = parseConfigDocument(source, name);
   const parsed = schema.safeParse(document.values);
-  const problems = parsed.success ? contentProblems(parsed.data.tasks) : schemaProblems(parsed.error.issues, document.values, WORDS);
-  if (!parsed.success || problems.length > 0) throw new ConfigError(describeProblems(problems, `task file ${name}`, (path) => document.locate(path)));
-  return parsed.data.tasks.map((task) => (task.type === 'generate' ? { ...task, metrics: task.metrics.map((metric) => (typeof metric === 'object' && metric.name === 'bertscore' ? { ...metric, model: joinPath(folderOf(name), metric.model) } : metric)) } : task));
+  const problems = parsed.success
+    ? contentProblems(parsed.data.tasks)
+    : schemaProblems(parsed.error.issues, document.values, WORDS);
+  if (!parsed.success || problems.length > 0)
+    throw new ConfigError(describeProblems(problems, `task file ${name}`, (path) => document.locate(path)));
+  return parsed.data.tasks.map((task) =>
+    task.type === 'generate'
+      ? {
+          ...task,
+          metrics: task.metrics.map((metric) =>
+            typeof metric === 'object' && metric.name === 'bertscore'
+              ? { ...metric, model: joinPath(folderOf(name), metric.model) }
+              : metric,
+          ),
+        }
+      : task,
+  );
 }
 
 /** Names that stand twice, and templates that do not parse. */
 function contentProblems(tasks: readonly EvalTask[]): Problem[] {
   return tasks.flatMap((task, i) => {
-    const twice = tasks.findIndex(({ name }) => name === task.name) < i ? [{ path: ['tasks', i, 'name'], message: `is ${JSON.stringify(task.name)} again: two tasks are called ${task.name}` }] : [];
+    const twice =
+      tasks.findIndex(({ name }) => name === task.name) < i
+        ? [
+            {
+              path: ['tasks', i, 'name'],
+              message: `is ${JSON.stringify(task.name)} again: two tasks are called ${task.name}`,
+            },
+          ]
+        : [];
     const templates = (['prompt', 'completion', 'choice_template'] as const).flatMap((key) => {
       const template = (task as Partial<Record<typeof key, string>>)[key];
       const problem = template === undefined ? undefined : templateProblem(template);
@@ -151,7 +177,9 @@ function templateProblem(source: string): string | undefined {
 
 /** The names of what a task measures. */
 export function metricNames({ metrics }: EvalTask): string[] {
-  return metrics.flatMap((metric) => (typeof metric === 'string' ? [metric] : metric.name === 'f1' ? [classF1Name(metric)] : BERTSCORE_PARTS));
+  return metrics.flatMap((metric) =>
+    typeof metric === 'string' ? [metric] : metric.name === 'f1' ? [classF1Name(metric)] : BERTSCORE_PARTS,
+  );
 }
 
 /** What the F1 of a class is reported as: of one task there may be several. */

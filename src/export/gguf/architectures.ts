@@ -1,6 +1,9 @@
 /** How llama.cpp's converter orders the output rows of a weight, where it does not keep Hugging Face's order. */
 export type RowOrder =
-  /** Query and key of models that rotate halves of a head: llama.cpp rotates neighbours, so rows i and i + d/2 come side by side. */
+  /**
+   * Query and key of models that rotate halves of a head: llama.cpp rotates neighbours, so rows i and i + d/2 come side
+   * by side.
+   */
   | 'query-pairs'
   | 'key-pairs'
   /** Fused qkv stored head by head becomes all queries, all keys, all values. */
@@ -53,7 +56,12 @@ export const ARCHITECTURES: Readonly<Record<string, GgufArchitecture>> = {
   gemma2: like('gemma2', { tiedByDefault: true }),
   gemma3_text: like('gemma3', { tiedByDefault: true }),
   phi3: like('phi3', {
-    linears: { 'self_attn.qkv_proj': 'attn_qkv', 'self_attn.o_proj': 'attn_output', 'mlp.gate_up_proj': 'ffn_up', 'mlp.down_proj': 'ffn_down' },
+    linears: {
+      'self_attn.qkv_proj': 'attn_qkv',
+      'self_attn.o_proj': 'attn_output',
+      'mlp.gate_up_proj': 'ffn_up',
+      'mlp.down_proj': 'ffn_down',
+    },
   }),
   phi: like('phi2', {
     linears: {
@@ -67,12 +75,22 @@ export const ARCHITECTURES: Readonly<Record<string, GgufArchitecture>> = {
   }),
   gpt2: like('gpt2', {
     layers: 'transformer.h.',
-    linears: { 'attn.c_attn': 'attn_qkv', 'attn.c_proj': 'attn_output', 'mlp.c_fc': 'ffn_up', 'mlp.c_proj': 'ffn_down' },
+    linears: {
+      'attn.c_attn': 'attn_qkv',
+      'attn.c_proj': 'attn_output',
+      'mlp.c_fc': 'ffn_up',
+      'mlp.c_proj': 'ffn_down',
+    },
     tiedByDefault: true,
   }),
   gpt_neox: like('gptneox', {
     layers: 'gpt_neox.layers.',
-    linears: { 'attention.query_key_value': 'attn_qkv', 'attention.dense': 'attn_output', 'mlp.dense_h_to_4h': 'ffn_up', 'mlp.dense_4h_to_h': 'ffn_down' },
+    linears: {
+      'attention.query_key_value': 'attn_qkv',
+      'attention.dense': 'attn_output',
+      'mlp.dense_h_to_4h': 'ffn_up',
+      'mlp.dense_4h_to_h': 'ffn_down',
+    },
     rows: { 'attention.query_key_value': 'heads-to-qkv' },
     storedHead: 'embed_out',
   }),

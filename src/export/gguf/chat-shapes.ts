@@ -8,10 +8,19 @@ export interface ChatShape {
   render(system: string, user: string): string;
 }
 
-const block = (start: string, end: string) => (text: string): string => (text === '' ? '' : `${start}${text}${end}`);
+const block =
+  (start: string, end: string) =>
+  (text: string): string =>
+    text === '' ? '' : `${start}${text}${end}`;
 
-/** One system part and one user part, each left out when empty, then the opening of the answer, the answer and its end. */
-function plainShape(name: string, parts: { system: readonly [string, string]; user: readonly [string, string]; answer: readonly [string, string] }, stops: readonly string[]): ChatShape {
+/**
+ * One system part and one user part, each left out when empty, then the opening of the answer, the answer and its end.
+ */
+function plainShape(
+  name: string,
+  parts: { system: readonly [string, string]; user: readonly [string, string]; answer: readonly [string, string] },
+  stops: readonly string[],
+): ChatShape {
   const { system, user, answer } = parts;
   return {
     name,
@@ -61,7 +70,11 @@ export const CHAT_SHAPES: readonly ChatShape[] = [
   ),
   plainShape(
     'Phi-3',
-    { system: ['<|system|>\n', '<|end|>\n'], user: ['<|user|>\n', '<|end|>\n'], answer: ['<|assistant|>\n', '<|end|>\n'] },
+    {
+      system: ['<|system|>\n', '<|end|>\n'],
+      user: ['<|user|>\n', '<|end|>\n'],
+      answer: ['<|assistant|>\n', '<|end|>\n'],
+    },
     ['<|system|>', '<|user|>', '<|end|>'],
   ),
   ...MISTRAL_BRACKETS.map(([open, close]): ChatShape => ({
@@ -72,8 +85,10 @@ export const CHAT_SHAPES: readonly ChatShape[] = [
   })),
   {
     name: 'Gemma',
-    template: '<start_of_turn>user\n{{ if .System }}{{ .System }}\n\n{{ end }}{{ .Prompt }}<end_of_turn>\n<start_of_turn>model\n{{ .Response }}<end_of_turn>\n',
+    template:
+      '<start_of_turn>user\n{{ if .System }}{{ .System }}\n\n{{ end }}{{ .Prompt }}<end_of_turn>\n<start_of_turn>model\n{{ .Response }}<end_of_turn>\n',
     stops: ['<start_of_turn>', '<end_of_turn>'],
-    render: (system, user) => `<start_of_turn>user\n${block('', '\n\n')(system)}${user}<end_of_turn>\n<start_of_turn>model\n`,
+    render: (system, user) =>
+      `<start_of_turn>user\n${block('', '\n\n')(system)}${user}<end_of_turn>\n<start_of_turn>model\n`,
   },
 ];

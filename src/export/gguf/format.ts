@@ -1,9 +1,9 @@
 import type { FloatDtype } from '../../../kernels/types.js';
 
 /*
- * GGUF, version 3, little-endian: "GGUF", u32 version, u64 tensors, u64 entries; the entries; for each tensor name, u32 dimensions, u64
- * sizes (the fastest first), u32 type, u64 offset; then the data, from a multiple of `general.alignment` on, each tensor at one.
- * Source: the specification in ggml's repository, docs/gguf.md.
+ * GGUF, version 3, little-endian: "GGUF", u32 version, u64 tensors, u64 entries; the entries; for each tensor name, u32
+ * dimensions, u64 sizes (the fastest first), u32 type, u64 offset; then the data, from a multiple of
+ * `general.alignment` on, each tensor at one. Source: the specification in ggml's repository, docs/gguf.md.
  */
 
 export const GGUF_MAGIC = 0x46554747;

@@ -27,13 +27,18 @@ interface Heads {
 const FILE_TYPES = { F32: 0, F16: 1 } as const;
 
 /**
- * A LoRA adapter for llama.cpp and Ollama: `blk.N.attn_q.weight.lora_a` `[rank, in]` and `.lora_b` `[out, rank]`, rows of B in the
- * order of llama.cpp's base weights. Its scale is alpha / rank, with the rank of each tensor but one alpha: alpha·√r for rsLoRA, and
- * what a module differs by is multiplied into its B.
+ * A LoRA adapter for llama.cpp and Ollama: `blk.N.attn_q.weight.lora_a` `[rank, in]` and `.lora_b` `[out, rank]`, rows
+ * of B in the order of llama.cpp's base weights. Its scale is alpha / rank, with the rank of each tensor but one alpha:
+ * alpha·√r for rsLoRA, and what a module differs by is multiplied into its B.
  * @param modelConfig config.json of the base model, parsed
- * @throws FormatError listing everything that llama.cpp cannot take: another architecture, DoRA, embeddings, whole modules.
+ * @throws FormatError listing everything that llama.cpp cannot take: another architecture, DoRA, embeddings, whole
+ * modules.
  */
-export function ggufAdapter(adapter: PeftAdapter, modelConfig: Readonly<Record<string, unknown>>, options: GgufOptions = {}): Uint8Array {
+export function ggufAdapter(
+  adapter: PeftAdapter,
+  modelConfig: Readonly<Record<string, unknown>>,
+  options: GgufOptions = {},
+): Uint8Array {
   const pairs = plainPairs(adapter, 'a GGUF adapter');
   const architecture = architectureOf(modelConfig);
   const heads = headsOf(modelConfig);
@@ -53,10 +58,15 @@ export function ggufAdapter(adapter: PeftAdapter, modelConfig: Readonly<Record<s
       problems.push(`${pair.module}: ${order}`);
       continue;
     }
-    const b = scaleTensor(order === undefined ? pair.b : withRows(pair, order), pair.scale / (alpha / pair.rank), pair.module);
+    const b = scaleTensor(
+      order === undefined ? pair.b : withRows(pair, order),
+      pair.scale / (alpha / pair.rank),
+      pair.module,
+    );
     tensors.push(stored(`${target.name}.lora_a`, pair.a, dtype), stored(`${target.name}.lora_b`, b, dtype));
   }
-  if (problems.length > 0) throw mismatches(`${adapter.name}: cannot be a GGUF adapter of ${architecture.name}`, problems);
+  if (problems.length > 0)
+    throw mismatches(`${adapter.name}: cannot be a GGUF adapter of ${architecture.name}`, problems);
   const entries = new Map<string, GgufValue>([
     ['general.architecture', { type: 'string', value: architecture.name }],
     ['general.type', { type: 'string', value: 'adapter' }],
@@ -73,7 +83,9 @@ function architectureOf(config: Readonly<Record<string, unknown>>): GgufArchitec
   const found = typeof type === 'string' && Object.hasOwn(ARCHITECTURES, type) ? ARCHITECTURES[type] : undefined;
   if (found !== undefined) return found;
   const allowed = Object.keys(ARCHITECTURES).join(', ');
-  throw new FormatError(`config.json: model_type: found ${JSON.stringify(type) ?? 'nothing'}, a GGUF adapter can be made for ${allowed}`);
+  throw new FormatError(
+    `config.json: model_type: found ${JSON.stringify(type) ?? 'nothing'}, a GGUF adapter can be made for ${allowed}`,
+  );
 }
 
 function headsOf(config: Readonly<Record<string, unknown>>): Heads {
@@ -91,13 +103,17 @@ function tensorName(
 ): { readonly name: string; readonly rows?: RowOrder | undefined } | { readonly problem: string } {
   if (module === architecture.head || module === architecture.storedHead) {
     const tied = config['tie_word_embeddings'] ?? architecture.tiedByDefault;
-    return tied === false ? { name: 'output.weight' } : { problem: 'the output layer is the embedding, which llama.cpp cannot adapt' };
+    return tied === false
+      ? { name: 'output.weight' }
+      : { problem: 'the output layer is the embedding, which llama.cpp cannot adapt' };
   }
   const rest = module.startsWith(architecture.layers) ? module.slice(architecture.layers.length) : '';
   const [, layer, path = ''] = /^(\d+)\.(.+)$/.exec(rest) ?? [];
   const name = Object.hasOwn(architecture.linears, path) ? architecture.linears[path] : undefined;
   if (layer === undefined || name === undefined) {
-    return { problem: `no tensor of ${architecture.name} is made from it; known are ${architecture.layers}N. with ${Object.keys(architecture.linears).join(', ')}` };
+    return {
+      problem: `no tensor of ${architecture.name} is made from it; known are ${architecture.layers}N. with ${Object.keys(architecture.linears).join(', ')}`,
+    };
   }
   return { name: `blk.${layer}.${name}.weight`, rows: architecture.rows[path] };
 }
@@ -112,12 +128,14 @@ export function rowOrder(kind: RowOrder, rows: number, heads: Heads): Uint32Arra
   let row = 0;
   if (kind === 'heads-to-qkv') {
     for (let part = 0; part < parts; part++) {
-      for (let head = 0; head < count; head++) for (let i = 0; i < size; i++) order[row++] = (head * parts + part) * size + i;
+      for (let head = 0; head < count; head++)
+        for (let i = 0; i < size; i++) order[row++] = (head * parts + part) * size + i;
     }
     return order;
   }
   for (let head = 0; head < count; head++) {
-    for (let i = 0; i < size; i++) for (let part = 0; part < parts; part++) order[row++] = (head * parts + part) * size + i;
+    for (let i = 0; i < size; i++)
+      for (let part = 0; part < parts; part++) order[row++] = (head * parts + part) * size + i;
   }
   return order;
 }

@@ -20,9 +20,9 @@ export interface Modelfile {
 const [USER, SYSTEM] = ['What is 6 times 7?', 'Answer in one word.'];
 
 /**
- * An Ollama Modelfile: FROM, ADAPTER, and where the chat template is one of the known shapes, its TEMPLATE, default SYSTEM and stops.
- * The shape is found by rendering a conversation and comparing the whole text, so what is written asks the model in the words that it
- * was trained on.
+ * An Ollama Modelfile: FROM, ADAPTER, and where the chat template is one of the known shapes, its TEMPLATE, default
+ * SYSTEM and stops. The shape is found by rendering a conversation and comparing the whole text, so what is written
+ * asks the model in the words that it was trained on.
  * @param from a model of Ollama, a GGUF file, or a folder
  * @throws ConfigError when `from` has characters that a Modelfile has no way to write.
  */
@@ -36,21 +36,33 @@ export function modelfile(from: string, adapterFile: string, chat: ChatSource | 
   const found = findShape(chat);
   if (found === undefined) {
     const names = CHAT_SHAPES.map(({ name }) => name).join(', ');
-    notes.push(`the chat template is none of the known shapes (${names}): no TEMPLATE is written, and the base's in Ollama applies`);
+    notes.push(
+      `the chat template is none of the known shapes (${names}): no TEMPLATE is written, and the base's in Ollama applies`,
+    );
     return { text: `${lines.join('\n')}\n`, notes };
   }
   lines.push(`TEMPLATE """${found.shape.template}"""`);
-  if (found.system.includes('"""')) notes.push('the default system text holds three quotation marks, which a Modelfile cannot: no SYSTEM is written');
+  if (found.system.includes('"""'))
+    notes.push('the default system text holds three quotation marks, which a Modelfile cannot: no SYSTEM is written');
   else if (found.system !== '') lines.push(`SYSTEM """${found.system}"""`);
   for (const stop of found.shape.stops) lines.push(`PARAMETER stop ${JSON.stringify(stop)}`);
   return { text: `${lines.join('\n')}\n`, notes };
 }
 
-/** A value on one line. Ollama takes one without quotes up to the end of the line, and what stands in quotes without any escape. */
+/**
+ * A value on one line. Ollama takes one without quotes up to the end of the line, and what stands in quotes without any
+ * escape.
+ */
 function value(text: string): string {
-  if (/[\0-\x1f\x7f-\x9f\u2028\u2029]|\p{Bidi_Control}/u.test(text) || text.trim() === '') throw new ConfigError(`the name of the base model for FROM in the Modelfile: found ${visible(JSON.stringify(text))}, allowed one line of text without control characters; --from gives another name`);
+  if (/[\0-\x1f\x7f-\x9f\u2028\u2029]|\p{Bidi_Control}/u.test(text) || text.trim() === '')
+    throw new ConfigError(
+      `the name of the base model for FROM in the Modelfile: found ${visible(JSON.stringify(text))}, allowed one line of text without control characters; --from gives another name`,
+    );
   if (text === text.trim() && !/^["]/.test(text)) return text;
-  if (text.includes('"')) throw new ConfigError(`the name of the base model for FROM in the Modelfile: found ${visible(JSON.stringify(text))}, allowed no quotation mark at its start, or beside spaces at its ends; --from gives another name`);
+  if (text.includes('"'))
+    throw new ConfigError(
+      `the name of the base model for FROM in the Modelfile: found ${visible(JSON.stringify(text))}, allowed no quotation mark at its start, or beside spaces at its ends; --from gives another name`,
+    );
   return `"${text}"`;
 }
 
@@ -59,7 +71,9 @@ export function findShape(chat: ChatSource): { readonly shape: ChatShape; readon
   const render = (messages: readonly ChatMessage[]): string | undefined => {
     try {
       const text = chat.applyChatTemplate(messages, { addGenerationPrompt: true });
-      return chat.bosToken !== undefined && chat.bosToken !== '' && text.startsWith(chat.bosToken) ? text.slice(chat.bosToken.length) : text;
+      return chat.bosToken !== undefined && chat.bosToken !== '' && text.startsWith(chat.bosToken)
+        ? text.slice(chat.bosToken.length)
+        : text;
     } catch {
       // Some templates refuse a system message.
       return undefined;
@@ -72,7 +86,8 @@ export function findShape(chat: ChatSource): { readonly shape: ChatShape; readon
     if (alone === undefined) return undefined;
     const system = defaultSystem(shape, alone);
     // A template may put its own text in front of every system text, as Llama 3.1 does with dates.
-    const fits = led === undefined || led === shape.render(SYSTEM, USER) || led === shape.render(`${system}${SYSTEM}`, USER);
+    const fits =
+      led === undefined || led === shape.render(SYSTEM, USER) || led === shape.render(`${system}${SYSTEM}`, USER);
     if (system !== undefined && fits) return { shape, system };
   }
   return undefined;
@@ -83,6 +98,7 @@ function defaultSystem(shape: ChatShape, rendered: string): string | undefined {
   if (rendered === shape.render('', USER)) return '';
   const mark = '\u0000';
   const [before, after] = shape.render(mark, USER).split(mark) as [string, string];
-  if (!rendered.startsWith(before) || !rendered.endsWith(after) || rendered.length < before.length + after.length) return undefined;
+  if (!rendered.startsWith(before) || !rendered.endsWith(after) || rendered.length < before.length + after.length)
+    return undefined;
   return rendered.slice(before.length, rendered.length - after.length);
 }

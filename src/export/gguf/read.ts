@@ -4,7 +4,15 @@ import { decodeUtf8 } from '../../io/json.js';
 import { byteLength } from '../../io/safetensors-header.js';
 import type { TensorBytes } from '../../io/safetensors.js';
 import type { ByteSource } from '../../io/source.js';
-import { DEFAULT_ALIGNMENT, GGML_TYPES, GGUF_MAGIC, GGUF_VERSION, MAX_DIMENSIONS, VALUE_TYPES, type GgufValue } from './format.js';
+import {
+  DEFAULT_ALIGNMENT,
+  GGML_TYPES,
+  GGUF_MAGIC,
+  GGUF_VERSION,
+  MAX_DIMENSIONS,
+  VALUE_TYPES,
+  type GgufValue,
+} from './format.js';
 
 type ValueType = keyof typeof VALUE_TYPES;
 
@@ -12,7 +20,19 @@ const VALUE_NAMES = new Map(Object.entries(VALUE_TYPES).map(([name, id]) => [id 
 const DTYPES = new Map(Object.entries(GGML_TYPES).map(([name, id]) => [id as number, name as FloatDtype]));
 /** Least bytes of a value in an array, so that a count can be held against the file's size. */
 const LEAST_BYTES: Readonly<Record<ValueType, number>> = {
-  uint8: 1, int8: 1, uint16: 2, int16: 2, uint32: 4, int32: 4, float32: 4, bool: 1, string: 8, array: 12, uint64: 8, int64: 8, float64: 8,
+  uint8: 1,
+  int8: 1,
+  uint16: 2,
+  int16: 2,
+  uint32: 4,
+  int32: 4,
+  float32: 4,
+  bool: 1,
+  string: 8,
+  array: 12,
+  uint64: 8,
+  int64: 8,
+  float64: 8,
 };
 const MAX_DEPTH = 8;
 
@@ -38,21 +58,25 @@ export class GgufFile {
   /** @throws FormatError naming the file and what is wrong, every count held against the file's size first. */
   static async open(source: ByteSource): Promise<GgufFile> {
     const cursor = new Cursor(source);
-    if (source.size < 24 || (await cursor.u32()) !== GGUF_MAGIC) throw new FormatError(`${source.name}: not a GGUF file`);
+    if (source.size < 24 || (await cursor.u32()) !== GGUF_MAGIC)
+      throw new FormatError(`${source.name}: not a GGUF file`);
     const version = await cursor.u32();
-    if (version !== GGUF_VERSION && version !== 2) throw new FormatError(`${source.name}: version: found ${version}, allowed 2 or 3 (little-endian)`);
+    if (version !== GGUF_VERSION && version !== 2)
+      throw new FormatError(`${source.name}: version: found ${version}, allowed 2 or 3 (little-endian)`);
     const tensorCount = await cursor.count('tensors', 24);
     const entryCount = await cursor.count('entries', 13);
     const entries = new Map<string, GgufValue>();
     for (let i = 0; i < entryCount; i++) {
       const key = await cursor.text();
-      if (entries.has(key)) throw new FormatError(`${source.name}: entry ${JSON.stringify(key)}: occurs twice, allowed once`);
+      if (entries.has(key))
+        throw new FormatError(`${source.name}: entry ${JSON.stringify(key)}: occurs twice, allowed once`);
       entries.set(key, await readValue(cursor, await cursor.valueType(key), key, 0));
     }
     const tensors = new Map<string, GgufTensorInfo>();
     for (let i = 0; i < tensorCount; i++) {
       const name = await cursor.text();
-      if (tensors.has(name)) throw new FormatError(`${source.name}: tensor ${JSON.stringify(name)}: occurs twice, allowed once`);
+      if (tensors.has(name))
+        throw new FormatError(`${source.name}: tensor ${JSON.stringify(name)}: occurs twice, allowed once`);
       tensors.set(name, await readInfo(cursor, name));
     }
     const given = entries.get('general.alignment');
@@ -65,7 +89,9 @@ export class GgufFile {
       const length = info.dtype === undefined ? 0 : (byteLength(info.dtype, info.shape) ?? Infinity);
       const placed = { ...info, offset: start + info.offset };
       if (info.offset % alignment !== 0 || placed.offset + length > source.size) {
-        throw new FormatError(`${source.name}: tensor ${JSON.stringify(name)}: found ${length} bytes at ${placed.offset}, allowed a multiple of ${alignment} within ${source.size} bytes`);
+        throw new FormatError(
+          `${source.name}: tensor ${JSON.stringify(name)}: found ${length} bytes at ${placed.offset}, allowed a multiple of ${alignment} within ${source.size} bytes`,
+        );
       }
       tensors.set(name, placed);
     }
@@ -79,7 +105,9 @@ export class GgufFile {
     const { dtype, shape, offset, type } = info;
     const length = dtype === undefined ? undefined : byteLength(dtype, shape);
     if (dtype === undefined || length === undefined) {
-      throw new FormatError(`${this.source.name}: tensor ${JSON.stringify(name)}: found ggml type ${type}, allowed F32, F16, BF16`);
+      throw new FormatError(
+        `${this.source.name}: tensor ${JSON.stringify(name)}: found ggml type ${type}, allowed F32, F16, BF16`,
+      );
     }
     return { dtype, shape, bytes: await this.source.read(offset, length) };
   }
@@ -88,7 +116,9 @@ export class GgufFile {
 async function readInfo(cursor: Cursor, name: string): Promise<GgufTensorInfo> {
   const dimensions = await cursor.u32();
   if (dimensions < 1 || dimensions > MAX_DIMENSIONS) {
-    throw new FormatError(`${cursor.name}: tensor ${JSON.stringify(name)}: found ${dimensions} dimensions, allowed 1 to ${MAX_DIMENSIONS}`);
+    throw new FormatError(
+      `${cursor.name}: tensor ${JSON.stringify(name)}: found ${dimensions} dimensions, allowed 1 to ${MAX_DIMENSIONS}`,
+    );
   }
   const shape: number[] = [];
   for (let i = 0; i < dimensions; i++) shape.unshift(await cursor.u64(`tensor ${JSON.stringify(name)}`));
@@ -103,7 +133,10 @@ async function readValue(cursor: Cursor, type: ValueType, key: string, depth: nu
     case 'bool':
       return { type, value: (await cursor.take(1)).getUint8(0) !== 0 };
     case 'array': {
-      if (depth >= MAX_DEPTH) throw new FormatError(`${cursor.name}: entry ${JSON.stringify(key)}: arrays nested more than ${MAX_DEPTH} deep`);
+      if (depth >= MAX_DEPTH)
+        throw new FormatError(
+          `${cursor.name}: entry ${JSON.stringify(key)}: arrays nested more than ${MAX_DEPTH} deep`,
+        );
       const of = await cursor.valueType(key);
       const count = await cursor.count(`entry ${JSON.stringify(key)}`, LEAST_BYTES[of]);
       const value: GgufValue[] = [];
@@ -164,7 +197,8 @@ class Cursor {
 
   async u64(what: string): Promise<number> {
     const value = (await this.take(8)).getBigUint64(0, true);
-    if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new FormatError(`${this.name}: ${what}: found the size ${value}, allowed below 2^53`);
+    if (value > BigInt(Number.MAX_SAFE_INTEGER))
+      throw new FormatError(`${this.name}: ${what}: found the size ${value}, allowed below 2^53`);
     return Number(value);
   }
 
@@ -172,7 +206,8 @@ class Cursor {
   async count(what: string, least: number): Promise<number> {
     const count = await this.u64(what);
     const room = Math.floor((this.source.size - this.at) / least);
-    if (count > room) throw new FormatError(`${this.name}: ${what}: found ${count}, allowed at most ${room} in the rest of the file`);
+    if (count > room)
+      throw new FormatError(`${this.name}: ${what}: found ${count}, allowed at most ${room} in the rest of the file`);
     return count;
   }
 
@@ -185,7 +220,8 @@ class Cursor {
   async valueType(key: string): Promise<ValueType> {
     const id = await this.u32();
     const type = VALUE_NAMES.get(id);
-    if (type === undefined) throw new FormatError(`${this.name}: entry ${JSON.stringify(key)}: found type ${id}, allowed 0 to 12`);
+    if (type === undefined)
+      throw new FormatError(`${this.name}: entry ${JSON.stringify(key)}: found type ${id}, allowed 0 to 12`);
     return type;
   }
 }

@@ -1,6 +1,15 @@
 import { FormatError } from '../../errors.js';
 import { byteLength } from '../../io/safetensors-header.js';
-import { DEFAULT_ALIGNMENT, GGML_TYPES, GGUF_MAGIC, GGUF_VERSION, MAX_DIMENSIONS, VALUE_TYPES, type GgufTensor, type GgufValue } from './format.js';
+import {
+  DEFAULT_ALIGNMENT,
+  GGML_TYPES,
+  GGUF_MAGIC,
+  GGUF_VERSION,
+  MAX_DIMENSIONS,
+  VALUE_TYPES,
+  type GgufTensor,
+  type GgufValue,
+} from './format.js';
 
 /**
  * A GGUF file. Entries and tensors keep the order that they are given in.
@@ -23,7 +32,9 @@ export function encodeGguf(entries: ReadonlyMap<string, GgufValue>, tensors: rea
     const expected = byteLength(dtype, shape);
     if (names.has(name)) throw new FormatError(`tensor ${JSON.stringify(name)}: occurs twice, allowed once`);
     if (expected !== bytes.byteLength || shape.length === 0 || shape.length > MAX_DIMENSIONS) {
-      throw new FormatError(`tensor ${JSON.stringify(name)}: found ${bytes.byteLength} bytes, allowed ${expected ?? 'none'} for ${dtype} [${shape.join(', ')}]`);
+      throw new FormatError(
+        `tensor ${JSON.stringify(name)}: found ${bytes.byteLength} bytes, allowed ${expected ?? 'none'} for ${dtype} [${shape.join(', ')}]`,
+      );
     }
     names.add(name);
     header.text(name);
@@ -58,7 +69,8 @@ function writeValue(out: ByteWriter, entry: GgufValue): void {
       out.u32(VALUE_TYPES[entry.of]);
       out.u64(entry.value.length);
       for (const value of entry.value) {
-        if (value.type !== entry.of) throw new FormatError(`an array of ${entry.of} holds a value of type ${value.type}`);
+        if (value.type !== entry.of)
+          throw new FormatError(`an array of ${entry.of} holds a value of type ${value.type}`);
         writeValue(out, value);
       }
       return;

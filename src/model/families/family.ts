@@ -9,12 +9,15 @@ export const ACTIVATIONS = {
 export type ActivationName = keyof typeof ACTIVATIONS;
 
 /**
- * Linear layers of a decoder layer, by the part they play. `qkv` is q, k and v in one layer, `gateUp` gate and up; an MLP without a gate
- * has `up` and `down` alone.
+ * Linear layers of a decoder layer, by the part they play. `qkv` is q, k and v in one layer, `gateUp` gate and up; an
+ * MLP without a gate has `up` and `down` alone.
  */
 export type LinearRole = 'q' | 'k' | 'v' | 'qkv' | 'o' | 'gate' | 'up' | 'gateUp' | 'down';
 
-/** Module paths as transformers has them, and PEFT matches them, which are those of the checkpoint but for the head's; a layer's parts are relative to `layer(i)`. */
+/**
+ * Module paths as transformers has them, and PEFT matches them, which are those of the checkpoint but for the head's; a
+ * layer's parts are relative to `layer(i)`.
+ */
 export interface ModulePaths {
   /** In front of all but the head; a checkpoint of the model without its head may leave it out. */
   readonly base: string;
@@ -77,13 +80,21 @@ export interface Family {
   readonly modules: ModulePaths;
 }
 
-type Differences = Pick<Family, 'modelType' | 'architecture'> & Partial<Omit<Family, 'defaults'>> & { readonly defaults?: Partial<Family['defaults']> };
+type Differences = Pick<Family, 'modelType' | 'architecture'> &
+  Partial<Omit<Family, 'defaults'>> & { readonly defaults?: Partial<Family['defaults']> };
 
 /** A family that is Llama but for what is said. */
 export function family({ defaults, ...differences }: Differences): Family {
   return {
     spellings: {},
-    defaults: { tiedHead: false, activation: 'silu', normEps: 1e-6, partialRotary: 1, mlpRatio: undefined, ...defaults },
+    defaults: {
+      tiedHead: false,
+      activation: 'silu',
+      normEps: 1e-6,
+      partialRotary: 1,
+      mlpRatio: undefined,
+      ...defaults,
+    },
     fixed: {},
     activations: {},
     windowByDefault: false,

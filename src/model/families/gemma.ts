@@ -1,6 +1,8 @@
 import { family } from './family.js';
 
-/** Gemma 1: embeddings times √hidden, norms that multiply by 1 + w, a GELU gate. Mesnard et al. 2024, arXiv:2403.08295. */
+/**
+ * Gemma 1: embeddings times √hidden, norms that multiply by 1 + w, a GELU gate. Mesnard et al. 2024, arXiv:2403.08295.
+ */
 export const gemma = family({
   modelType: 'gemma',
   architecture: 'GemmaForCausalLM',

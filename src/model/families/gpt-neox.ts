@@ -1,6 +1,9 @@
 import { family } from './family.js';
 
-/** Pythia and relatives: attention and MLP side by side, RoPE on a part of each head. Black et al. 2022, arXiv:2204.06745. */
+/**
+ * Pythia and relatives: attention and MLP side by side, RoPE on a part of each head. Black et al. 2022,
+ * arXiv:2204.06745.
+ */
 export const gptNeox = family({
   modelType: 'gpt_neox',
   architecture: 'GPTNeoXForCausalLM',
@@ -23,6 +26,11 @@ export const gptNeox = family({
     attentionNorm: 'input_layernorm',
     mlpNorm: 'post_attention_layernorm',
     sublayers: { attention: 'attention', mlp: 'mlp' },
-    linears: { qkv: 'attention.query_key_value', o: 'attention.dense', up: 'mlp.dense_h_to_4h', down: 'mlp.dense_4h_to_h' },
+    linears: {
+      qkv: 'attention.query_key_value',
+      o: 'attention.dense',
+      up: 'mlp.dense_h_to_4h',
+      down: 'mlp.dense_4h_to_h',
+    },
   },
 });

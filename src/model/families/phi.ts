@@ -1,6 +1,9 @@
 import { family, LLAMA_MODULES } from './family.js';
 
-/** Phi-1, Phi-1.5 and Phi-2: attention and MLP side by side behind one norm, a bias on every layer. Li et al. 2023, arXiv:2309.05463. */
+/**
+ * Phi-1, Phi-1.5 and Phi-2: attention and MLP side by side behind one norm, a bias on every layer. Li et al. 2023,
+ * arXiv:2309.05463.
+ */
 export const phi = family({
   modelType: 'phi',
   architecture: 'PhiForCausalLM',
@@ -15,6 +18,13 @@ export const phi = family({
     ...LLAMA_MODULES,
     mlpNorm: undefined,
     finalNorm: 'model.final_layernorm',
-    linears: { q: 'self_attn.q_proj', k: 'self_attn.k_proj', v: 'self_attn.v_proj', o: 'self_attn.dense', up: 'mlp.fc1', down: 'mlp.fc2' },
+    linears: {
+      q: 'self_attn.q_proj',
+      k: 'self_attn.k_proj',
+      v: 'self_attn.v_proj',
+      o: 'self_attn.dense',
+      up: 'mlp.fc1',
+      down: 'mlp.fc2',
+    },
   },
 });

@@ -12,7 +12,17 @@ import { qwen3 } from './qwen3.js';
 export type { Family } from './family.js';
 
 /** Every model family, by the `model_type` of its config.json. */
-export const FAMILIES = { llama, mistral, qwen2, qwen3, gpt2, gpt_neox: gptNeox, phi, phi3, gemma } as const satisfies Record<string, Family>;
+export const FAMILIES = {
+  llama,
+  mistral,
+  qwen2,
+  qwen3,
+  gpt2,
+  gpt_neox: gptNeox,
+  phi,
+  phi3,
+  gemma,
+} as const satisfies Record<string, Family>;
 export type ModelType = keyof typeof FAMILIES;
 
 export function isModelType(value: unknown): value is ModelType {

@@ -14,7 +14,11 @@ export interface Canvas {
 /** Loads the library, which only reports need, with a document to draw in where there is no browser. */
 export async function openCanvas(): Promise<Canvas> {
   const [Plot, { parseHTML }] = await Promise.all([import('@observablehq/plot'), import('linkedom')]);
-  return { Plot, document: parseHTML('<!doctype html><html><body></body></html>').document as unknown as Document, drawn: new Set() };
+  return {
+    Plot,
+    document: parseHTML('<!doctype html><html><body></body></html>').document as unknown as Document,
+    drawn: new Set(),
+  };
 }
 
 /** How a plot is called, and what it says to those who do not see it. */
@@ -44,10 +48,15 @@ export function textWidth(text: string): number {
 }
 
 /**
- * Draws marks, with a legend between them and the name of the vertical axis where there is more than one series. A name that was used
- * before gets a number: files and ids are made of it.
+ * Draws marks, with a legend between them and the name of the vertical axis where there is more than one series. A name
+ * that was used before gets a number: files and ids are made of it.
  */
-export function draw({ Plot, document, drawn }: Canvas, given: Naming, options: PlotLibrary.PlotOptions, keys: readonly Key[] = []): PlotBlock {
+export function draw(
+  { Plot, document, drawn }: Canvas,
+  given: Naming,
+  options: PlotLibrary.PlotOptions,
+  keys: readonly Key[] = [],
+): PlotBlock {
   const naming = { ...given, name: freeName(given.name, drawn) };
   const width = options.width ?? WIDTH;
   const places = keys.length < 2 ? [] : layOut(keys, width);
@@ -75,7 +84,12 @@ function freeName(name: string, taken: Set<string>): string {
 }
 
 /** An SVG element with its attributes. */
-export function element(document: Document, tag: string, attributes: Readonly<Record<string, string | number>>, text?: string): Element {
+export function element(
+  document: Document,
+  tag: string,
+  attributes: Readonly<Record<string, string | number>>,
+  text?: string,
+): Element {
   const made = document.createElementNS('http://www.w3.org/2000/svg', tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, String(value));
   if (text !== undefined) made.textContent = text;
@@ -86,7 +100,10 @@ export function element(document: Document, tag: string, attributes: Readonly<Re
 function describe(document: Document, svg: Element, { name, title, description }: Naming): void {
   svg.setAttribute('role', 'img');
   svg.setAttribute('aria-labelledby', `${name}-title ${name}-desc`);
-  svg.prepend(element(document, 'title', { id: `${name}-title` }, title), element(document, 'desc', { id: `${name}-desc` }, description));
+  svg.prepend(
+    element(document, 'title', { id: `${name}-title` }, title),
+    element(document, 'desc', { id: `${name}-desc` }, description),
+  );
 }
 
 interface Place {
@@ -107,11 +124,36 @@ function layOut(keys: readonly Key[], width: number): Place[] {
   });
 }
 
-function drawKey(Plot: typeof PlotLibrary, document: Document, { name, style, line, symbol }: Key, x: number, y: number): Element {
+function drawKey(
+  Plot: typeof PlotLibrary,
+  document: Document,
+  { name, style, line, symbol }: Key,
+  x: number,
+  y: number,
+): Element {
   const group = element(document, 'g', { transform: `translate(${x},${y})`, 'aria-hidden': 'true' });
-  if (line) group.append(element(document, 'line', { x1: 0, x2: 26, y1: 0, y2: 0, stroke: style.color, 'stroke-width': 2, 'stroke-dasharray': style.dash }));
+  if (line)
+    group.append(
+      element(document, 'line', {
+        x1: 0,
+        x2: 26,
+        y1: 0,
+        y2: 0,
+        stroke: style.color,
+        'stroke-width': 2,
+        'stroke-dasharray': style.dash,
+      }),
+    );
   if (symbol) {
-    const dot = Plot.plot({ document, width: 26, height: 12, margin: 0, axis: null, x: { domain: [0, 1] }, marks: [Plot.dot([0.5], { x: (d: number) => d, symbol: style.symbol, fill: style.color, r: 4 })] });
+    const dot = Plot.plot({
+      document,
+      width: 26,
+      height: 12,
+      margin: 0,
+      axis: null,
+      x: { domain: [0, 1] },
+      marks: [Plot.dot([0.5], { x: (d: number) => d, symbol: style.symbol, fill: style.color, r: 4 })],
+    });
     const path = (dot as unknown as Element).querySelector('path, circle');
     if (path !== null) group.append(moved(path, style.color));
   }

@@ -31,7 +31,15 @@ export function intervalChart(canvas: Canvas, { x, series, ...naming }: Interval
     const ends = { y: 'row', stroke: color, strokeWidth: 2, dy } as const;
     return [
       Plot.ruleY(spread, { ...ends, x1: 'low', x2: 'high' }),
-      Plot.dot(rows, { x: 'value', y: 'row', fill: color, symbol, r: 5, dy, title: (r: IntervalRow) => `${name}, ${r.row}: ${shown(r.value)} [${shown(r.low)}, ${shown(r.high)}]` }),
+      Plot.dot(rows, {
+        x: 'value',
+        y: 'row',
+        fill: color,
+        symbol,
+        r: 5,
+        dy,
+        title: (r: IntervalRow) => `${name}, ${r.row}: ${shown(r.value)} [${shown(r.low)}, ${shown(r.high)}]`,
+      }),
     ];
   });
   return draw(
@@ -40,7 +48,16 @@ export function intervalChart(canvas: Canvas, { x, series, ...naming }: Interval
     {
       marginLeft: Math.min(260, Math.max(64, 16 + Math.max(...names.map(textWidth)))),
       height: 80 + names.length * (PER_SERIES * series.length + 12),
-      x: { label: x, labelAnchor: 'center', labelArrow: 'none', labelOffset: 38, grid: true, nice: true, ticks: 7, tickFormat: numberTicks(bounds) },
+      x: {
+        label: x,
+        labelAnchor: 'center',
+        labelArrow: 'none',
+        labelOffset: 38,
+        grid: true,
+        nice: true,
+        ticks: 7,
+        tickFormat: numberTicks(bounds),
+      },
       y: { type: 'band', domain: names, label: null, tickSize: 0 },
       marks,
     },

@@ -23,10 +23,20 @@ interface Drawn {
   readonly title: string;
 }
 
-/** Means against the rank, every rank as far from the next; bars reach one standard deviation of the runs up and down. */
+/**
+ * Means against the rank, every rank as far from the next; bars reach one standard deviation of the runs up and down.
+ */
 export function rankChart(canvas: Canvas, { y, zero = false, series, ...naming }: RankChart): PlotBlock | undefined {
   const { Plot } = canvas;
-  const usable = series.map(({ name, samples }) => ({ name, data: samples.filter(({ values }) => values.length > 0).map((sample) => drawn(name, sample)).sort((a, b) => a.at - b.at) })).filter(({ data }) => data.length > 0);
+  const usable = series
+    .map(({ name, samples }) => ({
+      name,
+      data: samples
+        .filter(({ values }) => values.length > 0)
+        .map((sample) => drawn(name, sample))
+        .sort((a, b) => a.at - b.at),
+    }))
+    .filter(({ data }) => data.length > 0);
   const all = usable.flatMap(({ data }) => data);
   if (all.length === 0) return undefined;
   const ranks = [...new Set(all.map(({ at }) => at))].sort((a, b) => a - b);
@@ -37,7 +47,15 @@ export function rankChart(canvas: Canvas, { y, zero = false, series, ...naming }
     const spread = data.filter(({ low, high }) => high > low);
     const bar = { x: 'at', stroke: color, strokeWidth: 1.5, dx } as const;
     return [
-      Plot.line(data, { x: 'at', y: 'mean', stroke: color, strokeWidth: 1.5, strokeDasharray: dash, strokeOpacity: 0.6, dx }),
+      Plot.line(data, {
+        x: 'at',
+        y: 'mean',
+        stroke: color,
+        strokeWidth: 1.5,
+        strokeDasharray: dash,
+        strokeOpacity: 0.6,
+        dx,
+      }),
       Plot.ruleX(spread, { ...bar, y1: 'low', y2: 'high' }),
       Plot.tickY(spread, { ...bar, y: 'low', insetLeft: TICK(ranks.length), insetRight: TICK(ranks.length) }),
       Plot.tickY(spread, { ...bar, y: 'high', insetLeft: TICK(ranks.length), insetRight: TICK(ranks.length) }),
@@ -49,8 +67,24 @@ export function rankChart(canvas: Canvas, { y, zero = false, series, ...naming }
     naming,
     {
       marginLeft: 64,
-      x: { type: 'band', domain: ranks, label: 'rank', labelAnchor: 'center', labelArrow: 'none', labelOffset: 38, padding: 0 },
-      y: { label: y, labelArrow: 'none', grid: true, nice: true, zero, ticks: 6, tickFormat: numberTicks(all.map(({ high }) => high)) },
+      x: {
+        type: 'band',
+        domain: ranks,
+        label: 'rank',
+        labelAnchor: 'center',
+        labelArrow: 'none',
+        labelOffset: 38,
+        padding: 0,
+      },
+      y: {
+        label: y,
+        labelArrow: 'none',
+        grid: true,
+        nice: true,
+        zero,
+        ticks: 6,
+        tickFormat: numberTicks(all.map(({ high }) => high)),
+      },
       marks,
     },
     usable.map(({ name }, i) => ({ name, style: seriesStyle(i), line: true, symbol: true })),
@@ -63,7 +97,13 @@ const TICK = (bands: number): number => (720 - 64 - 24) / bands / 2 - 6;
 function drawn(name: string, { at, values }: Sample): Drawn {
   const { mean, sd } = meanAndDeviation(values);
   const runs = values.length === 1 ? '' : ` ± ${Number(sd.toPrecision(2))} (${values.length} runs)`;
-  return { at, mean, low: mean - sd, high: mean + sd, title: `${name}, rank ${at}: ${Number(mean.toPrecision(5))}${runs}` };
+  return {
+    at,
+    mean,
+    low: mean - sd,
+    high: mean + sd,
+    title: `${name}, rank ${at}: ${Number(mean.toPrecision(5))}${runs}`,
+  };
 }
 
 /** Mean, and the deviation of the sample (over n − 1), 0 of a single value. */

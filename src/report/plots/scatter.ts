@@ -21,7 +21,10 @@ const HEIGHT = 360;
 const [LEFT, RIGHT] = [64, 24];
 
 /** Points with their names, and lines where either axis is zero. */
-export function scatterChart(canvas: Canvas, { x, y, zeroX = true, series, ...naming }: ScatterChart): PlotBlock | undefined {
+export function scatterChart(
+  canvas: Canvas,
+  { x, y, zeroX = true, series, ...naming }: ScatterChart,
+): PlotBlock | undefined {
   const { Plot } = canvas;
   const usable = series.filter(({ points }) => points.length > 0);
   const all = usable.flatMap(({ points }) => points);
@@ -36,16 +39,44 @@ export function scatterChart(canvas: Canvas, { x, y, zeroX = true, series, ...na
       marginRight: RIGHT,
       height: HEIGHT,
       grid: true,
-      x: { label: x, labelAnchor: 'center', labelArrow: 'none', labelOffset: 38, domain: spanOf(xs, zeroX), ticks: 7, tickFormat: numberTicks(xs) },
+      x: {
+        label: x,
+        labelAnchor: 'center',
+        labelArrow: 'none',
+        labelOffset: 38,
+        domain: spanOf(xs, zeroX),
+        ticks: 7,
+        tickFormat: numberTicks(xs),
+      },
       y: { label: y, labelArrow: 'none', domain: spanOf(ys), ticks: 6, tickFormat: numberTicks(ys) },
       marks: [
         ...(zeroX ? [Plot.ruleX([0], { strokeOpacity: 0.5 })] : []),
         Plot.ruleY([0], { strokeOpacity: 0.5 }),
         ...usable.map(({ points }, i) => {
           const { color, symbol } = seriesStyle(i);
-          return Plot.dot(points, { x: 'x', y: 'y', fill: color, symbol, r: 5, title: (p: ScatterPoint) => `${p.label}: ${x} ${Number(p.x.toPrecision(4))}, ${y} ${Number(p.y.toPrecision(4))}` });
+          return Plot.dot(points, {
+            x: 'x',
+            y: 'y',
+            fill: color,
+            symbol,
+            r: 5,
+            title: (p: ScatterPoint) =>
+              `${p.label}: ${x} ${Number(p.x.toPrecision(4))}, ${y} ${Number(p.y.toPrecision(4))}`,
+          });
         }),
-        ...labels.map(({ point, dx, dy, anchor }) => Plot.text([point], { x: 'x', y: 'y', text: 'label', dx, dy, textAnchor: anchor, fill: 'currentColor', stroke: 'var(--plot-background)', strokeWidth: 4 })),
+        ...labels.map(({ point, dx, dy, anchor }) =>
+          Plot.text([point], {
+            x: 'x',
+            y: 'y',
+            text: 'label',
+            dx,
+            dy,
+            textAnchor: anchor,
+            fill: 'currentColor',
+            stroke: 'var(--plot-background)',
+            strokeWidth: 4,
+          }),
+        ),
       ],
     },
     usable.map(({ name }, i) => ({ name, style: seriesStyle(i), line: false, symbol: true })),
@@ -74,14 +105,29 @@ interface Box {
   readonly bottom: number;
 }
 
-/** Each label in the first place beside its point where no other text or point is; none where all are taken (the title still tells). */
+/**
+ * Each label in the first place beside its point where no other text or point is; none where all are taken (the title
+ * still tells).
+ */
 function placeLabels(points: readonly ScatterPoint[], [x0, x1]: [number, number], [y0, y1]: [number, number]): Label[] {
-  const place = (p: ScatterPoint): { x: number; y: number } => ({ x: LEFT + ((p.x - x0) / (x1 - x0)) * (WIDTH - LEFT - RIGHT), y: (1 - (p.y - y0) / (y1 - y0)) * (HEIGHT - 72) });
+  const place = (p: ScatterPoint): { x: number; y: number } => ({
+    x: LEFT + ((p.x - x0) / (x1 - x0)) * (WIDTH - LEFT - RIGHT),
+    y: (1 - (p.y - y0) / (y1 - y0)) * (HEIGHT - 72),
+  });
   const taken: Box[] = points.map((p) => around(place(p), 5));
   return points.flatMap((point) => {
     const { x, y } = place(point);
     const width = textWidth(point.label);
-    for (const [dx, dy] of [[9, 0], [-9, 0], [7, -12], [-7, -12], [7, 12], [-7, 12], [7, -24], [-7, 24]] as const) {
+    for (const [dx, dy] of [
+      [9, 0],
+      [-9, 0],
+      [7, -12],
+      [-7, -12],
+      [7, 12],
+      [-7, 12],
+      [7, -24],
+      [-7, 24],
+    ] as const) {
       const left = dx > 0 ? x + dx : x + dx - width;
       const box: Box = { left, right: left + width, top: y + dy - 7, bottom: y + dy + 7 };
       if (box.left < LEFT || box.right > WIDTH || taken.some((other) => overlap(box, other))) continue;

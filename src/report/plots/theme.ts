@@ -1,4 +1,7 @@
-/** Colours of series: those of Okabe and Ito, made darker on white and lighter on black until 3:1 is held against the ground. */
+/**
+ * Colours of series: those of Okabe and Ito, made darker on white and lighter on black until 3:1 is held against the
+ * ground.
+ */
 const LIGHT = ['#0072b2', '#d55e00', '#00815d', '#b0528a', '#8a6a00', '#2b7fb8', '#555555', '#a33b00'];
 const DARK = ['#56b4e9', '#ff9b52', '#2bd1a0', '#e79bc7', '#f0e442', '#9ad0f5', '#bbbbbb', '#ffc08a'];
 
@@ -23,7 +26,12 @@ export function seriesStyle(index: number): SeriesStyle {
 }
 
 const variables = (colors: readonly string[], ink: string, ground: string, faint: string): string =>
-  [`--ink: ${ink}`, `--ground: ${ground}`, `--faint: ${faint}`, ...colors.map((color, i) => `--series-${i}: ${color}`)].join('; ');
+  [
+    `--ink: ${ink}`,
+    `--ground: ${ground}`,
+    `--faint: ${faint}`,
+    ...colors.map((color, i) => `--series-${i}: ${color}`),
+  ].join('; ');
 
 const LIGHT_VARIABLES = variables(LIGHT, '#1b1f24', '#ffffff', '#d5d9de');
 const DARK_VARIABLES = variables(DARK, '#e6e8eb', '#14171b', '#3b4148');

@@ -11,8 +11,23 @@ export interface About {
 export function aboutSections({ config, versions, card }: About): Section[] {
   const rows = Object.entries(versions);
   return [
-    ...section('Configuration', config === undefined ? undefined : { type: 'code', caption: 'The settings in force; what was off is left out', text: config.trimEnd() }),
-    ...section('Versions', rows.length === 0 ? undefined : { type: 'table', caption: 'What the run was made with', columns: ['package', 'version'], rows }),
-    ...section('Model card', card === undefined ? undefined : { type: 'code', caption: 'README.md of the result', text: card.trimEnd(), folded: true }),
+    ...section(
+      'Configuration',
+      config === undefined
+        ? undefined
+        : { type: 'code', caption: 'The settings in force; what was off is left out', text: config.trimEnd() },
+    ),
+    ...section(
+      'Versions',
+      rows.length === 0
+        ? undefined
+        : { type: 'table', caption: 'What the run was made with', columns: ['package', 'version'], rows },
+    ),
+    ...section(
+      'Model card',
+      card === undefined
+        ? undefined
+        : { type: 'code', caption: 'README.md of the result', text: card.trimEnd(), folded: true },
+    ),
   ];
 }

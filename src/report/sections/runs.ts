@@ -41,9 +41,16 @@ export function runsOf({ runs, timings, summary }: AblationInput): Run[] {
 }
 
 /** What is the same in all of several. */
-export function commonSettings([first, ...rest]: readonly Readonly<Record<string, unknown>>[]): Record<string, unknown> {
+export function commonSettings([first, ...rest]: readonly Readonly<Record<string, unknown>>[]): Record<
+  string,
+  unknown
+> {
   if (first === undefined || rest.length === 0) return {};
-  return Object.fromEntries(Object.entries(first).filter(([name, value]) => rest.every((other) => JSON.stringify(other[name]) === JSON.stringify(value))));
+  return Object.fromEntries(
+    Object.entries(first).filter(([name, value]) =>
+      rest.every((other) => JSON.stringify(other[name]) === JSON.stringify(value)),
+    ),
+  );
 }
 
 /** Settings as `name=value`. */
@@ -54,7 +61,10 @@ export function settingsText(settings: Readonly<Record<string, unknown>>): strin
 }
 
 export function familiesOf(runs: readonly Run[]): Family[] {
-  return [...new Set(runs.map(({ family }) => family))].map((name) => ({ name: name === '' ? 'runs' : name, runs: runs.filter(({ family }) => family === name) }));
+  return [...new Set(runs.map(({ family }) => family))].map((name) => ({
+    name: name === '' ? 'runs' : name,
+    runs: runs.filter(({ family }) => family === name),
+  }));
 }
 
 /** Setting by setting, the seeds of one together. */

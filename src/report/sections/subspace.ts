@@ -17,20 +17,31 @@ const MEANING =
 /** Heat maps of the similarity of what adapters of several ranks or seeds have learnt. */
 export function similaritySection(canvas: Canvas, subspace: SubspaceInput | undefined): Section[] {
   const pairs = subspace?.pairs ?? [];
-  const maps = chosen(pairs).map((pair) => similarityMap(canvas, pair)).filter((block) => block !== undefined);
+  const maps = chosen(pairs)
+    .map((pair) => similarityMap(canvas, pair))
+    .filter((block) => block !== undefined);
   if (maps.length === 0) return [];
   const rest = pairs.length - maps.length;
-  return section('Subspace similarity', { type: 'text', text: rest > 0 ? `${MEANING} ${maps.length} of ${pairs.length} pairs; report.json has all.` : MEANING }, ...maps);
+  return section(
+    'Subspace similarity',
+    {
+      type: 'text',
+      text: rest > 0 ? `${MEANING} ${maps.length} of ${pairs.length} pairs; report.json has all.` : MEANING,
+    },
+    ...maps,
+  );
 }
 
 /**
- * What tells most first: each rank within the largest (what a small rank found, did the large one find it too?), the nearest first; then
- * two seeds of each rank, the largest first (is it found every time?); then the rest. A second pair of the same kind comes after all firsts.
+ * What tells most first: each rank within the largest (what a small rank found, did the large one find it too?), the
+ * nearest first; then two seeds of each rank, the largest first (is it found every time?); then the rest. A second pair
+ * of the same kind comes after all firsts.
  */
 function chosen(pairs: readonly Pair[]): readonly Pair[] {
   const largest = Math.max(...pairs.flatMap(({ ranks }) => ranks));
   const kindOf = ({ ranks, seeds }: Pair): string => `${ranks.join()} ${seeds[0] === seeds[1]}`;
-  const placeOf = ({ ranks, seeds }: Pair): number => (seeds[0] !== seeds[1] ? 1 : Math.max(...ranks) === largest ? 0 : 2);
+  const placeOf = ({ ranks, seeds }: Pair): number =>
+    seeds[0] !== seeds[1] ? 1 : Math.max(...ranks) === largest ? 0 : 2;
   const seen = new Map<string, number>();
   return pairs
     .map((pair) => {
@@ -38,7 +49,12 @@ function chosen(pairs: readonly Pair[]): readonly Pair[] {
       seen.set(kindOf(pair), repeat + 1);
       return { pair, repeat };
     })
-    .sort((a, b) => a.repeat - b.repeat || placeOf(a.pair) - placeOf(b.pair) || Math.min(...b.pair.ranks) - Math.min(...a.pair.ranks))
+    .sort(
+      (a, b) =>
+        a.repeat - b.repeat ||
+        placeOf(a.pair) - placeOf(b.pair) ||
+        Math.min(...b.pair.ranks) - Math.min(...a.pair.ranks),
+    )
     .slice(0, MOST_MAPS)
     .map(({ pair }) => pair);
 }
@@ -46,7 +62,9 @@ function chosen(pairs: readonly Pair[]): readonly Pair[] {
 function similarityMap(canvas: Canvas, { first, second, ranks, seeds, mean }: Pair): ReturnType<typeof heatMap> {
   const [r1, r2] = ranks;
   const sameSeed = seeds[0] === seeds[1];
-  const title = sameSeed ? `φ between rank ${r1} and rank ${r2} (seed ${seeds[0]})` : `φ between seeds ${seeds[0]} and ${seeds[1]} (rank ${r1})`;
+  const title = sameSeed
+    ? `φ between rank ${r1} and rank ${r2} (seed ${seeds[0]})`
+    : `φ between seeds ${seeds[0]} and ${seeds[1]} (rank ${r1})`;
   const corner = mean[0]?.[0];
   const last = mean.at(-1)?.at(-1);
   return heatMap(canvas, {
@@ -67,15 +85,34 @@ export function spectraSection(canvas: Canvas, subspace: SubspaceInput | undefin
     const label = run === undefined ? id : labelOf(run);
     byLabel.set(label, [...(byLabel.get(label) ?? []), meanSpectrum(Object.values(modules))]);
   }
-  const series = [...byLabel].map(([name, lines]) => ({ name, lines, marked: lines.every((line) => line.length <= 16) }));
-  const words = series.map(({ name, lines: [line] }) => `${name}: from ${Number((line?.[0]?.[1] ?? 0).toPrecision(3))} to ${Number((line?.at(-1)?.[1] ?? 0).toPrecision(3))}`).join('; ');
+  const series = [...byLabel].map(([name, lines]) => ({
+    name,
+    lines,
+    marked: lines.every((line) => line.length <= 16),
+  }));
+  const words = series
+    .map(
+      ({ name, lines: [line] }) =>
+        `${name}: from ${Number((line?.[0]?.[1] ?? 0).toPrecision(3))} to ${Number((line?.at(-1)?.[1] ?? 0).toPrecision(3))}`,
+    )
+    .join('; ');
   return section(
     'Singular values of the updates',
-    lineChart(canvas, { name: 'spectra', title: 'Singular values of ΔW', description: `Singular values of the updates, the geometric mean over modules. ${words}.`, x: 'place of the singular value', y: 'singular value', log: true, series }),
+    lineChart(canvas, {
+      name: 'spectra',
+      title: 'Singular values of ΔW',
+      description: `Singular values of the updates, the geometric mean over modules. ${words}.`,
+      x: 'place of the singular value',
+      y: 'singular value',
+      log: true,
+      series,
+    }),
   );
 }
 
-/** exp of the mean of the logarithms: values of modules differ by orders of magnitude. Zeros have none and are left out. */
+/**
+ * exp of the mean of the logarithms: values of modules differ by orders of magnitude. Zeros have none and are left out.
+ */
 function meanSpectrum(modules: readonly (readonly number[])[]): (readonly [number, number])[] {
   const longest = Math.max(0, ...modules.map((values) => values.length));
   return Array.from({ length: longest }, (_, i) => {

@@ -12,27 +12,70 @@ import { samplesTable, type AnswerSample } from './samples.js';
 export function trainingReport(inputs: TrainInputs, canvas: Canvas, samples: readonly AnswerSample[]): Report {
   const { metrics, record, config } = inputs;
   const versions = record?.versions ?? {};
-  const settings = config === undefined ? undefined : { model: withoutFolders(config.values['model']), ...settingsInForce(config.values) };
+  const settings =
+    config === undefined
+      ? undefined
+      : { model: withoutFolders(config.values['model']), ...settingsInForce(config.values) };
   const base = nameOf(config?.values['model'] ?? record?.base?.name);
   const steps = columnOf(metrics, 'loss').at(-1)?.[0];
   return {
     title: `Training of ${base}`,
     lead: [
-      [`${method(inputs)} on ${base}`, steps === undefined ? undefined : `${steps} steps`, record?.device].filter((part) => part !== undefined).join(', ') + '.',
+      [`${method(inputs)} on ${base}`, steps === undefined ? undefined : `${steps} steps`, record?.device]
+        .filter((part) => part !== undefined)
+        .join(', ') + '.',
     ],
     sections: [
       ...section('Results', resultsTable(inputs), dataTable(inputs)),
       ...section('Loss', lossChart(canvas, metrics)),
-      ...section('Learning rate', chart(canvas, metrics, { column: 'learning_rate', name: 'learning-rate', title: 'Learning rate', y: 'learning rate', what: 'The rate that each logged step was made with' })),
-      ...section('Gradient norm', chart(canvas, metrics, { column: 'grad_norm', name: 'gradient-norm', title: 'Gradient norm', y: 'global norm before clipping', what: 'Global norm of the gradients before clipping' })),
+      ...section(
+        'Learning rate',
+        chart(canvas, metrics, {
+          column: 'learning_rate',
+          name: 'learning-rate',
+          title: 'Learning rate',
+          y: 'learning rate',
+          what: 'The rate that each logged step was made with',
+        }),
+      ),
+      ...section(
+        'Gradient norm',
+        chart(canvas, metrics, {
+          column: 'grad_norm',
+          name: 'gradient-norm',
+          title: 'Gradient norm',
+          y: 'global norm before clipping',
+          what: 'Global norm of the gradients before clipping',
+        }),
+      ),
       ...section(
         'Memory and speed',
-        chart(canvas, metrics, { column: 'memory_bytes', name: 'memory', title: 'Memory', y: 'MiB on the device', what: 'Tensors on the device between two steps, in MiB', scale: 2 ** -20 }),
-        chart(canvas, metrics, { column: 'tokens_per_second', name: 'speed', title: 'Speed', y: 'tokens a second', what: 'Tokens a second, padding left out' }),
+        chart(canvas, metrics, {
+          column: 'memory_bytes',
+          name: 'memory',
+          title: 'Memory',
+          y: 'MiB on the device',
+          what: 'Tensors on the device between two steps, in MiB',
+          scale: 2 ** -20,
+        }),
+        chart(canvas, metrics, {
+          column: 'tokens_per_second',
+          name: 'speed',
+          title: 'Speed',
+          y: 'tokens a second',
+          what: 'Tokens a second, padding left out',
+        }),
       ),
-      ...section('Sample outputs', samplesTable('Answers of the trained model to prompts of its data, as recorded after training', samples)),
+      ...section(
+        'Sample outputs',
+        samplesTable('Answers of the trained model to prompts of its data, as recorded after training', samples),
+      ),
       ...section('Log', logTable(metrics)),
-      ...aboutSections({ config: settings === undefined ? undefined : stringify(settings), versions, card: inputs.card }),
+      ...aboutSections({
+        config: settings === undefined ? undefined : stringify(settings),
+        versions,
+        card: inputs.card,
+      }),
     ],
     rows: metrics as readonly Row[],
     data: { kind: 'train', metrics, results: record?.results ?? {}, config: settings ?? {}, versions, samples },
@@ -41,16 +84,27 @@ export function trainingReport(inputs: TrainInputs, canvas: Canvas, samples: rea
 
 /** The numbers of a column over the steps. */
 function columnOf(metrics: readonly MetricsLine[], name: string, scale = 1): Point[] {
-  return metrics.flatMap(({ step, [name]: value }): Point[] => (typeof step === 'number' && typeof value === 'number' ? [[step, value * scale]] : []));
+  return metrics.flatMap(({ step, [name]: value }): Point[] =>
+    typeof step === 'number' && typeof value === 'number' ? [[step, value * scale]] : [],
+  );
 }
 
 function lossChart(canvas: Canvas, metrics: readonly MetricsLine[]): Block | undefined {
   const [train, validation] = [columnOf(metrics, 'loss'), columnOf(metrics, 'eval_loss')];
-  const least = validation.reduce<Point | undefined>((best, point) => (best === undefined || point[1] < best[1] ? point : best), undefined);
+  const least = validation.reduce<Point | undefined>(
+    (best, point) => (best === undefined || point[1] < best[1] ? point : best),
+    undefined,
+  );
   return lineChart(canvas, {
     name: 'loss',
     title: 'Training and validation loss',
-    description: [course('Training loss', train), course('Validation loss', validation), least === undefined ? '' : `The validation loss is lowest at step ${least[0]}.`].filter((text) => text !== '').join(' '),
+    description: [
+      course('Training loss', train),
+      course('Validation loss', validation),
+      least === undefined ? '' : `The validation loss is lowest at step ${least[0]}.`,
+    ]
+      .filter((text) => text !== '')
+      .join(' '),
     x: 'step',
     y: 'loss (nats a token)',
     series: [
@@ -69,9 +123,21 @@ interface ColumnChart {
   readonly scale?: number;
 }
 
-function chart(canvas: Canvas, metrics: readonly MetricsLine[], { column, name, title, y, what, scale = 1 }: ColumnChart): Block | undefined {
+function chart(
+  canvas: Canvas,
+  metrics: readonly MetricsLine[],
+  { column, name, title, y, what, scale = 1 }: ColumnChart,
+): Block | undefined {
   const points = columnOf(metrics, column, scale);
-  return lineChart(canvas, { name, title, description: course(what, points), x: 'step', y, zero: true, series: [{ name: title.toLowerCase(), lines: [points] }] });
+  return lineChart(canvas, {
+    name,
+    title,
+    description: course(what, points),
+    x: 'step',
+    y,
+    zero: true,
+    series: [{ name: title.toLowerCase(), lines: [points] }],
+  });
 }
 
 /** A line in words. */
@@ -99,7 +165,9 @@ function resultsTable({ record, metrics }: TrainInputs): TableBlock | undefined 
     ['all parameters', record?.parameters?.total],
   ];
   const rows = results.flatMap(([name, value]) => (typeof value === 'number' ? [[name, value]] : []));
-  return rows.length === 0 ? undefined : { type: 'table', caption: 'What the run came to; losses in nats a token', columns: ['measure', 'value'], rows };
+  return rows.length === 0
+    ? undefined
+    : { type: 'table', caption: 'What the run came to; losses in nats a token', columns: ['measure', 'value'], rows };
 }
 
 function dataTable({ record }: TrainInputs): TableBlock | undefined {
@@ -108,7 +176,12 @@ function dataTable({ record }: TrainInputs): TableBlock | undefined {
     type: 'table',
     caption: 'The rows of the run',
     columns: ['part', 'rows', 'tokens', 'supervised tokens'],
-    rows: record.data.map(({ part, rows, tokens, supervised_tokens: supervised }) => [part, rows, tokens ?? undefined, supervised ?? undefined]),
+    rows: record.data.map(({ part, rows, tokens, supervised_tokens: supervised }) => [
+      part,
+      rows,
+      tokens ?? undefined,
+      supervised ?? undefined,
+    ]),
   };
 }
 
@@ -116,9 +189,12 @@ function dataTable({ record }: TrainInputs): TableBlock | undefined {
 const LOG_ROWS = 40;
 
 function logTable(metrics: readonly MetricsLine[]): TableBlock | undefined {
-  const columns = ['step', 'epoch', 'loss', 'eval_loss', 'learning_rate', 'grad_norm', 'tokens_per_second'].filter((name) => metrics.some((line) => line[name] !== undefined));
+  const columns = ['step', 'epoch', 'loss', 'eval_loss', 'learning_rate', 'grad_norm', 'tokens_per_second'].filter(
+    (name) => metrics.some((line) => line[name] !== undefined),
+  );
   const byStep = new Map<number, MetricsLine>();
-  for (const line of metrics) if (typeof line['step'] === 'number') byStep.set(line['step'], { ...byStep.get(line['step']), ...line });
+  for (const line of metrics)
+    if (typeof line['step'] === 'number') byStep.set(line['step'], { ...byStep.get(line['step']), ...line });
   const lines = [...byStep.values()];
   if (lines.length === 0) return undefined;
   const every = Math.ceil(lines.length / LOG_ROWS);

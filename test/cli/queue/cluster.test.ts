@@ -21,7 +21,13 @@ interface JobManifest {
     readonly completionMode: string;
     readonly completions: number;
     readonly parallelism: number;
-    readonly template: { readonly spec: { readonly restartPolicy: string; readonly containers: readonly [Container]; readonly volumes: readonly { readonly name: string }[] } };
+    readonly template: {
+      readonly spec: {
+        readonly restartPolicy: string;
+        readonly containers: readonly [Container];
+        readonly volumes: readonly { readonly name: string }[];
+      };
+    };
   };
 }
 
@@ -44,7 +50,9 @@ describe('configs/cluster', () => {
     expect(parallelism).toBe(completions);
     expect(template.spec.restartPolicy).toBe('OnFailure');
     const [container] = template.spec.containers;
-    expect(container.env.map(({ name }) => name)).toEqual(expect.arrayContaining(['LOWRANK_QUEUE', 'LOWRANK_QUEUE_SECRET']));
+    expect(container.env.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(['LOWRANK_QUEUE', 'LOWRANK_QUEUE_SECRET']),
+    );
     expect(container.volumeMounts.map(({ name }) => name)).toEqual(template.spec.volumes.map(({ name }) => name));
     expectKnownFlags(container.command.at(-1) ?? '');
   });

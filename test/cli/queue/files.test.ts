@@ -36,13 +36,27 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-function start(args: readonly string[], env: NodeJS.ProcessEnv = {}, watch?: (stderr: string, child: ChildProcess) => void): Promise<Outcome> {
-  const child = spawn(process.execPath, [bundle.main, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, LOWRANK_THREADS: '1', ...env } });
+function start(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  watch?: (stderr: string, child: ChildProcess) => void,
+): Promise<Outcome> {
+  const child = spawn(process.execPath, [bundle.main, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, LOWRANK_THREADS: '1', ...env },
+  });
   return outcomeOf(child, watch);
 }
 
-const ablate = (out: string, ...flags: readonly string[]): string[] => ['ablate', join(folder, 'ablation.yaml'), '--output', join(folder, out), ...flags];
-const leave = (stderr: string, child: ChildProcess): void => void (stderr.includes('no worker is there yet') && child.kill('SIGINT'));
+const ablate = (out: string, ...flags: readonly string[]): string[] => [
+  'ablate',
+  join(folder, 'ablation.yaml'),
+  '--output',
+  join(folder, out),
+  ...flags,
+];
+const leave = (stderr: string, child: ChildProcess): void =>
+  void (stderr.includes('no worker is there yet') && child.kill('SIGINT'));
 
 /** Moves files out of the reach of a worker, and back. */
 async function without<T>(names: readonly string[], work: () => Promise<T>): Promise<T> {
@@ -55,7 +69,8 @@ async function without<T>(names: readonly string[], work: () => Promise<T>): Pro
 }
 
 async function runs(out: string): Promise<Record<string, unknown>[]> {
-  return (JSON.parse(await readFile(join(folder, out, 'ablation.json'), 'utf8')) as { runs: Record<string, unknown>[] }).runs;
+  return (JSON.parse(await readFile(join(folder, out, 'ablation.json'), 'utf8')) as { runs: Record<string, unknown>[] })
+    .runs;
 }
 
 describe.skipIf(noRedis !== undefined)(`files of queued runs${noRedis === undefined ? '' : ` (${noRedis})`}`, () => {
@@ -83,7 +98,10 @@ describe.skipIf(noRedis !== undefined)(`files of queued runs${noRedis === undefi
     const none = await without([...ROWS, 'model'], () => start(worker));
     expect(none.stderr).toMatch(/0 runs done, 2 failed/);
     const failed = await start(ablate('out', '--queue', redis.url));
-    expect([failed.status, failed.stderr]).toEqual([1, expect.stringMatching(/2 of 2 runs failed \(--retry makes them again\):\n.*model/)]);
+    expect([failed.status, failed.stderr]).toEqual([
+      1,
+      expect.stringMatching(/2 of 2 runs failed \(--retry makes them again\):\n.*model/),
+    ]);
     const kept = await start(ablate('out', '--queue', redis.url));
     expect(kept.stderr).toContain('2 of 2 runs failed');
 
@@ -94,13 +112,19 @@ describe.skipIf(noRedis !== undefined)(`files of queued runs${noRedis === undefi
     expect(made.stderr).toMatch(/2 runs done, 0 failed/);
     const collected = await start(ablate('out', '--queue', redis.url, '--retry'));
     expect(collected.status, collected.stderr).toBe(0);
-    const place = (out: string, json: unknown): unknown => JSON.parse(JSON.stringify(json).replaceAll(join(folder, out), 'OUT'));
+    const place = (out: string, json: unknown): unknown =>
+      JSON.parse(JSON.stringify(json).replaceAll(join(folder, out), 'OUT'));
     expect(place('out', await runs('out'))).toEqual(place('local', await runs('local')));
   }, 240_000);
 
   it('do not make a job too big: one with a huge config is refused', async () => {
-    const { status, stderr } = await lowrank(...ablate('big', '--queue', redis.url, '--set', `data.template=${'x'.repeat(2 ** 21)}`));
-    expect([status, stderr]).toEqual([2, expect.stringMatching(/run r-1_seed-42 is too big for a queue: .* take 2 MiB, and at most 1 MiB go there/)]);
+    const { status, stderr } = await lowrank(
+      ...ablate('big', '--queue', redis.url, '--set', `data.template=${'x'.repeat(2 ** 21)}`),
+    );
+    expect([status, stderr]).toEqual([
+      2,
+      expect.stringMatching(/run r-1_seed-42 is too big for a queue: .* take 2 MiB, and at most 1 MiB go there/),
+    ]);
   });
 });
 
@@ -109,12 +133,19 @@ describe.skipIf(noTls !== undefined)(`a queue over TLS${noTls === undefined ? ''
     const redis = await startRedis({ tls: true });
     try {
       const stranger = await start(['worker', '--queue', redis.url, '--drain'], { NODE_EXTRA_CA_CERTS: '' });
-      expect([stranger.status, stranger.stderr]).toEqual([1, expect.stringMatching(/no Redis at rediss:\/\/127\.0\.0\.1:\d+: self.signed certificate.*NODE_EXTRA_CA_CERTS/)]);
+      expect([stranger.status, stranger.stderr]).toEqual([
+        1,
+        expect.stringMatching(/no Redis at rediss:\/\/127\.0\.0\.1:\d+: self.signed certificate.*NODE_EXTRA_CA_CERTS/),
+      ]);
       const known = { NODE_EXTRA_CA_CERTS: redis.certificate };
       let told = false;
       // Once: a second signal would end it at once.
-      const end = (stderr: string, child: ChildProcess): void => void (!told && stderr.split(': done').length > 2 && (told = child.kill('SIGTERM')));
-      const [made, worker] = await Promise.all([start(ablate('tls', '--queue', redis.url), known), start(['worker', '--queue', redis.url], known, end)]);
+      const end = (stderr: string, child: ChildProcess): void =>
+        void (!told && stderr.split(': done').length > 2 && (told = child.kill('SIGTERM')));
+      const [made, worker] = await Promise.all([
+        start(ablate('tls', '--queue', redis.url), known),
+        start(['worker', '--queue', redis.url], known, end),
+      ]);
       expect(made.status, made.stderr).toBe(0);
       expect(worker.status, worker.stderr).toBe(143);
       expect(await runs('tls')).toHaveLength(2);

@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { namesRight, whenRight } from '../../../src/cli/quickstart/facts.js';
 
-const prompt = "Dialogue:\nZoë: Do you want to come to the park on Monday?\nBo: Yes. When?\nZoë: At two o'clock.\nSummary:";
+const prompt =
+  "Dialogue:\nZoë: Do you want to come to the park on Monday?\nBo: Yes. When?\nZoë: At two o'clock.\nSummary:";
 const reference = "Zoë invites Bo to the park on Monday. They will meet at two o'clock.";
 const names = (completion: string): boolean => namesRight({ prompt, reference, completion });
-const when = (completion: string, right = reference): boolean | undefined => whenRight({ prompt, reference: right, completion });
+const when = (completion: string, right = reference): boolean | undefined =>
+  whenRight({ prompt, reference: right, completion });
 
 describe('a summary', () => {
   it('names both speakers, in the order of the reference', () => {

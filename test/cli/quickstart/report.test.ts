@@ -12,10 +12,26 @@ const sample = {
   reference: 'Anna wants to meet Ben in the garden on Monday because she has a present for him.',
   completion: 'Anna wants to meet Ben in the garden on Monday because she has a present for him too.',
 };
-const measured = (share: number): Measured => ({ names: share, when: share, rougeL: share, questions: 1 - share / 10, sentiment: 1, stories: share, samples: [sample, { ...sample, completion: '' }], rows });
+const measured = (share: number): Measured => ({
+  names: share,
+  when: share,
+  rougeL: share,
+  questions: 1 - share / 10,
+  sentiment: 1,
+  stories: share,
+  samples: [sample, { ...sample, completion: '' }],
+  rows,
+});
 
 describe('what the quickstart prints', () => {
-  const text = formatQuickstart({ before: measured(0), after: measured(0.95), full: { before: 0.95, after: 0.2 }, adapter: 'out/quickstart', adapterBytes: 800_000, seconds: 100 });
+  const text = formatQuickstart({
+    before: measured(0),
+    after: measured(0.95),
+    full: { before: 0.95, after: 0.2 },
+    adapter: 'out/quickstart',
+    adapterBytes: 800_000,
+    seconds: 100,
+  });
 
   it('fits 80 columns', () => {
     expect(text.split('\n').filter((line) => line.length > 80)).toEqual([]);

@@ -9,13 +9,24 @@ import { metricNames, parseTasks } from '../../../src/eval/tasks/schema.js';
 import { writeTinyEncoder } from '../../support/tiny-encoder.js';
 
 /** Vectors whose cosines are simple: a·b = 0.6, b·c = 0.8, a·c = 0, and nothing is like the marks. */
-const WORDS = { '[UNK]': [0, 0, -1], '[CLS]': [0, 0, 2], '[SEP]': [0, 0, 1], a: [3, 0, 0], b: [0.6, 0.8, 0], c: [0, 2, 0] };
+const WORDS = {
+  '[UNK]': [0, 0, -1],
+  '[CLS]': [0, 0, 2],
+  '[SEP]': [0, 0, 1],
+  a: [3, 0, 0],
+  b: [0.6, 0.8, 0],
+  c: [0, 2, 0],
+};
 const names = Object.keys(WORDS);
 
 const words: TextEncoderModel = {
   encode(text) {
     const tokens = ['[CLS]', ...text.split(' ').filter((word) => word !== ''), '[SEP]'] as (keyof typeof WORDS)[];
-    return Promise.resolve({ ids: tokens.map((token) => names.indexOf(token)), vectors: Float32Array.from(tokens.flatMap((token) => WORDS[token])), dim: 3 });
+    return Promise.resolve({
+      ids: tokens.map((token) => names.indexOf(token)),
+      vectors: Float32Array.from(tokens.flatMap((token) => WORDS[token])),
+      dim: 3,
+    });
   },
 };
 
@@ -61,10 +72,15 @@ const task = { name: 't', type: 'generate', data: 'x', prompt: 'p', references: 
 
 describe('a task file', () => {
   it('names the encoder beside itself, and may ask for other metrics too', () => {
-    const [parsed] = parseTasks(JSON.stringify({ tasks: [{ ...task, metrics: ['bleu', { name: 'bertscore', model: 'encoder' }] }] }), '/tasks/t.yaml');
+    const [parsed] = parseTasks(
+      JSON.stringify({ tasks: [{ ...task, metrics: ['bleu', { name: 'bertscore', model: 'encoder' }] }] }),
+      '/tasks/t.yaml',
+    );
     expect(parsed?.metrics).toEqual(['bleu', { name: 'bertscore', model: '/tasks/encoder', idf: false }]);
     expect(parsed && metricNames(parsed)).toEqual(['bleu', 'bertscore_precision', 'bertscore_recall', 'bertscore_f1']);
-    expect(() => parseTasks(JSON.stringify({ tasks: [{ ...task, metrics: [{ name: 'bertscore' }] }] }), 't.yaml')).toThrow(/^t\.yaml:1:\d+: tasks\[0\]\.metrics\[0\]\.model is required/);
+    expect(() =>
+      parseTasks(JSON.stringify({ tasks: [{ ...task, metrics: [{ name: 'bertscore' }] }] }), 't.yaml'),
+    ).toThrow(/^t\.yaml:1:\d+: tasks\[0\]\.metrics\[0\]\.model is required/);
   });
 });
 
@@ -79,7 +95,9 @@ const installed = ((): boolean => {
 
 describe.skipIf(installed)('without the package', () => {
   it('says which one is missing', async () => {
-    await expect(openEncoder({ model: '/nowhere' })).rejects.toThrow(`metric bertscore needs the package ${PACKAGE}, which is not installed or does not load: npm install ${PACKAGE}`);
+    await expect(openEncoder({ model: '/nowhere' })).rejects.toThrow(
+      `metric bertscore needs the package ${PACKAGE}, which is not installed or does not load: npm install ${PACKAGE}`,
+    );
   });
 });
 
@@ -107,7 +125,11 @@ describe.skipIf(!installed)('an encoder in ONNX', () => {
 
   it('is refused where it lacks the layer, or is not there', async () => {
     const missing = await openEncoder({ model: folder, num_layers: 7 });
-    await expect(missing.encode('a')).rejects.toThrow('no output hidden_states.7, but hidden_states.1, last_hidden_state');
-    await expect(openEncoder({ model: join(folder, 'nothing') })).rejects.toThrow(`metric bertscore: ${join(folder, 'nothing')}: `);
+    await expect(missing.encode('a')).rejects.toThrow(
+      'no output hidden_states.7, but hidden_states.1, last_hidden_state',
+    );
+    await expect(openEncoder({ model: join(folder, 'nothing') })).rejects.toThrow(
+      `metric bertscore: ${join(folder, 'nothing')}: `,
+    );
   });
 });

@@ -39,7 +39,12 @@ interface Cases {
 
 const { segments, corpus, classes } = JSON.parse(readFileSync('test/golden/metrics/cases.json', 'utf8')) as Cases;
 const DIGITS = 9;
-const words = (text: string): string[] => text.toLowerCase().replace(/[.,!?]/g, ' ').split(/\s+/).filter((word) => word !== '');
+const words = (text: string): string[] =>
+  text
+    .toLowerCase()
+    .replace(/[.,!?]/g, ' ')
+    .split(/\s+/)
+    .filter((word) => word !== '');
 
 describe('metrics of texts, against numbers computed apart', () => {
   const hypotheses = segments.map(({ hypothesis }) => hypothesis);
@@ -48,11 +53,13 @@ describe('metrics of texts, against numbers computed apart', () => {
   it.each(segments)('$hypothesis', (segment) => {
     const { hypothesis, references: group } = segment;
     const found = rougeMulti(hypothesis, group, { types: ['rouge1', 'rouge2', 'rougeL'] });
-    for (const type of ['rouge1', 'rouge2', 'rougeL'] as const) expect(found[type]?.fmeasure, type).toBeCloseTo(segment[type], DIGITS);
+    for (const type of ['rouge1', 'rouge2', 'rougeL'] as const)
+      expect(found[type]?.fmeasure, type).toBeCloseTo(segment[type], DIGITS);
     expect(corpusChrf([hypothesis], [group])).toBeCloseTo(segment.chrf, DIGITS);
     expect(corpusTer([hypothesis], [group])).toBeCloseTo(segment.ter, DIGITS);
     expect(cocoRougeL(words(hypothesis), group.map(words))).toBeCloseTo(segment.coco_rougeL, DIGITS);
-    if (segment.meteor !== null) expect(meteor(words(hypothesis), group.map(words))).toBeCloseTo(segment.meteor, DIGITS);
+    if (segment.meteor !== null)
+      expect(meteor(words(hypothesis), group.map(words))).toBeCloseTo(segment.meteor, DIGITS);
   });
 
   it('of all together', () => {
@@ -62,7 +69,10 @@ describe('metrics of texts, against numbers computed apart', () => {
     expect(corpusChrf(hypotheses, references)).toBeCloseTo(corpus.chrf, DIGITS);
     expect(corpusChrf(hypotheses, references, { wordOrder: 2 })).toBeCloseTo(corpus['chrf++'], DIGITS);
     expect(corpusTer(hypotheses, references)).toBeCloseTo(corpus.ter, DIGITS);
-    ciderScores(hypotheses.map(words), references.map((group) => group.map(words))).forEach((score, i) => {
+    ciderScores(
+      hypotheses.map(words),
+      references.map((group) => group.map(words)),
+    ).forEach((score, i) => {
       expect(score, hypotheses[i]).toBeCloseTo(segments[i]?.cider as number, DIGITS);
     });
     expect(segments.filter((segment) => segment.meteor !== null).length).toBeGreaterThan(4);
@@ -74,12 +84,19 @@ describe('metrics of classes, against numbers computed apart', () => {
   const read = found.map((label) => (label === '?' ? undefined : label));
 
   it('F1, macro-F1, Matthews’ correlation', () => {
-    for (const [label, wanted] of Object.entries(classes.f1)) expect(classF1(read, labels, label), label).toBeCloseTo(wanted, DIGITS);
+    for (const [label, wanted] of Object.entries(classes.f1))
+      expect(classF1(read, labels, label), label).toBeCloseTo(wanted, DIGITS);
     expect(macroF1(read, labels)).toBeCloseTo(classes.macro_f1, DIGITS);
     expect(matthews(found, labels)).toBeCloseTo(classes.matthews, DIGITS);
   });
 
   it('calibration error', () => {
-    expect(calibrationError(classes.confidences, classes.right.map((right) => right === 1), 4)).toBeCloseTo(classes.calibration_error_4_bins, DIGITS);
+    expect(
+      calibrationError(
+        classes.confidences,
+        classes.right.map((right) => right === 1),
+        4,
+      ),
+    ).toBeCloseTo(classes.calibration_error_4_bins, DIGITS);
   });
 });

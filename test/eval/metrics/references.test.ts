@@ -46,7 +46,10 @@ const DIGITS = 9;
 function expectBleu(actual: BleuScore, expected: Bleu, what: string): void {
   expect(actual.counts, `${what} counts`).toEqual(expected.counts);
   expect(actual.totals, `${what} totals`).toEqual(expected.totals);
-  expect([actual.systemLength, actual.referenceLength], `${what} lengths`).toEqual([expected.sys_len, expected.ref_len]);
+  expect([actual.systemLength, actual.referenceLength], `${what} lengths`).toEqual([
+    expected.sys_len,
+    expected.ref_len,
+  ]);
   expect(actual.bp, `${what} bp`).toBeCloseTo(expected.bp, DIGITS);
   expect(actual.score, `${what} score`).toBeCloseTo(expected.score, DIGITS);
   expected.precisions.forEach((p, n) => {
@@ -55,8 +58,22 @@ function expectBleu(actual: BleuScore, expected: Bleu, what: string): void {
 }
 
 describeReferences('against sacreBLEU', FOLDER, () => {
-  type Sentence = Record<string, Bleu> & { id: string; chrf2: number; 'chrf2++': number; ter: number; tokens_13a_prediction: string; tokens_intl_prediction: string; tokens_13a_ref0: string };
-  const reference = read<{ sentence: Sentence[]; corpus: Record<string, { pair_ids: string[]; scores: Record<string, Bleu> & { chrf2: number; 'chrf2++': number; ter: number } }> }>('sacrebleu_reference.json');
+  type Sentence = Record<string, Bleu> & {
+    id: string;
+    chrf2: number;
+    'chrf2++': number;
+    ter: number;
+    tokens_13a_prediction: string;
+    tokens_intl_prediction: string;
+    tokens_13a_ref0: string;
+  };
+  const reference = read<{
+    sentence: Sentence[];
+    corpus: Record<
+      string,
+      { pair_ids: string[]; scores: Record<string, Bleu> & { chrf2: number; 'chrf2++': number; ter: number } }
+    >;
+  }>('sacrebleu_reference.json');
   const pairs = new Map(read<Pair[]>('pairs.json').map((pair) => [pair.id, pair]));
 
   it.each(reference.sentence.map((s) => [s.id, s] as const))('%s', (id, expected) => {
@@ -66,7 +83,12 @@ describeReferences('against sacreBLEU', FOLDER, () => {
     expect(BLEU_TOKENIZERS.intl(prediction.trimEnd()).join(' ')).toBe(expected.tokens_intl_prediction);
     for (const [name, options] of Object.entries(CONFIGURATIONS)) {
       const wanted = expected[name];
-      if (wanted !== undefined) expectBleu(sentenceBleu(prediction, references, { effectiveOrder: name !== 'no_effective_order', ...options }), wanted, name);
+      if (wanted !== undefined)
+        expectBleu(
+          sentenceBleu(prediction, references, { effectiveOrder: name !== 'no_effective_order', ...options }),
+          wanted,
+          name,
+        );
     }
     expect(corpusChrf([prediction], [references])).toBeCloseTo(expected.chrf2, DIGITS);
     expect(corpusChrf([prediction], [references], { wordOrder: 2 })).toBeCloseTo(expected['chrf2++'], DIGITS);
@@ -126,7 +148,9 @@ describeReferences('against the scripts of E2E', FOLDER, () => {
 });
 
 describeReferences('against NLTK', FOLDER, () => {
-  const { rows } = read<{ rows: { id: string; hyp: string[]; refs: string[][]; meteor: number; per_ref: number[] }[] }>('nltk_meteor_exact_stem.json');
+  const { rows } = read<{ rows: { id: string; hyp: string[]; refs: string[][]; meteor: number; per_ref: number[] }[] }>(
+    'nltk_meteor_exact_stem.json',
+  );
 
   it.each(rows.map((row) => [row.id, row] as const))('METEOR of %s', (_id, row) => {
     expect(meteor(row.hyp, row.refs)).toBeCloseTo(row.meteor, DIGITS);

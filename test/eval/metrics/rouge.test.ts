@@ -1,7 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { porterStem } from '../../../src/eval/metrics/porter.js';
-import { meanRouge, rouge, rougeMulti, rougeTokens, type RougeScore, type RougeType } from '../../../src/eval/metrics/rouge.js';
+import {
+  meanRouge,
+  rouge,
+  rougeMulti,
+  rougeTokens,
+  type RougeScore,
+  type RougeType,
+} from '../../../src/eval/metrics/rouge.js';
 import { describeReferences, referencePath } from '../../support/references.js';
 
 const FILE = referencePath('reference/metrics/rouge_score_reference.json');
@@ -58,7 +65,12 @@ describe('ROUGE by hand', () => {
 
   it('gives zeros for empty texts and for texts too short for the n-gram', () => {
     const zero = { precision: 0, recall: 0, fmeasure: 0 };
-    for (const [prediction, reference] of [['', 'a'], ['a', ''], ['', ''], ['...', '!']] as const) {
+    for (const [prediction, reference] of [
+      ['', 'a'],
+      ['a', ''],
+      ['', ''],
+      ['...', '!'],
+    ] as const) {
       for (const found of Object.values(rouge(prediction, reference, { types: TYPES }))) expect(found).toEqual(zero);
     }
     expect(rouge('cat', 'cat', { types: ['rouge2'] })['rouge2']).toEqual(zero);
@@ -87,10 +99,33 @@ describe('ROUGE by hand', () => {
 describe('Porter stems', () => {
   it('applies each group of rules', () => {
     const stems: Record<string, string> = {
-      caresses: 'caress', flies: 'fli', dies: 'die', died: 'die', spied: 'spi', agreed: 'agre', feed: 'feed', bled: 'bled',
-      hopping: 'hop', falling: 'fall', filing: 'file', conflated: 'conflat', troubled: 'troubl', enjoy: 'enjoy', happy: 'happi',
-      by: 'by', As: 'as', rationally: 'ration', hopefully: 'hope', geology: 'geolog', electrical: 'electr',
-      adoption: 'adopt', controlling: 'control', probate: 'probat', rate: 'rate', dying: 'die', proceed: 'proceed',
+      caresses: 'caress',
+      flies: 'fli',
+      dies: 'die',
+      died: 'die',
+      spied: 'spi',
+      agreed: 'agre',
+      feed: 'feed',
+      bled: 'bled',
+      hopping: 'hop',
+      falling: 'fall',
+      filing: 'file',
+      conflated: 'conflat',
+      troubled: 'troubl',
+      enjoy: 'enjoy',
+      happy: 'happi',
+      by: 'by',
+      As: 'as',
+      rationally: 'ration',
+      hopefully: 'hope',
+      geology: 'geolog',
+      electrical: 'electr',
+      adoption: 'adopt',
+      controlling: 'control',
+      probate: 'probat',
+      rate: 'rate',
+      dying: 'die',
+      proceed: 'proceed',
     };
     for (const [word, stem] of Object.entries(stems)) expect(porterStem(word), word).toBe(stem);
   });
@@ -119,7 +154,11 @@ describeReferences('ROUGE against rouge_score', 'reference/metrics', () => {
       pair.references.forEach((text, i) => {
         expectScores(rouge(pair.prediction, text, options), pair[key][i] ?? {}, `${key} ${i}`);
       });
-      expectScores(rougeMulti(pair.prediction, pair.references, options), pair[`${key}_multi_ref_best_f1`], `${key} best`);
+      expectScores(
+        rougeMulti(pair.prediction, pair.references, options),
+        pair[`${key}_multi_ref_best_f1`],
+        `${key} best`,
+      );
     }
   });
 

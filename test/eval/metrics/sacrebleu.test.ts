@@ -41,7 +41,11 @@ const DIGITS = 9;
 describe('texts of our own, as sacreBLEU 2.6 scores them (scripts/golden/sacrebleu_scores.py)', () => {
   const { cases } = JSON.parse(readFileSync('test/golden/sacrebleu/scores.json', 'utf8')) as { cases: Case[] };
 
-  it.each(cases.map((entry, i) => [entry.sentence ? JSON.stringify(entry.hypotheses[0]) : `all together, ${i}`, entry] as const))('%s', (_title, entry) => {
+  it.each(
+    cases.map(
+      (entry, i) => [entry.sentence ? JSON.stringify(entry.hypotheses[0]) : `all together, ${i}`, entry] as const,
+    ),
+  )('%s', (_title, entry) => {
     const { hypotheses, references, sentence, bleu } = entry;
     expect(Object.keys(bleu)).toEqual(Object.keys(OPTIONS));
     for (const [name, wanted] of Object.entries(bleu)) {
@@ -49,10 +53,17 @@ describe('texts of our own, as sacreBLEU 2.6 scores them (scripts/golden/sacrebl
       const actual = sentence
         ? sentenceBleu(hypotheses[0] as string, references[0] as string[], { effectiveOrder: true, ...options })
         : corpusBleu(hypotheses, references, options);
-      expect({ ...actual, score: 0, bp: 0, precisions: [] }, name).toMatchObject({ counts: wanted.counts, totals: wanted.totals, systemLength: wanted.sys_len, referenceLength: wanted.ref_len });
+      expect({ ...actual, score: 0, bp: 0, precisions: [] }, name).toMatchObject({
+        counts: wanted.counts,
+        totals: wanted.totals,
+        systemLength: wanted.sys_len,
+        referenceLength: wanted.ref_len,
+      });
       expect(actual.score, name).toBeCloseTo(wanted.score, DIGITS);
       expect(actual.bp, name).toBeCloseTo(wanted.bp, DIGITS);
-      wanted.precisions.forEach((p, n) => expect(actual.precisions[n], `${name}, ${n + 1}-grams`).toBeCloseTo(p, DIGITS));
+      wanted.precisions.forEach((p, n) =>
+        expect(actual.precisions[n], `${name}, ${n + 1}-grams`).toBeCloseTo(p, DIGITS),
+      );
     }
     expect(corpusChrf(hypotheses, references)).toBeCloseTo(entry.chrf, DIGITS);
     expect(corpusChrf(hypotheses, references, { wordOrder: 2 })).toBeCloseTo(entry['chrf++'], DIGITS);

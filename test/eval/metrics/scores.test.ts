@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { classF1, macroF1 } from '../../../src/eval/metrics/classes.js';
-import { accuracy, exactMatch, leadingLabel, mean, normalizeAnswer, tokenF1 } from '../../../src/eval/metrics/scores.js';
+import {
+  accuracy,
+  exactMatch,
+  leadingLabel,
+  mean,
+  normalizeAnswer,
+  tokenF1,
+} from '../../../src/eval/metrics/scores.js';
 import { metricNames, parseTasks, type GenerateTask } from '../../../src/eval/tasks/schema.js';
 import { checkTextMetrics, textScorers } from '../../../src/eval/tasks/text-scores.js';
 
@@ -56,15 +63,24 @@ describe('classes', () => {
   });
 
   it('have their metrics in tasks', async () => {
-    const [task] = parseTasks('tasks: [{name: t, type: generate, data: x, prompt: p, references: a, metrics: [macro_f1, {name: f1, label: entailment}, {name: f1, label: not entailment}]}]', 't.yaml') as [GenerateTask];
+    const [task] = parseTasks(
+      'tasks: [{name: t, type: generate, data: x, prompt: p, references: a, metrics: [macro_f1, {name: f1, label: entailment}, {name: f1, label: not entailment}]}]',
+      't.yaml',
+    ) as [GenerateTask];
     const answers = ['Entailment.', 'not entailment', 'maybe', 'entailment'];
     const references = [['entailment'], ['not entailment'], ['not entailment'], ['not entailment']];
     const scorers = await textScorers(task, answers, references);
     const values = Object.fromEntries(Object.entries(scorers).map(([name, scorer]) => [name, scorer([0, 1, 2, 3])]));
     // entailment: TP 1, FP 1; not entailment: TP 1, FN 2.
-    expect(values).toEqual({ macro_f1: expect.closeTo((2 / 3 + 1 / 2) / 2, 12) as number, f1_entailment: expect.closeTo(2 / 3, 12) as number, 'f1_not entailment': expect.closeTo(1 / 2, 12) as number });
+    expect(values).toEqual({
+      macro_f1: expect.closeTo((2 / 3 + 1 / 2) / 2, 12) as number,
+      f1_entailment: expect.closeTo(2 / 3, 12) as number,
+      'f1_not entailment': expect.closeTo(1 / 2, 12) as number,
+    });
     expect(metricNames(task)).toEqual(Object.keys(values));
-    await expect(checkTextMetrics(task, [['not entailment']])).rejects.toThrow('t: metric f1: no item has the label "entailment"');
+    await expect(checkTextMetrics(task, [['not entailment']])).rejects.toThrow(
+      't: metric f1: no item has the label "entailment"',
+    );
     await expect(checkTextMetrics(task, references)).resolves.toBeUndefined();
   });
 

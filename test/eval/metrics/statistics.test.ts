@@ -1,7 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { finalNumber, sameNumber, scoreChoices } from '../../../src/eval/metrics/answers.js';
 import { mean } from '../../../src/eval/metrics/scores.js';
-import { bootstrap, calibrationError, matthews, pearson, sampleDeviation, spearman } from '../../../src/eval/metrics/statistics.js';
+import {
+  bootstrap,
+  calibrationError,
+  matthews,
+  pearson,
+  sampleDeviation,
+  spearman,
+} from '../../../src/eval/metrics/statistics.js';
 
 describe('correlation', () => {
   it('is Pearson’s, by hand', () => {
@@ -28,7 +35,10 @@ describe('correlation', () => {
 describe('calibration error', () => {
   it('weighs the gap of each bin by its share', () => {
     // (0.9, 1]: confidence 0.95, half right; (0.5, 0.6]: 0.6, right.
-    expect(calibrationError([0.95, 0.95, 0.6], [true, false, true], 10)).toBeCloseTo((2 / 3) * 0.45 + (1 / 3) * 0.4, 12);
+    expect(calibrationError([0.95, 0.95, 0.6], [true, false, true], 10)).toBeCloseTo(
+      (2 / 3) * 0.45 + (1 / 3) * 0.4,
+      12,
+    );
     expect(calibrationError([1, 0], [true, false])).toBe(0);
   });
 
@@ -62,7 +72,11 @@ describe('bootstrap of what is not always a number', () => {
   it('takes the draws on which it is one', () => {
     // Draws of one value only have no correlation; all others have 1.
     const x = [1, 1, 1, 2];
-    const statistic = (indices: readonly number[]): number => pearson(indices.map((i) => x[i] as number), indices.map((i) => x[i] as number));
+    const statistic = (indices: readonly number[]): number =>
+      pearson(
+        indices.map((i) => x[i] as number),
+        indices.map((i) => x[i] as number),
+      );
     const { low, high } = bootstrap(4, statistic, { samples: 300 });
     expect(low).toBeCloseTo(1, 12);
     expect(high).toBeCloseTo(1, 12);
@@ -95,6 +109,12 @@ describe('multiple choice', () => {
       { logLikelihood: Math.log(0.1), bytes: 10, correct: true },
       { logLikelihood: Math.log(0.1), bytes: 10, correct: true },
     ]);
-    expect(scores).toEqual({ accuracy: 0, normalizedAccuracy: 1, mc1: 0, mc2: expect.closeTo(0.5, 12) as number, confidence: expect.closeTo(0.5, 12) as number });
+    expect(scores).toEqual({
+      accuracy: 0,
+      normalizedAccuracy: 1,
+      mc1: 0,
+      mc2: expect.closeTo(0.5, 12) as number,
+      confidence: expect.closeTo(0.5, 12) as number,
+    });
   });
 });

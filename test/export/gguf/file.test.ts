@@ -21,7 +21,17 @@ const ENTRIES = new Map<string, GgufValue>([
   ['a.bool', { type: 'bool', value: true }],
   ['a.u64', { type: 'uint64', value: 2n ** 60n }],
   ['a.i64', { type: 'int64', value: -(2n ** 60n) }],
-  ['a.list', { type: 'array', of: 'string', value: [{ type: 'string', value: 'ä' }, { type: 'string', value: '' }] }],
+  [
+    'a.list',
+    {
+      type: 'array',
+      of: 'string',
+      value: [
+        { type: 'string', value: 'ä' },
+        { type: 'string', value: '' },
+      ],
+    },
+  ],
 ]);
 const TENSORS: GgufTensor[] = [
   { name: 'one', dtype: 'F32', shape: [1, 3], bytes: new Uint8Array(Float32Array.of(1, 2, 3).buffer) },
@@ -34,11 +44,14 @@ describe('GGUF files', () => {
     const file = await open(bytes);
     expect(file.entries).toEqual(ENTRIES);
     expect([...file.tensors.keys()]).toEqual(['one', 'two']);
-    for (const { name, dtype, shape, bytes: data } of TENSORS) expect(await file.read(name)).toEqual({ dtype, shape, bytes: data });
+    for (const { name, dtype, shape, bytes: data } of TENSORS)
+      expect(await file.read(name)).toEqual({ dtype, shape, bytes: data });
     expect([...file.tensors.values()].map(({ offset }) => offset % 32)).toEqual([0, 0]);
     expect(bytes.length % 32).toBe(0);
     // The specification's bytes: magic, version, counts, length and text of the first key, its type.
-    expect([...bytes.subarray(0, 24)]).toEqual([71, 71, 85, 70, 3, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 13, 0, 0, 0, 0, 0, 0, 0]);
+    expect([...bytes.subarray(0, 24)]).toEqual([
+      71, 71, 85, 70, 3, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 13, 0, 0, 0, 0, 0, 0, 0,
+    ]);
     expect([...bytes.subarray(24, 32)]).toEqual([20, 0, 0, 0, 0, 0, 0, 0]);
     expect(new TextDecoder().decode(bytes.subarray(32, 52))).toBe('general.architecture');
     expect([...bytes.subarray(52, 64)]).toEqual([8, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
@@ -47,13 +60,19 @@ describe('GGUF files', () => {
   it('refuse tensors that do not fit their shape, and names that occur twice', () => {
     const [one] = TENSORS as [GgufTensor];
     expect(() => encodeGguf(new Map(), [one, one])).toThrow('tensor "one": occurs twice');
-    expect(() => encodeGguf(new Map(), [{ ...one, shape: [4] }])).toThrow('tensor "one": found 12 bytes, allowed 16 for F32 [4]');
+    expect(() => encodeGguf(new Map(), [{ ...one, shape: [4] }])).toThrow(
+      'tensor "one": found 12 bytes, allowed 16 for F32 [4]',
+    );
   });
 
   it.each([
     ['no magic', (b: DataView) => b.setUint32(0, 1), 'not a GGUF file'],
     ['another version', (b: DataView) => b.setUint32(4, 1, true), 'version: found 1, allowed 2 or 3'],
-    ['too many tensors', (b: DataView) => b.setBigUint64(8, 10n ** 9n, true), 'tensors: found 1000000000, allowed at most'],
+    [
+      'too many tensors',
+      (b: DataView) => b.setBigUint64(8, 10n ** 9n, true),
+      'tensors: found 1000000000, allowed at most',
+    ],
     ['too many entries', (b: DataView) => b.setBigUint64(16, 2n ** 63n, true), 'entries: found the size'],
     ['a text beyond the end', (b: DataView) => b.setBigUint64(24, 10n ** 6n, true), 'a text: found 1000000'],
     ['an unknown type', (b: DataView) => b.setUint32(52, 13, true), 'entry "general.architecture": found type 13'],
@@ -66,16 +85,21 @@ describe('GGUF files', () => {
   it('never give anything but a FormatError when bytes are changed or cut', async () => {
     const good = encodeGguf(ENTRIES, TENSORS);
     await fc.assert(
-      fc.asyncProperty(fc.nat(good.length - 1), fc.integer({ min: 0, max: 255 }), fc.nat(good.length), async (at, value, end) => {
-        const bytes = good.slice(0, end);
-        if (at < end) bytes[at] = value;
-        try {
-          const file = await open(bytes);
-          for (const [name, { dtype }] of file.tensors) if (dtype !== undefined) await file.read(name);
-        } catch (error) {
-          expect(error).toBeInstanceOf(FormatError);
-        }
-      }),
+      fc.asyncProperty(
+        fc.nat(good.length - 1),
+        fc.integer({ min: 0, max: 255 }),
+        fc.nat(good.length),
+        async (at, value, end) => {
+          const bytes = good.slice(0, end);
+          if (at < end) bytes[at] = value;
+          try {
+            const file = await open(bytes);
+            for (const [name, { dtype }] of file.tensors) if (dtype !== undefined) await file.read(name);
+          } catch (error) {
+            expect(error).toBeInstanceOf(FormatError);
+          }
+        },
+      ),
       { numRuns: 500 },
     );
   });

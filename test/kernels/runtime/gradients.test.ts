@@ -36,9 +36,14 @@ describeBackends('valueAndGradients', ['cpu', 'wasm', 'webgpu'], (backend) => {
       const f = block(NORMS[name] as Norm, uses);
       await expectNoLeak(async () => {
         const [x, w, b] = inputs();
-        const expected = tf.grads(f as unknown as (...t: tf.Tensor[]) => tf.Tensor)(name === 'rmsNorm' ? [x, w] : [x, w, b]);
+        const expected = tf.grads(f as unknown as (...t: tf.Tensor[]) => tf.Tensor)(
+          name === 'rmsNorm' ? [x, w] : [x, w, b],
+        );
         const { value, gradients } = valueAndGradients(() => f(x, w, b), [x, w, b]);
-        const again = valueAndGradients(() => tf.sum(checkpointed((t) => f(t as tf.Tensor2D, w, b), x, [w, b])), [x, w, b]);
+        const again = valueAndGradients(
+          () => tf.sum(checkpointed((t) => f(t as tf.Tensor2D, w, b), x, [w, b])),
+          [x, w, b],
+        );
         for (const [i, gradient] of expected.entries()) {
           const values = await gradient.data();
           expectClose(await (gradients[i] as tf.Tensor).data(), values, 2e-5, `input ${i}`);
@@ -56,11 +61,14 @@ describeBackends('valueAndGradients', ['cpu', 'wasm', 'webgpu'], (backend) => {
     tf.dispose([x, w, b, value, gradients]);
   });
 
-  it.runIf(backend === 'webgpu')('needs one dispatch for what comes back through a norm from three sides, and around it', () => {
-    const [x, w, b] = inputs();
-    const before = gpuDispatchCount(tf.backend());
-    const { value, gradients } = valueAndGradients(() => block(NORMS['rmsNorm'] as Norm, 3)(x, w, b), [x]);
-    expect(gpuDispatchCount(tf.backend()) - before).toBe(2);
-    tf.dispose([x, w, b, value, gradients]);
-  });
+  it.runIf(backend === 'webgpu')(
+    'needs one dispatch for what comes back through a norm from three sides, and around it',
+    () => {
+      const [x, w, b] = inputs();
+      const before = gpuDispatchCount(tf.backend());
+      const { value, gradients } = valueAndGradients(() => block(NORMS['rmsNorm'] as Norm, 3)(x, w, b), [x]);
+      expect(gpuDispatchCount(tf.backend()) - before).toBe(2);
+      tf.dispose([x, w, b, value, gradients]);
+    },
+  );
 });
