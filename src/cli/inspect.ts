@@ -59,8 +59,10 @@ export interface AdapterReport extends Tensors {
   readonly problems: readonly string[];
   /** What the training says of itself; undefined for an adapter made elsewhere. */
   readonly training: TrainingReport | undefined;
-  /** Whether it fits the model that was named. */
+  /** Whether it fits its recorded base model, or the one that was named. */
   readonly fit: { readonly model: string; readonly fits: boolean; readonly mismatches: readonly string[] } | undefined;
+  /** Why `fit` is undefined: its base model is not there, or cannot be read. */
+  readonly fit_unchecked?: string;
 }
 
 /** How an adapter was trained, and so how it is used. */

@@ -1,7 +1,7 @@
-import { cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { parse } from 'yaml';
 import { localDirectory } from '../../src/io/node.js';
 import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js';
@@ -217,6 +217,7 @@ describe('a run folder', () => {
     const { stdout } = await lowrank('inspect', chat);
     expect(stdout).toContain('trained over');
     expect(stdout.replace(/\n */g, ' ')).toContain('models/base, in nf4');
+    expect(stdout).toContain(`fits ${at('models/base')}`);
     const merged = await run('export', chat, '--format', 'merged', '-o', join(root, 'merged'));
     expect(warnings(merged)).toEqual([]);
     expect(await readFile(join(root, 'merged/chat_template.jinja'), 'utf8')).toBe(CHATML);
@@ -263,6 +264,12 @@ describe('a run folder', () => {
         /chat: its base model is not there any more \(looked for .*models\/base.*\): give it with --model/,
       );
       await run('generate', chat, '--model', at('gone/base'), '--prompt', 'Anna', '--max-new-tokens', '1');
+      const inspected = await lowrank('inspect', chat);
+      expect(inspected.status).toBe(0);
+      expect(inspected.stdout.split('\n').filter((line) => line.startsWith('not checked'))).toEqual([
+        expect.stringMatching(/^not checked against its base model: .*chat: its base model is not there any more/),
+      ]);
+      expect(inspected.stdout).toContain('peft_type');
     } finally {
       await rename(at('gone'), at('models'));
     }
@@ -285,6 +292,62 @@ describe('a run folder', () => {
       'summary',
     );
     await run('export', bare, '--format', 'merged', '-o', join(root, 'bare-merged'));
+  });
+
+  it('is checked against the base that it names when it is inspected', async () => {
+    const bare = join(root, 'inspected');
+    await mkdir(bare);
+    await cp(join(rows, 'adapter_model.safetensors'), join(bare, 'adapter_model.safetensors'));
+    const config = JSON.parse(await readFile(join(rows, 'adapter_config.json'), 'utf8')) as object;
+    const named = (model: string | null): Promise<void> =>
+      writeFile(
+        join(bare, 'adapter_config.json'),
+        JSON.stringify({ ...config, base_model_name_or_path: model, revision: null }),
+      );
+    interface Inspected {
+      readonly fit?: { readonly fits: boolean; readonly model: string };
+      readonly fit_unchecked?: string;
+    }
+    const inspect = async (): Promise<Inspected> => json<Inspected>(await lowrank('inspect', bare, '--json'));
+
+    await named(at('models/base'));
+    expect((await inspect()).fit).toMatchObject({ fits: true, model: at('models/base') });
+
+    await writeTinyModel(join(root, 'small'));
+    await named(join(root, 'small'));
+    const misfit = await lowrank('inspect', bare);
+    expect(misfit.status).toBe(3);
+    expect(misfit.stdout).toContain(`does not fit ${join(root, 'small')}:`);
+    expect((await lowrank('inspect', bare, '--model', at('models/base'))).status).toBe(0);
+
+    await named(null);
+    expect(await inspect()).toMatchObject({ fit_unchecked: expect.stringContaining('names no base model') as string });
+
+    await mkdir(join(root, 'torn'));
+    await writeFile(join(root, 'torn/config.json'), '{"model_type": "llama"');
+    await named(join(root, 'torn'));
+    expect((await inspect()).fit_unchecked).toContain('torn/config.json');
+
+    // Neither the network nor the cache of this machine is asked.
+    vi.stubEnv('HF_HUB_CACHE', join(root, 'hub'));
+    vi.stubEnv('HF_ENDPOINT', 'http://127.0.0.1:9');
+    try {
+      await named('org/name');
+      expect((await inspect()).fit_unchecked).toBe(
+        'org/name is neither a folder here nor in the cache of the Hub; --model org/name downloads it',
+      );
+      const snapshot = join(root, 'hub/models--org--name/snapshots', 'a'.repeat(40));
+      await mkdir(snapshot, { recursive: true });
+      await mkdir(join(root, 'hub/models--org--name/blobs'), { recursive: true });
+      const blob = join(root, 'hub/models--org--name/blobs/config');
+      await cp(at('models/base/config.json'), blob);
+      await symlink(blob, join(snapshot, 'config.json'));
+      await mkdir(join(root, 'hub/models--org--name/refs'));
+      await writeFile(join(root, 'hub/models--org--name/refs/main'), 'a'.repeat(40));
+      expect((await inspect()).fit).toMatchObject({ fits: true, model: snapshot });
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
 
   it('says what a folder is that is no run', async () => {

@@ -368,6 +368,31 @@ describeReferences(
       // <|im_start|>, user, a line break, Hi, <|im_end|>, a line break, and the header of an answer, whose name is two
       // tokens
       expect((JSON.parse(generated.stdout) as { prompt_tokens: number }).prompt_tokens).toBe(10);
+      const evaluated = await lowrank('eval', out, '--data', at('a.jsonl'), '--json');
+      expect(evaluated.status, evaluated.stderr).toBe(0);
+      const record = JSON.parse(await readFile(join(out, 'training_record.json'), 'utf8')) as {
+        data: { part: string; supervised_tokens: number; rows: number }[];
+      };
+      const trained = record.data.find(({ part }) => part === 'train');
+      const { loss, tokens } = JSON.parse(evaluated.stdout) as { loss: number; tokens: number };
+      expect(tokens).toBe(trained?.supervised_tokens);
+      const verified = await lowrank('verify', out, '--json');
+      expect(verified.status, verified.stderr).toBe(0);
+      const merged = join(folder, 'bare-merged');
+      const exported = await lowrank('export', out, '--format', 'merged', '-o', merged);
+      expect(exported.status, exported.stderr).toBe(0);
+      expect(await readFile(join(merged, 'chat_template.jinja'), 'utf8')).toBe(await readFile(at('t.jinja'), 'utf8'));
+      // By itself, as a model whose template is its own.
+      const again = await lowrank('eval', '--model', merged, '--data', at('a.jsonl'), '--json');
+      expect(again.status, again.stderr).toBe(0);
+      expect(JSON.parse(again.stdout)).toMatchObject({ tokens, loss: expect.closeTo(loss, 5) as number });
+      const asked = await lowrank('generate', merged, '--messages', at('m.json'), '--max-new-tokens', '1', '--json');
+      expect(JSON.parse(asked.stdout)).toMatchObject({ prompt_tokens: 10 });
+      const gguf = await lowrank('export', out, '--format', 'gguf', '-o', join(folder, 'bare-gguf'));
+      expect(gguf.status, gguf.stderr).toBe(0);
+      const lines = await readFile(join(folder, 'bare-gguf/Modelfile'), 'utf8');
+      expect(lines).toContain('<|im_start|>user\n{{ .Prompt }}<|im_end|>\n');
+      expect(lines).toContain('PARAMETER stop "<|im_end|>"');
     });
 
     it('added tokens are found in a row, and trained', { timeout: 240_000 }, async () => {

@@ -1,5 +1,10 @@
-import { ConfigError, FormatError } from '../../errors.js';
-import { fileSource, isFile, openDirectory } from '../../node.js';
+import { ADAPTER_CONFIG } from '../../adapters/peft-files.js';
+import { ConfigError, FormatError, LowrankError } from '../../errors.js';
+import type { Directory } from '../../io/directory.js';
+import { readModelConfig } from '../../model/load.js';
+import { fileSource, isDirectory, isFile, localDirectory, openDirectory, resolveDirectory } from '../../node.js';
+import { readRunFolder } from '../../run/folder.js';
+import { findBase } from '../../workspace/open-run.js';
 import { formatBytes, formatCount } from '../format.js';
 import {
   inspectDirectory,
@@ -24,7 +29,7 @@ export interface InspectFlags {
 type Report = FileReport | ModelReport | AdapterReport;
 
 /**
- * Prints what a file or folder holds.
+ * Prints what a file or folder holds. An adapter is checked against its recorded base model, or that of `--model`.
  * @throws FormatError when it is broken, or does not fit the model that it is held against.
  */
 export async function runInspect(path: string, flags: InspectFlags): Promise<void> {
@@ -55,7 +60,34 @@ async function inspect(path: string, model: string | undefined): Promise<Report>
   }
   const onMessage = tell;
   const directory = await openDirectory(path, { onMessage });
-  return inspectDirectory(directory, model === undefined ? undefined : await openDirectory(model, { onMessage }));
+  if (model !== undefined) return inspectDirectory(directory, await openDirectory(model, { onMessage }));
+  const base = await recordedBase(directory);
+  const report = await inspectDirectory(directory, typeof base === 'string' ? undefined : base);
+  return report.kind === 'adapter' && typeof base === 'string' ? { ...report, fit_unchecked: base } : report;
+}
+
+/**
+ * The base model that the folder of an adapter names, or why it cannot be read; undefined for a folder that is no
+ * adapter. A Hub model is taken from the cache only: inspecting reads headers, and should not download a model.
+ */
+async function recordedBase(directory: Directory): Promise<Directory | string | undefined> {
+  if (!(await directory.list()).includes(ADAPTER_CONFIG)) return undefined;
+  let name: string | undefined;
+  try {
+    const base = await findBase(await readRunFolder(directory));
+    if (base === undefined) return undefined;
+    const { model, revision } = base;
+    name = model;
+    const id = revision === undefined || revision === null ? model : `${model}@${revision}`;
+    const folder = (await isDirectory(model)) ? model : id;
+    const found = localDirectory(await resolveDirectory(folder, { offline: true, weights: false }));
+    await readModelConfig(found);
+    return found;
+  } catch (error) {
+    if (!(error instanceof LowrankError)) throw error;
+    if (name === undefined || (await isDirectory(name))) return error.message;
+    return `${name} is neither a folder here nor in the cache of the Hub; --model ${name} downloads it`;
+  }
 }
 
 function render(report: Report, allTensors: boolean): string {
@@ -125,8 +157,8 @@ function adapterFields({ config, training }: AdapterReport): [string, string][] 
   ];
 }
 
-function renderFit({ fit }: AdapterReport): string {
-  if (fit === undefined) return '';
+function renderFit({ fit, fit_unchecked: unchecked }: AdapterReport): string {
+  if (fit === undefined) return unchecked === undefined ? '' : `not checked against its base model: ${unchecked}\n`;
   if (fit.fits) return `fits ${fit.model}\n`;
   return `does not fit ${fit.model}:\n${fit.mismatches.map((line) => `  ${line}\n`).join('')}`;
 }

@@ -6,7 +6,7 @@ export function registerInspect(program: Command): void {
     .command('inspect')
     .description('what a model directory, an adapter directory or a safetensors file holds')
     .argument('<path>', 'folder, Hub id or .safetensors file')
-    .option('--model <folder or id>', 'tell whether the adapter fits this model')
+    .option('--model <folder or id>', 'check that the adapter fits this model (default: the base model that it names)')
     .option('--tensors', 'list every tensor of a directory too')
     .option('--json', 'print one JSON object')
     .action(async (path: string, flags: InspectFlags) => {
