@@ -89,19 +89,15 @@ export type { OutputFile } from './export/output.js';
 export { portableAdapter } from './export/portable.js';
 export { quantizedFiles, type QuantizeCheckpointOptions } from './export/quantize-checkpoint.js';
 
-// Training, and checkpoints to go on from.
-export { AdamW, type AdamWOptions, type Optimizer, type OptimizerState } from './train/optimizer.js';
+// Training, and checkpoints to resume from.
+export { train } from './train/loop.js';
+export type { EvalMetrics, StepMetrics } from './train/metrics.js';
+export type { AdamWOptions, Optimizer, OptimizerState } from './train/optimizers/optimizer.js';
+export { AdamW } from './train/optimizers/resident.js';
+export type { TrainCallbacks, TrainRequest, TrainResult } from './train/request.js';
+export { readTrainState, trainStateFiles, type TrainState } from './train/run-state.js';
 export { checkpointName, type CheckpointInfo } from './resume/checkpoint.js';
 export { MANIFEST_FILE, manifestProblem } from './resume/manifest.js';
-export { readTrainState, trainStateFiles, type TrainState } from './train/state.js';
-export {
-  train,
-  type EvalMetrics,
-  type StepMetrics,
-  type TrainCallbacks,
-  type TrainRequest,
-  type TrainResult,
-} from './train/trainer.js';
 
 // Ablations: many runs, their table, the subspaces that they found.
 export { parseAblation, type AblationConfig } from './ablation/config.js';

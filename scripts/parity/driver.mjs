@@ -11,7 +11,7 @@ import { evaluateLoss } from '../../dist/src/eval/loss.js';
 import { loadModel } from '../../dist/src/model/load.js';
 import { trainedBase } from '../../dist/src/adapters/settings.js';
 import { localDirectory, nodeHost } from '../../dist/src/node.js';
-import { train } from '../../dist/src/train/trainer.js';
+import { train } from '../../dist/src/train/loop.js';
 import { VERSION } from '../../dist/src/version.js';
 
 const [jobsFile, resultsFile] = process.argv.slice(2);

@@ -6,7 +6,8 @@ import { loadBase, loadData, openAdapter, withTokenizer } from '../run/load.js';
 import { planFor } from '../run/options.js';
 import type { CheckedRequest } from '../run/request.js';
 import type { SharedParts } from '../run/shared.js';
-import { stepsPerEpoch, totalStepsOf, train } from '../train/trainer.js';
+import { train } from '../train/loop.js';
+import { stepsPerEpoch, totalStepsOf } from '../train/schedule.js';
 import { rankOf, withoutRank } from './families.js';
 import { settingsKey, type AblationRun } from './runs.js';
 

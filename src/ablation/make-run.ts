@@ -6,7 +6,7 @@ import { RECORD_FILE } from '../record/record.js';
 import { hashRequest, withTokenizer } from '../run/load.js';
 import type { FinetuneCallbacks, CheckedRequest, FinetuneResult, TrainedModel } from '../run/request.js';
 import type { SharedParts } from '../run/shared.js';
-import type { EvalMetrics, StepMetrics } from '../train/trainer.js';
+import type { EvalMetrics, StepMetrics } from '../train/metrics.js';
 import { plannedBytes } from './estimate.js';
 import { forgettingOf, type Evaluation, type Measurement } from './evaluation.js';
 import type { AblationCallbacks } from './request.js';

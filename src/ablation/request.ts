@@ -1,7 +1,7 @@
 import type { Device, Host } from '../device/device.js';
 import type { Directory } from '../io/directory.js';
 import type { RunData } from '../run/request.js';
-import type { EvalMetrics, StepMetrics } from '../train/trainer.js';
+import type { EvalMetrics, StepMetrics } from '../train/metrics.js';
 import type { DeviceHolder } from './device.js';
 import type { RunEstimate } from './estimate.js';
 import type { Evaluation } from './evaluation.js';

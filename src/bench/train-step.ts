@@ -3,8 +3,12 @@ import type { Adapter } from '../adapters/adapter.js';
 import { METHODS } from '../adapters/registry.js';
 import type { Decoder, DecoderContext } from '../model/decoder.js';
 import type { LossInputs } from '../model/loss.js';
-import { OPTIMIZERS, type Optimizer } from '../train/optimizer.js';
-import { FlatPass, passFor, PlainPass, type Pass } from '../train/pass.js';
+import type { GradientAccumulator } from '../train/gradients/accumulator.js';
+import { createAccumulator } from '../train/gradients/create.js';
+import { EagerAccumulator } from '../train/gradients/eager.js';
+import { ReplayedAccumulator } from '../train/gradients/replayed.js';
+import type { Optimizer } from '../train/optimizers/optimizer.js';
+import { OPTIMIZERS } from '../train/optimizers/registry.js';
 import { randomDecoder, type Quantize } from './decoder.js';
 import { tokenValues, weightValues } from './random.js';
 import type { Dims } from './shapes.js';
@@ -32,7 +36,7 @@ export function benchLora(rank: number): Parameters<typeof METHODS.lora.create>[
 export class BenchStep {
   private inputs: LossInputs;
   private readonly optimizer: Optimizer;
-  private readonly pass: Pass;
+  private readonly accumulator: GradientAccumulator;
 
   private constructor(
     readonly decoder: Decoder,
@@ -42,7 +46,7 @@ export class BenchStep {
   ) {
     this.inputs = inputsOf(dims);
     this.optimizer = OPTIMIZERS.adamw(this.parameters, ADAMW);
-    this.pass = passFor(decoder, this.parameters, this.optimizer);
+    this.accumulator = createAccumulator(decoder, this.parameters, this.optimizer);
   }
 
   static create(dims: Dims, rank: number, quantize: Quantize, checkpointing = false): BenchStep {
@@ -73,7 +77,7 @@ export class BenchStep {
 
   /** Mean loss and gradients, the caller's to dispose. */
   gradients(): { loss: tf.Scalar; gradients: tf.Tensor[] } {
-    const { loss, gradients } = new PlainPass(this.decoder, this.parameters).add(
+    const { loss, gradients } = new EagerAccumulator(this.decoder, this.parameters).add(
       undefined,
       this.inputs,
       1 / this.tokens,
@@ -84,24 +88,24 @@ export class BenchStep {
 
   /** Dispatches a whole step, as a run of training does. @returns its loss, before the update. */
   run(): tf.Scalar {
-    const sum = this.pass.add(undefined, this.inputs, 1 / this.tokens, this.context());
+    const sum = this.accumulator.add(undefined, this.inputs, 1 / this.tokens, this.context());
     void this.optimizer.step(sum.gradients, LEARNING_RATE, 1);
     const loss = tf.clone(sum.loss);
-    this.pass.release(sum);
+    this.accumulator.release(sum);
     return loss;
   }
 
   /** Steps whose commands were recorded and replayed. */
   get replayed(): number {
-    return this.pass instanceof FlatPass ? this.pass.replayed : 0;
+    return this.accumulator instanceof ReplayedAccumulator ? this.accumulator.replayed : 0;
   }
 
   private context(): DecoderContext {
-    return this.checkpointing ? { checkpointParameters: this.adapter.layerParameters } : {};
+    return this.checkpointing ? { gradientCheckpointing: this.adapter.layerParameters } : {};
   }
 
   dispose(): void {
-    this.pass.dispose();
+    this.accumulator.dispose();
     this.optimizer.dispose();
     this.adapter.dispose();
     this.decoder.dispose();

@@ -24,7 +24,7 @@ export interface DecoderContext extends ForwardContext {
    * Trained tensors of each layer. Given, a layer's activations are computed again in the backward pass instead of
    * kept.
    */
-  readonly checkpointParameters?: readonly (readonly tf.Tensor[])[];
+  readonly gradientCheckpointing?: readonly (readonly tf.Tensor[])[];
   /** True: the hidden states of a prefix are part of the result, in front of each row. */
   readonly keepPrefix?: boolean;
 }
@@ -77,7 +77,7 @@ export class Decoder {
       let { x } = first;
       for (const [i, layer] of this.layers.entries()) {
         const before = x;
-        const parameters = context.checkpointParameters?.[i];
+        const parameters = context.gradientCheckpointing?.[i];
         const run =
           (asked: ForwardContext) =>
           (y: tf.Tensor, starts?: tf.Tensor): tf.Tensor2D =>

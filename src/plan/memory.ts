@@ -18,7 +18,9 @@ import type { ModelConfig } from '../model/config.js';
 import type { Decoder } from '../model/decoder.js';
 import type { LoadQuantization } from '../model/load.js';
 import { batchLossSum, type LossOptions } from '../model/loss.js';
-import { AdamW, pagesOf, type Optimizer } from '../train/optimizer.js';
+import type { Optimizer } from '../train/optimizers/optimizer.js';
+import { pagesOf } from '../train/optimizers/paged.js';
+import { AdamW } from '../train/optimizers/resident.js';
 import { lossAndGradients, type MicroBatch } from '../train/step.js';
 import { outlineAdapter, outlineDecoder, storedQuantization, WEIGHT_TAGS } from './outline.js';
 
@@ -37,7 +39,7 @@ export interface PlanSettings {
   readonly seq: number;
   /** Micro-batches in an optimiser step. */
   readonly accumulation: number;
-  readonly checkpointing: boolean;
+  readonly gradientCheckpointing: boolean;
   readonly optim: RunConfig['training']['optim'];
 }
 
@@ -182,7 +184,7 @@ function runDry(settings: PlanSettings): MemoryPlan {
         const optimizer = own(
           settings.optim === 'adamw' ? new AdamW(adapter.parameters, ADAMW) : pagedOutline(backend, moments),
         );
-        // On webgpu gradients are copied to where they lie in one (FlatPass in train/pass.ts), and stay there.
+        // On webgpu gradients are copied to where they lie in one (ReplayedAccumulator in train/gradients), and stay there.
         const flat = flatLayout(adapter.parameters.map((p) => p.shape));
         backend.tag = TAGS.gradients;
         if (settings.backend === 'webgpu' && 4 * flat.size <= MOST_FLAT_BYTES)
@@ -192,7 +194,7 @@ function runDry(settings: PlanSettings): MemoryPlan {
           backend.restart();
           return {
             dropoutSeed: 1,
-            ...(settings.checkpointing ? { checkpointParameters: adapter.layerParameters } : {}),
+            ...(settings.gradientCheckpointing ? { gradientCheckpointing: adapter.layerParameters } : {}),
           };
         };
         const loss = (): tf.Scalar => tf.mul(batchLossSum(decoder, batches[0] as MicroBatch, lossOptions()), 1);

@@ -19,9 +19,12 @@ export function fits(plan: MemoryPlan, { memory, tensor }: DeviceLimits): boolea
 /** Settings with one thing changed, the mildest change that fits first; undefined where it cannot be changed. */
 type Change = (settings: PlanSettings) => Iterable<{ changes: Remedy['changes']; settings: PlanSettings }>;
 
-const checkpointing: Change = function* (settings) {
-  if (!settings.checkpointing)
-    yield { changes: { 'training.gradient_checkpointing': true }, settings: { ...settings, checkpointing: true } };
+const gradientCheckpointing: Change = function* (settings) {
+  if (!settings.gradientCheckpointing)
+    yield {
+      changes: { 'training.gradient_checkpointing': true },
+      settings: { ...settings, gradientCheckpointing: true },
+    };
 };
 
 /** Smaller micro-batches, more of them: the examples of an optimiser step stay as many. */
@@ -56,7 +59,7 @@ const paged: Change = function* (settings) {
     yield { changes: { 'training.optim': 'paged_adamw' }, settings: { ...settings, optim: 'paged_adamw' } };
 };
 
-const CHANGES: readonly Change[] = [checkpointing, microBatch, fourBits, paged];
+const CHANGES: readonly Change[] = [gradientCheckpointing, microBatch, fourBits, paged];
 
 /**
  * What would make a run fit that does not: each single change that is enough, or, where none is, as many together as it
@@ -101,7 +104,7 @@ class Search {
       Remedy['changes'],
     ]);
     const short = { ...least, seq: Math.min(least.seq, SHORTEST) };
-    return !this.fits(short) && !this.fits({ ...short, checkpointing: asked.checkpointing });
+    return !this.fits(short) && !this.fits({ ...short, gradientCheckpointing: asked.gradientCheckpointing });
   }
 
   /** The mildest form of a change that fits: each takes less than the one before. */

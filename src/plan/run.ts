@@ -51,7 +51,7 @@ export function planSettings({
     batch: config.training.per_device_train_batch_size,
     seq: maxLength,
     accumulation: config.training.gradient_accumulation_steps,
-    checkpointing: config.training.gradient_checkpointing,
+    gradientCheckpointing: config.training.gradient_checkpointing,
     optim: config.training.optim,
   };
 }

@@ -1,7 +1,7 @@
 import { ConfigError, FormatError } from '../errors.js';
 import type { Directory } from '../io/directory.js';
 import type { EvalMetrics } from '../train/metrics.js';
-import { readProgress } from '../train/state.js';
+import { readProgress } from '../train/run-state.js';
 import { inputDifferences, readInputs, type RunInputs } from './inputs.js';
 import { manifestProblem } from './manifest.js';
 

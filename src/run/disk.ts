@@ -1,5 +1,5 @@
 import type { RunConfig } from '../config/schema.js';
-import { DEFAULT_SAVE_STEPS } from '../train/trainer.js';
+import { DEFAULT_SAVE_STEPS } from '../train/schedule.js';
 
 /** Bytes that a run will write, as far as they can be told before it is begun. */
 export interface DiskNeeds {

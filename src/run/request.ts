@@ -11,7 +11,8 @@ import type { Decoder } from '../model/decoder.js';
 import type { RunMemory } from '../plan/run.js';
 import type { CheckpointInfo } from '../resume/checkpoint.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import type { EvalMetrics, StepMetrics, TrainResult } from '../train/trainer.js';
+import type { EvalMetrics, StepMetrics } from '../train/metrics.js';
+import type { TrainResult } from '../train/request.js';
 import type { DiskNeeds } from './disk.js';
 
 /** The rows of a run, by the part they play. */

@@ -21,3 +21,22 @@ export function warmupStepsOf(
 ): number {
   return options.warmup_steps > 0 ? options.warmup_steps : Math.ceil(totalSteps * options.warmup_ratio);
 }
+
+/** As in Hugging Face's TrainingArguments. */
+export const DEFAULT_SAVE_STEPS = 500;
+
+/** Optimiser steps of one epoch: micro-batches are grouped within the epoch, and its last group may be smaller. */
+export function stepsPerEpoch(exampleCount: number, batchSize: number, accumulation: number): number {
+  return Math.ceil(Math.ceil(exampleCount / batchSize) / accumulation);
+}
+
+/** Optimiser steps of a run. */
+export function totalStepsOf(exampleCount: number, options: RunConfig['training']): number {
+  if (options.max_steps > 0) return options.max_steps;
+  const perEpoch = stepsPerEpoch(
+    exampleCount,
+    options.per_device_train_batch_size,
+    options.gradient_accumulation_steps,
+  );
+  return Math.max(1, Math.ceil(perEpoch * options.num_train_epochs));
+}

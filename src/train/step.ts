@@ -2,8 +2,9 @@ import * as tf from '@tensorflow/tfjs-core';
 import { clipScale, globalNorm, type Gradients } from '../../kernels/index.js';
 import type { Decoder } from '../model/decoder.js';
 import { lossInputs, type LabelledBatch, type LossOptions } from '../model/loss.js';
-import type { Optimizer } from './optimizer-state.js';
-import { PlainPass, type LossAndGradients, type Pass } from './pass.js';
+import type { Optimizer } from './optimizers/optimizer.js';
+import type { GradientAccumulator, LossAndGradients } from './gradients/accumulator.js';
+import { EagerAccumulator } from './gradients/eager.js';
 
 /** A micro-batch and how many predictions of it enter the loss. */
 export interface MicroBatch extends LabelledBatch {
@@ -28,7 +29,7 @@ export function lossAndGradients(
   batches: readonly MicroBatch[],
   lossOptions: (k: number) => LossOptions = () => ({}),
 ): { loss: tf.Scalar; gradients: tf.Tensor[] } {
-  const add = summing(new PlainPass(decoder, parameters), batches, lossOptions);
+  const add = summing(new EagerAccumulator(decoder, parameters), batches, lossOptions);
   let sum: LossAndGradients<readonly tf.Tensor[]> | undefined;
   batches.forEach((_, k) => (sum = add(sum, k)));
   const { loss, gradients } = required(sum);
@@ -36,24 +37,24 @@ export function lossAndGradients(
 }
 
 /**
- * The same by a pass, with a pause between two micro-batches, in which signals and timers are heard; a step of many may
+ * The same by an accumulator, with a pause between two micro-batches, in which signals and timers are heard; a step of many may
  * take minutes.
  * @param shouldStop undefined: without pauses
  * @returns undefined when `shouldStop` says so in a pause: the step has not been.
  */
 export async function lossAndGradientsUnless(
   shouldStop: (() => boolean) | undefined,
-  pass: Pass,
+  accumulator: GradientAccumulator,
   batches: readonly MicroBatch[],
   lossOptions: (k: number) => LossOptions = () => ({}),
 ): Promise<LossAndGradients | undefined> {
-  const add = summing(pass, batches, lossOptions);
+  const add = summing(accumulator, batches, lossOptions);
   let sum: LossAndGradients | undefined;
   for (const k of batches.keys()) {
     if (sum !== undefined && shouldStop !== undefined) {
       await macrotask();
       if (shouldStop()) {
-        pass.release(sum);
+        accumulator.release(sum);
         return undefined;
       }
     }
@@ -75,19 +76,19 @@ export async function trainStep(
 ): Promise<tf.Tensor1D> {
   return applyGradients(
     optimizer,
-    new PlainPass(decoder, parameters),
+    new EagerAccumulator(decoder, parameters),
     lossAndGradients(decoder, parameters, batches, options.lossOptions),
     options,
   );
 }
 
 /**
- * The second half of a step: clips, updates, and releases loss and gradients, which the pass has made. @returns as
+ * The second half of a step: clips, updates, and releases loss and gradients, which the accumulator has made. @returns as
  * {@link trainStep}.
  */
 export async function applyGradients(
   optimizer: Optimizer,
-  pass: Pass,
+  accumulator: GradientAccumulator,
   sum: LossAndGradients,
   options: StepOptions,
 ): Promise<tf.Tensor1D> {
@@ -98,7 +99,7 @@ export async function applyGradients(
   // Nothing is waited for unless it has to be: the step is then done when this call returns.
   if (paging !== undefined) await paging;
   const report = tf.stack([loss, norm]) as tf.Tensor1D;
-  pass.release(sum);
+  accumulator.release(sum);
   norm.dispose();
   if (typeof scale !== 'number') scale.dispose();
   return report;
@@ -113,13 +114,18 @@ type AddBatch<G extends Gradients> = (sum: LossAndGradients<G> | undefined, k: n
 
 /** Adds micro-batch k to a sum, which it disposes of. */
 function summing<G extends Gradients>(
-  pass: Pass<G>,
+  accumulator: GradientAccumulator<G>,
   batches: readonly MicroBatch[],
   lossOptions: (k: number) => LossOptions,
 ): AddBatch<G> {
   const itemCount = batches.reduce((sum, b) => sum + b.supervisedCount, 0);
   return (sum, k) =>
-    pass.add(sum, lossInputs(pass.decoder, batches[k] as MicroBatch, true), 1 / Math.max(1, itemCount), lossOptions(k));
+    accumulator.add(
+      sum,
+      lossInputs(accumulator.decoder, batches[k] as MicroBatch, true),
+      1 / Math.max(1, itemCount),
+      lossOptions(k),
+    );
 }
 
 function required<G extends Gradients>(sum: LossAndGradients<G> | undefined): LossAndGradients<G> {

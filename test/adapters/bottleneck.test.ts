@@ -163,7 +163,7 @@ describeBackends('bottleneck adapters', ['wasm', 'webgpu'], () => {
           expect(Math.max(...differences.map(Math.abs)), key).toBeGreaterThan(0.05);
         }
         const again = lossAndGradients(decoder, variables, [BATCH], () => ({
-          checkpointParameters: adapter.layerParameters,
+          gradientCheckpointing: adapter.layerParameters,
         }));
         for (const [i, { key }] of adapter.parameters.entries())
           expectClose(

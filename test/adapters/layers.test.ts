@@ -14,7 +14,7 @@ import type { Decoder } from '../../src/model/decoder.js';
 import { loadModel, readModelConfig } from '../../src/model/load.js';
 import { batchLossSum } from '../../src/model/loss.js';
 import { trainedTensors } from '../../src/model/trained.js';
-import { AdamW } from '../../src/train/optimizer.js';
+import { AdamW } from '../../src/train/optimizers/resident.js';
 import { lossAndGradients, trainStep, type MicroBatch } from '../../src/train/step.js';
 import { describeBackends } from '../support/backends.js';
 import { goldenFolder } from '../support/goldens.js';
@@ -169,7 +169,7 @@ describeBackends('training every weight', ['wasm', 'webgpu'], () => {
     expect(adapter.layerParameters.map((layer) => layer.length)).toEqual([12, 12]);
     const kept = lossAndGradients(decoder, variables, [BATCH]);
     const again = lossAndGradients(decoder, variables, [BATCH], () => ({
-      checkpointParameters: adapter.layerParameters,
+      gradientCheckpointing: adapter.layerParameters,
     }));
     for (const [i, { key }] of adapter.parameters.entries())
       expectClose(

@@ -6,7 +6,7 @@ import { memoryDirectory } from '../../src/io/directory.js';
 import { parseModelConfig } from '../../src/model/config.js';
 import { loadModel, type LoadQuantization } from '../../src/model/load.js';
 import { planMemory } from '../../src/plan/memory.js';
-import { AdamW } from '../../src/train/optimizer.js';
+import { AdamW } from '../../src/train/optimizers/resident.js';
 import { trainStep, type MicroBatch } from '../../src/train/step.js';
 import { describeBackends } from '../support/backends.js';
 import { holdGpu, watchMemory } from '../support/peak.js';
@@ -89,7 +89,7 @@ describeBackends('the plan of a step', ['wasm', 'tiles'], () => {
         quantization,
         adapter: { method: 'lora', ...adapter },
       },
-      ...{ batch: BATCH, seq: SEQ, accumulation: 1, checkpointing: false, optim: 'adamw' },
+      ...{ batch: BATCH, seq: SEQ, accumulation: 1, gradientCheckpointing: false, optim: 'adamw' },
     });
     expect({ ...tf.memory() }).toEqual(before);
     const peak = await measured(adapter, quantization);

@@ -10,7 +10,7 @@ import { ConfigError } from '../../src/errors.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import type { Decoder } from '../../src/model/decoder.js';
 import { loadModel, type LoadQuantization } from '../../src/model/load.js';
-import { OPTIMIZERS } from '../../src/train/optimizer.js';
+import { OPTIMIZERS } from '../../src/train/optimizers/registry.js';
 import { describeBackends } from '../support/backends.js';
 import { expectClose } from '../support/numeric.js';
 import { modelFiles, TINY_CONFIG } from '../support/tiny-model.js';

@@ -226,7 +226,7 @@ describeBackends('a trained prompt', ['wasm', 'webgpu'], () => {
       const parameters = adapter.parameters.map((p) => p.variable);
       const kept = lossAndGradients(decoder, parameters, [batch]);
       const again = lossAndGradients(decoder, parameters, [batch], () => ({
-        checkpointParameters: adapter.layerParameters,
+        gradientCheckpointing: adapter.layerParameters,
       }));
       expectClose(await (again.gradients[0] as tf.Tensor).data(), await (kept.gradients[0] as tf.Tensor).data(), 1e-6);
       tf.dispose([kept.loss, kept.gradients, again.loss, again.gradients]);

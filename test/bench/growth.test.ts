@@ -34,7 +34,7 @@ for (const backend of ['wasm', 'webgpu'] as const) {
           batch: dims.batch,
           seq: dims.seq,
           accumulation: 1,
-          checkpointing: false,
+          gradientCheckpointing: false,
           optim: 'adamw',
         },
         quantization: { quantType: 'nf4', doubleQuant: true },

@@ -36,7 +36,7 @@ import { readInputs } from '../../src/resume/inputs.js';
 import { manifestProblem, withManifest } from '../../src/resume/manifest.js';
 import { renderTemplate } from '../../src/tokenizer/template.js';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.js';
-import { readProgress } from '../../src/train/state.js';
+import { readProgress } from '../../src/train/run-state.js';
 import { CHATML, smallTokenizerFiles } from '../tokenizer/fixture.js';
 import { hubFiles, readFromHub } from './hub-files.js';
 import type { Files } from './mutate.js';

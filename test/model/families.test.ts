@@ -109,7 +109,7 @@ for (const [name, config] of FAMILY_CONFIGS) {
         supervisedCount: FIRST.length - 1,
       };
       const run = async (checkpointed: boolean): Promise<Float32Array[]> => {
-        const options = checkpointed ? { checkpointParameters: adapter.layerParameters } : {};
+        const options = checkpointed ? { gradientCheckpointing: adapter.layerParameters } : {};
         const { loss, gradients } = lossAndGradients(decoder, variables, [micro], () => options);
         const values = await Promise.all([loss, ...gradients].map((t) => t.data<'float32'>()));
         tf.dispose([loss, gradients]);

@@ -8,7 +8,7 @@ import type { Decoder } from '../../src/model/decoder.js';
 import { loadModel, type LoadOptions, type LoadQuantization } from '../../src/model/load.js';
 import { expectedTensors } from '../../src/model/tensors.js';
 import { planMemory, type PlanSettings } from '../../src/plan/memory.js';
-import { OPTIMIZERS } from '../../src/train/optimizer.js';
+import { OPTIMIZERS } from '../../src/train/optimizers/registry.js';
 import { trainStep, type MicroBatch } from '../../src/train/step.js';
 import { describeBackends } from '../support/backends.js';
 import { holdGpu, watchMemory } from '../support/peak.js';
@@ -57,7 +57,7 @@ function settingsOf(json: Record<string, unknown>, more: Partial<PlanSettings>):
       use_rslora: false,
       init_lora_weights: true,
     },
-    ...{ batch: 1, seq: 64, accumulation: 1, checkpointing: false, optim: 'adamw' },
+    ...{ batch: 1, seq: 64, accumulation: 1, gradientCheckpointing: false, optim: 'adamw' },
     ...more,
   };
 }
@@ -106,7 +106,7 @@ async function measuredPeak(json: Record<string, unknown>, settings: PlanSetting
         maxGradNorm: 1,
         lossOptions: () => ({
           dropoutSeed: 1,
-          ...(settings.checkpointing ? { checkpointParameters: adapter.layerParameters } : {}),
+          ...(settings.gradientCheckpointing ? { gradientCheckpointing: adapter.layerParameters } : {}),
         }),
       },
     );
@@ -144,7 +144,7 @@ describeBackends('the plan of a step', ['wasm', 'tiles'], () => {
 
   it('is what it takes with 4-bit weights', async () => {
     await expectPlanned(TINY, { batch: 4, seq: 128, quantization: NF4 }, false);
-    await expectPlanned(TINY, { batch: 4, seq: 128, quantization: NF4, checkpointing: true }, false);
+    await expectPlanned(TINY, { batch: 4, seq: 128, quantization: NF4, gradientCheckpointing: true }, false);
   });
 
   it('is what two layers of the widths of SmolLM-135M take', async () => {
@@ -161,7 +161,7 @@ describeBackends('the plan of a step', ['wasm', 'tiles'], () => {
     };
     const gpt2 = { model_type: 'gpt2', n_embd: 192, n_head: 6, n_layer: 4, n_positions: 128, vocab_size: 2048 };
     await expectPlanned(gpt2, { batch: 4, seq: 96 }, false);
-    await expectPlanned(gpt2, { batch: 4, seq: 96, quantization: NF4, checkpointing: true }, false);
+    await expectPlanned(gpt2, { batch: 4, seq: 96, quantization: NF4, gradientCheckpointing: true }, false);
     await expectPlanned({ ...sizes, model_type: 'gpt_neox', intermediate_size: 768 }, { batch: 4, seq: 96 }, false);
     await expectPlanned(
       { ...sizes, model_type: 'phi3', intermediate_size: 512, rms_norm_eps: 1e-5 },
@@ -178,7 +178,7 @@ describeBackends('the plan of a step', ['wasm', 'tiles'], () => {
   ])('is what $adapter.method takes', async ({ adapter, quantization }) => {
     const total = await expectPlanned(small, { batch: 2, seq: 40, adapter, quantization }, false);
     expect(
-      await expectPlanned(small, { batch: 2, seq: 40, adapter, quantization, checkpointing: true }, false),
+      await expectPlanned(small, { batch: 2, seq: 40, adapter, quantization, gradientCheckpointing: true }, false),
     ).toBeLessThan(total);
   });
 
@@ -201,13 +201,13 @@ describeBackends('the plan of a step', ['wasm', 'tiles'], () => {
       target_modules: ['q_proj', 'v_proj', 'down_proj'],
     };
     const total = await expectPlanned(small, { ...plain, adapter });
-    expect(await expectPlanned(small, { ...plain, adapter, checkpointing: true })).toBeLessThan(total);
+    expect(await expectPlanned(small, { ...plain, adapter, gradientCheckpointing: true })).toBeLessThan(total);
     expect(await expectPlanned(small, { ...plain, adapter, accumulation: 3 })).toBeGreaterThan(total);
     expect(await expectPlanned(small, { ...plain, adapter, optim: 'paged_adamw' })).toBeLessThan(total);
     await expectPlanned(small, {
       ...plain,
       adapter,
-      checkpointing: true,
+      gradientCheckpointing: true,
       quantization: { quantType: 'nf4', doubleQuant: false, blockSize: 128 },
     });
   });
@@ -227,7 +227,7 @@ describe('a plan by arithmetic', () => {
       max_position_embeddings: 4096,
     };
     const plan = planMemory(
-      settingsOf(json, { backend: 'webgpu', quantization: NF4, batch: 1, seq: 512, checkpointing: true }),
+      settingsOf(json, { backend: 'webgpu', quantization: NF4, batch: 1, seq: 512, gradientCheckpointing: true }),
     );
     const perLayer = 4 * 4096 * 4096 + 3 * 4096 * 11008;
     expect(plan.parts.quantizedWeights / (32 * perLayer)).toBeCloseTo(4.127 / 8, 3);

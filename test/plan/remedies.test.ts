@@ -27,7 +27,7 @@ const ASKED: PlanSettings = {
     use_rslora: false,
     init_lora_weights: true,
   },
-  ...{ batch: 8, seq: 256, accumulation: 3, checkpointing: false, optim: 'adamw' },
+  ...{ batch: 8, seq: 256, accumulation: 3, gradientCheckpointing: false, optim: 'adamw' },
 };
 
 const memory = (bytes: number): DeviceLimits => ({ memory: { bytes, what: 'a test' }, tensor: undefined });
@@ -60,8 +60,13 @@ describe('remedies', () => {
     const together = remedies(
       ASKED,
       memory(
-        planMemory({ ...ASKED, checkpointing: true, batch: 1, accumulation: 24, quantization: { quantType: 'nf4' } })
-          .total,
+        planMemory({
+          ...ASKED,
+          gradientCheckpointing: true,
+          batch: 1,
+          accumulation: 24,
+          quantization: { quantType: 'nf4' },
+        }).total,
       ),
     );
     expect(together).toHaveLength(1);
@@ -138,7 +143,8 @@ describe('remedies', () => {
 
   it.each([false, true])('large batches go on from small ones (checkpointing %s)', (checkpointing) => {
     const totals = [30, 31, 32, 33, 34, 66].map(
-      (batch) => planMemory({ ...ASKED, accumulation: 1, checkpointing, batch, seq: 1024 }).total,
+      (batch) =>
+        planMemory({ ...ASKED, accumulation: 1, gradientCheckpointing: checkpointing, batch, seq: 1024 }).total,
     );
     const [a, , c, d, e, last] = totals as [number, number, number, number, number, number];
     // 32 · 1024 tokens is the largest batch that is run; what one row more takes stays the same behind it.

@@ -8,7 +8,7 @@ import { localDirectory } from '../../src/io/node.js';
 import type { Decoder } from '../../src/model/decoder.js';
 import { loadModel, type LoadQuantization } from '../../src/model/load.js';
 import { batchLossSum } from '../../src/model/loss.js';
-import { AdamW } from '../../src/train/optimizer.js';
+import { AdamW } from '../../src/train/optimizers/resident.js';
 import { learningRateFactor } from '../../src/train/schedule.js';
 import { lossAndGradients, trainStep, type MicroBatch } from '../../src/train/step.js';
 import { goldenFolder, missingGoldens, readTensors } from './goldens.js';

@@ -71,7 +71,7 @@ describeBackends('packed rows', ['wasm', 'webgpu'], () => {
     });
     try {
       await body(async (batches, checkpoint = false) => {
-        const options = checkpoint ? { checkpointParameters: adapter.layerParameters } : {};
+        const options = checkpoint ? { gradientCheckpointing: adapter.layerParameters } : {};
         const { loss, gradients } = lossAndGradients(decoder, variables, batches, () => options);
         const outcome = {
           loss: (await loss.data())[0] as number,

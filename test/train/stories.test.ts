@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 import { METHODS } from '../../src/adapters/registry.js';
 import { localDirectory } from '../../src/io/node.js';
 import { loadModel } from '../../src/model/load.js';
-import { AdamW } from '../../src/train/optimizer.js';
+import { AdamW } from '../../src/train/optimizers/resident.js';
 import { trainStep } from '../../src/train/step.js';
 import { describeBackends } from '../support/backends.js';
 import { readTensors } from '../support/goldens.js';

@@ -41,7 +41,7 @@ export async function runGrowthBench(flags: GrowthFlags): Promise<void> {
           batch: dims.batch,
           seq: dims.seq,
           accumulation: 1,
-          checkpointing,
+          gradientCheckpointing: checkpointing,
           optim: 'adamw',
         },
         quantization: quantize === 'none' ? undefined : { quantType: quantize, doubleQuant: true },

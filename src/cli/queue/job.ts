@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Baseline, RunResult, RunTimings } from '../../ablation/result.js';
 import type { AblationRun } from '../../ablation/runs.js';
 import type { RunInputs } from '../../resume/inputs.js';
-import type { EvalMetrics, StepMetrics } from '../../train/trainer.js';
+import type { EvalMetrics, StepMetrics } from '../../train/metrics.js';
 import type { EvaluationFiles } from '../ablation-evaluation.js';
 
 /** Name of the queue: one for all ablations on a Redis server. */

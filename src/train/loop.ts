@@ -1,106 +1,25 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { Adapter, AdapterParameter } from '../adapters/adapter.js';
-import type { RunConfig } from '../config/schema.js';
+import type { AdapterParameter } from '../adapters/adapter.js';
 import { collate, type Batch } from '../data/collate.js';
-import { takeExamples, type Examples } from '../data/examples.js';
-import type { MixPart } from '../data/mix.js';
+import { takeExamples } from '../data/examples.js';
 import { BatchSampler, type SamplerState } from '../data/sampler.js';
 import { ConfigError, TrainingError } from '../errors.js';
-import type { Decoder } from '../model/decoder.js';
 import type { LossOptions } from '../model/loss.js';
 import { assignValues, valuesOf } from '../model/variable.js';
 import { Random } from '../random.js';
-import { Best } from './best.js';
-import { Learning } from './learning.js';
-import { decays } from './decay.js';
-import { round, Tally, type EvalMetrics, type StepMetrics, type StepReport } from './metrics.js';
-import { OPTIMIZERS, type Optimizer } from './optimizer.js';
-import { passFor, type Pass } from './pass.js';
-import { learningRateFactor, warmupStepsOf } from './schedule.js';
-import type { TrainState } from './state.js';
+import { BestEvaluation } from './best-evaluation.js';
+import type { GradientAccumulator } from './gradients/accumulator.js';
+import { createAccumulator } from './gradients/create.js';
+import { LossTrend } from './loss-trend.js';
+import { round, Tally, type EvalMetrics } from './metrics.js';
+import type { Optimizer } from './optimizers/optimizer.js';
+import { OPTIMIZERS } from './optimizers/registry.js';
+import { decays } from './optimizers/weight-decay.js';
+import { PendingReports, type BatchedStepReport } from './reports.js';
+import type { TrainCallbacks, TrainRequest, TrainResult } from './request.js';
+import type { TrainState } from './run-state.js';
+import { DEFAULT_SAVE_STEPS, learningRateFactor, stepsPerEpoch, totalStepsOf, warmupStepsOf } from './schedule.js';
 import { applyGradients, lossAndGradientsUnless, macrotask } from './step.js';
-
-export type { EvalMetrics, StepMetrics } from './metrics.js';
-
-export interface TrainCallbacks {
-  /** Mean loss on the validation rows. Without it there is no validation. */
-  readonly evaluate?: () => Promise<{ loss: number; perplexity: number }>;
-  readonly onStep?: (metrics: StepMetrics) => void;
-  /** What only somebody who looks into speed wants to know. */
-  readonly onDebug?: ((text: string) => void) | undefined;
-  /** Every `logging_steps` steps, and at the last. */
-  readonly onLog?: (metrics: StepMetrics) => void | Promise<void>;
-  readonly onEvaluate?: (metrics: EvalMetrics) => void | Promise<void>;
-  /**
-   * Takes the state of the run, for going on from it: as `save_strategy` has it, after the last step, and when
-   * `shouldStop` ends the run. Comes after the log and the validation of its step. The arrays are the callee's.
-   */
-  readonly onCheckpoint?: (state: TrainState) => void | Promise<void>;
-  /** Asked between two micro-batches: true ends the run with the steps so far. */
-  readonly shouldStop?: () => boolean;
-  /**
-   * Comes after the last step, with the result in the parameters and its numbers; where `shouldStop` ends the run
-   * meanwhile, its state is handed out all the same.
-   */
-  readonly onEnd?: (result: TrainResult) => Promise<void>;
-}
-
-export interface TrainResult {
-  /** Those before the checkpoint that a run went on from are counted in, as in all other sums. */
-  readonly steps: number;
-  readonly totalSteps: number;
-  /** Mean training loss over all steps. */
-  readonly trainLoss: number;
-  readonly tokens: number;
-  readonly seconds: number;
-  readonly best: EvalMetrics | undefined;
-  readonly stoppedEarly: boolean;
-  /** Why the run looks as if it had learnt nothing, and what to try; undefined where it does not. */
-  readonly warning: string | undefined;
-}
-
-export interface TrainRequest {
-  readonly decoder: Decoder;
-  readonly adapter: Pick<Adapter, 'parameters'> & Partial<Pick<Adapter, 'layerParameters'>>;
-  readonly examples: Examples;
-  /** Parts of the examples that are drawn by weight. */
-  readonly mix?: readonly MixPart[] | undefined;
-  readonly options: RunConfig['training'];
-  readonly shuffle?: boolean;
-  /** Goes on from here, with the numbers of a run that was never interrupted. */
-  readonly resume?: TrainState | undefined;
-  /** With `resume`: goes on over data of another size or mix too, at the beginning of the epoch. */
-  readonly force?: boolean;
-  readonly callbacks?: TrainCallbacks;
-}
-
-/** As in Hugging Face's TrainingArguments. */
-export const DEFAULT_SAVE_STEPS = 500;
-
-/** Optimiser steps of one epoch: micro-batches are grouped within the epoch, and its last group may be smaller. */
-export function stepsPerEpoch(exampleCount: number, batchSize: number, accumulation: number): number {
-  return Math.ceil(Math.ceil(exampleCount / batchSize) / accumulation);
-}
-
-/** Optimiser steps of a run. */
-export function totalStepsOf(exampleCount: number, options: RunConfig['training']): number {
-  if (options.max_steps > 0) return options.max_steps;
-  const perEpoch = stepsPerEpoch(
-    exampleCount,
-    options.per_device_train_batch_size,
-    options.gradient_accumulation_steps,
-  );
-  return Math.max(1, Math.ceil(perEpoch * options.num_train_epochs));
-}
-
-function scaleOf({ learningRate, learningRateScale }: AdapterParameter, whole: number): number {
-  return learningRate === undefined ? (learningRateScale ?? 1) : learningRate / whole;
-}
-
-interface Pending extends Omit<StepReport, 'loss' | 'gradNorm'> {
-  readonly rows: readonly number[];
-  readonly report: tf.Tensor1D;
-}
 
 /**
  * Trains the adapter's parameters with AdamW; nothing else of the decoder changes.
@@ -108,29 +27,29 @@ interface Pending extends Omit<StepReport, 'loss' | 'gradNorm'> {
  * ConfigError for a state of other data.
  */
 export async function train(request: TrainRequest): Promise<TrainResult> {
-  const run = new Run(request);
+  const loop = new TrainingLoop(request);
   try {
-    return await run.complete();
+    return await loop.complete();
   } finally {
-    run.dispose();
+    loop.dispose();
   }
 }
 
-class Run {
+class TrainingLoop {
   private readonly totalSteps: number;
   private readonly warmupSteps: number;
   private readonly sampler: BatchSampler;
   private readonly variables: readonly tf.Variable[];
   private readonly optimizer: Optimizer;
-  private readonly pass: Pass;
+  private readonly accumulator: GradientAccumulator;
   /** Undefined keeps activations for the backward pass. */
-  private readonly checkpointParameters: readonly (readonly tf.Tensor[])[] | undefined;
+  private readonly gradientCheckpointing: readonly (readonly tf.Tensor[])[] | undefined;
   /** Reading a result back stalls a GPU: there the reports of several steps are read together. */
   private readonly readEvery: number;
   private readonly tally = new Tally();
-  private readonly learning = new Learning();
-  private readonly best: Best;
-  private pending: Pending[] = [];
+  private readonly trend = new LossTrend();
+  private readonly best: BestEvaluation;
+  private readonly reports = new PendingReports();
   private step = 0;
   private tokens = 0;
   private stoppedEarly = false;
@@ -155,7 +74,7 @@ class Run {
         throw new ConfigError(
           'training.gradient_checkpointing needs an adapter that tells which layer its parameters belong to',
         );
-      this.checkpointParameters = layerParameters;
+      this.gradientCheckpointing = layerParameters;
     }
     this.optimizer = OPTIMIZERS[options.optim](
       this.variables,
@@ -163,11 +82,11 @@ class Run {
       adapter.parameters.map((p) => scaleOf(p, options.learning_rate)),
       adapter.parameters.map((p) => !decays(p)),
     );
-    this.pass = passFor(request.decoder, this.variables, this.optimizer, (reason) =>
+    this.accumulator = createAccumulator(request.decoder, this.variables, this.optimizer, (reason) =>
       request.callbacks?.onDebug?.(`steps of this shape are not replayed yet: ${reason}`),
     );
     this.readEvery = tf.getBackend() === 'webgpu' ? options.logging_steps : 1;
-    this.best = new Best(options);
+    this.best = new BestEvaluation(options);
   }
 
   async complete(): Promise<TrainResult> {
@@ -222,7 +141,7 @@ class Run {
       seconds: this.tally.seconds,
       best: this.best.best?.metrics,
       stoppedEarly: this.stoppedEarly,
-      warning: this.learning.warning(this.request.decoder.vocabSize),
+      warning: this.trend.warning(this.request.decoder.vocabSize),
     };
   }
 
@@ -250,26 +169,26 @@ class Run {
       learningRateFactor(options.lr_scheduler_type, step - 1, this.warmupSteps, this.totalSteps);
     const lossOptions = (k: number): LossOptions => ({
       dropoutSeed: new Random(options.seed, `dropout/${step}/${k}`).uint32(),
-      ...(this.checkpointParameters === undefined ? {} : { checkpointParameters: this.checkpointParameters }),
+      ...(this.gradientCheckpointing === undefined ? {} : { gradientCheckpointing: this.gradientCheckpointing }),
     });
     const stops = callbacks?.shouldStop === undefined ? undefined : (): boolean => this.shouldStop();
-    const sum = await lossAndGradientsUnless(stops, this.pass, batches, lossOptions);
+    const sum = await lossAndGradientsUnless(stops, this.accumulator, batches, lossOptions);
     if (sum === undefined) {
       this.sampler.restore(place);
       return false;
     }
-    const report = await applyGradients(this.optimizer, this.pass, sum, {
+    const report = await applyGradients(this.optimizer, this.accumulator, sum, {
       learningRate,
       maxGradNorm: options.max_grad_norm,
     });
     this.tokens += batches.reduce((total, b) => total + b.tokenCount, 0);
-    this.pending.push({
+    this.reports.add({
       step,
       epoch: this.epoch(),
       learningRate,
       rows: batches.flatMap((b) => b.rows),
       tokens: this.tokens,
-      report,
+      values: report,
     });
     return true;
   }
@@ -290,22 +209,14 @@ class Run {
     return this.sampler.epoch + this.sampler.position / this.sampler.count;
   }
 
-  /** Reads what the steps since the last call reported, and hands it on. */
+  /** Reads the reports of the steps since the last call, and hands them to the callbacks. */
   private async settle(): Promise<void> {
-    const pending = this.pending;
-    this.pending = [];
-    if (pending.length === 0) return;
-    const stacked = tf.tidy(() => tf.concat(pending.map((p) => p.report)));
-    tf.dispose(pending.map((p) => p.report));
-    const values = await stacked.data();
-    stacked.dispose();
-    for (const [i, entry] of pending.entries())
-      await this.reportStep(entry, values[2 * i] as number, values[2 * i + 1] as number);
+    for (const report of await this.reports.read()) await this.reportStep(report);
   }
 
-  private async reportStep({ report: _, rows, ...entry }: Pending, loss: number, gradNorm: number): Promise<void> {
+  private async reportStep({ rows, ...report }: BatchedStepReport): Promise<void> {
     const { options, callbacks } = this.request;
-    const { step, tokens } = entry;
+    const { step, tokens, loss, gradNorm } = report;
     if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
       const what = Number.isFinite(loss) ? `the gradient norm is ${gradNorm}` : `the loss is ${loss}`;
       const kept = this.saved === undefined ? 'Nothing was saved' : `The checkpoint of step ${this.saved} remains`;
@@ -313,8 +224,8 @@ class Run {
         `step ${step}: ${what}; the batch holds the rows ${rows.join(', ')}. ${kept}. A lower learning_rate or max_grad_norm may help.`,
       );
     }
-    this.learning.add(loss, gradNorm);
-    const metrics = this.tally.add({ ...entry, loss, gradNorm }, tf.memory().numBytes);
+    this.trend.add(loss, gradNorm);
+    const metrics = this.tally.add(report, tf.memory().numBytes);
     callbacks?.onStep?.(metrics);
     if (step % options.logging_steps === 0 || step === this.totalSteps) {
       await callbacks?.onLog?.(metrics);
@@ -331,7 +242,7 @@ class Run {
     const metrics: EvalMetrics = { step, epoch: round(this.epoch(), 4), eval_loss: loss, perplexity };
     await callbacks?.onEvaluate?.(metrics);
     await this.best.consider(metrics, () => this.values());
-    return this.best.givesUp;
+    return this.best.stopsEarly;
   }
 
   /** Hands the state out, unless that of this step already was. Everything is settled by now. */
@@ -347,7 +258,7 @@ class Run {
       tokens,
       sampler: this.sampler.state(),
       tally: this.tally.state(),
-      learning: this.learning.state(),
+      learning: this.trend.state(),
     };
     const state = {
       ...run,
@@ -365,11 +276,11 @@ class Run {
     this.assign(state.values);
     this.best.restore(state.best);
     this.tally.restore(state.tally);
-    if (state.learning !== undefined) this.learning.restore(state.learning);
+    if (state.learning !== undefined) this.trend.restore(state.learning);
     this.step = state.step;
     this.saved = state.step;
     this.tokens = state.tokens;
-    this.stoppedEarly = this.best.givesUp;
+    this.stoppedEarly = this.best.stopsEarly;
   }
 
   private placeOf(saved: SamplerState): SamplerState {
@@ -390,8 +301,13 @@ class Run {
   }
 
   dispose(): void {
-    tf.dispose(this.pending.map((p) => p.report));
-    this.pass.dispose();
+    this.reports.dispose();
+    this.accumulator.dispose();
     this.optimizer.dispose();
   }
+}
+
+/** Factor on the learning rate of the run. */
+function scaleOf({ learningRate, learningRateScale }: AdapterParameter, ofRun: number): number {
+  return learningRate === undefined ? (learningRateScale ?? 1) : learningRate / ofRun;
 }

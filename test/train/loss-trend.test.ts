@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { Learning } from '../../src/train/learning.js';
+import { LossTrend } from '../../src/train/loss-trend.js';
 
 function warningOf(losses: readonly number[], norm = 1, vocab = 1000): string | undefined {
-  const learning = new Learning();
+  const learning = new LossTrend();
   for (const loss of losses) learning.add(loss, norm);
   return learning.warning(vocab);
 }
@@ -40,9 +40,9 @@ describe('a run that does not learn', () => {
   it('is judged alike however long the run is, and where it goes on from a state', () => {
     for (const count of [63, 64, 65, 1000, 5003]) {
       const rising = steps(count, (i) => 2 + (2 * i) / count);
-      const resumed = new Learning();
+      const resumed = new LossTrend();
       for (const loss of rising.slice(0, count / 2)) resumed.add(loss, 1);
-      const second = new Learning();
+      const second = new LossTrend();
       second.restore(resumed.state());
       expect(second.state().groups.length).toBeLessThanOrEqual(64);
       for (const loss of rising.slice(count / 2)) second.add(loss, 1);

@@ -1,11 +1,11 @@
 import { expect, it } from 'vitest';
-import { METHODS } from '../../src/adapters/registry.js';
-import { memoryDirectory } from '../../src/io/directory.js';
-import { loadModel } from '../../src/model/load.js';
-import { decays } from '../../src/train/decay.js';
-import { describeBackends } from '../support/backends.js';
-import { FAMILY_CONFIGS } from '../support/family-models.js';
-import { modelFiles } from '../support/tiny-model.js';
+import { METHODS } from '../../../src/adapters/registry.js';
+import { memoryDirectory } from '../../../src/io/directory.js';
+import { loadModel } from '../../../src/model/load.js';
+import { decays } from '../../../src/train/optimizers/weight-decay.js';
+import { describeBackends } from '../../support/backends.js';
+import { FAMILY_CONFIGS } from '../../support/family-models.js';
+import { modelFiles } from '../../support/tiny-model.js';
 
 /**
  * The names that transformers' Trainer spares (`get_decay_parameter_names`), with the LayerNorms that it tells by their

@@ -5,7 +5,7 @@ import { loadConfig } from '../../src/config/load.js';
 import type { Example } from '../../src/data/examples.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import { loadModel } from '../../src/model/load.js';
-import { train } from '../../src/train/trainer.js';
+import { train } from '../../src/train/loop.js';
 import { describeBackends } from '../support/backends.js';
 import { watchMemory } from '../support/peak.js';
 import { countingRows, tinyModelFiles } from '../support/tiny-model.js';

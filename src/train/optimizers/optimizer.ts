@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import type { Gradients } from '../../kernels/index.js';
+import { FlatTensors, type Gradients } from '../../../kernels/index.js';
 
 /** Settings that stay the same over a run. Names as in the configuration. */
 export interface AdamWOptions {
@@ -35,4 +35,9 @@ export interface OptimizerState {
   readonly steps: number;
   /** In the order of the parameters. */
   readonly moments: readonly Moments[];
+}
+
+/** The gradient of parameter i; of flat gradients a view, which the caller disposes of. */
+export function gradientOf(gradients: Gradients, i: number): tf.Tensor {
+  return gradients instanceof FlatTensors ? gradients.view(i) : (gradients[i] as tf.Tensor);
 }

@@ -11,16 +11,16 @@ const MOST_GROUPS = 64;
 /** Losses of neighbouring steps: how many, their sum and the sum of their squares. */
 type Group = readonly [count: number, sum: number, squares: number];
 
-/** What a {@link Learning} has seen. */
-export interface LearningState {
+/** State of a {@link LossTrend}. */
+export interface LossTrendState {
   readonly groups: readonly Group[];
   /** Steps of a full group. */
   readonly groupSize: number;
   readonly largestNorm: number;
 }
 
-/** Watches whether a run learns at all. */
-export class Learning {
+/** Watches whether the training loss falls and the gradients are not zero. */
+export class LossTrend {
   private groups: Group[] = [];
   private groupSize = 1;
   private largestNorm = 0;
@@ -39,11 +39,11 @@ export class Learning {
     }
   }
 
-  state(): LearningState {
+  state(): LossTrendState {
     return { groups: [...this.groups], groupSize: this.groupSize, largestNorm: this.largestNorm };
   }
 
-  restore({ groups, groupSize, largestNorm }: LearningState): void {
+  restore({ groups, groupSize, largestNorm }: LossTrendState): void {
     this.groups = [...groups];
     this.groupSize = groupSize;
     this.largestNorm = largestNorm;

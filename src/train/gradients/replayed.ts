@@ -1,6 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
 import {
-  accumulate,
   accumulateFlat,
   checkTargets,
   flatLayout,
@@ -8,76 +7,21 @@ import {
   gpuCopy,
   Replays,
   valueAndGradients,
-  type Gradients,
   type StepInputs,
-} from '../../kernels/index.js';
-import type { Decoder } from '../model/decoder.js';
-import { lossSumOf, type LossInputs, type LossOptions } from '../model/loss.js';
-import { FlatAdamW } from './flat-adamw.js';
-import type { Optimizer } from './optimizer-state.js';
+} from '../../../kernels/index.js';
+import type { Decoder } from '../../model/decoder.js';
+import { lossSumOf, type LossInputs, type LossOptions } from '../../model/loss.js';
+import type { FlatAdamW } from '../optimizers/flat.js';
+import { addLoss, type GradientAccumulator, type LossAndGradients } from './accumulator.js';
 
 /** Targets are made more by this many at least: see {@link roundedUp}. */
 const MIN_ROWS_STEP = 16;
 
-/** Loss (scalar) and one gradient a parameter, the holder's to release. */
-export interface LossAndGradients<G extends Gradients = Gradients> {
-  readonly loss: tf.Scalar;
-  readonly gradients: G;
-}
-
-/** Loss and gradients of micro-batches, and their sums. */
-export interface Pass<G extends Gradients = Gradients> {
-  readonly decoder: Decoder;
-  /**
-   * Adds a micro-batch to a sum, which it takes over.
-   * @param scale a factor for the batch's sum of losses
-   */
-  add(
-    sum: LossAndGradients<G> | undefined,
-    inputs: LossInputs,
-    scale: number,
-    options: LossOptions,
-  ): LossAndGradients<G>;
-  /** Of what `add` returned. */
-  release(sum: LossAndGradients<G>): void;
-  dispose(): void;
-}
-
-/** As any backend does it: a tensor a gradient. */
-export class PlainPass implements Pass<readonly tf.Tensor[]> {
-  constructor(
-    readonly decoder: Decoder,
-    private readonly parameters: readonly tf.Tensor[],
-  ) {}
-
-  add(
-    sum: LossAndGradients<readonly tf.Tensor[]> | undefined,
-    inputs: LossInputs,
-    scale: number,
-    options: LossOptions,
-  ): LossAndGradients<readonly tf.Tensor[]> {
-    const { value, gradients } = valueAndGradients(
-      () => tf.mul(lossSumOf(this.decoder, inputs, options), scale),
-      this.parameters,
-    );
-    if (sum === undefined) return { loss: value, gradients };
-    return { loss: addLoss(sum.loss, value), gradients: accumulate(sum.gradients, gradients) };
-  }
-
-  release({ loss, gradients }: LossAndGradients<readonly tf.Tensor[]>): void {
-    tf.dispose([loss, ...gradients]);
-  }
-
-  dispose(): void {
-    // Nothing is kept.
-  }
-}
-
 /**
  * On webgpu: gradients go into one piece of memory, and the commands of a micro-batch are recorded once a shape and
- * replayed, without the JavaScript that makes them. Numbers are those of `PlainPass` to the bit.
+ * replayed, without the JavaScript that makes them. Numbers are those of `EagerAccumulator` to the bit.
  */
-export class FlatPass implements Pass<FlatTensors> {
+export class ReplayedAccumulator implements GradientAccumulator<FlatTensors> {
   private readonly replays: Replays;
   /** Of the latest micro-batch. */
   private readonly gradients: FlatTensors;
@@ -138,14 +82,14 @@ export class FlatPass implements Pass<FlatTensors> {
     const { rows, labels, places } = targets;
     checkTargets(targets, places.length, this.decoder.head.vocab);
     const factor = Float32Array.of(scale);
-    const { dropoutSeed, checkpointParameters } = options;
+    const { dropoutSeed, gradientCheckpointing } = options;
     const changing: StepInputs = {
       ...{ ids, rows, labels, places, factor },
       ...(starts === undefined ? {} : { starts }),
       ...(dropoutSeed === undefined ? {} : { dropoutSeed }),
     };
     return this.replays.run(
-      `${batch}x${seq}${checkpointParameters === undefined ? '' : ' checkpointed'}`,
+      `${batch}x${seq}${gradientCheckpointing === undefined ? '' : ' checkpointed'}`,
       changing,
       () => {
         const scaled = (): tf.Scalar => tf.mul(lossSumOf(this.decoder, inputs, options), tf.tensor(factor, []));
@@ -156,21 +100,6 @@ export class FlatPass implements Pass<FlatTensors> {
       },
     );
   }
-}
-
-/**
- * How this optimiser's gradients are made on the current backend.
- * @param onRefused told why steps of a shape are not replayed
- */
-export function passFor(
-  decoder: Decoder,
-  parameters: readonly tf.Variable[],
-  optimizer: Optimizer,
-  onRefused?: (reason: string) => void,
-): FlatPass | PlainPass {
-  return FlatAdamW.fits(parameters)
-    ? new FlatPass(decoder, parameters, optimizer instanceof FlatAdamW ? optimizer : undefined, onRefused)
-    : new PlainPass(decoder, parameters);
 }
 
 /**
@@ -188,10 +117,4 @@ export function roundedUp({ rows, labels, places }: LossInputs['targets']): Loss
     return more;
   }) as [Int32Array, Int32Array];
   return { rows: moreRows, labels: moreLabels, places };
-}
-
-function addLoss(sum: tf.Scalar, more: tf.Scalar): tf.Scalar {
-  const total = tf.add<tf.Scalar>(sum, more);
-  tf.dispose([sum, more]);
-  return total;
 }

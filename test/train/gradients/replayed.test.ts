@@ -1,22 +1,27 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, expect, it } from 'vitest';
-import { setReplay } from '../../kernels/index.js';
-import { definitionOf } from '../../src/adapters/registry.js';
-import { loadConfig } from '../../src/config/load.js';
-import { loadDataset } from '../../src/data/dataset.js';
-import { evaluateLoss } from '../../src/eval/loss.js';
-import { memoryDirectory } from '../../src/io/directory.js';
-import { loadModel, readModelConfig } from '../../src/model/load.js';
-import { valuesOf } from '../../src/model/variable.js';
-import { Random } from '../../src/random.js';
-import { AdamW, OPTIMIZERS, type OptimizerState } from '../../src/train/optimizer.js';
-import { FlatPass, passFor, PlainPass } from '../../src/train/pass.js';
-import type { TrainState } from '../../src/train/state.js';
-import { applyGradients, lossAndGradientsUnless, type MicroBatch } from '../../src/train/step.js';
-import { train, type TrainCallbacks } from '../../src/train/trainer.js';
-import { describeBackends } from '../support/backends.js';
-import { expectClose } from '../support/numeric.js';
-import { countingRows, modelFiles, TINY_CONFIG, tinyModelFiles } from '../support/tiny-model.js';
+import { setReplay } from '../../../kernels/index.js';
+import { definitionOf } from '../../../src/adapters/registry.js';
+import { loadConfig } from '../../../src/config/load.js';
+import { loadDataset } from '../../../src/data/dataset.js';
+import { evaluateLoss } from '../../../src/eval/loss.js';
+import { memoryDirectory } from '../../../src/io/directory.js';
+import { loadModel, readModelConfig } from '../../../src/model/load.js';
+import { valuesOf } from '../../../src/model/variable.js';
+import { Random } from '../../../src/random.js';
+import { createAccumulator } from '../../../src/train/gradients/create.js';
+import { EagerAccumulator } from '../../../src/train/gradients/eager.js';
+import { ReplayedAccumulator } from '../../../src/train/gradients/replayed.js';
+import { train } from '../../../src/train/loop.js';
+import type { OptimizerState } from '../../../src/train/optimizers/optimizer.js';
+import { OPTIMIZERS } from '../../../src/train/optimizers/registry.js';
+import { AdamW } from '../../../src/train/optimizers/resident.js';
+import type { TrainCallbacks } from '../../../src/train/request.js';
+import type { TrainState } from '../../../src/train/run-state.js';
+import { applyGradients, lossAndGradientsUnless, type MicroBatch } from '../../../src/train/step.js';
+import { describeBackends } from '../../support/backends.js';
+import { expectClose } from '../../support/numeric.js';
+import { countingRows, modelFiles, TINY_CONFIG, tinyModelFiles } from '../../support/tiny-model.js';
 
 interface Setup {
   readonly adapter?: Readonly<Record<string, unknown>>;
@@ -96,10 +101,10 @@ async function trained(
   const optimizer =
     way === 'apart' ? new AdamW(parameters, training, scales) : OPTIMIZERS[optim](parameters, training, scales);
   const refusals: string[] = [];
-  const pass =
+  const accumulator =
     way === 'apart' || way === 'flat'
-      ? new PlainPass(decoder, parameters)
-      : passFor(decoder, parameters, optimizer, (reason) => refusals.push(reason));
+      ? new EagerAccumulator(decoder, parameters)
+      : createAccumulator(decoder, parameters, optimizer, (reason) => refusals.push(reason));
   if (resume !== undefined) {
     optimizer.restore(resume.state);
     parameters.forEach((parameter, i) =>
@@ -111,10 +116,10 @@ async function trained(
     const batches = Array.from({ length: accumulation }, (_, k) => microBatch(step, k, packed));
     const lossOptions = (k: number): object => ({
       dropoutSeed: 1000 * step + k,
-      ...(checkpointing ? { checkpointParameters: adapter.layerParameters } : {}),
+      ...(checkpointing ? { gradientCheckpointing: adapter.layerParameters } : {}),
     });
-    const sum = await lossAndGradientsUnless(undefined, pass, batches, lossOptions);
-    const report = await applyGradients(optimizer, pass, sum as NonNullable<typeof sum>, {
+    const sum = await lossAndGradientsUnless(undefined, accumulator, batches, lossOptions);
+    const report = await applyGradients(optimizer, accumulator, sum as NonNullable<typeof sum>, {
       learningRate: 0.01 / (step + 1),
       maxGradNorm: 0.5,
     });
@@ -123,8 +128,8 @@ async function trained(
   }
   const state = await optimizer.state();
   const values = await Promise.all(parameters.map(async (p) => Array.from(await valuesOf(p))));
-  const replayed = pass instanceof FlatPass ? pass.replayed : 0;
-  pass.dispose();
+  const replayed = accumulator instanceof ReplayedAccumulator ? accumulator.replayed : 0;
+  accumulator.dispose();
   optimizer.dispose();
   const after = await Promise.all(parameters.map(async (p) => Array.from(await valuesOf(p))));
   expect(after).toEqual(values);

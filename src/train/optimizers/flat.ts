@@ -1,7 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { canBeFlat, flatLayout, FlatTensors, gpuCopy, type FlatLayout, type Gradients } from '../../kernels/index.js';
-import { updateDecayed } from './decay.js';
-import type { AdamWOptions, Moments, Optimizer, OptimizerState } from './optimizer-state.js';
+import {
+  canBeFlat,
+  flatLayout,
+  FlatTensors,
+  gpuCopy,
+  type FlatLayout,
+  type Gradients,
+} from '../../../kernels/index.js';
+import { updateDecayed } from './weight-decay.js';
+import type { AdamWOptions, Moments, Optimizer, OptimizerState } from './optimizer.js';
 
 /** A stretch of the flat tensors with one learning rate, and one decay. */
 interface Span {

@@ -1,10 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
-import { Random } from '../../src/random.js';
-import { OPTIMIZERS, PAGE_BYTES, pagesOf, type Optimizer, type OptimizerType } from '../../src/train/optimizer.js';
-import { describeBackends } from '../support/backends.js';
-import { expectNoLeak, normals } from '../support/numeric.js';
-import { watchMemory } from '../support/peak.js';
+import { Random } from '../../../src/random.js';
+import type { Optimizer } from '../../../src/train/optimizers/optimizer.js';
+import { PAGE_BYTES, pagesOf } from '../../../src/train/optimizers/paged.js';
+import { OPTIMIZERS, type OptimizerType } from '../../../src/train/optimizers/registry.js';
+import { describeBackends } from '../../support/backends.js';
+import { expectNoLeak, normals } from '../../support/numeric.js';
+import { watchMemory } from '../../support/peak.js';
 
 const SHAPES = [[3, 17], [64, 8], [5], [1, 1]];
 const OPTIONS = { adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0.05 };

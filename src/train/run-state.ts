@@ -4,10 +4,10 @@ import type { SamplerState } from '../data/sampler.js';
 import { FormatError } from '../errors.js';
 import { readJson, type Directory } from '../io/directory.js';
 import { encodeSafetensors, float32Tensor, SafetensorsFile, type TensorBytes } from '../io/safetensors.js';
-import type { BestState } from './best.js';
-import type { LearningState } from './learning.js';
+import type { BestState } from './best-evaluation.js';
+import type { LossTrendState } from './loss-trend.js';
 import type { TallyState } from './metrics.js';
-import type { Moments, OptimizerState } from './optimizer.js';
+import type { Moments, OptimizerState } from './optimizers/optimizer.js';
 
 /**
  * All that a run is between two steps. Random draws need no state of their own: dropout follows from the seed and the
@@ -26,7 +26,7 @@ export interface TrainState {
   readonly tokens: number;
   readonly tally: TallyState;
   /** Absent from checkpoints of versions that did not watch it. */
-  readonly learning?: LearningState | undefined;
+  readonly learning?: LossTrendState | undefined;
   readonly best: BestState;
   readonly optimizer: OptimizerState;
   /** Of the trained parameters, in their order. */

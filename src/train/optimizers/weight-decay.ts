@@ -1,5 +1,5 @@
-import { adamwUpdate, type AdamwItem } from '../../kernels/index.js';
-import type { AdamWOptions } from './optimizer-state.js';
+import { adamwUpdate, type AdamwItem } from '../../../kernels/index.js';
+import type { AdamWOptions } from './optimizer.js';
 
 /**
  * Whether weight decay pulls at a trained parameter: at all but norm weights and biases, which alone have one

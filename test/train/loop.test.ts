@@ -9,8 +9,10 @@ import type { ExampleList } from '../../src/data/examples.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import type { Decoder } from '../../src/model/decoder.js';
 import { loadModel } from '../../src/model/load.js';
-import { learningRateFactor, warmupStepsOf } from '../../src/train/schedule.js';
-import { stepsPerEpoch, totalStepsOf, train, type StepMetrics, type TrainCallbacks } from '../../src/train/trainer.js';
+import { train } from '../../src/train/loop.js';
+import type { StepMetrics } from '../../src/train/metrics.js';
+import type { TrainCallbacks } from '../../src/train/request.js';
+import { learningRateFactor, stepsPerEpoch, totalStepsOf, warmupStepsOf } from '../../src/train/schedule.js';
 import { describeBackends } from '../support/backends.js';
 import { countingRows, tinyModelFiles } from '../support/tiny-model.js';
 

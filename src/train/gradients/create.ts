@@ -1,0 +1,21 @@
+import type * as tf from '@tensorflow/tfjs-core';
+import type { Decoder } from '../../model/decoder.js';
+import { FlatAdamW } from '../optimizers/flat.js';
+import type { Optimizer } from '../optimizers/optimizer.js';
+import { EagerAccumulator } from './eager.js';
+import { ReplayedAccumulator } from './replayed.js';
+
+/**
+ * How this optimiser's gradients are made on the current backend.
+ * @param onRefused told why steps of a shape are not replayed
+ */
+export function createAccumulator(
+  decoder: Decoder,
+  parameters: readonly tf.Variable[],
+  optimizer: Optimizer,
+  onRefused?: (reason: string) => void,
+): ReplayedAccumulator | EagerAccumulator {
+  return FlatAdamW.fits(parameters)
+    ? new ReplayedAccumulator(decoder, parameters, optimizer instanceof FlatAdamW ? optimizer : undefined, onRefused)
+    : new EagerAccumulator(decoder, parameters);
+}
