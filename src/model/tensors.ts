@@ -123,6 +123,7 @@ export function resolveNames(config: ModelConfig, checkpoint: Checkpoint): Map<s
   const { modules } = config.family;
   const found = new Map<string, string>();
   const problems: string[] = [];
+  let allFloats = true;
   for (const [name, shape] of expectedTensors(config)) {
     const tied =
       config.tiedHead && name === `${modules.embedding}.weight`
@@ -138,24 +139,29 @@ export function resolveNames(config: ModelConfig, checkpoint: Checkpoint): Map<s
     }
     found.set(name, stored);
     const quantised = config.quantization !== undefined && checkpoint.has(`${stored}.absmax`);
-    const actual = checkpoint.info(stored).shape;
+    const { shape: actual, dtype } = checkpoint.info(stored);
+    allFloats &&= quantised || FLOAT_DTYPES.has(dtype);
     if (!quantised && !tf.util.arraysEqual([...actual], [...shape])) {
       problems.push(`${name}: found [${actual.join(', ')}], config.json says [${shape.join(', ')}]`);
     }
   }
-  if (problems.length === 0) return found;
-  const kind = otherQuantization(checkpoint.names());
+  // Weights in 8 bits have the shapes of the float weights.
+  const kind = problems.length === 0 && allFloats ? undefined : otherQuantization(checkpoint.names());
   if (kind !== undefined)
     throw new FormatError(
       `${checkpoint.name}: the weights are quantised as ${kind}, which is not read: give the float model that they were made from`,
     );
+  if (problems.length === 0) return found;
   throw new FormatError(`${checkpoint.name}: the weights do not fit config.json: ${problems.join('; ')}`);
 }
+
+const FLOAT_DTYPES: ReadonlySet<string> = new Set(['F32', 'F16', 'BF16', 'F64']);
 
 /** How the weights of a model are quantised whose config.json does not say it, by the names of their tensors. */
 function otherQuantization(names: readonly string[]): string | undefined {
   const has = (ending: string): boolean => names.some((name) => name.endsWith(ending));
   if (has('.qweight')) return 'GPTQ or AWQ';
   if (has('.weight_packed') || has('.weight_scale') || has('.weight_scale_inv')) return 'fp8 or compressed-tensors';
+  if (has('.SCB')) return 'bitsandbytes in 8 bits (LLM.int8)';
   return has('_blocks') && has('_scales') ? 'mxfp4' : undefined;
 }

@@ -32,13 +32,20 @@ export function hubFiles(): Files {
 }
 
 /** Downloads from a hub that gives these answers. */
-export async function readFromHub(files: Files, folder: string): Promise<void> {
+export function readFromHub(files: Files, folder: string): Promise<void> {
+  return withHub(files, folder, async (cacheDir) => {
+    await resolveDirectory('org/name', { cacheDir, hubUrl: 'http://hub.invalid', offline: false });
+  });
+}
+
+/** Work for which every request is one to a hub that gives these answers, with an empty cache. */
+export async function withHub<T>(files: Files, folder: string, work: (cacheDir: string) => Promise<T>): Promise<T> {
   const { fetch } = globalThis;
   const cacheDir = await mkdtemp(join(folder, 'hub-'));
   globalThis.fetch = (input, init) =>
     Promise.resolve(answer(files, input instanceof Request ? input.url : String(input), init));
   try {
-    await resolveDirectory('org/name', { cacheDir, hubUrl: 'http://hub.invalid', offline: false });
+    return await work(cacheDir);
   } finally {
     globalThis.fetch = fetch;
     await rm(cacheDir, { recursive: true, force: true });
