@@ -6,13 +6,14 @@ import { dirname, relative, resolve, sep } from 'node:path';
 import ts from 'typescript';
 
 /**
- * Room → the rooms that it may import. Besides, every room of src may import `errors`, `random`, `settings`, `text`,
+ * Room → the rooms that it may import. Besides, every room of src may import `errors`, `format`, `random`, `settings`, `text`,
  * `version` and the types of `config`. A file lies in the room of its folder: src/io/half.ts in `io`,
  * kernels/swiglu/kernel.ts in `kernels`, src/errors.ts in `errors`; src/index.ts and src/node.ts, which the package
  * exports, and what joins the rooms for them are the room `entry`.
  */
 export const ROOMS = {
   errors: [],
+  format: [],
   random: [],
   settings: [],
   text: [],
@@ -34,11 +35,12 @@ export const ROOMS = {
   record: ['model', 'adapters', 'data', 'eval', 'tokenizer', 'io'],
   resume: ['train', 'record', 'adapters', 'data', 'io'],
   bench: ['kernels', 'quant', 'device', 'model', 'adapters', 'train'],
-  // What a run of its own consists of, and many runs that are compared.
-  run: 'everything but cli',
-  // What runs read and write on disk.
-  workspace: 'everything but cli',
+  // One training from its config to its files, and many that are compared.
+  finetune: 'everything but cli',
   ablation: 'everything but cli',
+  inspect: 'everything but cli',
+  // Node only: folders, locks, checkpoints on disk, data files, stores, queues.
+  workspace: 'everything but cli',
   entry: 'everything but cli',
   cli: 'everything',
 };
@@ -56,9 +58,9 @@ const NODE_FILES = [
 const KERNEL_PACKAGE = /^@tensorflow\/tfjs/;
 
 /** Files of src that join all rooms. */
-const ENTRIES = new Set(['index', 'node', 'session', 'finetune']);
+const ENTRIES = new Set(['index', 'node', 'session']);
 
-const SHARED_BY_ALL = new Set(['errors', 'random', 'settings', 'text', 'version']);
+const SHARED_BY_ALL = new Set(['errors', 'format', 'random', 'settings', 'text', 'version']);
 
 /** @returns the room of a path relative to the root; undefined outside src and kernels, where everything is allowed. */
 export function roomOf(path) {

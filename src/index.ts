@@ -17,7 +17,7 @@ export {
   type FinetuneResult,
   type RunData,
   type RunPlan,
-} from './finetune.js';
+} from './finetune/finetune.js';
 export { openSession, type Session, type SessionRequest } from './session.js';
 
 // Errors, each with the exit status of the command line.
@@ -78,7 +78,7 @@ export { savedSettings, trainedBase } from './adapters/settings.js';
 
 // Exports: adapters for other tools, merged and 4-bit checkpoints, as files to write.
 export { readPeftAdapter, peftAdapterFiles, type PeftAdapter } from './adapters/peft-document.js';
-export { fusionOf, type Fusion } from './export/fusion.js';
+export { fusionOf, type Fusion } from './export/weight-merge.js';
 export { ggufAdapter, type GgufOptions } from './export/gguf/lora.js';
 export { GgufFile } from './export/gguf/read.js';
 export { encodeGguf } from './export/gguf/write.js';

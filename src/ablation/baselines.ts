@@ -1,8 +1,8 @@
 import { readModelConfig } from '../model/load.js';
-import { loadBase, tokenizerOf } from '../run/load.js';
-import { baseKeyOf } from '../run/options.js';
-import type { CheckedRequest } from '../run/request.js';
-import type { SharedParts } from '../run/shared.js';
+import { loadBase, tokenizerOf } from '../finetune/load.js';
+import { baseKeyOf } from '../finetune/options.js';
+import type { CheckedRequest } from '../finetune/request.js';
+import type { SharedParts } from '../finetune/shared-resources.js';
 import type { AblationRequest } from './request.js';
 import type { Baseline } from './result.js';
 import { shortHash, type AblationRun } from './runs.js';

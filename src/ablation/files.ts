@@ -3,7 +3,7 @@ import type { AblationConfig } from './config.js';
 import type { AblationState } from './request.js';
 import type { AblationRun } from './runs.js';
 import type { AblationStore } from './store.js';
-import { compareSubspaces } from './spaces.js';
+import { compareSubspaces } from './compare-adapters.js';
 import { describeRecommendations, summarise } from './summary.js';
 import { renderCsv, renderMarkdown } from './table.js';
 

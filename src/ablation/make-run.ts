@@ -1,11 +1,11 @@
 import { ADAPTER_WEIGHTS } from '../adapters/peft-files.js';
 import { evaluateLoss } from '../eval/loss.js';
-import { finetuneOn } from '../finetune.js';
+import { finetuneOn } from '../finetune/finetune.js';
 import { readModelConfig } from '../model/load.js';
 import { RECORD_FILE } from '../record/record.js';
-import { hashRequest, withTokenizer } from '../run/load.js';
-import type { FinetuneCallbacks, CheckedRequest, FinetuneResult, TrainedModel } from '../run/request.js';
-import type { SharedParts } from '../run/shared.js';
+import { hashRequest, withTokenizer } from '../finetune/load.js';
+import type { FinetuneCallbacks, CheckedRequest, FinetuneResult, TrainedModel } from '../finetune/request.js';
+import type { SharedParts } from '../finetune/shared-resources.js';
 import type { EvalMetrics, StepMetrics } from '../train/metrics.js';
 import { plannedBytes } from './estimate.js';
 import { forgettingOf, type Evaluation, type Measurement } from './evaluation.js';

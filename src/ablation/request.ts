@@ -1,8 +1,8 @@
 import type { Device, Host } from '../device/device.js';
 import type { Directory } from '../io/directory.js';
-import type { RunData } from '../run/request.js';
+import type { RunData } from '../finetune/request.js';
 import type { EvalMetrics, StepMetrics } from '../train/metrics.js';
-import type { DeviceHolder } from './device.js';
+import type { DeviceHolder } from './device-holder.js';
 import type { RunEstimate } from './estimate.js';
 import type { Evaluation } from './evaluation.js';
 import type { Baseline, FailedRun, FinishedRun } from './result.js';

@@ -1,9 +1,9 @@
 import { ConfigError, DeviceError } from '../errors.js';
-import type { CheckedRequest } from '../run/request.js';
+import type { CheckedRequest } from '../finetune/request.js';
 import { Baselines } from './baselines.js';
-import { DeviceHolder } from './device.js';
+import { DeviceHolder } from './device-holder.js';
 import { estimateRuns, type RunEstimate } from './estimate.js';
-import { changesSince } from './known.js';
+import { changesSince } from './changed-since-finished.js';
 import { makeRun } from './make-run.js';
 import type { AblationCallbacks, AblationRequest, AblationState } from './request.js';
 import type { FailedRun, FinishedRun } from './result.js';

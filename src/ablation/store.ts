@@ -1,6 +1,6 @@
 import type { Directory } from '../io/directory.js';
 import type { CheckpointInfo } from '../resume/checkpoint.js';
-import type { DiskNeeds } from '../run/disk.js';
+import type { DiskNeeds } from '../finetune/disk-needs.js';
 import type { Baseline, FinishedRun, RunResult, RunTimings } from './result.js';
 import type { AblationRun } from './runs.js';
 

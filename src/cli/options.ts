@@ -2,7 +2,7 @@ import { Option } from 'commander';
 import { allOptions } from '../config/options.js';
 import { DEVICE_NAMES, type Device } from '../device/device.js';
 import { ConfigError } from '../errors.js';
-import { printError } from './terminal.js';
+import { printError } from './view/terminal.js';
 
 export function deviceOption(): Option {
   return new Option('--device <name>', 'what computes').choices(['auto', ...DEVICE_NAMES]).default('auto');

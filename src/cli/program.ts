@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { VERSION } from '../version.js';
-import { printError } from './terminal.js';
+import { printError } from './view/terminal.js';
 
 /** Adds a verb to the program. */
 export type RegisterVerb = (program: Command) => void;

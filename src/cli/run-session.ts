@@ -6,7 +6,7 @@ import type { DeviceChoice } from '../device/device.js';
 import { ConfigError } from '../errors.js';
 import type { Directory } from '../io/directory.js';
 import type { LoadQuantization } from '../model/load.js';
-import type { RunFolder } from '../run/folder.js';
+import type { RunFolder } from '../finetune/run-folder.js';
 import type { Session } from '../session.js';
 import { chatTemplateText } from './chat-template-flag.js';
 import { describeDevice, deviceOption, namedAdapter, tell } from './options.js';
@@ -79,7 +79,7 @@ export async function openRunSession(flags: RunFlags): Promise<RunSession> {
       import('../node.js'),
       import('../session.js'),
       import('../workspace/open-run.js'),
-      import('../run/folder.js'),
+      import('../finetune/run-folder.js'),
     ]);
   const onMessage = tell;
   const open = async (path: string): Promise<RunFolder> => readRunFolder(await openDirectory(path, { onMessage }));

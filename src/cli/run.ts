@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 import { CommanderError, type Command } from 'commander';
 import { LowrankError } from '../errors.js';
-import { printError } from './terminal.js';
+import { printError } from './view/terminal.js';
 
 /** sysexits(3): a mistake in this program, not in what it was given. */
 const EXIT_UNEXPECTED = 70;

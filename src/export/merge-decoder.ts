@@ -4,7 +4,7 @@ import { FormatError } from '../errors.js';
 import type { Decoder } from '../model/decoder.js';
 import { FrozenLinear } from '../model/linear.js';
 import { quantize4bit } from '../quant/quantize.js';
-import type { Fusion } from './fusion.js';
+import type { Fusion } from './weight-merge.js';
 
 export interface MergeIntoOptions {
   /**

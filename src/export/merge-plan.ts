@@ -7,7 +7,7 @@ import { quantizedParts, quantizedShape, readQuantized } from '../quant/bitsandb
 import { dequantize4bit } from '../quant/quantize.js';
 import type { TableRows } from './adapter-parts.js';
 import { encodeFloats } from './floats.js';
-import type { Fusion } from './fusion.js';
+import type { Fusion } from './weight-merge.js';
 
 /** What is known of the base model besides its tensors. */
 export interface MergeBase {

@@ -8,7 +8,7 @@ import { byteLength } from '../io/safetensors-header.js';
 import { parseModelConfig } from '../model/config.js';
 import { isModelType } from '../model/families/registry.js';
 import { copiedFiles } from './copied-files.js';
-import type { Fusion } from './fusion.js';
+import type { Fusion } from './weight-merge.js';
 import { floatName } from './floats.js';
 import { planMerge, type MergeBase } from './merge-plan.js';
 import type { OutputFile } from './output.js';

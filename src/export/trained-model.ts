@@ -3,7 +3,7 @@ import type { Adapter } from '../adapters/adapter.js';
 import { MODULE_PREFIX, trainedValues } from '../adapters/tensors.js';
 import { openCheckpoint } from '../io/checkpoint.js';
 import type { Directory } from '../io/directory.js';
-import type { Fusion } from './fusion.js';
+import type { Fusion } from './weight-merge.js';
 import { mergedFiles } from './merge.js';
 
 /**

@@ -22,7 +22,7 @@ import type { Optimizer } from '../train/optimizers/optimizer.js';
 import { pagesOf } from '../train/optimizers/paged.js';
 import { AdamW } from '../train/optimizers/resident.js';
 import { lossAndGradients, type MicroBatch } from '../train/step.js';
-import { outlineAdapter, outlineDecoder, storedQuantization, WEIGHT_TAGS } from './outline.js';
+import { outlineAdapter, outlineDecoder, storedQuantization, WEIGHT_TAGS } from './shape-only-decoder.js';
 
 /** What decides how much memory a run needs. */
 export interface PlanSettings {

@@ -5,7 +5,7 @@ import type { DataPart } from '../data/parts.js';
 import { selectDataFiles, type FileSelection } from '../data/select.js';
 import { ConfigError } from '../errors.js';
 import type { ByteSource } from '../io/source.js';
-import type { RunData } from '../run/request.js';
+import type { RunData } from '../finetune/request.js';
 import { fileSource, isDirectory, isFile, localDirectory } from '../io/node.js';
 import { openDirectory } from '../io/open-directory.js';
 

@@ -5,7 +5,7 @@ import type { Directory } from '../io/directory.js';
 import { isDirectory, isFile } from '../io/node.js';
 import { openDirectory } from '../io/open-directory.js';
 import { hashWeights } from '../record/hashes.js';
-import { readRunFolder, type RunBase, type RunFolder } from '../run/folder.js';
+import { readRunFolder, type RunBase, type RunFolder } from '../finetune/run-folder.js';
 import type { SessionRequest } from '../session.js';
 
 /** What may be said otherwise than a run says it. */

@@ -7,7 +7,7 @@ import { isDirectory, isFile, syncFile, writeError, writeFileAtomic } from '../i
 import { sizeText } from '../plan/limits.js';
 import { checkpointName, type CheckpointInfo } from '../resume/checkpoint.js';
 import { MANIFEST_FILE } from '../resume/manifest.js';
-import type { DiskNeeds } from '../run/disk.js';
+import type { DiskNeeds } from '../finetune/disk-needs.js';
 import {
   listCheckpoints,
   newestCheckpoint,

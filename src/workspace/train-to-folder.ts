@@ -2,7 +2,7 @@ import { completeConfig } from '../config/load.js';
 import type { RunConfig, RunConfigInput } from '../config/schema.js';
 import type { Host } from '../device/device.js';
 import { nodeHost } from '../device/node.js';
-import { finetune, type FinetuneCallbacks, type FinetuneResult } from '../finetune.js';
+import { finetune, type FinetuneCallbacks, type FinetuneResult } from '../finetune/finetune.js';
 import { localDirectory } from '../io/node.js';
 import { openDirectory } from '../io/open-directory.js';
 import type { CheckpointInfo } from '../resume/checkpoint.js';

@@ -8,8 +8,8 @@ import type { AblationRequest, AblationState } from '../../src/ablation/request.
 import { runAblation } from '../../src/ablation/runner.js';
 import { planRuns, type AblationRun } from '../../src/ablation/runs.js';
 import type { AblationStore } from '../../src/ablation/store.js';
-import { openSources } from '../../src/cli/ablation-sources.js';
-import { folderStore } from '../../src/cli/ablation-store.js';
+import { openSources } from '../../src/workspace/ablation/sources.js';
+import { folderStore } from '../../src/workspace/ablation/folder-store.js';
 import { nodeHost } from '../../src/node.js';
 import { countingRows, toJsonl, writeTinyModel } from '../support/tiny-model.js';
 
@@ -53,7 +53,7 @@ output_dir: ${name}
   const store = folderStore(ablation.outputDir, () => undefined);
   const notes: string[] = [];
   const make = async (): Promise<AblationState> => {
-    const sources = openSources();
+    const sources = openSources(() => undefined);
     try {
       return await runAblation({
         runs,

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseAblation } from '../../src/ablation/config.js';
 import { alphaOf, planRuns, type AblationRun } from '../../src/ablation/runs.js';
-import { openEvaluation } from '../../src/cli/ablation-evaluation.js';
+import { openEvaluation } from '../../src/workspace/ablation/evaluation-files.js';
 import { ConfigError } from '../../src/errors.js';
 
 const BASE =
@@ -78,7 +78,7 @@ describe('the runs of an ablation', () => {
         [r, 2],
       ]),
     );
-    const opened = await openEvaluation(ablation, 20);
+    const opened = await openEvaluation(ablation, 20, { onMessage: () => undefined });
     await opened.close();
     expect([...(opened.evaluation?.retained ?? [])]).toEqual([['known/loss', true]]);
   });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { combineAdapters, type WeightedAdapter } from '../../src/adapters/combine.js';
 import { parsePeftConfig, serializePeftConfig, type PeftConfig } from '../../src/adapters/peft-config.js';
-import { loraFusion } from '../../src/export/fusion.js';
+import { loraFusion } from '../../src/export/weight-merge.js';
 import { float32Tensor, type TensorBytes } from '../../src/io/safetensors.js';
 import { Random } from '../../src/random.js';
 import { normals } from '../support/numeric.js';

@@ -4,7 +4,7 @@ import type { AdapterOptions } from '../../src/adapters/options.js';
 import { readPeftAdapter } from '../../src/adapters/peft-document.js';
 import { adapterFiles, loadAdapter } from '../../src/adapters/peft-files.js';
 import { METHODS } from '../../src/adapters/registry.js';
-import { fusionOf } from '../../src/export/fusion.js';
+import { fusionOf } from '../../src/export/weight-merge.js';
 import { mergedFiles } from '../../src/export/merge.js';
 import { openCheckpoint } from '../../src/io/checkpoint.js';
 import { memoryDirectory } from '../../src/io/directory.js';

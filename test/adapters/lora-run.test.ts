@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { runConfigSchema, type RunConfigInput } from '../../src/config/schema.js';
 import { nodeHost } from '../../src/device/node.js';
 import { evaluateLoss } from '../../src/eval/loss.js';
-import { finetune } from '../../src/finetune.js';
+import { finetune } from '../../src/finetune/finetune.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import { localDirectory } from '../../src/io/node.js';
 import { openSession } from '../../src/session.js';

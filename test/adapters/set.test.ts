@@ -5,7 +5,7 @@ import { adapterFiles } from '../../src/adapters/peft-files.js';
 import { METHODS } from '../../src/adapters/registry.js';
 import { AdapterSet } from '../../src/adapters/set.js';
 import { divergence } from '../../src/eval/divergence.js';
-import { loraFusion } from '../../src/export/fusion.js';
+import { loraFusion } from '../../src/export/weight-merge.js';
 import { mergeInto } from '../../src/export/merge-decoder.js';
 import { memoryDirectory, type Directory } from '../../src/io/directory.js';
 import type { Decoder } from '../../src/model/decoder.js';

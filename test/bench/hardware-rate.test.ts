@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { hardwareFlops, stepFlops } from '../../src/bench/shapes.js';
 import { benchStep, type StepBenchOptions } from '../../src/bench/step.js';
-import { renderStep, type BenchHeading } from '../../src/cli/bench-report.js';
+import { renderStep, type BenchHeading } from '../../src/cli/view/bench-report.js';
 import type { Device } from '../../src/device/device.js';
 import { describeBackends } from '../support/backends.js';
 

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it, vi } from 'vitest';
-import type { DoctorReport } from '../../src/cli/doctor.js';
+import type { DoctorReport } from '../../src/device/examine.js';
 import { handWrittenOps } from '../../kernels/index.js';
 import { DEVICE_NAMES } from '../../src/device/device.js';
 import { describeBackends } from '../support/backends.js';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { measureQuickstart } from '../../src/cli/actions/quickstart.js';
-import { formatQuickstart } from '../../src/cli/quickstart/report.js';
+import { formatQuickstart } from '../../src/cli/view/quickstart-report.js';
 
 it('the quickstart measures, trains and measures again, and a few steps already help', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'lowrank-quickstart-'));

@@ -3,7 +3,7 @@ import '@tensorflow/tfjs-backend-cpu';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { readPeftAdapter } from '../../src/adapters/peft-document.js';
 import { loadAdapter } from '../../src/adapters/peft-files.js';
-import { fusionOf } from '../../src/export/fusion.js';
+import { fusionOf } from '../../src/export/weight-merge.js';
 import { mergedFiles } from '../../src/export/merge.js';
 import { coarsestDtype, probeLogits, probeTokens, requireSameLogits } from '../../src/export/probe.js';
 import { openCheckpoint } from '../../src/io/checkpoint.js';

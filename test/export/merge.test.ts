@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { readPeftAdapter, type PeftAdapter } from '../../src/adapters/peft-document.js';
 import { adapterParts, plainPairs } from '../../src/export/adapter-parts.js';
-import { fusionOf, loraFusion } from '../../src/export/fusion.js';
+import { fusionOf, loraFusion } from '../../src/export/weight-merge.js';
 import { mergedFiles, type MergeOptions } from '../../src/export/merge.js';
 import { quantizedFiles } from '../../src/export/quantize-checkpoint.js';
 import { openCheckpoint } from '../../src/io/checkpoint.js';

@@ -9,8 +9,8 @@ import {
   parseJobResult,
   parseLogLine,
   parseProgress,
-} from '../../src/cli/queue/messages.js';
-import { readRequests } from '../../src/cli/requests.js';
+} from '../../src/workspace/queue/messages.js';
+import { readRequests } from '../../src/workspace/generate-requests.js';
 import { loadConfig, serializeConfig } from '../../src/config/load.js';
 import { readConversation } from '../../src/data/conversations.js';
 import type { ConversationFormat } from '../../src/data/options.js';

@@ -1,6 +1,6 @@
 import { baselineKey } from '../../src/ablation/baselines.js';
 import type { AblationRun } from '../../src/ablation/runs.js';
-import { jobId, type RunJob } from '../../src/cli/queue/job.js';
+import { jobId, type RunJob } from '../../src/workspace/queue/job.js';
 import { loadConfig } from '../../src/config/load.js';
 import type { Files } from './mutate.js';
 

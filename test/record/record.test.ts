@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { runConfigSchema } from '../../src/config/schema.js';
-import { finetune } from '../../src/finetune.js';
+import { finetune } from '../../src/finetune/finetune.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import { nodeHost } from '../../src/node.js';
 import { readRecord, type TrainingRecord } from '../../src/record/record.js';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RunConfigInput } from '../../src/config/schema.js';
-import { finetune } from '../../src/finetune.js';
+import { finetune } from '../../src/finetune/finetune.js';
 import { localDirectory, nodeHost, openRun, trainToFolder, writeRun } from '../../src/node.js';
 import { openSession } from '../../src/session.js';
 import { countingRows, toJsonl, writeTinyModel } from '../support/tiny-model.js';

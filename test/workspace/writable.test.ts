@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { runConfigSchema } from '../../src/config/schema.js';
-import { diskNeeds } from '../../src/run/disk.js';
+import { diskNeeds } from '../../src/finetune/disk-needs.js';
 import { bytesBelow, requireSpace, requireWritable } from '../../src/workspace/writable.js';
 import { bundleLowrank, lowrank } from '../support/cli.js';
 import { countingRows, toJsonl, writeTinyModel } from '../support/tiny-model.js';

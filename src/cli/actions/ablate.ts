@@ -10,19 +10,19 @@ import { describeRecommendations, summarise } from '../../ablation/summary.js';
 import { tableOf } from '../../ablation/table.js';
 import { ConfigError, LowrankError } from '../../errors.js';
 import { nodeHost } from '../../node.js';
-import { jobProgress, jobsFor, shareRuns } from '../ablation-jobs.js';
-import { createAblationProgress } from '../ablation-progress.js';
-import { openEvaluation } from '../ablation-evaluation.js';
-import { openSources } from '../ablation-sources.js';
-import { folderStore } from '../ablation-store.js';
+import { jobProgress, jobsFor, shareRuns } from '../../workspace/ablation/local-jobs.js';
+import { createAblationProgress } from '../view/ablation-progress.js';
+import { openEvaluation } from '../../workspace/ablation/evaluation-files.js';
+import { openSources } from '../../workspace/ablation/sources.js';
+import { folderStore } from '../../workspace/ablation/folder-store.js';
 import { withTemplates } from '../../workspace/chat-template-files.js';
 import { withLocalModel } from '../../workspace/local-model.js';
-import { formatBytes, formatDuration } from '../format.js';
-import { InterruptedError, watchInterrupts } from '../interrupt.js';
+import { formatBytes, formatDuration } from '../../format.js';
+import { InterruptedError, watchInterrupts } from '../../workspace/interrupt.js';
 import { describeDevice, tell } from '../options.js';
 import { requireWritable } from '../../workspace/writable.js';
-import { formatTable } from '../table.js';
-import { print, printExact } from '../terminal.js';
+import { formatTable } from '../view/table.js';
+import { print, printExact } from '../view/terminal.js';
 
 /** What commander gives the action. */
 export interface AblateFlags {
@@ -56,8 +56,10 @@ export async function runAblate(file: string, flags: AblateFlags): Promise<void>
   });
   const [first] = runs as [AblationRun];
   const store = folderStore(ablation.outputDir, tell);
-  const sources = openSources();
-  const measured = await openEvaluation(ablation, first.config.training.per_device_eval_batch_size);
+  const sources = openSources(tell);
+  const measured = await openEvaluation(ablation, first.config.training.per_device_eval_batch_size, {
+    onMessage: tell,
+  });
   let seconds: number | undefined;
   let told = false;
   const progress = own === undefined ? createAblationProgress(runs, () => seconds) : jobProgress(() => (told = true));
@@ -161,8 +163,8 @@ async function makeRuns(
   if (queue === undefined) return runAblation(request);
   // Its packages are loaded by nobody else.
   const [{ collectAblation }, { hideArguments, queueUrl }] = await Promise.all([
-    import('../queue/collect.js'),
-    import('../queue/connection.js'),
+    import('../../workspace/queue/collect.js'),
+    import('../../workspace/queue/connection.js'),
   ]);
   const url = queueUrl(queue);
   hideArguments('lowrank ablate');

@@ -4,10 +4,10 @@ import { benchGrowth } from '../../bench/growth.js';
 import { modelConfigOf, type Dims } from '../../bench/shapes.js';
 import { benchLora } from '../../bench/train-step.js';
 import { planMemory } from '../../plan/memory.js';
-import { renderDrift, renderGrowth } from '../bench-run-report.js';
+import { renderDrift, renderGrowth } from '../view/bench-run-report.js';
 import { tell } from '../options.js';
 import { dimsOf, heading, onDevice, type BenchFlags } from './bench.js';
-import { print } from '../terminal.js';
+import { print } from '../view/terminal.js';
 
 interface RunFlags extends BenchFlags {
   readonly quantize: Quantize;

@@ -9,9 +9,9 @@ import type { Device, DeviceChoice } from '../../device/device.js';
 import { openDevice } from '../../device/open.js';
 import { nodeHost } from '../../node.js';
 import { VERSION } from '../../version.js';
-import { renderKernels, renderStep, type BenchHeading } from '../bench-report.js';
+import { renderKernels, renderStep, type BenchHeading } from '../view/bench-report.js';
 import { describeDevice, tell } from '../options.js';
-import { print } from '../terminal.js';
+import { print } from '../view/terminal.js';
 
 export interface BenchFlags {
   readonly shape: ShapeName;

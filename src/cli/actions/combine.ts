@@ -4,8 +4,9 @@ import { serializePeftConfig, type PeftConfig } from '../../adapters/peft-config
 import { ConfigError } from '../../errors.js';
 import { encodeSafetensors } from '../../io/safetensors.js';
 import { openDirectory } from '../../node.js';
-import { planExport } from '../export-output.js';
+import { planExport } from '../../workspace/export/export-output.js';
 import { tell } from '../options.js';
+import { printWritten } from '../view/written-files.js';
 
 /** What commander gives the action. */
 export interface CombineFlags {
@@ -26,7 +27,12 @@ export async function runCombine(
   if (rank !== undefined && type !== 'svd')
     throw new ConfigError(`--rank belongs to --type svd; ${type} has the rank that it has`);
   const folders = await Promise.all(paths.map((path) => openDirectory(path, { onMessage: tell })));
-  const planned = await planExport(output, { overwrite: overwrite === true, inputs: folders.map(({ name }) => name) });
+  const planned = await planExport(output, {
+    overwrite: overwrite === true,
+    inputs: folders.map(({ name }) => name),
+    onMessage: tell,
+    onWritten: printWritten,
+  });
   const parts = await Promise.all(
     folders.map(async (folder, i) => ({
       name: paths[i] as string,

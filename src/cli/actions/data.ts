@@ -16,7 +16,7 @@ import { reportDataset, type DatasetReport, type LengthBin, type PartReport } fr
 import type { Marks } from '../../data/show.js';
 import { loadSplits } from '../../data/split.js';
 import { stopTokensOf } from '../../eval/prompt.js';
-import { dataOptionsOf } from '../../finetune.js';
+import { dataOptionsOf } from '../../finetune/finetune.js';
 import { readJson, type Directory } from '../../io/directory.js';
 import type { ModelConfig } from '../../model/config.js';
 import { readModelConfig } from '../../model/load.js';
@@ -25,10 +25,10 @@ import { besideAdapter, withAddedTokens } from '../../tokenizer/added-tokens.js'
 import { takeBosNote } from '../../tokenizer/doubled-bos.js';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.js';
 import { openRunData } from '../../workspace/data-files.js';
-import { formatCount } from '../format.js';
+import { formatCount } from '../../format.js';
 import { tell } from '../options.js';
-import { formatTable } from '../table.js';
-import { GREEN_MARKS, printMarked } from '../terminal.js';
+import { formatTable } from '../view/table.js';
+import { GREEN_MARKS, printMarked } from '../view/terminal.js';
 
 export interface DataReportOptions {
   readonly samples: number;

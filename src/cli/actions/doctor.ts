@@ -1,10 +1,10 @@
 import { availableParallelism, totalmem } from 'node:os';
 import { nodeHost } from '../../node.js';
 import { VERSION } from '../../version.js';
-import { examine, type DeviceReport, type DoctorReport } from '../doctor.js';
-import { formatBytes } from '../format.js';
-import { formatFields } from '../table.js';
-import { print, terminalWidth } from '../terminal.js';
+import { examine, type DeviceReport, type DoctorReport } from '../../device/examine.js';
+import { formatBytes } from '../../format.js';
+import { formatFields } from '../view/table.js';
+import { print, terminalWidth } from '../view/terminal.js';
 
 /** Limits that decide what fits; `--json` has them all. */
 const SHOWN_LIMITS = [

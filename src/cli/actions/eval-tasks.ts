@@ -1,6 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
-import { dirname, isAbsolute, join } from 'node:path';
-import { nearest } from '../../config/problems.js';
+import { dirname, join } from 'node:path';
 import { ConfigError } from '../../errors.js';
 import {
   compare,
@@ -12,19 +10,16 @@ import {
   type Evaluated,
 } from '../../eval/tasks/compare.js';
 import { runTask } from '../../eval/tasks/run.js';
-import type { TaskSources } from '../../eval/tasks/rows.js';
-import { parseTasks, type EvalTask } from '../../eval/tasks/schema.js';
-import type { ByteSource } from '../../io/source.js';
-import { fileSource, isFile, writeFileAtomic } from '../../node.js';
+import type { EvalTask } from '../../eval/tasks/schema.js';
+import { writeFileAtomic } from '../../node.js';
 import { VERSION } from '../../version.js';
-import { configsFolder } from '../configs-folder.js';
-import { formatDuration } from '../format.js';
+import { formatDuration } from '../../format.js';
 import { tell } from '../options.js';
 import { openRunSession, type RunFlags, type RunSession } from '../run-session.js';
 import { requireWritable } from '../../workspace/writable.js';
-import { asNamed, type Locate } from '../../workspace/data-files.js';
-import { formatTable } from '../table.js';
-import { print } from '../terminal.js';
+import { findTaskFile, openTaskSources, readTasks } from '../../workspace/task-files.js';
+import { formatTable } from '../view/table.js';
+import { print } from '../view/terminal.js';
 
 /** What commander gives the action. */
 export interface EvalTasksFlags extends RunFlags {
@@ -39,7 +34,7 @@ export interface EvalTasksFlags extends RunFlags {
 
 /** Evaluates the base and every adapter on all tasks of a file, and prints them side by side. */
 export async function runEvalTasks(flags: EvalTasksFlags): Promise<void> {
-  const file = await taskFile(flags.tasks);
+  const file = await findTaskFile(flags.tasks);
   const tasks = await readTasks(file, flags);
   if (flags.output !== undefined)
     await requireWritable({ path: flags.output, option: '--output', given: flags.output });
@@ -203,73 +198,4 @@ function cutNotes(tasks: readonly EvalTask[], evaluated: readonly Evaluated[]): 
         return `${task}: ${what}: ${count}${names.length < counts.length ? ` (${names.join(', ')})` : ''}`;
       });
   });
-}
-
-/**
- * The task file of a path, or of the name of one that is included.
- * @throws ConfigError that lists the names.
- */
-async function taskFile(given: string): Promise<string> {
-  if (await isFile(given)) return given;
-  const folder = join(configsFolder(), 'tasks');
-  const names = (await readdir(folder))
-    .filter((file) => file.endsWith('.yaml'))
-    .map((file) => file.slice(0, -'.yaml'.length))
-    .sort();
-  if (names.includes(given)) return join(folder, `${given}.yaml`);
-  const meant = nearest(given, names);
-  throw new ConfigError(
-    `--tasks: ${given}: no such file${meant === undefined ? '' : `; did you mean ${meant}?`} The included task files are ${names.join(', ')}`,
-  );
-}
-
-async function readTasks(path: string, { limit }: EvalTasksFlags): Promise<EvalTask[]> {
-  const tasks = parseTasks(await readFile(path, 'utf8'), path);
-  return limit === undefined ? tasks : tasks.map((task) => ({ ...task, limit: Math.min(limit, task.limit ?? limit) }));
-}
-
-/** Every data file once. @throws ConfigError listing all that are missing. */
-export async function openTaskSources(
-  tasks: readonly EvalTask[],
-  folder: string,
-  locate: Locate = asNamed,
-): Promise<{ of(task: EvalTask): TaskSources; close(): Promise<void> }> {
-  const opened = new Map<string, ByteSource>();
-  const missing: string[] = [];
-  const place = (path: string): string => placeOf(path, folder);
-  for (const task of tasks) {
-    for (const path of filesOf(task)) {
-      if (opened.has(path)) continue;
-      if (await isFile(locate(place(path)))) opened.set(path, await fileSource(locate(place(path)), place(path)));
-      else missing.push(`${task.name}: ${path}: no such file`);
-    }
-  }
-  const close = async (): Promise<void> => {
-    for (const source of opened.values()) await source.close();
-  };
-  if (missing.length > 0) {
-    await close();
-    throw new ConfigError([...new Set(missing)].join('\n'));
-  }
-  const get = (path: string): ByteSource => opened.get(path) as ByteSource;
-  return {
-    of: (task) => ({
-      data: [task.data].flat().map(get),
-      ...('few_shot' in task && task.few_shot !== undefined ? { fewShot: get(task.few_shot.data) } : {}),
-    }),
-    close,
-  };
-}
-
-/** Where the files of tasks are. */
-export function taskFiles(tasks: readonly EvalTask[], folder: string): string[] {
-  return [...new Set(tasks.flatMap(filesOf))].map((path) => placeOf(path, folder));
-}
-
-function placeOf(path: string, folder: string): string {
-  return isAbsolute(path) ? path : join(folder, path);
-}
-
-function filesOf(task: EvalTask): string[] {
-  return [...[task.data].flat(), ...('few_shot' in task && task.few_shot !== undefined ? [task.few_shot.data] : [])];
 }

@@ -2,14 +2,14 @@ import type { RunConfig } from '../../config/schema.js';
 import { loadDataset } from '../../data/dataset.js';
 import type { RowOptions } from '../../data/parts.js';
 import { evaluateLoss } from '../../eval/loss.js';
-import { effectiveMaxLength } from '../../finetune.js';
+import { effectiveMaxLength } from '../../finetune/finetune.js';
 import { takeBosNote } from '../../tokenizer/doubled-bos.js';
 import { openDataFiles } from '../../workspace/data-files.js';
-import { formatNumber } from '../format.js';
+import { formatNumber } from '../../format.js';
 import { configDefault, tell } from '../options.js';
 import { openRunSession, type RunFlags } from '../run-session.js';
-import { describeDataset, describeDropped } from '../summary.js';
-import { print } from '../terminal.js';
+import { describeDataset, describeDropped } from '../view/describe.js';
+import { print } from '../view/terminal.js';
 
 /** What commander gives the action. Of the options of rows those of the run hold where none is given. */
 export interface EvalFlags extends RunFlags {

@@ -1,9 +1,10 @@
 import { readPeftAdapter, peftAdapterFiles, type PeftAdapter } from '../../adapters/peft-document.js';
 import type { DeviceChoice } from '../../device/device.js';
 import { ConfigError, FormatError } from '../../errors.js';
+import type { Divergence } from '../../eval/divergence.js';
 import { copiedFiles } from '../../export/copied-files.js';
 import { FLOAT_NAMES, type FloatName } from '../../export/floats.js';
-import { fusionOf } from '../../export/fusion.js';
+import { fusionOf } from '../../export/weight-merge.js';
 import { ggufAdapter } from '../../export/gguf/lora.js';
 import { modelfile } from '../../export/gguf/modelfile.js';
 import { mergedFiles } from '../../export/merge.js';
@@ -15,16 +16,19 @@ import { openCheckpoint } from '../../io/checkpoint.js';
 import { readJson, readText, type Directory } from '../../io/directory.js';
 import { isRecord } from '../../io/json.js';
 import { localDirectory, openDirectory } from '../../node.js';
-import { readRunFolder, type RunFolder } from '../../run/folder.js';
+import { readRunFolder, type RunFolder } from '../../finetune/run-folder.js';
 import { besideAdapter } from '../../tokenizer/added-tokens.js';
 import { withChatTemplate } from '../../tokenizer/model-chat-template.js';
 import { loadTokenizer } from '../../tokenizer/tokenizer.js';
 import { baseDifference, findBase } from '../../workspace/open-run.js';
 import { chatTemplateText } from '../chat-template-flag.js';
-import { planExport, planExportFile } from '../export-output.js';
-import { requantized, tellChange } from '../merged-model.js';
-import { tell } from '../options.js';
-import { checkModel } from '../read-back.js';
+import { planExport, planExportFile } from '../../workspace/export/export-output.js';
+import { outputChange, requantized } from '../../workspace/export/merged-model.js';
+import { describeDevice, tell } from '../options.js';
+import { print } from '../view/terminal.js';
+import { printWritten } from '../view/written-files.js';
+import { formatNumber } from '../../format.js';
+import { checkModel } from '../../workspace/export/read-back.js';
 
 /** What commander gives the action. */
 export interface ExportFlags {
@@ -70,9 +74,9 @@ export async function runExport(path: string, flags: ExportFlags): Promise<void>
   if (flags.format === 'peft') requirePeft(adapter);
   if (flags.format !== 'peft' || flags.portable === true)
     requireMethod(adapter, flags.format === 'merged' ? 'merge' : 'export');
-  const overwrite = flags.overwrite === true;
+  const options = { overwrite: flags.overwrite === true, onMessage: tell, onWritten: printWritten };
   if (flags.format === 'gguf' && flags.output.endsWith('.gguf')) {
-    const output = await planExportFile(flags.output, overwrite);
+    const output = await planExportFile(flags.output, options);
     const { bytes } = await ggufOf(adapter, await baseOf(run, flags), flags);
     return output.write(bytes);
   }
@@ -81,7 +85,7 @@ export async function runExport(path: string, flags: ExportFlags): Promise<void>
       ? undefined
       : await baseOf(run, flags);
   const output = await planExport(flags.output, {
-    overwrite,
+    ...options,
     inputs: [directory.name, ...(base === undefined ? [] : [base.name])],
   });
   switch (flags.format) {
@@ -103,6 +107,7 @@ export async function runExport(path: string, flags: ExportFlags): Promise<void>
           written,
           same: requantize === undefined,
           device: flags.device,
+          onMessage: tell,
         });
       const write = (files: readonly OutputFile[]): Promise<void> => output.write(files, check);
       if (requantize === undefined) await merge(adapter, directory, base as Directory, flags, write);
@@ -112,18 +117,29 @@ export async function runExport(path: string, flags: ExportFlags): Promise<void>
           requantize,
           (floats) => merge(adapter, directory, base as Directory, flags, floats),
           write,
+          () => tell('stopped: nothing was written'),
         );
       if (text !== undefined)
-        await tellChange({
+        printChange(
           text,
-          base: base as Directory,
-          adapter: directory,
-          merged: localDirectory(flags.output),
-          device: flags.device,
-        });
+          await outputChange({
+            text,
+            base: base as Directory,
+            adapter: directory,
+            merged: localDirectory(flags.output),
+            device: flags.device,
+            onDevice: (device) => tell(describeDevice(device)),
+          }),
+        );
       return;
     }
   }
+}
+
+function printChange(text: string, { meanKl, maxKl, changedTop, positions }: Divergence): void {
+  print(
+    `change in output over ${positions} tokens of ${text}: mean KL ${formatNumber(meanKl)} nats, at most ${formatNumber(maxKl)}; another likeliest token at ${formatNumber(100 * changedTop)} %\n`,
+  );
 }
 
 async function merge(

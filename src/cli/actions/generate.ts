@@ -8,11 +8,16 @@ import { isRecord, parseJson } from '../../io/json.js';
 import { isFile } from '../../node.js';
 import { takeBosNote } from '../../tokenizer/doubled-bos.js';
 import type { Session } from '../../session.js';
-import { formatCount } from '../format.js';
+import { formatCount } from '../../format.js';
 import { tell } from '../options.js';
-import { parseConversation, parseExactly, readRequests, type GenerateRequest } from '../requests.js';
+import {
+  parseConversation,
+  parseExactly,
+  readRequests,
+  type GenerateRequest,
+} from '../../workspace/generate-requests.js';
 import { openRunSession, type RunFlags, type RunSession } from '../run-session.js';
-import { print, printExact } from '../terminal.js';
+import { print, printExact } from '../view/terminal.js';
 
 /** What commander gives the action. */
 export interface GenerateFlags extends RunFlags {

@@ -16,10 +16,10 @@ import { isDirectory, isFile, openDirectory, writeFileAtomic } from '../../node.
 import { CHAT_TEMPLATE_NAMES } from '../../tokenizer/chat-templates.js';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.js';
 import { openDataFiles } from '../../workspace/data-files.js';
-import { dataStem } from '../data-stem.js';
+import { dataStem } from '../../workspace/data-stem.js';
 import { tell } from '../options.js';
-import { openQuestions, type Ask } from '../questions.js';
-import { print } from '../terminal.js';
+import { openQuestions, type Ask } from '../view/questions.js';
+import { print } from '../view/terminal.js';
 
 export interface InitOptions {
   readonly output: string | undefined;

@@ -3,9 +3,9 @@ import { ConfigError, FormatError, LowrankError } from '../../errors.js';
 import type { Directory } from '../../io/directory.js';
 import { readModelConfig } from '../../model/load.js';
 import { fileSource, isDirectory, isFile, localDirectory, openDirectory, resolveDirectory } from '../../node.js';
-import { readRunFolder } from '../../run/folder.js';
+import { readRunFolder } from '../../finetune/run-folder.js';
 import { findBase } from '../../workspace/open-run.js';
-import { formatBytes, formatCount } from '../format.js';
+import { formatBytes, formatCount } from '../../format.js';
 import {
   inspectDirectory,
   inspectFile,
@@ -13,11 +13,11 @@ import {
   type FileReport,
   type ModelReport,
   type TensorSummary,
-} from '../inspect.js';
+} from '../../inspect/inspect.js';
 import { tell } from '../options.js';
-import { describeModel } from '../summary.js';
-import { formatFields, formatTable } from '../table.js';
-import { print } from '../terminal.js';
+import { describeModel } from '../view/describe.js';
+import { formatFields, formatTable } from '../view/table.js';
+import { print } from '../view/terminal.js';
 
 /** What commander gives the action. */
 export interface InspectFlags {

@@ -1,16 +1,16 @@
 import { definitionOf } from '../../adapters/registry.js';
 import type { RunConfig } from '../../config/schema.js';
 import { openDevice } from '../../device/open.js';
-import { planFor } from '../../finetune.js';
+import { planFor } from '../../finetune/finetune.js';
 import { readModelConfig } from '../../model/load.js';
 import { nodeHost, openDirectory } from '../../node.js';
 import type { MemoryParts, MemoryPlan } from '../../plan/memory.js';
-import { describeRemedies, requireFit, type RunMemory } from '../../plan/run.js';
-import { formatBytes } from '../format.js';
+import { describeRemedies, requireFit, type RunMemory } from '../../plan/plan-run.js';
+import { formatBytes } from '../../format.js';
 import { describeDevice, tell } from '../options.js';
-import { describeModel } from '../summary.js';
-import { formatTable } from '../table.js';
-import { print } from '../terminal.js';
+import { describeModel } from '../view/describe.js';
+import { formatTable } from '../view/table.js';
+import { print } from '../view/terminal.js';
 
 /**
  * Prints the memory of a run as asked for and with `gradient_checkpointing` the other way, and whether it fits.

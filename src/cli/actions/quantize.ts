@@ -2,9 +2,10 @@ import type { FloatName } from '../../export/floats.js';
 import { quantizedFiles } from '../../export/quantize-checkpoint.js';
 import { openCheckpoint } from '../../io/checkpoint.js';
 import { openDirectory } from '../../node.js';
-import { planExport } from '../export-output.js';
+import { planExport } from '../../workspace/export/export-output.js';
 import { tell } from '../options.js';
-import { checkModel } from '../read-back.js';
+import { printWritten } from '../view/written-files.js';
+import { checkModel } from '../../workspace/export/read-back.js';
 
 /** What commander gives the action. */
 export interface QuantizeFlags {
@@ -26,7 +27,12 @@ export interface QuantizeFlags {
  */
 export async function runQuantize(path: string, flags: QuantizeFlags): Promise<void> {
   const base = await openDirectory(path, { revision: flags.revision, onMessage: tell });
-  const output = await planExport(flags.output, { overwrite: flags.overwrite === true, inputs: [base.name] });
+  const output = await planExport(flags.output, {
+    overwrite: flags.overwrite === true,
+    inputs: [base.name],
+    onMessage: tell,
+    onWritten: printWritten,
+  });
   const checkpoint = await openCheckpoint(base);
   try {
     const { quantType, doubleQuant, blocksize, computeDtype, skipModules, maxShardSize: maxShardBytes } = flags;
@@ -47,6 +53,7 @@ export async function runQuantize(path: string, flags: QuantizeFlags): Promise<v
         written,
         same: skipModules.length === 0,
         device: 'auto',
+        onMessage: tell,
       }),
     );
   } finally {

@@ -2,17 +2,17 @@ import { stat } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import { ADAPTER_WEIGHTS } from '../../adapters/peft-files.js';
 import type { DeviceChoice } from '../../device/device.js';
-import { quantizationOf } from '../../finetune.js';
+import { quantizationOf } from '../../finetune/finetune.js';
 import { localDirectory, nodeHost } from '../../node.js';
 import { openSession } from '../../session.js';
 import { readConfig } from '../config-file.js';
-import { configsFolder } from '../configs-folder.js';
+import { configsFolder } from '../../workspace/configs-folder.js';
 import { describeDevice, tell } from '../options.js';
-import { readForgetting } from '../quickstart/full.js';
-import { measure, type Measured } from '../quickstart/measure.js';
-import { formatQuickstart } from '../quickstart/report.js';
+import { readForgetting } from '../../workspace/quickstart/full-finetuning.js';
+import { measure, type Measured } from '../../workspace/quickstart/measure.js';
+import { formatQuickstart } from '../view/quickstart-report.js';
 import { runTraining } from './train.js';
-import { print } from '../terminal.js';
+import { print } from '../view/terminal.js';
 
 /** What commander gives the action. */
 export interface QuickstartFlags {

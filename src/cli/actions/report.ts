@@ -4,7 +4,7 @@ import { isDirectory, localDirectory, writeFileAtomic } from '../../node.js';
 import { makeReport } from '../../report/report.js';
 import { loadTokenizer } from '../../tokenizer/tokenizer.js';
 import { requireWritable } from '../../workspace/writable.js';
-import { printExact } from '../terminal.js';
+import { printExact } from '../view/terminal.js';
 
 /** What commander gives the action. */
 export interface ReportFlags {

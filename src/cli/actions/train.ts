@@ -1,12 +1,12 @@
 import type { RunConfig } from '../../config/schema.js';
 import { trainToFolder, type FolderTrainingResult } from '../../workspace/train-to-folder.js';
-import { formatCount, formatDuration, formatNumber } from '../format.js';
-import { InterruptedError, watchInterrupts } from '../interrupt.js';
+import { formatCount, formatDuration, formatNumber } from '../../format.js';
+import { InterruptedError, watchInterrupts } from '../../workspace/interrupt.js';
 import { describeDevice, tell } from '../options.js';
-import { createProgress } from '../progress.js';
+import { createProgress } from '../view/progress.js';
 import { wantsDebug } from '../run.js';
-import { describeCounts, describeData, describeMemory, describeModel } from '../summary.js';
-import { printExact } from '../terminal.js';
+import { describeCounts, describeData, describeMemory, describeModel } from '../view/describe.js';
+import { printExact } from '../view/terminal.js';
 
 export interface TrainingRequest {
   /** Goes on from a checkpoint although something else has changed. */

@@ -10,7 +10,7 @@ import { checkFinite, checkHashes, checkReplays, recordOf, type Check } from '..
 import { openSession } from '../../session.js';
 import { openRun, type OpenedRun } from '../../workspace/open-run.js';
 import { describeDevice, tell } from '../options.js';
-import { print } from '../terminal.js';
+import { print } from '../view/terminal.js';
 
 /** What commander gives the action. */
 export interface VerifyFlags {

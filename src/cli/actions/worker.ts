@@ -1,10 +1,10 @@
 import { hostname } from 'node:os';
 import { ConfigError } from '../../errors.js';
-import { InterruptedError, watchInterrupts } from '../interrupt.js';
+import { InterruptedError, watchInterrupts } from '../../workspace/interrupt.js';
 import { tell } from '../options.js';
-import { runChild } from '../queue/child.js';
-import { hideArguments, queueUrl, shownUrl } from '../queue/connection.js';
-import { startWorker, type RunningWorker } from '../queue/worker.js';
+import { runChild } from '../../workspace/queue/child.js';
+import { hideArguments, queueUrl, shownUrl } from '../../workspace/queue/connection.js';
+import { startWorker, type RunningWorker } from '../../workspace/queue/worker.js';
 
 /** What commander gives the action. */
 export interface WorkerFlags {

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { renderConfigReference } from '../../config/reference.js';
-import { print } from '../terminal.js';
+import { print } from '../view/terminal.js';
 
 export function registerConfigReference(program: Command): void {
   program

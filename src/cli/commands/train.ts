@@ -3,7 +3,7 @@ import { Option, type Command } from 'commander';
 import type { Override } from '../../config/overrides.js';
 import { ConfigError } from '../../errors.js';
 import { configOfOptions, readConfig, takesConfig, type ConfigFlags } from '../config-file.js';
-import { dataStem } from '../data-stem.js';
+import { dataStem } from '../../workspace/data-stem.js';
 
 interface TrainFlags extends ConfigFlags {
   readonly resume?: true | string;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { forgettingOf } from '../../../src/ablation/evaluation.js';
-import { openTaskSources } from '../../../src/cli/actions/eval-tasks.js';
+import { openTaskSources } from '../../../src/workspace/task-files.js';
 import { likelihoods } from '../../../src/eval/likelihood.js';
 import { compare, comparisonTable, forgetting, retainedTable } from '../../../src/eval/tasks/compare.js';
 import { choiceItems, generateItems } from '../../../src/eval/tasks/rows.js';

@@ -1,0 +1,227 @@
+import type { Adapter } from '../adapters/adapter.js';
+import { countParameters } from '../adapters/counts.js';
+import { adapterFiles, readAdapterConfig } from '../adapters/peft-files.js';
+import { serializeConfig } from '../config/load.js';
+import { joinPath } from '../config/paths.js';
+import { mixOf } from '../data/mix.js';
+import type { DataSplits } from '../data/split.js';
+import type { Device } from '../device/device.js';
+import { ConfigError, LowrankError } from '../errors.js';
+import { evaluateLoss, type LossResult } from '../eval/loss.js';
+import type { ModelConfig } from '../model/config.js';
+import type { Decoder } from '../model/decoder.js';
+import { readModelConfig } from '../model/load.js';
+import { requireFit, type RunMemory } from '../plan/plan-run.js';
+import { admitCheckpoint, checkpointName } from '../resume/checkpoint.js';
+import { INPUTS_FILE, inputsOf, serializeInputs, type RunInputs } from '../resume/inputs.js';
+import { withManifest } from '../resume/manifest.js';
+import { loadTokenizer } from '../tokenizer/tokenizer.js';
+import { train } from '../train/loop.js';
+import type { TrainResult } from '../train/request.js';
+import { readTrainState, trainStateFiles, type TrainState } from '../train/run-state.js';
+import { totalStepsOf } from '../train/schedule.js';
+import { requireContinued } from './init-from-check.js';
+import { diskNeeds, type DiskNeeds } from './disk-needs.js';
+import { hashRequest, loadBase, loadData, openAdapter } from './load.js';
+import { baseOf, CONFIG_FILE, planFor } from './options.js';
+import { describeRun, resultFiles, tokenizerFiles } from './result-files.js';
+import type { FinetuneCallbacks, CheckedRequest, FinetuneResult } from './request.js';
+import type { SharedParts } from './shared-resources.js';
+
+/** A run on an open device. With `shared` the base model is that one's and stays. */
+export class FinetuneRun {
+  private readonly callbacks: FinetuneCallbacks;
+  /** Nobody waits for the run any more: its device was lost under it, and what it reads from there means nothing. */
+  private over = false;
+
+  constructor(
+    private readonly request: CheckedRequest,
+    private readonly device: Device,
+    private readonly shared?: SharedParts,
+  ) {
+    const { callbacks = {}, signal } = request;
+    this.callbacks =
+      signal === undefined
+        ? callbacks
+        : { ...callbacks, shouldStop: () => signal.aborted || callbacks.shouldStop?.() === true };
+  }
+
+  /** The run, or what befalls the device meanwhile. */
+  async guarded(): Promise<FinetuneResult> {
+    try {
+      return await this.device.guard(this.complete());
+    } finally {
+      this.over = true;
+    }
+  }
+
+  private async complete(): Promise<FinetuneResult> {
+    const { config, model: directory } = this.request;
+    const model = await readModelConfig(directory);
+    this.callbacks.onModel?.(model);
+    if (this.request.initFrom !== undefined)
+      requireContinued(config.adapter, await readAdapterConfig(this.request.initFrom));
+    const memory = await this.planMemory(model);
+    const inputs = await this.hashInputs();
+    const doneSteps = inputs === undefined ? 0 : await this.admit(inputs);
+    // Data before weights: what is wrong with it shows before the slow part.
+    const data = await loadData(this.request, model, this.shared);
+    this.callbacks.onData?.(data);
+    if (memory !== undefined) await this.callbacks.onDisk?.(this.diskNeeds(memory, data, doneSteps));
+    const decoder = await loadBase(this.request, model, this.shared);
+    let adapter: Adapter | undefined;
+    try {
+      adapter = await openAdapter(this.request, decoder);
+      const counts = countParameters(decoder, adapter);
+      const totalSteps = totalStepsOf(data.train.examples.length, config.training);
+      await this.callbacks.onReady?.({ device: this.device, model, counts, data, totalSteps, doneSteps });
+      let test: LossResult | undefined;
+      let described: Record<string, string> | undefined;
+      // Somebody who stops a run wants it to end.
+      const stopped = (): boolean => this.callbacks.shouldStop?.() === true;
+      const training = await this.train(decoder, adapter, data, inputs, async (result) => {
+        test = await this.test(decoder, data);
+        if (this.callbacks.onTrained !== undefined && !stopped()) {
+          await this.callbacks.onTrained({
+            decoder,
+            tokenizer: await loadTokenizer(directory),
+            data,
+            training: result,
+          });
+        }
+        if (!stopped())
+          described = await describeRun(
+            this.request,
+            { decoder, data, device: this.device },
+            { training: result, counts, test },
+          );
+      });
+      return {
+        training,
+        stopped: described === undefined,
+        config,
+        counts,
+        test,
+        files: { ...(await resultFiles(this.request, adapter)), ...described },
+      };
+    } finally {
+      adapter?.dispose();
+      if (this.shared === undefined) decoder.dispose();
+    }
+  }
+
+  /** @throws ConfigError when the run does not fit the device. */
+  private async planMemory(model: ModelConfig): Promise<RunMemory | undefined> {
+    const { config, host, initFrom } = this.request;
+    let memory: RunMemory;
+    try {
+      memory = await planFor({ config, model, initFrom, device: this.device, host });
+    } catch (error) {
+      if (error instanceof ConfigError && initFrom !== undefined)
+        throw new ConfigError(
+          `adapter.init_from: ${initFrom.name} does not go with model ${config.model}: ${error.message}`,
+          { cause: error },
+        );
+      if (error instanceof LowrankError) throw error;
+      // A plan is a help: what it cannot follow shall not keep a run from starting.
+      this.callbacks.onNote?.(`memory was not planned: ${(error as Error).message}`);
+      return undefined;
+    }
+    requireFit(memory);
+    for (const concern of memory.concerns) this.callbacks.onNote?.(concern);
+    this.callbacks.onMemory?.(memory);
+    return memory;
+  }
+
+  private diskNeeds(
+    { plan }: RunMemory,
+    { train: { examples }, validation }: DataSplits,
+    doneSteps: number,
+  ): DiskNeeds {
+    const { training } = this.request.config;
+    const epochSteps = totalStepsOf(examples.length, { ...training, max_steps: 0, num_train_epochs: 1 });
+    return diskNeeds({
+      training,
+      trainedBytes: plan.trainedBytes,
+      totalSteps: totalStepsOf(examples.length, training),
+      doneSteps,
+      epochSteps,
+      validated: validation !== undefined,
+    });
+  }
+
+  /** Undefined where nobody asks for checkpoints. */
+  private async hashInputs(): Promise<RunInputs | undefined> {
+    if (this.callbacks.onCheckpoint === undefined && this.request.resume === undefined) return undefined;
+    return inputsOf(await hashRequest(this.request, this.shared), this.request.config, this.device.backend);
+  }
+
+  private async admit(inputs: RunInputs): Promise<number> {
+    const { config, resume, force = false } = this.request;
+    if (resume === undefined) return 0;
+    return admitCheckpoint(resume, inputs, { config, force, note: (text) => this.callbacks.onNote?.(text) });
+  }
+
+  private async save(state: TrainState, adapter: Adapter, inputs: RunInputs): Promise<void> {
+    const { config, model: directory } = this.request;
+    const files = await withManifest({
+      ...(await adapterFiles(adapter, baseOf(config))),
+      ...trainStateFiles(state, adapter.parameters),
+      [CONFIG_FILE]: serializeConfig(config, joinPath(config.training.output_dir, checkpointName(state.step))),
+      ...(await tokenizerFiles(directory)),
+      [INPUTS_FILE]: serializeInputs(inputs),
+    });
+    const { step, totalSteps, best } = state;
+    if (!this.over)
+      await this.callbacks.onCheckpoint?.(files, {
+        name: checkpointName(step),
+        step,
+        totalSteps,
+        best: best.best?.metrics,
+      });
+  }
+
+  private async train(
+    decoder: Decoder,
+    adapter: Adapter,
+    data: DataSplits,
+    inputs: RunInputs | undefined,
+    onEnd: (result: TrainResult) => Promise<void>,
+  ): Promise<TrainResult> {
+    const { config, resume, force } = this.request;
+    const { onStep, onLog, onEvaluate, shouldStop } = this.callbacks;
+    const { validation } = data;
+    return train({
+      decoder,
+      adapter,
+      examples: data.train.examples,
+      mix: mixOf(data.train.parts),
+      options: config.training,
+      shuffle: config.data.shuffle,
+      resume: resume === undefined ? undefined : await readTrainState(resume, adapter.parameters),
+      force: force === true,
+      callbacks: {
+        ...(this.callbacks.onCheckpoint === undefined || inputs === undefined
+          ? {}
+          : { onCheckpoint: (state) => this.save(state, adapter, inputs) }),
+        onEnd,
+        onDebug: this.callbacks.onDebug,
+        ...(onStep === undefined ? {} : { onStep }),
+        ...(onLog === undefined ? {} : { onLog }),
+        ...(onEvaluate === undefined ? {} : { onEvaluate }),
+        ...(shouldStop === undefined ? {} : { shouldStop }),
+        ...(validation === undefined
+          ? {}
+          : { evaluate: () => evaluateLoss(decoder, validation.examples, config.training.per_device_eval_batch_size) }),
+      },
+    });
+  }
+
+  private async test(decoder: Decoder, { test }: DataSplits): Promise<LossResult | undefined> {
+    // Somebody who stops a run wants it to end.
+    if (test === undefined || this.callbacks.shouldStop?.() === true) return undefined;
+    const result = await evaluateLoss(decoder, test.examples, this.request.config.training.per_device_eval_batch_size);
+    await this.callbacks.onTest?.(result);
+    return result;
+  }
+}
