@@ -10,8 +10,13 @@ const FLAG_CLASSES = /^(?:Code)?Llama|^Gemma|^Cohere/;
 
 /**
  * A tokenizer.json with the post-processor that `add_bos_token` and `add_eos_token` of tokenizer_config.json ask for,
- * where the tokenizer's class goes by these (by default BOS is added and EOS is not). So the fast classes of
- * transformers 4 read them; transformers 5 does with a SentencePiece model alone, and takes tokenizer.json as it is.
+ * where the tokenizer's class goes by these: BOS unless `add_bos_token` is false, EOS if `add_eos_token` is true. A file
+ * that has neither flag, and every other class (GPT-2's, Qwen's, PreTrainedTokenizerFast), keeps the post-processor of
+ * tokenizer.json.
+ *
+ * This is how transformers 4 builds the fast classes of Llama, Code Llama, Gemma and Cohere, for whose files the flags
+ * were written. transformers 5.18 reads a tokenizer.json as it is, whatever the class and the flags (tried for all of
+ * these classes): beside `add_bos_token: false` and a post-processor that adds BOS it adds BOS, and lowrank does not.
  */
 export function withBosFlags(json: TokenizerJson, config: JsonObject, tokens: SpecialTokens): TokenizerJson {
   const { add_bos_token: bosFlag, add_eos_token: eosFlag, tokenizer_class: name } = config;

@@ -1,4 +1,5 @@
-import { expect, it } from 'vitest';
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
 import { memoryDirectory, readJson } from '../../src/io/directory.js';
 import { localDirectory } from '../../src/io/node.js';
 import { besideAdapter, besideAdapters, withAddedTokens } from '../../src/tokenizer/added-tokens.js';
@@ -52,4 +53,51 @@ it('takes one tokenizer for adapters side by side, and refuses those that differ
 
 it('says that a model without tokenizer takes no tokens', async () => {
   await expect(withAddedTokens(memoryDirectory('bare', {}), ['<tool>'])).rejects.toThrow('bare has no tokenizer.json');
+});
+
+interface AddedGolden {
+  readonly tokens: readonly string[];
+  readonly texts: readonly string[];
+  readonly encodings: Readonly<
+    Record<
+      string,
+      Readonly<Record<'as written' | 'normalized', { readonly added: number[]; readonly ids: number[][] }>>
+    >
+  >;
+}
+const GOLDEN = JSON.parse(readFileSync('test/golden/tokenizers/added-tokens.json', 'utf8')) as AddedGolden;
+
+describe.each(Object.keys(GOLDEN.encodings))("added tokens, beside transformers' ids: %s", (name) => {
+  const directory = localDirectory(`test/golden/tokenizers/${name}`);
+  const shown = (tokenizer: Tokenizer): { text: string; ids: number[] }[] =>
+    GOLDEN.texts.map((text) => ({ text, ids: tokenizer.encode(text) }));
+  const expected = (ids: readonly number[][]): { text: string; ids: number[] }[] =>
+    GOLDEN.texts.map((text, i) => ({ text, ids: ids[i] as number[] }));
+
+  it('as they are added here', async () => {
+    const golden = GOLDEN.encodings[name]?.['as written'];
+    const { directory: grown, ids } = await withAddedTokens(directory, GOLDEN.tokens);
+    expect(ids).toEqual(golden?.added);
+    const tokenizer = (await loadTokenizer(grown)) as Tokenizer;
+    expect(shown(tokenizer)).toEqual(expected(golden?.ids ?? []));
+    for (const { text, ids: all } of shown(tokenizer)) expect(tokenizer.encodePlaced(text).ids, text).toEqual(all);
+  });
+
+  it('as a file of transformers has them, compared with the normalised text', async () => {
+    const golden = GOLDEN.encodings[name]?.normalized;
+    const json = (await readJson(directory, 'tokenizer.json')) as { added_tokens: object[] };
+    const added = GOLDEN.tokens.map((content, i) => ({
+      id: golden?.added[i],
+      content,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: true,
+      special: false,
+    }));
+    const text = JSON.stringify({ ...json, added_tokens: [...json.added_tokens, ...added] });
+    const tokenizer = (await loadTokenizer(memoryDirectory(name, { 'tokenizer.json': text }))) as Tokenizer;
+    expect(shown(tokenizer)).toEqual(expected(golden?.ids ?? []));
+    for (const { text: one, ids: all } of shown(tokenizer)) expect(tokenizer.encodePlaced(one).ids, one).toEqual(all);
+  });
 });
