@@ -16,12 +16,12 @@ let guard: Guard | undefined | null = null;
 /**
  * Runs synchronous work for at most so long. JavaScript cannot interrupt itself: an expression that backtracks without
  * end, or a loop of a dependency, would hang the process. `node:vm` can, and it interrupts whatever its script calls,
- * native expressions too; it costs about 0.1 ms a call. A browser has no such thing, but its user has a tab to close:
- * there the work runs without a limit.
+ * native expressions too; it costs about 0.1 ms a call. A browser has no such thing: there the work runs without a limit,
+ * and whoever would need one for strangers' input asks `canLimitTime` first and refuses it.
  * @param expired makes the error to throw when the time is over.
  */
 export function withinTime<T>(milliseconds: number, work: () => T, expired: () => Error): T {
-  if (guard === null) guard = makeGuard();
+  guard = guard === null ? makeGuard() : guard;
   // A limit within a limit: the outer one is in force.
   if (guard === undefined || guard.context.work !== undefined) return work();
   let result: { readonly value: T } | undefined;
@@ -37,6 +37,12 @@ export function withinTime<T>(milliseconds: number, work: () => T, expired: () =
     delete guard.context.work;
   }
   return (result as { readonly value: T } | undefined)?.value as T;
+}
+
+/** Whether `withinTime` can end what takes too long: in Node, not in a browser. */
+export function canLimitTime(): boolean {
+  guard = guard === null ? makeGuard() : guard;
+  return guard !== undefined;
 }
 
 function makeGuard(): Guard | undefined {

@@ -1,6 +1,7 @@
 import { DataError, FormatError, LowrankError } from '../errors.js';
+import { mayBacktrack } from '../io/backtracking.js';
 import { isRecord } from '../io/json.js';
-import { withinTime } from '../io/time-limit.js';
+import { canLimitTime, withinTime } from '../io/time-limit.js';
 import type { TokenizerJson } from './tokenizer-json.js';
 
 /**
@@ -14,13 +15,16 @@ const CHARACTERS_PER_MS = 4;
 
 /**
  * Runs the library on a text under a limit of time, where the expressions of a tokenizer.json could need more than
- * linear time: a repeat within a repeated group, a back-reference or three repeats in a row, `(a+)+$` say. Those that
- * are in use have none of them and pay nothing.
+ * linear time (see mayBacktrack). Those that are in use do not, and pay nothing. A browser has no limit of time: there
+ * such a tokenizer.json is refused.
  */
 export class ExpressionLimit {
   private readonly suspect: string | undefined;
 
-  /** @param file for messages. */
+  /**
+   * @param file for messages.
+   * @throws FormatError for an expression that needs a limit, where there is none.
+   */
   constructor(
     json: TokenizerJson,
     private readonly file: string,
@@ -31,6 +35,10 @@ export class ExpressionLimit {
       json['post_processor'],
       json['decoder'],
     ]).find(mayBacktrack);
+    if (this.suspect !== undefined && !canLimitTime())
+      throw new FormatError(
+        `${file}: its expression ${JSON.stringify(this.suspect)} could take exponential time, and nothing can interrupt it in a browser: use the tokenizer.json of the model's publisher`,
+      );
   }
 
   /**
@@ -69,12 +77,4 @@ function expressionsOf(value: unknown): string[] {
   return Object.entries(value).flatMap(([key, inner]) =>
     key === 'Regex' && typeof inner === 'string' ? [inner] : expressionsOf(inner),
   );
-}
-
-/** Whether an expression may backtrack more than linearly often; true where it only looks so. */
-export function mayBacktrack(source: string): boolean {
-  if (/\\[1-9k]/.test(source)) return true;
-  const atoms = source.replace(/\\[pP]\{[^{}]*\}|\\[\s\S]/g, 'x').replace(/\[[^[\]]*\]/g, 'x');
-  if (/\)(?:[*+]|\{[\d,]+\})/.test(atoms)) return true;
-  return atoms.split('|').some((alternative) => (alternative.match(/[*+]|\{\d+,\d*\}/g) ?? []).length > 2);
 }

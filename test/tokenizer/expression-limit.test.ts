@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { memoryDirectory } from '../../src/io/directory.js';
 import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js';
-import { mayBacktrack } from '../../src/tokenizer/expression-limit.js';
+import { mayBacktrack } from '../../src/io/backtracking.js';
 import { smallTokenizerFiles } from './fixture.js';
 
 const GPT2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
