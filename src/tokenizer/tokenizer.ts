@@ -149,6 +149,7 @@ class HubTokenizer implements Tokenizer {
     } catch (error) {
       throw new FormatError(`${file}: ${error instanceof Error ? error.message : String(error)}`);
     }
+    forgetUnnormalised(this.library, json);
     this.limit = new ExpressionLimit(json, file);
     this.vocabSize = countVocabulary(json);
     const idOf = (name: 'bos_token' | 'eos_token' | 'pad_token'): number | undefined => {
@@ -277,6 +278,22 @@ class HubTokenizer implements Tokenizer {
     return this.encode(text.slice(at + answer.length), { addSpecialTokens: false }).find((id) =>
       this.specialIds.has(id),
     );
+  }
+}
+
+/**
+ * Added tokens that are compared with the normalised text are found by their normalised spelling alone, as in the native
+ * library. The JavaScript one also takes a piece between two of them for a token that is spelt as one is written.
+ */
+function forgetUnnormalised(library: LibraryTokenizer, json: TokenizerJson): void {
+  const { added_tokens_map: tokens, normalizer } = library as unknown as {
+    readonly added_tokens_map: Map<string, unknown>;
+    readonly normalizer: ((text: string) => string) | null;
+  };
+  if (normalizer === null) return;
+  for (const token of json.added_tokens) {
+    const normalized = token['normalized'] ?? token['special'] !== true;
+    if (normalized === true && normalizer(token.content) !== token.content) tokens.delete(token.content);
   }
 }
 
