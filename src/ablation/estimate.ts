@@ -3,7 +3,8 @@ import { mixOf } from '../data/mix.js';
 import type { ModelConfig } from '../model/config.js';
 import { readModelConfig } from '../model/load.js';
 import { loadBase, loadData, openAdapter, withTokenizer } from '../finetune/load.js';
-import { planFor } from '../finetune/options.js';
+import { diskNeedsOf, type DiskNeeds } from '../finetune/disk-needs.js';
+import { planFor, trainedBytesOf } from '../finetune/options.js';
 import type { CheckedRequest } from '../finetune/request.js';
 import type { SharedParts } from '../finetune/shared-resources.js';
 import { train } from '../train/loop.js';
@@ -148,4 +149,13 @@ export async function plannedBytes(
   } catch {
     return undefined;
   }
+}
+
+/** What a run writes from its first step on. */
+export async function diskNeedsOfRun(given: CheckedRequest, shared: SharedParts): Promise<DiskNeeds> {
+  const request = await withTokenizer(given);
+  const { config, initFrom } = request;
+  const model = await readModelConfig(request.model);
+  const data = await loadData(request, model, shared);
+  return diskNeedsOf(config, data, await trainedBytesOf({ config, model, initFrom, backend: shared.device.backend }));
 }

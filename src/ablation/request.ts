@@ -51,6 +51,8 @@ export interface AblationRequest {
     runs: readonly AblationRun[],
     known: { readonly device: Device; readonly estimates: readonly RunEstimate[] },
   ) => Promise<(() => Promise<void>) | undefined>;
+  /** Runs that are made at a time, where it is given: their checkpoints need disk space together. */
+  readonly jobs?: number | undefined;
   /** False leaves the measuring of steps before the first run out. */
   readonly estimate?: boolean;
   /** A device with what is loaded on it, which the next ablation takes over; closed at the end where absent. */

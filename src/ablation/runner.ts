@@ -1,8 +1,9 @@
 import { ConfigError, DeviceError } from '../errors.js';
+import type { DiskNeeds } from '../finetune/disk-needs.js';
 import type { CheckedRequest } from '../finetune/request.js';
 import { Baselines } from './baselines.js';
 import { DeviceHolder } from './device-holder.js';
-import { estimateRuns, type RunEstimate } from './estimate.js';
+import { diskNeedsOfRun, estimateRuns, type RunEstimate } from './estimate.js';
 import { changesSince } from './changed-since-finished.js';
 import { makeRun } from './make-run.js';
 import type { AblationCallbacks, AblationRequest, AblationState } from './request.js';
@@ -88,6 +89,7 @@ class Sitting {
       pending.filter(({ config }) => JSON.stringify(config.quantization) === base),
     );
     try {
+      await this.requireSpace(ordered);
       if (this.request.estimate !== false) await this.estimate(ordered);
       if (await this.madeElsewhere(ordered)) return;
       for (const run of ordered) {
@@ -97,6 +99,23 @@ class Sitting {
     } finally {
       if (this.request.device === undefined) await this.device.close();
     }
+  }
+
+  /** @throws ConfigError where the disk has too little room for all runs together. */
+  private async requireSpace(runs: readonly AblationRun[]): Promise<void> {
+    const { store, jobs = 1 } = this.request;
+    if (store.requireSpace === undefined) return;
+    const needs: DiskNeeds[] = [];
+    for (const run of runs) {
+      if (this.stopped()) return;
+      try {
+        const shared = await this.device.open(run.config);
+        needs.push(await diskNeedsOfRun(await this.requestOf(run), shared));
+      } catch {
+        // What is wrong with a run is reported where it is made.
+      }
+    }
+    await store.requireSpace(runs, needs, Math.min(jobs, runs.length));
   }
 
   private async madeElsewhere(runs: readonly AblationRun[]): Promise<boolean> {

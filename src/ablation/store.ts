@@ -16,6 +16,12 @@ export interface AblationStore {
   adapter(run: AblationRun): Directory;
   baseline(key: string): Promise<Baseline | undefined>;
   saveBaseline(key: string, baseline: Baseline): Promise<void>;
+  /**
+   * Before the base model is loaded. @param needs of each run that is to be made, where it can be told
+   * @param atOnce runs that are made at a time
+   * @throws ConfigError where there is less room than the runs need together.
+   */
+  requireSpace?(runs: readonly AblationRun[], needs: readonly DiskNeeds[], atOnce: number): Promise<void>;
   /** Puts files of the whole ablation in the place of what was there, each as a whole. */
   write(files: Readonly<Record<string, string>>): Promise<void>;
 }

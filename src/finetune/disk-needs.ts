@@ -1,5 +1,6 @@
 import type { RunConfig } from '../config/schema.js';
-import { DEFAULT_SAVE_STEPS } from '../train/schedule.js';
+import type { DataSplits } from '../data/split.js';
+import { DEFAULT_SAVE_STEPS, totalStepsOf } from '../train/schedule.js';
 
 /** Bytes that a run will write, as far as they can be told before it is begun. */
 export interface DiskNeeds {
@@ -54,4 +55,34 @@ export function diskNeeds({
     resultBytes: trainedBytes,
     total: checkpoints * checkpointBytes + trainedBytes + SMALL_BYTES,
   };
+}
+
+/** {@link diskNeeds} of a run whose rows are read. @param trainedBytes of the trained parameters as float32 */
+export function diskNeedsOf(
+  { training }: Pick<RunConfig, 'training'>,
+  { train: { examples }, validation }: DataSplits,
+  trainedBytes: number,
+  doneSteps = 0,
+): DiskNeeds {
+  return diskNeeds({
+    training,
+    trainedBytes,
+    totalSteps: totalStepsOf(examples.length, training),
+    doneSteps,
+    epochSteps: totalStepsOf(examples.length, { ...training, max_steps: 0, num_train_epochs: 1 }),
+    validated: validation !== undefined,
+  });
+}
+
+/**
+ * Bytes of several runs in one folder. A finished run keeps its result alone: checkpoints are there of those that are
+ * made at a time.
+ * @param atOnce runs that are made at a time
+ */
+export function jointDiskBytes(needs: readonly DiskNeeds[], atOnce: number): number {
+  const checkpoints = needs.map((each) => each.checkpoints * each.checkpointBytes).sort((a, b) => b - a);
+  return (
+    needs.reduce((sum, { resultBytes }) => sum + resultBytes + SMALL_BYTES, 0) +
+    checkpoints.slice(0, atOnce).reduce((sum, bytes) => sum + bytes, 0)
+  );
 }

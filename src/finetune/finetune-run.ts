@@ -21,7 +21,7 @@ import type { TrainResult } from '../train/request.js';
 import { readTrainState, trainStateFiles, type TrainState } from '../train/run-state.js';
 import { totalStepsOf } from '../train/schedule.js';
 import { requireContinued } from './init-from-check.js';
-import { diskNeeds, type DiskNeeds } from './disk-needs.js';
+import { diskNeedsOf } from './disk-needs.js';
 import { hashRequest, loadBase, loadData, openAdapter } from './load.js';
 import { baseOf, CONFIG_FILE, planFor } from './options.js';
 import { describeRun, resultFiles, tokenizerFiles } from './result-files.js';
@@ -67,7 +67,8 @@ export class FinetuneRun {
     // Data before weights: what is wrong with it shows before the slow part.
     const data = await loadData(this.request, model, this.shared);
     this.callbacks.onData?.(data);
-    if (memory !== undefined) await this.callbacks.onDisk?.(this.diskNeeds(memory, data, doneSteps));
+    if (memory !== undefined)
+      await this.callbacks.onDisk?.(diskNeedsOf(config, data, memory.plan.trainedBytes, doneSteps));
     const decoder = await loadBase(this.request, model, this.shared);
     let adapter: Adapter | undefined;
     try {
@@ -131,23 +132,6 @@ export class FinetuneRun {
     for (const concern of memory.concerns) this.callbacks.onNote?.(concern);
     this.callbacks.onMemory?.(memory);
     return memory;
-  }
-
-  private diskNeeds(
-    { plan }: RunMemory,
-    { train: { examples }, validation }: DataSplits,
-    doneSteps: number,
-  ): DiskNeeds {
-    const { training } = this.request.config;
-    const epochSteps = totalStepsOf(examples.length, { ...training, max_steps: 0, num_train_epochs: 1 });
-    return diskNeeds({
-      training,
-      trainedBytes: plan.trainedBytes,
-      totalSteps: totalStepsOf(examples.length, training),
-      doneSteps,
-      epochSteps,
-      validated: validation !== undefined,
-    });
   }
 
   /** Undefined where nobody asks for checkpoints. */

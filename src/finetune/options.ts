@@ -10,6 +10,7 @@ import type { Directory } from '../io/directory.js';
 import type { ModelConfig } from '../model/config.js';
 import type { LoadQuantization } from '../model/load.js';
 import { currentLimits } from '../plan/limits.js';
+import { trainedBytes } from '../plan/memory.js';
 import { planRun, type RunMemory } from '../plan/plan-run.js';
 
 export const CONFIG_FILE = 'config.yaml';
@@ -131,4 +132,23 @@ export async function planFor(request: {
     adapter,
     limits: currentLimits(device, host.memory?.()),
   });
+}
+
+/** Bytes of the parameters that a run trains, as float32. @throws ConfigError when the adapter's targets match nothing. */
+export async function trainedBytesOf({
+  config,
+  model,
+  initFrom,
+  backend,
+}: {
+  readonly config: RunConfig;
+  readonly model: ModelConfig;
+  readonly initFrom?: Directory | undefined;
+  readonly backend: string;
+}): Promise<number> {
+  const adapter = adapterSettings(
+    config.adapter,
+    initFrom === undefined ? undefined : await readAdapterConfig(initFrom),
+  );
+  return trainedBytes({ backend, model, adapter, quantization: quantizationOf(config) });
 }

@@ -160,6 +160,27 @@ function extended(settings: PlanSettings, small: MemoryPlan, large: MemoryPlan):
   };
 }
 
+/** Bytes of the trained parameters as float32. @throws ConfigError when the adapter's targets match nothing. */
+export function trainedBytes({
+  backend: target,
+  model,
+  adapter: options,
+  quantization,
+}: Pick<PlanSettings, 'backend' | 'model' | 'adapter' | 'quantization'>): number {
+  return withDryRun(target, (backend) => {
+    const trained = definitionOf(options.method).trainable?.(model, options);
+    const decoder = outlineDecoder(backend, model, storedQuantization(model, quantization), trained);
+    try {
+      const adapter = outlineAdapter(decoder, options);
+      const bytes = adapter.parameters.reduce((sum, { size }) => sum + 4 * size, 0);
+      adapter.dispose();
+      return bytes;
+    } finally {
+      decoder.dispose();
+    }
+  });
+}
+
 function runDry(settings: PlanSettings): MemoryPlan {
   return withDryRun(
     settings.backend,

@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { killChildren } from '../support/child-processes.js';
 import { bundleLowrank, lowrank, outcomeOf, type Outcome } from '../support/cli.js';
 import { countingRows, toJsonl, writeTinyModel } from '../support/tiny-model.js';
 
@@ -296,5 +297,52 @@ describe('a process', () => {
     const again = await stopped(out, 'SIGKILL', undefined, 3 - jobs);
     expect(again.status, again.stderr).toBe(0);
     expect(await written(out)).toEqual(await written(undisturbed));
+  });
+
+  describe.skipIf(process.platform !== 'linux')('that the kernel kills', () => {
+    const LONG = `${BASE}
+runs: [{ r: 1 }, { r: 4 }]
+seeds: [1]
+retain: retain.jsonl
+`;
+    /** Kills both processes of the runs whenever one of them has reached step 30. */
+    async function killed(out: string, most: number): Promise<Outcome & { kills: number }> {
+      const path = join(folder, 'long.yaml');
+      await writeFile(path, `${LONG}output_dir: out\n`);
+      const set = ['training.max_steps=120', 'training.eval_steps=30', 'training.save_total_limit=2'];
+      const args = [path, '--output', out, '--no-estimate', '--jobs', '2', ...set.flatMap((each) => ['--set', each])];
+      const child = spawn(process.execPath, [bundle.main, 'ablate', ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+      let kills = 0;
+      const outcome = await outcomeOf(child, (text) => {
+        const moment =
+          kills === 0 ? /r-4_seed-1: step 30\/120/ : new RegExp(`(?:r-4_seed-1: begins[^]*){${kills + 1}}`);
+        if (kills >= most || !moment.test(text)) return;
+        kills++;
+        killChildren(child);
+      });
+      return { ...outcome, kills };
+    }
+
+    it('is started again from its last checkpoint, to the same tables', async () => {
+      const [calm, disturbed] = [join(folder, 'calm'), join(folder, 'kernel')];
+      expect((await killed(calm, 0)).status).toBe(0);
+      const { status, stderr, kills } = await killed(disturbed, 2);
+      expect([status, kills], stderr).toEqual([0, 2]);
+      expect(stderr).toContain(
+        'r-4_seed-1: its process ended with SIGKILL (most often the system has too little memory); once more, from its last checkpoint (2 of 3)',
+      );
+      expect(stderr).toMatch(/r-4_seed-1: begins at step (?:[3-9]\d|1\d\d) of 120/);
+      expect(await written(disturbed)).toEqual(await written(calm));
+    }, 120_000);
+
+    it('every time is reported, and the same command continues', async () => {
+      const out = join(folder, 'hopeless');
+      const { status, stderr } = await killed(out, Infinity);
+      expect(status).toBe(1);
+      expect(stderr).toContain(
+        'a process of the ablation was ended 3 times, at last with SIGKILL (most often the system has too little memory); rerun the same command to continue',
+      );
+      expect((await killed(out, 0)).status).toBe(0);
+    }, 120_000);
   });
 });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { runConfigSchema } from '../../src/config/schema.js';
-import { diskNeeds } from '../../src/finetune/disk-needs.js';
+import { diskNeeds, jointDiskBytes } from '../../src/finetune/disk-needs.js';
 import { bytesBelow, requireSpace, requireWritable } from '../../src/workspace/writable.js';
 import { bundleLowrank, lowrank } from '../support/cli.js';
 import { countingRows, toJsonl, writeTinyModel } from '../support/tiny-model.js';
@@ -137,6 +137,18 @@ describe('what a run writes', () => {
     });
     expect(needs('{save_strategy: steps, save_steps: 10}', { doneSteps: 70 }).checkpoints).toBe(3);
   });
+
+  it('together are all results, and the checkpoints of those that are made at a time', () => {
+    const [none, some, most] = [
+      needs('{save_strategy: no}'),
+      needs('{save_strategy: steps, save_steps: 50}'),
+      needs('{save_strategy: steps, save_steps: 10}'),
+    ];
+    expect(jointDiskBytes([some], 1)).toBe(some.total);
+    expect(jointDiskBytes([none, some, most, some], 1)).toBe(3 * none.total + most.total);
+    expect(jointDiskBytes([none, some, most, some], 2)).toBe(2 * none.total + most.total + some.total);
+    expect(jointDiskBytes([none, some], 4)).toBe(none.total + some.total);
+  });
 });
 
 const mount = ['-Urm', 'sh', '-c'];
@@ -183,6 +195,38 @@ describe.skipIf(!canMount)('a disk of its own', () => {
         ) ?? [];
       expect(Number(saved), full.stderr).toBeGreaterThan(0);
       expect(full.stdout).toContain(`status 1\nunfinished 0\ngoing on from /mnt/out/checkpoint-${saved}\n`);
+    } finally {
+      await bundle.remove();
+    }
+  }, 120_000);
+
+  it('that has room for one run of an ablation and not for all is refused before the model is loaded', async () => {
+    const bundle = await bundleLowrank();
+    try {
+      // Whoever loads the weights says that there are none.
+      const bare = join(folder, 'bare');
+      await writeTinyModel(bare);
+      await rm(join(bare, 'model.safetensors'));
+      const path = join(folder, 'space.yaml');
+      await writeFile(
+        path,
+        `base: { model: ./bare, device: wasm, data: { train: train.jsonl, validation_split: 0.5 }, training: { output_dir: x, max_steps: 2, save_strategy: no } }
+runs: [{ r: 1 }, { r: 2 }, { r: 3 }, { r: 4 }]
+output_dir: out
+`,
+      );
+      const ablate = (size: string): string => {
+        const command = `mount -t tmpfs -o size=${size} none /mnt && '${process.execPath}' '${bundle.main}' ablate '${path}' --output /mnt/out; echo "status $?"; ls -A /mnt/out`;
+        const { stdout, stderr } = spawnSync('unshare', [...mount, command], { encoding: 'utf8' });
+        return stdout + stderr;
+      };
+      const small = ablate('10m');
+      expect(small).toContain('status 2');
+      expect(small).toMatch(
+        /--output: \/mnt\/out: the results of 4 runs need about 16(?:\.\d)? MiB, and 10(?:\.0)? MiB are free on that disk; choose another folder or make room/,
+      );
+      expect(small).not.toMatch(/model\.safetensors|runs failed/);
+      expect(ablate('40m')).toContain('4 of 4 runs failed');
     } finally {
       await bundle.remove();
     }

@@ -49,13 +49,10 @@ export async function runAblate(file: string, flags: AblateFlags): Promise<void>
   const own = flags.only?.split(',');
   const runs = own === undefined ? all : all.filter(({ id }) => own.includes(id));
   if (flags.dryRun === true) return listRuns(runs);
-  await requireWritable({
-    path: ablation.outputDir,
-    option: flags.output === undefined ? 'output_dir' : '--output',
-    given: ablation.outputDir,
-  });
+  const option = flags.output === undefined ? 'output_dir' : '--output';
+  await requireWritable({ path: ablation.outputDir, option, given: ablation.outputDir });
   const [first] = runs as [AblationRun];
-  const store = folderStore(ablation.outputDir, tell);
+  const store = folderStore(ablation.outputDir, tell, option);
   const sources = openSources(tell);
   const measured = await openEvaluation(ablation, first.config.training.per_device_eval_batch_size, {
     onMessage: tell,
@@ -81,6 +78,7 @@ export async function runAblate(file: string, flags: AblateFlags): Promise<void>
       evaluation: measured.evaluation,
       retry: flags.retry === true,
       estimate: flags.estimate,
+      jobs: flags.jobs,
       elsewhere: async (pending, known) => {
         const jobs = own === undefined ? jobsFor({ asked: flags.jobs, runs: pending, ...known }) : 1;
         if (jobs === 1) return undefined;

@@ -36,7 +36,7 @@ class PlainLines implements AblationProgress {
     Object.assign(row, change);
     const at = [...this.rows.keys()].indexOf(id) + 1;
     const title = `run ${at}/${this.rows.size} ${id}`;
-    if (change.state !== undefined && change.state !== before && before !== 'waits')
+    if (change.state !== undefined && change.state !== before && before !== 'waits' && row.state !== 'waits')
       this.log(`${title}: ${describe(row)}`);
     else if (row.state === 'runs' && before === 'waits')
       this.log(`${title}: begins at step ${row.step} of ${row.totalSteps}`);

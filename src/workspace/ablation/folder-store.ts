@@ -3,12 +3,14 @@ import { join } from 'node:path';
 import { parseBaseline, parseResult, RESULT_FILE, TIMINGS_FILE, type RunTimings } from '../../ablation/result.js';
 import { RUNS_FOLDER, type AblationRun } from '../../ablation/runs.js';
 import type { AblationStore } from '../../ablation/store.js';
+import { jointDiskBytes } from '../../finetune/disk-needs.js';
 import { relativePath } from '../../io/directory.js';
 import { parseJson } from '../../io/json.js';
 import { isFile, localDirectory, writeFileAtomic } from '../../io/node.js';
 import { listCheckpoints, removeLater } from '../checkpoints.js';
 import { eventsOf } from '../event-log.js';
 import { METRICS_FILE, planOutput } from '../output.js';
+import { bytesBelow, requireSpace } from '../writable.js';
 
 /** Beside the folder of a run that failed: what went wrong. */
 const failureFile = (id: string): string => `${id}.failed.json`;
@@ -17,7 +19,11 @@ const failureFile = (id: string): string => `${id}.failed.json`;
  * The output folder of an ablation: tables at its top, `runs/<id>` for each run, `baselines/<key>.json` for each base
  * model.
  */
-export function folderStore(folder: string, note: (text: string) => void): AblationStore {
+export function folderStore(
+  folder: string,
+  note: (text: string) => void,
+  option: 'output_dir' | '--output' = 'output_dir',
+): AblationStore {
   const place = (run: AblationRun): string => join(folder, RUNS_FOLDER, run.id);
   const failure = (run: AblationRun): string => join(folder, RUNS_FOLDER, failureFile(run.id));
   return {
@@ -71,6 +77,20 @@ export function folderStore(folder: string, note: (text: string) => void): Ablat
       return (await isFile(path)) ? parseBaseline(await readFile(path, 'utf8'), path) : undefined;
     },
     saveBaseline: (key, baseline) => writeJsonFile(baselineFile(folder, key), baseline),
+    async requireSpace(runs, needs, atOnce) {
+      // What unfinished runs have left there is counted in what they need.
+      const present = (await Promise.all(runs.map((run) => bytesBelow(place(run))))).reduce((a, b) => a + b, 0);
+      const checkpoints = Math.max(0, ...needs.map((each) => each.checkpoints));
+      const what = [
+        `the results of ${runs.length} run${runs.length === 1 ? '' : 's'}`,
+        ...(checkpoints === 0
+          ? []
+          : [
+              `up to ${checkpoints} checkpoint${checkpoints === 1 ? '' : 's'}${atOnce === 1 ? '' : ` of each of ${atOnce} at a time`} (training.save_total_limit keeps fewer)`,
+            ]),
+      ].join(' and ');
+      await requireSpace({ path: folder, option, given: folder }, jointDiskBytes(needs, atOnce), what, present);
+    },
     async write(files) {
       for (const [name, content] of Object.entries(files)) await writeFileAtomic(join(folder, name), content);
     },

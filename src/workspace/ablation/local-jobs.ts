@@ -6,6 +6,7 @@ import type { AblationRun } from '../../ablation/runs.js';
 import type { Device } from '../../device/device.js';
 import { LowrankError } from '../../errors.js';
 import { nodeHost } from '../../node.js';
+import { describeKills, describeRetry, isRetriedAfter, MOST_KILLS } from '../killed-process.js';
 import type { AblationProgress, RunChange } from '../../ablation/progress.js';
 
 /** What the process of a share tells the one that shows it. */
@@ -65,8 +66,11 @@ export function jobsFor({ asked, runs, device, estimates }: JobsRequest): number
 
 /**
  * Makes runs in several processes at once, each with its share of the runs and of the cores, and waits for all of them.
+ * A process that is killed is started again with the runs that it has not ended, up to {@link MOST_KILLS} times for the
+ * same run.
  * @param args of the command line of a process, without its runs
- * @throws LowrankError when a process ended otherwise than by finishing its runs or by a signal.
+ * @param main of the command line
+ * @throws LowrankError when a process ended otherwise than by finishing its runs or by a signal to all.
  */
 export async function shareRuns(
   runs: readonly AblationRun[],
@@ -76,53 +80,76 @@ export async function shareRuns(
     estimates,
     progress,
     stopped,
+    main = process.argv[1] as string,
   }: {
     readonly args: readonly string[];
     readonly estimates: readonly RunEstimate[];
     readonly progress: AblationProgress;
     readonly stopped: () => NodeJS.Signals | undefined;
+    readonly main?: string;
   },
 ): Promise<void> {
   const threads = Math.max(1, Math.floor((nodeHost.threads?.count() ?? jobs) / jobs));
-  const byId = new Map(runs.map((run) => [run.id, run]));
-  const shares = shareOut(runs, jobs, estimates);
-  const children = shares.map((share) =>
-    fork(
-      process.argv[1] as string,
-      ['ablate', ...args, '--no-estimate', '--only', share.map(({ id }) => id).join(',')],
-      {
-        env: { ...process.env, LOWRANK_THREADS: String(threads) },
-        stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-      },
-    ),
-  );
+  const children = new Set<ChildProcess>();
+  const start = (share: readonly AblationRun[]): ChildProcess => {
+    const child = fork(main, ['ablate', ...args, '--no-estimate', '--only', share.map(({ id }) => id).join(',')], {
+      env: { ...process.env, LOWRANK_THREADS: String(threads) },
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    });
+    children.add(child);
+    child.once('close', () => children.delete(child));
+    return child;
+  };
+  /** @returns why the runs of a share were not all made; undefined where they were. */
+  const makeShare = async (share: readonly AblationRun[]): Promise<string | undefined> => {
+    const left = new Map(share.map((run) => [run.id, run]));
+    let kills = 0;
+    for (;;) {
+      const before = left.size;
+      let current: AblationRun | undefined;
+      const { status, signal } = await endOf(start([...left.values()]), (message) => {
+        if ('note' in message) return progress.log(message.note);
+        const run = left.get(message.run);
+        if (run === undefined) return;
+        progress.set(run, message.change);
+        if (message.change.state === 'runs') current = run;
+        if (message.change.state === 'done' || message.change.state === 'failed') left.delete(run.id);
+      });
+      if (stopped() !== undefined) return undefined;
+      if (signal === null) return status === 0 ? undefined : `ended with status ${status}`;
+      if (!isRetriedAfter(signal)) return `ended with ${signal}`;
+      if (left.size === 0) return undefined;
+      // Runs are made one after the other: where one has ended since, another was killed than before.
+      kills = left.size < before ? 1 : kills + 1;
+      if (kills === MOST_KILLS) return describeKills(signal, kills);
+      progress.log(`${(current ?? [...left.values()][0])?.id}: ${describeRetry(signal, kills)}`);
+      if (current !== undefined && left.has(current.id)) progress.set(current, { state: 'waits', step: 0 });
+    }
+  };
   // A terminal's Ctrl-C comes to all processes by itself; a signal to this one alone has to be passed on.
   const timer = setInterval(() => {
-    const signal = stopped();
-    if (signal !== undefined) clearInterval(timer);
-    if (signal !== undefined) for (const child of children) if (child.connected) child.send({ stop: true });
+    if (stopped() === undefined) return;
+    clearInterval(timer);
+    for (const child of children) if (child.connected) child.send({ stop: true });
   }, 100);
-  const take = (message: JobMessage): void => {
-    if ('note' in message) progress.log(message.note);
-    else progress.set(byId.get(message.run) as AblationRun, message.change);
-  };
   try {
-    const ends = await Promise.all(children.map((child) => endOf(child, take)));
-    const bad = ends.find((status) => status !== 0);
-    if (bad !== undefined && stopped() === undefined)
-      throw new LowrankError(
-        `a process of the ablation ended with status ${bad ?? 'none: it was killed'}; the same command goes on`,
-      );
+    const ends = await Promise.all(shareOut(runs, jobs, estimates).map(makeShare));
+    const reason = ends.find((end) => end !== undefined);
+    if (reason !== undefined && stopped() === undefined)
+      throw new LowrankError(`a process of the ablation ${reason}; rerun the same command to continue`);
   } finally {
     clearInterval(timer);
   }
 }
 
-function endOf(child: ChildProcess, take: (message: JobMessage) => void): Promise<number | null> {
+function endOf(
+  child: ChildProcess,
+  take: (message: JobMessage) => void,
+): Promise<{ readonly status: number | null; readonly signal: NodeJS.Signals | null }> {
   return new Promise((resolve, reject) => {
     child.on('message', (message) => take(message as JobMessage));
     child.on('error', reject);
-    child.on('close', resolve);
+    child.on('close', (status, signal) => resolve({ status, signal }));
   });
 }
 

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { Job, Worker } from 'bullmq';
 import { LowrankError } from '../../errors.js';
 import { visibleLine } from '../../text.js';
+import { describeKills, describeRetry, isRetriedAfter, MOST_KILLS } from '../killed-process.js';
 import type { ChildOrder, ChildReport } from './child.js';
 import { connect, connectionOptions, loadBullmq, withoutSecrets } from './connection.js';
 import { KEPT_SECONDS, QUEUE, type RunJob } from './job.js';
@@ -34,15 +35,6 @@ export interface RunningWorker {
   /** When the last run has ended. */
   readonly ended: Promise<{ readonly done: number; readonly failed: number }>;
 }
-
-/**
- * Times that the process of one run may be ended from outside here before it is reported: when memory was short it may
- * be there again.
- */
-const MOST_KILLS = 3;
-
-/** What ends a process that nothing is wrong with. */
-const ENDED = new Set(['SIGINT', 'SIGTERM', 'SIGHUP']);
 
 /** Deaths of workers that one run may cause before it is taken for their reason. */
 const MOST_DEATHS = 20;
@@ -95,15 +87,10 @@ export async function startWorker(request: WorkerRequest): Promise<RunningWorker
       const last = await runInChild(job, order, id);
       if (last.type !== 'killed') return last;
       // By who ends this worker too, perhaps before the word has come here.
-      if (stopping || ENDED.has(last.by)) return { type: 'stopped' };
+      if (stopping || !isRetriedAfter(last.by)) return { type: 'stopped' };
       if (kills === MOST_KILLS)
-        return {
-          type: 'failed',
-          error: `the process of the run was ended ${kills} times on ${name}, at last with ${last.by}${last.by === 'SIGKILL' ? ': most often the system has too little memory' : ''}`,
-        };
-      log(
-        `${order.run.id}: its process ended with ${last.by}; once more, from its last checkpoint (${kills + 1} of ${MOST_KILLS})`,
-      );
+        return { type: 'failed', error: `on ${name} the process of the run ${describeKills(last.by, kills)}` };
+      log(`${order.run.id}: ${describeRetry(last.by, kills)}`);
     }
   };
   const runInChild = (job: Job<Sealed>, order: RunJob, id: string): Promise<ChildReport> => {

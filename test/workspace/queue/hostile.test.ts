@@ -9,6 +9,7 @@ import { connect, connectionOptions } from '../../../src/workspace/queue/connect
 import { jobId, QUEUE, runKeys, type RunJob } from '../../../src/workspace/queue/job.js';
 import { seal, type Sealed } from '../../../src/workspace/queue/signature.js';
 import { bundleLowrank, outcomeOf, type Outcome } from '../../support/cli.js';
+import { killChildren } from '../../support/child-processes.js';
 import { noRedis, startRedis } from '../../support/redis.js';
 import { countingRows, toJsonl, writeTinyModel } from '../../support/tiny-model.js';
 
@@ -215,7 +216,9 @@ describe.skipIf(noRedis !== undefined)(
           }
         };
       const survived = await worker(['--drain'], {}, killing(2));
-      expect(survived.stderr).toContain('ended with SIGKILL; once more, from its last checkpoint (2 of 3)');
+      expect(survived.stderr).toContain(
+        'ended with SIGKILL (most often the system has too little memory); once more, from its last checkpoint (2 of 3)',
+      );
       expect(survived.stderr).toContain('1 runs done, 0 failed');
       await queue.obliterate({ force: true });
       const client = await connect(redis.url);
@@ -225,7 +228,7 @@ describe.skipIf(noRedis !== undefined)(
       kills = 0;
       const given = await worker(['--drain'], {}, killing(Infinity));
       expect(given.stderr).toContain(
-        'was ended 3 times on w, at last with SIGKILL: most often the system has too little memory',
+        'failed: on w the process of the run was ended 3 times, at last with SIGKILL (most often the system has too little memory)',
       );
       expect(given.stderr).toContain('0 runs done, 1 failed');
     }, 240_000);
@@ -248,19 +251,3 @@ describe.skipIf(noRedis !== undefined)(
     );
   },
 );
-
-/** As soon as there is one; a process that makes none ends by itself, or at the deadline. */
-function killChildren(child: ChildProcess, deadline = performance.now() + 60_000): void {
-  const pids = child.exitCode === null && child.signalCode === null ? childrenOf(child.pid as number) : undefined;
-  if (pids?.length === 0 && performance.now() < deadline) setTimeout(() => killChildren(child, deadline), 5);
-  else if (pids?.length === 0) child.kill('SIGKILL');
-  for (const pid of pids ?? []) process.kill(pid, 'SIGKILL');
-}
-
-function childrenOf(pid: number): number[] {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
-    .trim()
-    .split(' ')
-    .filter((text) => text !== '')
-    .map(Number);
-}
