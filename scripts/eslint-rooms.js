@@ -6,7 +6,7 @@ import { dirname, relative, resolve, sep } from 'node:path';
 import ts from 'typescript';
 
 /**
- * Room → the rooms that it may import. Besides, every room of src may import `errors`, `format`, `random`, `settings`, `text`,
+ * Room → the rooms that it may import. Besides, every room of src may import `errors`, `format`, `metric-scales`, `random`, `settings`, `text`,
  * `version` and the types of `config`. A file lies in the room of its folder: src/io/half.ts in `io`,
  * kernels/swiglu/kernel.ts in `kernels`, src/errors.ts in `errors`; src/index.ts and src/node.ts, which the package
  * exports, and what joins the rooms for them are the room `entry`.
@@ -14,6 +14,7 @@ import ts from 'typescript';
 export const ROOMS = {
   errors: [],
   format: [],
+  'metric-scales': [],
   random: [],
   settings: [],
   text: [],
@@ -60,7 +61,7 @@ const KERNEL_PACKAGE = /^@tensorflow\/tfjs/;
 /** Files of src that join all rooms. */
 const ENTRIES = new Set(['index', 'node', 'session']);
 
-const SHARED_BY_ALL = new Set(['errors', 'format', 'random', 'settings', 'text', 'version']);
+const SHARED_BY_ALL = new Set(['errors', 'format', 'metric-scales', 'random', 'settings', 'text', 'version']);
 
 /** @returns the room of a path relative to the root; undefined outside src and kernels, where everything is allowed. */
 export function roomOf(path) {

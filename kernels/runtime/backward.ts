@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { DRY_RUN, type DryRunBackend } from '../dry-run/backend.js';
 import { registeredOp } from './op.js';
 import { MOST_PARTS } from './parts.js';
 
@@ -81,7 +82,9 @@ function differentiate(
   // What an input has already, where the op adds its own to it.
   const before = names.map((name) => (sumsInto?.includes(name) === true ? incoming.get(idOf(name))?.pop() : undefined));
   const made = tf.tidy(() => {
-    const closures = gradient(dys.map((parts) => (parts.length > 1 ? parts : (parts[0] ?? null))));
+    const closures = gradient(
+      dys.map((parts, i) => (parts.length > 1 ? parts : (parts[0] ?? withoutValues(node.outputs[i] as tf.Tensor)))),
+    );
     return names.map((name, k) => {
       const closure = closures[name];
       if (closure === undefined) throw new Error(`'${kernelName}' has no gradient for its input '${name}'`);
@@ -98,6 +101,14 @@ function differentiate(
     taken.add(own);
     addPart(incoming, idOf(name), own, mostParts(idOf(name)));
   });
+}
+
+/**
+ * The gradient of an output that nothing has used. tfjs makes an array of zeros on the host for null; a dry run needs
+ * its size alone.
+ */
+function withoutValues({ shape, dtype }: tf.Tensor): tf.Tensor | null {
+  return tf.getBackend() === DRY_RUN ? (tf.backend() as DryRunBackend).tensor(shape, dtype as 'float32') : null;
 }
 
 function addPart(incoming: Incoming, id: number, part: tf.Tensor, most: number): void {

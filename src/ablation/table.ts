@@ -1,4 +1,5 @@
 import { markdownTable } from '../eval/tasks/compare.js';
+import { metricTitle, onShownScale, scaleOf } from '../metric-scales.js';
 import { markdownText } from '../text.js';
 import { withoutRank } from './families.js';
 import { describeSettings } from './runs.js';
@@ -12,6 +13,8 @@ interface Column {
   readonly values?: Readonly<Record<string, (row: SummaryRow) => number | string | undefined>>;
   /** What is known of a base model, in the column and in the first of `values`. */
   readonly base?: (row: BaseRow) => number | string | undefined;
+  /** The same for people, where it is on another scale. */
+  readonly baseCell?: (row: BaseRow) => string;
 }
 
 /**
@@ -37,8 +40,15 @@ function columnsOf({ rows, bases }: Summary): Column[] {
     { title: 'seeds', cell: ({ seeds }) => String(seeds.length) },
     spread('validation loss', 'validation_loss', (row) => row.validation_loss),
     ...metrics.map((name) => ({
-      ...spread(name, name, (row) => row.metrics[name]),
+      ...spread(
+        metricTitle(name),
+        name,
+        (row) => row.metrics[name],
+        (value) => onShownScale(name, value),
+      ),
       base: (row: BaseRow) => row.metrics[name],
+      baseCell: ({ metrics: { [name]: value } }: BaseRow) =>
+        shown(value === undefined ? value : onShownScale(name, value)),
     })),
     plain('trainable', 'trainable_parameters', (row) => row.trainable_parameters, grouped),
     plain('adapter bytes', 'adapter_bytes', (row) => row.adapter_bytes, grouped),
@@ -50,9 +60,10 @@ function columnsOf({ rows, bases }: Summary): Column[] {
     ),
     ...forgotten.map((name) =>
       spread(
-        forgotten.length === 1 ? 'forgetting' : `forgetting: ${name}`,
+        `${forgotten.length === 1 ? 'forgetting' : `forgetting: ${name}`}${scaleOf(name).unit === 'own' ? '' : ' (% points)'}`,
         `forgetting ${name}`,
         (row) => row.forgetting[name],
+        (value) => onShownScale(name, value),
       ),
     ),
     plain(
@@ -77,7 +88,7 @@ export function renderMarkdown(summary: Summary): string {
 /** Titles and cells of the table: the base models first, where something was measured of them, then a row a setting. */
 export function tableOf(summary: Summary): { header: string[]; rows: string[][] } {
   const columns = columnsOf(summary);
-  const before = summary.bases.map((row) => columns.map(({ base }) => shown(base?.(row))));
+  const before = summary.bases.map((row) => columns.map(({ base, baseCell }) => baseCell?.(row) ?? shown(base?.(row))));
   return {
     header: columns.map((column) => column.title),
     rows: [...before, ...summary.rows.map((row) => columns.map(({ cell }) => cell(row)))],
@@ -100,13 +111,19 @@ export function renderCsv(summary: Summary): string {
   return lines.map((cells) => `${cells.map(quoted).join(',')}\n`).join('');
 }
 
-function spread(title: string, name: string, of: (row: SummaryRow) => Spread | undefined): Column {
+/** @param scale of what people read; programs get the values as they are. */
+function spread(
+  title: string,
+  name: string,
+  of: (row: SummaryRow) => Spread | undefined,
+  scale = (value: number): number => value,
+): Column {
   return {
     title,
     cell: (row) => {
       const { mean, sd, seeds } = of(row) ?? { mean: NaN, sd: NaN, seeds: 0 };
       const part = seeds > 0 && seeds < row.seeds.length ? ` (${seeds} of ${row.seeds.length})` : '';
-      return `${shown(mean)}${seeds > 1 ? ` ± ${sd.toFixed(4)}` : ''}${part}`;
+      return `${shown(scale(mean))}${seeds > 1 ? ` ± ${scale(sd).toFixed(4)}` : ''}${part}`;
     },
     values: { [name]: (row) => of(row)?.mean, [`${name} sd`]: (row) => of(row)?.sd },
   };

@@ -10,7 +10,7 @@ import type { Directory } from '../io/directory.js';
 import type { ModelConfig } from '../model/config.js';
 import type { LoadQuantization } from '../model/load.js';
 import { currentLimits } from '../plan/limits.js';
-import { trainedBytes } from '../plan/memory.js';
+import { staticBytes } from '../plan/memory.js';
 import { planRun, type RunMemory } from '../plan/plan-run.js';
 
 export const CONFIG_FILE = 'config.yaml';
@@ -150,5 +150,6 @@ export async function trainedBytesOf({
     config.adapter,
     initFrom === undefined ? undefined : await readAdapterConfig(initFrom),
   );
-  return trainedBytes({ backend, model, adapter, quantization: quantizationOf(config) });
+  return staticBytes({ backend, model, adapter, quantization: quantizationOf(config), optim: config.training.optim })
+    .trained;
 }

@@ -160,21 +160,31 @@ function extended(settings: PlanSettings, small: MemoryPlan, large: MemoryPlan):
   };
 }
 
-/** Bytes of the trained parameters as float32. @throws ConfigError when the adapter's targets match nothing. */
-export function trainedBytes({
+/** Bytes that are on the device whatever the rows are. */
+export interface StaticBytes {
+  /** The trained parameters as float32. */
+  readonly trained: number;
+  /** Weights, adapter and the optimiser's state on the device: no step takes less. */
+  readonly total: number;
+}
+
+/** From the shapes alone, without a step. @throws ConfigError when the adapter's targets match nothing. */
+export function staticBytes({
   backend: target,
   model,
   adapter: options,
   quantization,
-}: Pick<PlanSettings, 'backend' | 'model' | 'adapter' | 'quantization'>): number {
+  optim,
+}: Pick<PlanSettings, 'backend' | 'model' | 'adapter' | 'quantization' | 'optim'>): StaticBytes {
   return withDryRun(target, (backend) => {
-    const trained = definitionOf(options.method).trainable?.(model, options);
-    const decoder = outlineDecoder(backend, model, storedQuantization(model, quantization), trained);
+    const ofTrained = definitionOf(options.method).trainable?.(model, options);
+    const decoder = outlineDecoder(backend, model, storedQuantization(model, quantization), ofTrained);
     try {
       const adapter = outlineAdapter(decoder, options);
-      const bytes = adapter.parameters.reduce((sum, { size }) => sum + 4 * size, 0);
+      const trained = adapter.parameters.reduce((sum, { size }) => sum + 4 * size, 0);
+      const total = backend.bytes + (optim === 'adamw' ? 2 * trained : 0);
       adapter.dispose();
-      return bytes;
+      return { trained, total };
     } finally {
       decoder.dispose();
     }

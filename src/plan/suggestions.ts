@@ -1,5 +1,5 @@
 import type { DeviceLimits } from './limits.js';
-import { memoryPlanner, type MemoryPlan, type PlanSettings } from './memory.js';
+import { memoryPlanner, staticBytes, type MemoryPlan, type PlanSettings } from './memory.js';
 
 /** Settings that differ from those asked for, under their names in a config, and the plan with them. */
 export interface Remedy {
@@ -92,6 +92,8 @@ function strongest(change: Change, from: PlanSettings, before: Remedy['changes']
 }
 
 class Search {
+  private readonly leastTotals = new Map<string, number>();
+
   constructor(
     private readonly limits: DeviceLimits,
     private readonly plan: (settings: PlanSettings) => MemoryPlan,
@@ -128,6 +130,7 @@ class Search {
 
   /** The longest rows that fit, in steps of at most a 64th of those asked for. */
   shorter(from: PlanSettings, before: Remedy['changes']): Remedy[] | undefined {
+    if (this.isTooLarge(from)) return undefined;
     const step = stepOf(from.seq);
     const planOf = (steps: number): MemoryPlan => this.plan({ ...from, seq: step * steps });
     // `low` fits or is nothing, `high` does not.
@@ -165,8 +168,18 @@ class Search {
     return saved === 0 || total - saved <= (this.limits.memory?.bytes ?? Infinity);
   }
 
+  /** Whether weights, adapter and optimiser alone take more than there is: a step need not be run to know it. */
+  private isTooLarge(settings: PlanSettings): boolean {
+    if (this.limits.memory === undefined) return false;
+    const { adapter, quantization, optim } = settings;
+    const key = JSON.stringify([adapter, quantization, optim]);
+    const total = this.leastTotals.get(key) ?? staticBytes(settings).total;
+    this.leastTotals.set(key, total);
+    return total > this.limits.memory.bytes;
+  }
+
   private fits(settings: PlanSettings): boolean {
-    return fits(this.plan(settings), this.limits);
+    return !this.isTooLarge(settings) && fits(this.plan(settings), this.limits);
   }
 }
 

@@ -138,7 +138,7 @@ describe('ablate with tasks', () => {
     });
     const title = (await readFile(join(out, 'table.md'), 'utf8')).split('\n')[0];
     expect(title).toBe(
-      '| rank | seeds | validation loss | summaries/rougeL | summaries/chrf | rest/loss | trainable | adapter bytes | planned peak (MiB) | forgetting | tokens/s |',
+      '| rank | seeds | validation loss | summaries/rougeL (%) | summaries/chrf (%) | rest/loss ↓ | trainable | adapter bytes | planned peak (MiB) | forgetting | tokens/s |',
     );
 
     expect((await lowrank('report', out)).status).toBe(0);

@@ -305,17 +305,16 @@ runs: [{ r: 1 }, { r: 4 }]
 seeds: [1]
 retain: retain.jsonl
 `;
-    /** Kills both processes of the runs whenever one of them has reached step 30. */
+    /** Kills both processes of the runs whenever one of them has reached step 20. */
     async function killed(out: string, most: number): Promise<Outcome & { kills: number }> {
       const path = join(folder, 'long.yaml');
       await writeFile(path, `${LONG}output_dir: out\n`);
-      const set = ['training.max_steps=120', 'training.eval_steps=30', 'training.save_total_limit=2'];
+      const set = ['training.max_steps=40', 'training.eval_steps=20', 'training.save_steps=10'];
       const args = [path, '--output', out, '--no-estimate', '--jobs', '2', ...set.flatMap((each) => ['--set', each])];
       const child = spawn(process.execPath, [bundle.main, 'ablate', ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
       let kills = 0;
       const outcome = await outcomeOf(child, (text) => {
-        const moment =
-          kills === 0 ? /r-4_seed-1: step 30\/120/ : new RegExp(`(?:r-4_seed-1: begins[^]*){${kills + 1}}`);
+        const moment = kills === 0 ? /r-4_seed-1: step 20\/40/ : new RegExp(`(?:r-4_seed-1: begins[^]*){${kills + 1}}`);
         if (kills >= most || !moment.test(text)) return;
         kills++;
         killChildren(child);
@@ -331,9 +330,9 @@ retain: retain.jsonl
       expect(stderr).toContain(
         'r-4_seed-1: its process ended with SIGKILL (most often the system has too little memory); once more, from its last checkpoint (2 of 3)',
       );
-      expect(stderr).toMatch(/r-4_seed-1: begins at step (?:[3-9]\d|1\d\d) of 120/);
+      expect(stderr).toMatch(/r-4_seed-1: begins at step [123]0 of 40/);
       expect(await written(disturbed)).toEqual(await written(calm));
-    }, 120_000);
+    }, 300_000);
 
     it('every time is reported, and the same command continues', async () => {
       const out = join(folder, 'hopeless');
@@ -343,6 +342,6 @@ retain: retain.jsonl
         'a process of the ablation was ended 3 times, at last with SIGKILL (most often the system has too little memory); rerun the same command to continue',
       );
       expect((await killed(out, 0)).status).toBe(0);
-    }, 120_000);
+    }, 300_000);
   });
 });

@@ -1,6 +1,6 @@
+import { lowerIsBetter, metricTitle, onShownScale } from '../../metric-scales.js';
 import { markdownCell } from '../../text.js';
 import type { MetricValue, TaskResult } from './run.js';
-import { lowerIsBetter } from './run.js';
 
 /** The results of one model on all tasks. */
 export interface Evaluated {
@@ -90,34 +90,42 @@ export function forgetting(metrics: readonly ComparedMetric[]): Record<string, R
   );
 }
 
-/** Header and rows of a table of what was to be retained, a row a metric and model. */
+/**
+ * Header and rows of a table of what was to be retained, a row a metric and model. A change is positive where the
+ * metric has grown, whichever way is better.
+ */
 export function retainedTable(metrics: readonly ComparedMetric[]): { header: string[]; rows: string[][] } {
   return {
-    header: ['to be retained', 'metric', 'model', 'before', 'after', 'forgotten'],
-    rows: retainedMetrics(metrics).map(({ task, metric, model, before, after, forgotten }) => [
+    header: ['to be retained', 'metric', 'model', 'before', 'after', 'change'],
+    rows: retainedMetrics(metrics).map(({ task, metric, model, before, after }) => [
       task,
-      metric,
+      metricTitle(metric),
       model,
-      number(before),
-      number(after),
-      signed(forgotten),
+      number(onShownScale(metric, before)),
+      number(onShownScale(metric, after)),
+      signed(onShownScale(metric, after - before)),
     ]),
   };
 }
 
-/** Header and rows of a table: a row a metric, a column a model, intervals and gains in brackets. */
+/**
+ * Header and rows of a table: a row a metric, a column a model, intervals in brackets. Changes against the first model
+ * are positive where the metric has grown, whichever way is better; those of percentages are percentage points.
+ */
 export function comparisonTable(metrics: readonly ComparedMetric[]): { header: string[]; rows: string[][] } {
   const models = metrics[0]?.values.map(({ model }) => model) ?? [];
   return {
     header: ['task', 'n', 'metric', ...models],
-    rows: metrics.map(({ task, metric, items, retain, lowerIsBetter: lower, values }) => [
+    rows: metrics.map(({ task, metric, items, retain, values }) => [
       `${task}${retain ? ' (retain)' : ''}`,
       String(items),
-      `${metric}${lower ? ' ↓' : ''}`,
-      ...values.map(
-        ({ value, low, high, gain }) =>
-          `${number(value)} [${number(low)}, ${number(high)}]${gain === undefined ? '' : ` ${signed(gain)}`}`,
-      ),
+      metricTitle(metric),
+      ...values.map(({ value, low, high, gain }) => {
+        const [shown, from, to, change] = [value, low, high, value - (values[0]?.value ?? NaN)].map((each) =>
+          onShownScale(metric, each),
+        ) as [number, number, number, number];
+        return `${number(shown)} [${number(from)}, ${number(to)}]${gain === undefined ? '' : ` ${signed(change)}`}`;
+      }),
     ]),
   };
 }

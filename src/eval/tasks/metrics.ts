@@ -14,11 +14,8 @@ import { terOf, terStatistics } from '../metrics/ter.js';
 /** Made for a list of items: the value over any of them, given by index, an item maybe more than once. */
 export type Scorer = (indices: readonly number[]) => number;
 
-/** A score of generated texts against references. */
+/** A score of generated texts against references; its scale is in `METRIC_SCALES`. */
 export interface TextMetric {
-  readonly lowerIsBetter?: true;
-  /** What the numbers are: a share of 1, a percentage, or on a scale of their own. */
-  readonly unit: 'share' | 'percent' | 'score';
   readonly scorer: (predictions: readonly string[], references: readonly (readonly string[])[]) => Scorer;
 }
 
@@ -61,7 +58,6 @@ function ofPairs<T>(
 }
 
 const rougeF = (type: RougeType, stemming: boolean): TextMetric => ({
-  unit: 'share',
   scorer: itemMean(
     (prediction, references) => rougeMulti(prediction, references, { types: [type], stemming })[type]?.fmeasure ?? 0,
   ),
@@ -77,18 +73,16 @@ export const TEXT_METRICS = {
   rouge2_stem: rougeF('rouge2', true),
   rougeL_stem: rougeF('rougeL', true),
   rougeLsum_stem: rougeF('rougeLsum', true),
-  bleu: { unit: 'percent', scorer: ofSums(bleuStatistics, (sum) => bleuOf(sum).score) },
-  chrf: { unit: 'percent', scorer: ofSums(chrfStatistics, chrfOf) },
-  'chrf++': { unit: 'percent', scorer: ofSums((p, r) => chrfStatistics(p, r, { wordOrder: 2 }), chrfOf) },
-  ter: { unit: 'percent', lowerIsBetter: true, scorer: ofSums(terStatistics, terOf) },
-  e2e_bleu: { unit: 'share', scorer: ofSums(e2eBleuStatistics, e2eBleuOf) },
-  e2e_nist: { unit: 'score', scorer: ofSums(e2eNistStatistics, e2eNistOf) },
+  bleu: { scorer: ofSums(bleuStatistics, (sum) => bleuOf(sum).score) },
+  chrf: { scorer: ofSums(chrfStatistics, chrfOf) },
+  'chrf++': { scorer: ofSums((p, r) => chrfStatistics(p, r, { wordOrder: 2 }), chrfOf) },
+  ter: { scorer: ofSums(terStatistics, terOf) },
+  e2e_bleu: { scorer: ofSums(e2eBleuStatistics, e2eBleuOf) },
+  e2e_nist: { scorer: ofSums(e2eNistStatistics, e2eNistOf) },
   e2e_rougeL: {
-    unit: 'share',
     scorer: itemMean((prediction, references) => cocoRougeL(captionWords(prediction), references.map(captionWords))),
   },
   e2e_cider: {
-    unit: 'score',
     scorer: (predictions, references) =>
       ofItems(
         ciderScores(
@@ -98,30 +92,26 @@ export const TEXT_METRICS = {
       ),
   },
   meteor: {
-    unit: 'share',
     scorer: itemMean((prediction, references) => meteor(captionWords(prediction), references.map(captionWords))),
   },
   exact_match: {
-    unit: 'share',
     scorer: itemMean((prediction, references) => (exactMatch(prediction, references) ? 1 : 0)),
   },
-  token_f1: { unit: 'share', scorer: itemMean(tokenF1) },
+  token_f1: { scorer: itemMean(tokenF1) },
   number_match: {
-    unit: 'share',
     scorer: itemMean((prediction, references) =>
       references.some((reference) => sameNumber(prediction, reference)) ? 1 : 0,
     ),
   },
   accuracy: {
-    unit: 'share',
     scorer: ofPairs(leadingLabel, (found, wanted) =>
       mean(found.map((label, i) => (label !== undefined && label === wanted[i] ? 1 : 0))),
     ),
   },
-  matthews: { unit: 'score', scorer: ofPairs((text, labels) => leadingLabel(text, labels) ?? '', matthews) },
-  macro_f1: { unit: 'share', scorer: ofPairs(leadingLabel, macroF1) },
-  pearson: { unit: 'score', scorer: ofPairs(firstNumber, pearson) },
-  spearman: { unit: 'score', scorer: ofPairs(firstNumber, spearman) },
+  matthews: { scorer: ofPairs((text, labels) => leadingLabel(text, labels) ?? '', matthews) },
+  macro_f1: { scorer: ofPairs(leadingLabel, macroF1) },
+  pearson: { scorer: ofPairs(firstNumber, pearson) },
+  spearman: { scorer: ofPairs(firstNumber, spearman) },
 } as const satisfies Record<string, TextMetric>;
 
 /** F1 of the class with this label, the first reference of each item being its true class. */

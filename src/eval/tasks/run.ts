@@ -41,17 +41,6 @@ export interface TaskContext {
 
 const SAMPLES = 5;
 
-/** Which way is better, by the name of the metric. */
-export function lowerIsBetter(metric: string): boolean {
-  return (
-    metric === 'loss' ||
-    metric === 'perplexity' ||
-    metric === 'bits_per_byte' ||
-    metric === 'calibration_error' ||
-    metric === 'ter'
-  );
-}
-
 /**
  * Evaluates a task on a decoder as it is now, with the adapter that is in force.
  * @throws DataError for rows that the task cannot read, and where there are none; ConfigError for a task that the

@@ -1,3 +1,4 @@
+import { metricTitle, onShownScale } from '../../metric-scales.js';
 import type { PlotBlock } from '../document.js';
 import type { AblationInput } from '../inputs.js';
 import type { Canvas } from '../plots/canvas.js';
@@ -24,8 +25,8 @@ export function scoreCharts(canvas: Canvas, runs: readonly Run[]): Plots {
       againstRank(
         canvas,
         runs,
-        { name: `metric-${fileName(metric)}-rank`, title: `${metric} against rank`, y: metric },
-        (run) => run.metrics[metric],
+        { name: `metric-${fileName(metric)}-rank`, title: `${metric} against rank`, y: metricTitle(metric) },
+        (run) => finite(run.metrics[metric]).map((value) => onShownScale(metric, value))[0],
       ),
     ),
   ];
@@ -104,9 +105,12 @@ export function tradeCharts(canvas: Canvas, runs: readonly Run[], { baselines }:
       : gained.map(
           (metric) =>
             [
-              `change of ${metric} against the base`,
+              `change of ${metricTitle(metric)} against the base`,
               `gain in ${metric}`,
-              (run) => difference(run.metrics[metric], base?.[metric]),
+              (run) =>
+                finite(difference(run.metrics[metric], base?.[metric])).map((change) =>
+                  onShownScale(metric, change),
+                )[0],
             ] as const,
         );
   const shares =
@@ -122,8 +126,8 @@ export function tradeCharts(canvas: Canvas, runs: readonly Run[], { baselines }:
       ]
     : retained.map((metric) => ({
         metrics: [metric],
-        y: `forgetting of ${metric}`,
-        of: (run) => finite(run.forgetting[metric]),
+        y: `forgetting of ${metricTitle(metric)}`,
+        of: (run) => finite(run.forgetting[metric]).map((lost) => onShownScale(metric, lost)),
       }));
   return measures.flatMap((measure) =>
     losses.map((lost) =>

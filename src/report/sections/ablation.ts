@@ -1,4 +1,5 @@
 import { stringify } from 'yaml';
+import { metricTitle, onShownScale, scaleOf } from '../../metric-scales.js';
 import { withoutFolders } from '../../settings.js';
 import { section, type Cell, type Report, type Row, type TableBlock, type TextBlock } from '../document.js';
 import type { AblationInput, RecordInput } from '../inputs.js';
@@ -138,8 +139,8 @@ function resultsTable(runs: readonly Run[], { baselines }: AblationInput): Table
       'setting',
       'seeds',
       'validation loss',
-      ...metrics,
-      ...forgotten.map((name) => `forgetting: ${name}`),
+      ...metrics.map(metricTitle),
+      ...forgotten.map((name) => `forgetting: ${name}${scaleOf(name).unit === 'own' ? '' : ' (% points)'}`),
       'trainable parameters',
       'adapter (MiB)',
       'planned peak (MiB)',
@@ -148,7 +149,7 @@ function resultsTable(runs: readonly Run[], { baselines }: AblationInput): Table
     rows: [
       ...bases.map(([name, values]): Cell[] => [
         ...[bases.length === 1 ? 'base' : `base ${name}`, undefined, undefined],
-        ...metrics.map((metric) => spreadOf([values[metric]])),
+        ...metrics.map((metric) => spreadOf([values[metric]], metric)),
         ...forgotten.map(() => undefined),
         ...[undefined, undefined, undefined, undefined],
       ]),
@@ -159,8 +160,18 @@ function resultsTable(runs: readonly Run[], { baselines }: AblationInput): Table
         };
         return [
           ...[name, own.length, spreadOf(own.map((run) => run.validation_loss))],
-          ...metrics.map((metric) => spreadOf(own.map((run) => run.metrics[metric]))),
-          ...forgotten.map((metric) => spreadOf(own.map((run) => run.forgetting[metric]))),
+          ...metrics.map((metric) =>
+            spreadOf(
+              own.map((run) => run.metrics[metric]),
+              metric,
+            ),
+          ),
+          ...forgotten.map((metric) =>
+            spreadOf(
+              own.map((run) => run.forgetting[metric]),
+              metric,
+            ),
+          ),
           ...[mean((run) => run.trainable_parameters), mebibytes(mean((run) => run.adapter_bytes))],
           ...[mebibytes(mean((run) => run.peak_memory_bytes)), whole(mean((run) => run.tokensPerSecond))],
         ];
@@ -170,8 +181,8 @@ function resultsTable(runs: readonly Run[], { baselines }: AblationInput): Table
 }
 
 /** A mean, with the deviation where there is one, and no more decimals than that has two digits. */
-function spreadOf(given: readonly (number | null | undefined)[]): Cell {
-  const values = numbersOf(given);
+function spreadOf(given: readonly (number | null | undefined)[], metric = ''): Cell {
+  const values = numbersOf(given).map((value) => onShownScale(metric, value));
   if (values.length === 0) return undefined;
   const { mean, sd } = meanAndDeviation(values);
   if (sd === 0) return Number(mean.toPrecision(4));

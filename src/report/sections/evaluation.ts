@@ -4,6 +4,7 @@ import type { Canvas } from '../plots/canvas.js';
 import { intervalChart } from '../plots/intervals.js';
 import { scatterChart } from '../plots/scatter.js';
 import type { EvalInputs } from '../read.js';
+import { metricTitle, onShownScale } from '../../metric-scales.js';
 import { withoutFolders } from '../../settings.js';
 import { section, shown, type Block, type Report, type Row, type Section, type TableBlock } from '../document.js';
 import { aboutSections } from './about.js';
@@ -86,17 +87,17 @@ function scoreTable(input: EvalInput): TableBlock {
     type: 'table',
     caption: 'Every metric of every task with its interval; ↓: lower is better',
     columns: ['task', 'metric', 'items', ...models],
-    rows: input.metrics.map(({ task, metric, items, retain, lowerIsBetter, values }) => [
+    rows: input.metrics.map(({ task, metric, items, retain, values }) => [
       retain ? `${task} (to be retained)` : task,
-      lowerIsBetter ? `${metric} ↓` : metric,
+      metricTitle(metric),
       items,
       ...models.map((name) => {
         const found = values.find(({ model }) => model === name);
         if (found === undefined || found.value === null) return undefined;
         const { value, low, high } = found;
         return typeof low === 'number' && typeof high === 'number' && high > low
-          ? `${shown(value)} [${shown(low)}, ${shown(high)}]`
-          : shown(value);
+          ? `${scaled(metric, value)} [${scaled(metric, low)}, ${scaled(metric, high)}]`
+          : scaled(metric, value);
       }),
     ]),
   };
@@ -110,7 +111,16 @@ function scoreCharts(input: EvalInput, canvas: Canvas): (Block | undefined)[] {
       name: model,
       rows: own.flatMap(({ task, values }) =>
         values.flatMap(({ model: of, value, low, high }) =>
-          of === model && value !== null ? [{ row: task, value, low: low ?? value, high: high ?? value }] : [],
+          of === model && value !== null
+            ? [
+                {
+                  row: task,
+                  value: onShownScale(name, value),
+                  low: onShownScale(name, low ?? value),
+                  high: onShownScale(name, high ?? value),
+                },
+              ]
+            : [],
         ),
       ),
     }));
@@ -119,12 +129,21 @@ function scoreCharts(input: EvalInput, canvas: Canvas): (Block | undefined)[] {
       .join('; ');
     return intervalChart(canvas, {
       name: `score-${fileName(name)}`,
-      title: `${name} of every task`,
-      description: `${name} with bootstrap intervals. ${words}.`,
-      x: own[0]?.lowerIsBetter === true ? `${name} (lower is better)` : name,
+      title: `${metricTitle(name)} of every task`,
+      description: `${metricTitle(name)} with bootstrap intervals. ${words}.`,
+      x: own[0]?.lowerIsBetter === true ? `${metricTitle(name)} (lower is better)` : metricTitle(name),
       series,
     });
   });
+}
+
+/** A value on the scale that people read. */
+function scaled(metric: string, value: number): string {
+  return shown(onShownScale(metric, value));
+}
+
+function signed(value: number): string {
+  return `${value >= 0 ? '+' : '−'}${shown(Math.abs(value))}`;
 }
 
 /** Fit for a file's name and an id. */
@@ -168,11 +187,12 @@ function forgettingTable(input: EvalInput): TableBlock | undefined {
         .slice(1)
         .flatMap(({ model, value }) =>
           gainOf(entry, model).map((gain) => [
-            `${entry.task}/${entry.metric}`,
+            `${entry.task}/${metricTitle(entry.metric)}`,
             model,
-            entry.values[0]?.value ?? undefined,
-            value ?? undefined,
-            0 - gain,
+            ...[entry.values[0]?.value, value].map((each) =>
+              typeof each === 'number' ? scaled(entry.metric, each) : undefined,
+            ),
+            signed(onShownScale(entry.metric, entry.lowerIsBetter ? 0 - gain : gain)),
           ]),
         ),
     );
@@ -180,8 +200,9 @@ function forgettingTable(input: EvalInput): TableBlock | undefined {
     ? undefined
     : {
         type: 'table',
-        caption: 'What was to be retained, before and after; above zero it was forgotten',
-        columns: ['metric', 'model', 'before', 'after', 'forgotten'],
+        caption:
+          'What was to be retained, before and after; changes are positive where the metric has grown; ↓: lower is better',
+        columns: ['metric', 'model', 'before', 'after', 'change'],
         rows,
       };
 }
@@ -203,7 +224,9 @@ function tradeCharts(input: EvalInput, canvas: Canvas): (Block | undefined)[] {
       points: modelsOf(input)
         .slice(1)
         .flatMap((model) =>
-          gainOf(metric, model).flatMap((x) => lostShare(other, model).map((y) => ({ x, y, label: model }))),
+          gainOf(metric, model).flatMap((x) =>
+            lostShare(other, model).map((y) => ({ x: onShownScale(metric.metric, x), y, label: model })),
+          ),
         ),
     }));
     const words = series
@@ -216,7 +239,7 @@ function tradeCharts(input: EvalInput, canvas: Canvas): (Block | undefined)[] {
       name: `forgetting-${fileName(name)}`,
       title: `Forgetting against gain in ${name}`,
       description: `Each adapter against the base model: gain, then forgetting. ${words}.`,
-      x: `gain in ${name}`,
+      x: `gain in ${metricTitle(name)}`,
       y: 'forgetting (% of the value before)',
       series,
     });

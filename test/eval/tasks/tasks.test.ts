@@ -253,14 +253,14 @@ describe('comparison', () => {
     );
     expect(metrics.map(({ values }) => values[1]?.gain)).toEqual([4, -2]);
     expect(forgetting(metrics)).toEqual({ a: { 'old/perplexity': 2 } });
-    expect(retainedTable(metrics).rows).toEqual([['old', 'perplexity', 'a', '4', '6', '+2']]);
+    expect(retainedTable(metrics).rows).toEqual([['old', 'perplexity ↓', 'a', '4', '6', '+2']]);
     expect(forgetting(metrics.filter(({ retain }) => !retain))).toBeUndefined();
     expect(comparisonTable(metrics).rows[1]).toEqual([
       'old (retain)',
       expect.stringMatching(/^\d+$/),
       'perplexity ↓',
       '4 [3, 5]',
-      '6 [5, 7] −2',
+      '6 [5, 7] +2',
     ]);
   });
 });
@@ -274,7 +274,7 @@ describe('what was to be retained', () => {
     samples: [],
   });
 
-  it('has a row a metric, above zero where it became worse, and none without numbers', () => {
+  it('has a row a metric, shares in percent, above zero where the metric has grown, and none without numbers', () => {
     const metrics = compare(
       [
         { name: 'base', results: [result(0.75, 3)] },
@@ -285,14 +285,14 @@ describe('what was to be retained', () => {
     );
     expect(forgetting(metrics)).toEqual({ a: { 'old/accuracy': 0.25, 'old/loss': -0.5 }, b: { 'old/loss': 1 } });
     expect(retainedTable(metrics)).toEqual({
-      header: ['to be retained', 'metric', 'model', 'before', 'after', 'forgotten'],
+      header: ['to be retained', 'metric', 'model', 'before', 'after', 'change'],
       rows: [
-        ['old', 'accuracy', 'a', '0.75', '0.5', '+0.25'],
-        ['old', 'loss', 'a', '3', '2.5', '−0.5'],
-        ['old', 'loss', 'b', '3', '4', '+1'],
+        ['old', 'accuracy (%)', 'a', '75', '50', '−25'],
+        ['old', 'loss ↓', 'a', '3', '2.5', '−0.5'],
+        ['old', 'loss ↓', 'b', '3', '4', '+1'],
       ],
     });
-    // The sign is that of ablations.
+    // In files the sign is that of ablations.
     const retained = new Map(metrics.map(({ metric, lowerIsBetter }) => [metric, lowerIsBetter]));
     expect(forgettingOf({ accuracy: 0.5, loss: 2.5 }, { accuracy: 0.75, loss: 3 }, retained)).toEqual({
       accuracy: 0.25,
