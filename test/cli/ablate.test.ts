@@ -73,7 +73,7 @@ describe('ablate', () => {
   it('writes a table over the seeds with a recommendation, and everything for programs', async () => {
     const { json, table, csv } = (await written(undisturbed)) as { json: Json; table: string[]; csv: string[] };
     expect(table[0]).toBe(
-      '| rank | settings | seeds | validation loss | retain_loss | trainable | adapter bytes | planned peak (MiB) | forgetting |',
+      '| rank | settings | seeds | validation loss | retain_loss ↓ | trainable | adapter bytes | planned peak (MiB) | forgetting |',
     );
     expect(table).toHaveLength(4 + 2 + 2 + 1 + 4 + 2);
     expect(table.join('\n')).toMatch(/^Of all settings, the lowest mean validation loss, \d\.\d{4}, has /m);
