@@ -87,7 +87,7 @@ describe('the table of an ablation', () => {
       'seeds',
       'validation loss',
       'task/pearson',
-      'loss',
+      'loss ↓',
       'trainable',
       'adapter bytes',
       'planned peak (MiB)',

@@ -179,11 +179,11 @@ describe('lowrank report', () => {
       }
     ).forgetting;
     expect(Object.keys(lost)).toEqual(['one', 'four']);
-    expect(made.stdout).toMatch(/to be retained +metric +model +before +after +forgotten/);
+    expect(made.stdout).toMatch(/to be retained +metric +model +before +after +change/);
     for (const [model, { 'known/loss': forgotten = NaN }] of Object.entries(lost)) {
       expect(made.stdout).toMatch(
         new RegExp(
-          `known +loss +${model} .*${forgotten < 0 ? '−' : '\\+'}${Number(Math.abs(forgotten).toPrecision(4))}\n`,
+          `known +loss ↓ +${model} .*${forgotten < 0 ? '−' : '\\+'}${Number(Math.abs(forgotten).toPrecision(4))}\n`,
         ),
       );
     }
@@ -255,21 +255,21 @@ describe('lowrank report', () => {
     const [path, without] = [join(folder, 'retained'), join(folder, 'retained-without-base')];
     await mkdir(path);
     await mkdir(without);
-    const before = { 'a/loss': 2, 'b/accuracy': 0.5, 'c/rougeL': 20 };
+    const before = { 'a/loss': 2, 'b/accuracy': 0.5, 'c/rougeL': 0.2 };
     const runs = [4, 8].map((r) => ({
       id: `r${r}`,
       settings: { r },
       seed: 1,
       config: { adapter: { method: 'lora', r } },
       validation_loss: 1 / r,
-      metrics: { 'a/loss': 2 + 1 / r, 'b/accuracy': 0.5, 'c/rougeL': 20 + r },
+      metrics: { 'a/loss': 2 + 1 / r, 'b/accuracy': 0.5, 'c/rougeL': 0.2 + r / 100 },
       forgetting: { 'a/loss': 1 / r, 'b/accuracy': 0 },
     }));
     await writeFile(join(path, 'ablation.json'), JSON.stringify({ runs, baselines: { none: before } }));
     const shares = await reportOf(path);
     expect(shares.plots.filter((plot) => plot.startsWith('forgetting'))).toEqual(['forgetting-c-rougel.svg']);
     expect(shares.html).toContain(
-      'change of c/rougeL against the base, then forgetting (% of the value before). a/loss: r=4: 4, 12.5; r=8: 8, 6.25. b/accuracy: r=4: 4, 0; r=8: 8, 0.',
+      'change of c/rougeL (%) against the base, then forgetting (% of the value before). a/loss: r=4: 4, 12.5; r=8: 8, 6.25. b/accuracy: r=4: 4, 0; r=8: 8, 0.',
     );
     await writeFile(join(without, 'ablation.json'), JSON.stringify({ runs }));
     const { html, plots } = await reportOf(without);
@@ -279,7 +279,7 @@ describe('lowrank report', () => {
       'forgetting-validation-loss-b-accuracy.svg',
     ]);
     expect(html).toContain(
-      'validation loss (lower is better), then forgetting of a/loss. r=4: 0.25, 0.25; r=8: 0.125, 0.125.',
+      'validation loss (lower is better), then forgetting of a/loss ↓. r=4: 0.25, 0.25; r=8: 0.125, 0.125.',
     );
   });
 

@@ -129,7 +129,7 @@ function scoreCharts(input: EvalInput, canvas: Canvas): (Block | undefined)[] {
       .join('; ');
     return intervalChart(canvas, {
       name: `score-${fileName(name)}`,
-      title: `${metricTitle(name)} of every task`,
+      title: `${name} of every task`,
       description: `${metricTitle(name)} with bootstrap intervals. ${words}.`,
       x: own[0]?.lowerIsBetter === true ? `${metricTitle(name)} (lower is better)` : metricTitle(name),
       series,
