@@ -35,7 +35,7 @@ export { openDevice } from './device/open.js';
 // Folders and files, wherever they lie; safetensors.
 export { blobDirectory, memoryDirectory, type Directory } from './io/directory.js';
 export { blobSource, memorySource, type ByteSource } from './io/source.js';
-export { openCheckpoint, type Checkpoint } from './io/checkpoint.js';
+export { openCheckpoint, type Checkpoint } from './io/weights-file.js';
 export {
   encodeSafetensors,
   float32Tensor,
@@ -67,17 +67,17 @@ export { dequantize4bit, quantize4bit } from './quant/quantize.js';
 // Adapters in PEFT's files.
 export type { Adapter, AdapterParameter } from './adapters/adapter.js';
 export { countParameters, type ParameterCounts } from './adapters/counts.js';
-export { loraMismatches, linearSizes } from './adapters/fit.js';
-export type { AdapterOptions } from './adapters/options.js';
-export { adapterFiles, loadAdapter, readAdapter, readAdapterConfig, type AdapterFiles } from './adapters/peft-files.js';
-export type { PeftConfig } from './adapters/peft-config.js';
+export { loraMismatches, linearSizes } from './adapters/lora/tensor-shapes.js';
+export type { LoraOptions } from './adapters/lora/options.js';
+export { adapterFiles, loadAdapter, readAdapter, readAdapterConfig, type AdapterFiles } from './adapters/peft/files.js';
+export type { LoraConfig } from './adapters/lora/config.js';
 export type { AdapterConfig } from './adapters/config.js';
 export { definitionOf, METHODS, methodOf, type AdapterMethod, type AdapterSettings } from './adapters/registry.js';
-export { AdapterSet } from './adapters/set.js';
+export { AdapterSet } from './adapters/adapter-set.js';
 export { savedSettings, trainedBase } from './adapters/settings.js';
 
 // Exports: adapters for other tools, merged and 4-bit checkpoints, as files to write.
-export { readPeftAdapter, peftAdapterFiles, type PeftAdapter } from './adapters/peft-document.js';
+export { readPeftAdapter, peftAdapterFiles, type PeftAdapter } from './adapters/peft/document.js';
 export { fusionOf, type Fusion } from './export/weight-merge.js';
 export { ggufAdapter, type GgufOptions } from './export/gguf/lora.js';
 export { GgufFile } from './export/gguf/read.js';

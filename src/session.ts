@@ -1,5 +1,5 @@
-import { readAdapterConfig } from './adapters/peft-files.js';
-import { AdapterSet } from './adapters/set.js';
+import { readAdapterConfig } from './adapters/peft/files.js';
+import { AdapterSet } from './adapters/adapter-set.js';
 import { savedSettings, trainedBase } from './adapters/settings.js';
 import type { Device, DeviceChoice, Host } from './device/device.js';
 import { openDevice } from './device/open.js';

@@ -3,7 +3,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
-import { loadAdapter, adapterFiles } from '../../dist/src/adapters/peft-files.js';
+import { loadAdapter, adapterFiles } from '../../src/adapters/peft/files.js';
 import { METHODS } from '../../dist/src/adapters/registry.js';
 import { loadConfig } from '../../dist/src/config/load.js';
 import { openDevice } from '../../dist/src/device/open.js';

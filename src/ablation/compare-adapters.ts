@@ -1,6 +1,6 @@
-import { loraKey } from '../adapters/fit.js';
-import { readAdapter } from '../adapters/peft-files.js';
-import { loraScale, patternValue } from '../adapters/peft-config.js';
+import { loraKey } from '../adapters/lora/tensor-shapes.js';
+import { readAdapter } from '../adapters/peft/files.js';
+import { loraScale, patternValue } from '../adapters/lora/config.js';
 import { toFloat32 } from '../io/safetensors.js';
 import { familiesOf, rankOf } from './families.js';
 import type { FinishedRun } from './result.js';

@@ -1,4 +1,4 @@
-import { ADAPTER_WEIGHTS } from '../adapters/peft-files.js';
+import { ADAPTER_WEIGHTS } from '../adapters/peft/files.js';
 import { evaluateLoss } from '../eval/loss.js';
 import { finetuneOn } from '../finetune/finetune.js';
 import { readModelConfig } from '../model/load.js';

@@ -1,4 +1,4 @@
-import { multiply, multiplyTransposed, transpose } from '../adapters/svd-products.js';
+import { multiply, multiplyTransposed, transpose } from '../adapters/lora/svd/matrix-products.js';
 import { symmetricEigen, symmetricEigenvalues, type Eigen } from './eigen.js';
 
 /** A low-rank update of a module: ΔW = scale·B·A, A `[rank, in]`, B `[out, rank]`, row-major. */

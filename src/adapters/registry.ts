@@ -1,14 +1,14 @@
 import { FormatError } from '../errors.js';
 import { isRecord } from '../io/json.js';
 import type { AdapterMethodDefinition } from './adapter.js';
-import { bottleneck, type BottleneckOptions } from './bottleneck.js';
+import { bottleneck, type BottleneckOptions } from './bottleneck/method.js';
 import type { AdapterConfig, PeftType } from './config.js';
-import { full, type FullOptions } from './full.js';
-import { layers } from './layers.js';
-import type { LayersOptions } from './layers-config.js';
-import { lora } from './lora.js';
-import type { AdapterOptions } from './options.js';
-import { promptTuning, type PromptOptions } from './prompt.js';
+import { full, type FullOptions } from './full/method.js';
+import { layers } from './layers/method.js';
+import type { LayersOptions } from './layers/config.js';
+import { lora } from './lora/method.js';
+import type { LoraOptions } from './lora/options.js';
+import { promptTuning, type PromptOptions } from './prompt/method.js';
 
 /** Every way of training that can be asked for as `adapter.method`. */
 export const METHODS = { lora, prompt_tuning: promptTuning, bottleneck, layers, full } as const satisfies Record<
@@ -19,7 +19,7 @@ export type AdapterMethod = keyof typeof METHODS;
 
 /** A method with its options. */
 export type AdapterSettings =
-  | ({ readonly method: 'lora' } & AdapterOptions)
+  | ({ readonly method: 'lora' } & LoraOptions)
   | ({ readonly method: 'prompt_tuning' } & PromptOptions)
   | ({ readonly method: 'bottleneck' } & BottleneckOptions)
   | ({ readonly method: 'layers' } & LayersOptions)

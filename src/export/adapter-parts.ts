@@ -1,12 +1,12 @@
-import { ADAPTER_CONFIG, type PeftAdapter } from '../adapters/peft-document.js';
+import { ADAPTER_CONFIG, type PeftAdapter } from '../adapters/peft/document.js';
 import {
   loraScale,
   patternValue,
   unsupportedFields,
-  type PeftConfig,
+  type LoraConfig,
   type TokenIndices,
-} from '../adapters/peft-config.js';
-import { endsWithModule } from '../adapters/targets.js';
+} from '../adapters/lora/config.js';
+import { endsWithModule } from '../adapters/lora/targets.js';
 import { mismatches } from '../io/safetensors-header.js';
 import type { TensorBytes } from '../io/safetensors.js';
 
@@ -141,7 +141,7 @@ export function adapterParts(adapter: PeftAdapter): AdapterParts {
 }
 
 /** A list is for the one table that it is given for, an object names tables by the ends of their paths. */
-function tokenIndices({ trainableTokenIndices: given }: PeftConfig, module: string): readonly number[] | undefined {
+function tokenIndices({ trainableTokenIndices: given }: LoraConfig, module: string): readonly number[] | undefined {
   if (given === undefined || isList(given)) return given;
   return Object.entries(given).find(([name]) => endsWithModule(module, name))?.[1];
 }

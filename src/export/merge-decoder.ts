@@ -1,5 +1,5 @@
 import { uploadDense, uploadQuantized, type FrozenWeight } from '../../kernels/index.js';
-import { hostValues } from '../adapters/base-values.js';
+import { hostValues } from '../adapters/lora/base-values.js';
 import { FormatError } from '../errors.js';
 import type { Decoder } from '../model/decoder.js';
 import { FrozenLinear } from '../model/linear.js';

@@ -1,5 +1,5 @@
 import type { FloatDtype } from '../../kernels/types.js';
-import type { Checkpoint } from '../io/checkpoint.js';
+import type { Checkpoint } from '../io/weights-file.js';
 import { mismatches, type SafetensorsDtype } from '../io/safetensors-header.js';
 import { toFloat32, type TensorBytes } from '../io/safetensors.js';
 import { transposed } from '../model/stored.js';

@@ -1,4 +1,4 @@
-import { ADAPTER_CONFIG, type PeftAdapter } from '../adapters/peft-document.js';
+import { ADAPTER_CONFIG, type PeftAdapter } from '../adapters/peft/document.js';
 import { definitionOf, methodOf, methodOfType, parseAdapterConfig } from '../adapters/registry.js';
 import { FormatError } from '../errors.js';
 

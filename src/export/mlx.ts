@@ -1,5 +1,5 @@
-import { loraScale } from '../adapters/peft-config.js';
-import type { PeftAdapter } from '../adapters/peft-document.js';
+import { loraScale } from '../adapters/lora/config.js';
+import type { PeftAdapter } from '../adapters/peft/document.js';
 import { DTYPE_BITS, mismatches } from '../io/safetensors-header.js';
 import { encodeSafetensors, type TensorBytes } from '../io/safetensors.js';
 import { plainPairs } from './adapter-parts.js';

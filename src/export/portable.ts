@@ -1,4 +1,4 @@
-import { changePeftAdapter, type PeftAdapter } from '../adapters/peft-document.js';
+import { changePeftAdapter, type PeftAdapter } from '../adapters/peft/document.js';
 import { float32Tensor, toFloat32, type TensorBytes } from '../io/safetensors.js';
 import { plainPairs, type LoraPair } from './adapter-parts.js';
 

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { FormatError } from '../errors.js';
 import type { FloatDtype } from '../../kernels/types.js';
-import type { Checkpoint } from '../io/checkpoint.js';
+import type { Checkpoint } from '../io/weights-file.js';
 import type { Decoder } from '../model/decoder.js';
 import { requireFiniteLogits } from '../model/finite.js';
 

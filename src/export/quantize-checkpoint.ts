@@ -1,6 +1,6 @@
 import type { FloatDtype, Packed4bit, QuantType } from '../../kernels/types.js';
 import { ConfigError, FormatError } from '../errors.js';
-import type { Checkpoint } from '../io/checkpoint.js';
+import type { Checkpoint } from '../io/weights-file.js';
 import { readText, type Directory } from '../io/directory.js';
 import { editJson } from '../io/json-edit.js';
 import { byteLength } from '../io/safetensors-header.js';

@@ -1,4 +1,4 @@
-import { CHECKPOINT_FILE, CHECKPOINT_INDEX } from '../io/checkpoint.js';
+import { CHECKPOINT_FILE, CHECKPOINT_INDEX } from '../io/weights-file.js';
 import { safetensorsLayout, type TensorShape } from '../io/safetensors.js';
 import type { OutputFile } from './output.js';
 

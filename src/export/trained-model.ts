@@ -1,7 +1,7 @@
 import type { FloatDtype } from '../../kernels/types.js';
 import type { Adapter } from '../adapters/adapter.js';
-import { MODULE_PREFIX, trainedValues } from '../adapters/tensors.js';
-import { openCheckpoint } from '../io/checkpoint.js';
+import { MODULE_PREFIX, trainedValues } from '../adapters/peft/tensors.js';
+import { openCheckpoint } from '../io/weights-file.js';
 import type { Directory } from '../io/directory.js';
 import type { Fusion } from './weight-merge.js';
 import { mergedFiles } from './merge.js';

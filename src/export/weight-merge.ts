@@ -1,5 +1,5 @@
-import { loftqBase } from '../adapters/loftq.js';
-import type { PeftAdapter } from '../adapters/peft-document.js';
+import { loftqBase } from '../adapters/lora/init/loftq.js';
+import type { PeftAdapter } from '../adapters/peft/document.js';
 import { toFloat32, type TensorBytes } from '../io/safetensors.js';
 import { transposed } from '../model/stored.js';
 import { dequantize4bit } from '../quant/quantize.js';

@@ -1,6 +1,6 @@
 import type { Adapter } from '../adapters/adapter.js';
 import { countParameters } from '../adapters/counts.js';
-import { adapterFiles, readAdapterConfig } from '../adapters/peft-files.js';
+import { adapterFiles, readAdapterConfig } from '../adapters/peft/files.js';
 import { serializeConfig } from '../config/load.js';
 import { joinPath } from '../config/paths.js';
 import { mixOf } from '../data/mix.js';

@@ -1,9 +1,9 @@
-import { loftqInPython } from '../adapters/loftq.js';
+import { loftqInPython } from '../adapters/lora/init/loftq.js';
 import type { Adapter } from '../adapters/adapter.js';
 import { describeFinding, markersInPieces, sampleChat, unwrittenCalls } from '../data/findings.js';
 import { isExampleList } from '../data/examples.js';
-import { grownVocabulary, withTokenRows } from '../adapters/lora-tokens.js';
-import { loadAdapter, readAdapterConfig } from '../adapters/peft-files.js';
+import { grownVocabulary, withTokenRows } from '../adapters/lora/token-indices.js';
+import { loadAdapter, readAdapterConfig } from '../adapters/peft/files.js';
 import { definitionOf, type AdapterSettings } from '../adapters/registry.js';
 import { adapterSettings, trainedBase } from '../adapters/settings.js';
 import { completeConfig, isComplete } from '../config/load.js';

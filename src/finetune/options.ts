@@ -1,4 +1,4 @@
-import { readAdapterConfig } from '../adapters/peft-files.js';
+import { readAdapterConfig } from '../adapters/peft/files.js';
 import type { AdapterSettings } from '../adapters/registry.js';
 import { adapterSettings, contextOf } from '../adapters/settings.js';
 import type { RunConfig } from '../config/schema.js';

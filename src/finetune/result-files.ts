@@ -1,6 +1,6 @@
 import type { Adapter } from '../adapters/adapter.js';
-import { adapterFiles } from '../adapters/peft-files.js';
-import { isPissa } from '../adapters/lora-saved.js';
+import { adapterFiles } from '../adapters/peft/files.js';
+import { isPissa } from '../adapters/lora/plain-form.js';
 import { definitionOf } from '../adapters/registry.js';
 import { serializeConfig } from '../config/load.js';
 import { hubDataset } from '../config/paths.js';

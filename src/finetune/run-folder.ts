@@ -1,4 +1,4 @@
-import { ADAPTER_CONFIG, readAdapterConfig } from '../adapters/peft-files.js';
+import { ADAPTER_CONFIG, readAdapterConfig } from '../adapters/peft/files.js';
 import { loadConfig } from '../config/load.js';
 import type { RunConfig } from '../config/schema.js';
 import type { RowOptions } from '../data/parts.js';

@@ -1,9 +1,9 @@
-import { canonicalKeys } from '../adapters/module-keys.js';
-import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from '../adapters/peft-files.js';
+import { canonicalKeys } from '../adapters/peft/module-keys.js';
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from '../adapters/peft/files.js';
 import { definitionOf, methodOf, parseAdapterConfig } from '../adapters/registry.js';
 import type { RowOptions } from '../data/parts.js';
 import { FormatError, LowrankError } from '../errors.js';
-import { CHECKPOINT_FILE, CHECKPOINT_INDEX, openCheckpoint } from '../io/checkpoint.js';
+import { CHECKPOINT_FILE, CHECKPOINT_INDEX, openCheckpoint } from '../io/weights-file.js';
 import { readJson, type Directory } from '../io/directory.js';
 import { isRecord } from '../io/json.js';
 import { SafetensorsFile } from '../io/safetensors.js';

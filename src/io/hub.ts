@@ -11,7 +11,7 @@ import {
   modelInfo,
 } from '@huggingface/hub';
 import { ConfigError, FormatError, LowrankError } from '../errors.js';
-import { CHECKPOINT_FILE, CHECKPOINT_INDEX, parseWeightMap } from './checkpoint.js';
+import { CHECKPOINT_FILE, CHECKPOINT_INDEX, parseWeightMap } from './weights-file.js';
 import { checkedFetch } from './hub-answers.js';
 import { isDirectory, isFile, localDirectory, writeError, writeFileAtomic } from './node.js';
 

@@ -1,4 +1,4 @@
-import { openCheckpoint } from '../io/checkpoint.js';
+import { openCheckpoint } from '../io/weights-file.js';
 import type { Directory } from '../io/directory.js';
 import type { ModelConfig } from './config.js';
 import { storedForms, type StoredForm } from './stored.js';

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { uploadDense, uploadQuantized, type DenseWeight, type FrozenWeight } from '../../kernels/index.js';
 import { FormatError } from '../errors.js';
-import { openCheckpoint, type Checkpoint } from '../io/checkpoint.js';
+import { openCheckpoint, type Checkpoint } from '../io/weights-file.js';
 import { readJson, type Directory } from '../io/directory.js';
 import { isRecord } from '../io/json.js';
 import { readQuantized } from '../quant/bitsandbytes.js';

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { FormatError } from '../errors.js';
-import type { Checkpoint } from '../io/checkpoint.js';
+import type { Checkpoint } from '../io/weights-file.js';
 import type { ModelConfig } from './config.js';
 import type { LinearRole } from './families/family.js';
 

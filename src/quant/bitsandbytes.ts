@@ -1,6 +1,6 @@
 import type { FloatDtype, Packed4bit, PackedAbsmax, QuantType } from '../../kernels/types.js';
 import { FormatError } from '../errors.js';
-import type { Checkpoint } from '../io/checkpoint.js';
+import type { Checkpoint } from '../io/weights-file.js';
 import { finiteValues } from '../io/finite.js';
 import { roundToFloat16 } from '../io/half.js';
 import { decodeUtf8, isRecord, parseJson } from '../io/json.js';

@@ -1,5 +1,5 @@
 import { stringify } from 'yaml';
-import { LOFTQ_QUANTIZATION, loftqInPython } from '../adapters/loftq.js';
+import { LOFTQ_QUANTIZATION, loftqInPython } from '../adapters/lora/init/loftq.js';
 import type { RunConfig } from '../config/schema.js';
 import { settingsInForce, withoutFolders } from '../settings.js';
 import { markdownCell, markdownFence, markdownText } from '../text.js';

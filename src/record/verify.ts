@@ -1,4 +1,4 @@
-import { readAdapter } from '../adapters/peft-files.js';
+import { readAdapter } from '../adapters/peft/files.js';
 import { compareReplay } from '../eval/replay.js';
 import type { Directory } from '../io/directory.js';
 import { toFloat32 } from '../io/safetensors.js';

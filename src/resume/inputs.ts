@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from '../adapters/peft-files.js';
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from '../adapters/peft/files.js';
 import type { RunConfig } from '../config/schema.js';
 import { partsOf, type DataPart } from '../data/parts.js';
 import type { DataSource } from '../data/row.js';

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { appendFile, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { ADAPTER_CONFIG } from '../adapters/peft-files.js';
+import { ADAPTER_CONFIG } from '../adapters/peft/files.js';
 import { ConfigError } from '../errors.js';
 import { isDirectory, isFile, syncFile, writeError, writeFileAtomic } from '../io/node.js';
 import { sizeText } from '../plan/limits.js';

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { symmetricEigen, symmetricEigenvalues } from '../../src/ablation/eigen.js';
 import { meanTable, rightDirections, subspaceSimilarity, updateSpectrum } from '../../src/ablation/subspace.js';
-import { truncatedSvd } from '../../src/adapters/svd.js';
+import { truncatedSvd } from '../../src/adapters/lora/svd/truncated-svd.js';
 import { Random } from '../../src/random.js';
 import { normals } from '../support/numeric.js';
 

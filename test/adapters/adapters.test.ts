@@ -1,9 +1,9 @@
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { adapterFiles, loadAdapter, readAdapter } from '../../src/adapters/peft-files.js';
-import { loraScale, parsePeftConfig, patternValue, serializePeftConfig } from '../../src/adapters/peft-config.js';
+import { adapterFiles, loadAdapter, readAdapter } from '../../src/adapters/peft/files.js';
+import { loraScale, parseLoraConfig, patternValue, serializeLoraConfig } from '../../src/adapters/lora/config.js';
 import { METHODS } from '../../src/adapters/registry.js';
-import { matchTargets } from '../../src/adapters/targets.js';
+import { matchTargets } from '../../src/adapters/lora/targets.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import { localDirectory } from '../../src/io/node.js';
 import { encodeSafetensors, float32Tensor } from '../../src/io/safetensors.js';
@@ -42,16 +42,16 @@ describe('matchTargets', () => {
 
 describe('adapter_config.json', () => {
   it('takes a minimal file, and writes keys in order', () => {
-    const config = parsePeftConfig({ peft_type: 'LORA', r: 8, lora_alpha: 16, target_modules: ['q_proj'] });
+    const config = parseLoraConfig({ peft_type: 'LORA', r: 8, lora_alpha: 16, target_modules: ['q_proj'] });
     expect(config).toMatchObject({ r: 8, loraAlpha: 16, loraDropout: 0, useRslora: false });
-    const text = serializePeftConfig(config);
+    const text = serializeLoraConfig(config);
     const keys = Object.keys(JSON.parse(text) as object);
     expect(keys).toEqual([...keys].sort());
-    expect(parsePeftConfig(JSON.parse(text))).toEqual(config);
+    expect(parseLoraConfig(JSON.parse(text))).toEqual(config);
   });
 
   it('names every field that is wrong, and every one it cannot honour', () => {
-    expect(() => parsePeftConfig({ peft_type: 'LORA', r: 0, target_modules: [] }, 'a.json')).toThrow(
+    expect(() => parseLoraConfig({ peft_type: 'LORA', r: 0, target_modules: [] }, 'a.json')).toThrow(
       /a\.json: .*r: .*lora_alpha: .*target_modules: /,
     );
     const biased = {
@@ -62,7 +62,7 @@ describe('adapter_config.json', () => {
       lora_bias: true,
       bias: 'all',
     };
-    expect(() => parsePeftConfig(biased)).toThrow(/bias: "all" is not supported; lora_bias: true is not supported/);
+    expect(() => parseLoraConfig(biased)).toThrow(/bias: "all" is not supported; lora_bias: true is not supported/);
   });
 
   it('scales by alpha / r, or alpha / √r', () => {

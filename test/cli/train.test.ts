@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Adapter } from '../../src/adapters/adapter.js';
-import { adapterFiles } from '../../src/adapters/peft-files.js';
+import { adapterFiles } from '../../src/adapters/peft/files.js';
 import { loadConfig } from '../../src/config/load.js';
 import { localDirectory, nodeHost } from '../../src/node.js';
 import { openSession } from '../../src/session.js';

@@ -1,12 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { readPeftAdapter } from '../../src/adapters/peft-document.js';
-import { loadAdapter } from '../../src/adapters/peft-files.js';
+import { readPeftAdapter } from '../../src/adapters/peft/document.js';
+import { loadAdapter } from '../../src/adapters/peft/files.js';
 import { fusionOf } from '../../src/export/weight-merge.js';
 import { mergedFiles } from '../../src/export/merge.js';
 import { coarsestDtype, probeLogits, probeTokens, requireSameLogits } from '../../src/export/probe.js';
-import { openCheckpoint } from '../../src/io/checkpoint.js';
+import { openCheckpoint } from '../../src/io/weights-file.js';
 import { memoryDirectory, type Directory } from '../../src/io/directory.js';
 import { encodeSafetensors, float32Tensor, type TensorBytes } from '../../src/io/safetensors.js';
 import { parseModelConfig } from '../../src/model/config.js';

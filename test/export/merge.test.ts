@@ -1,12 +1,12 @@
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
-import { readPeftAdapter, type PeftAdapter } from '../../src/adapters/peft-document.js';
+import { readPeftAdapter, type PeftAdapter } from '../../src/adapters/peft/document.js';
 import { adapterParts, plainPairs } from '../../src/export/adapter-parts.js';
 import { fusionOf, loraFusion } from '../../src/export/weight-merge.js';
 import { mergedFiles, type MergeOptions } from '../../src/export/merge.js';
 import { quantizedFiles } from '../../src/export/quantize-checkpoint.js';
-import { openCheckpoint } from '../../src/io/checkpoint.js';
+import { openCheckpoint } from '../../src/io/weights-file.js';
 import { memoryDirectory, readText, type Directory } from '../../src/io/directory.js';
 import { localDirectory } from '../../src/io/node.js';
 import { encodeSafetensors, float32Tensor } from '../../src/io/safetensors.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readPeftAdapter, type PeftAdapter } from '../../src/adapters/peft-document.js';
+import { readPeftAdapter, type PeftAdapter } from '../../src/adapters/peft/document.js';
 import { adapterParts } from '../../src/export/adapter-parts.js';
 import { mlxFiles } from '../../src/export/mlx.js';
 import { portableAdapter } from '../../src/export/portable.js';

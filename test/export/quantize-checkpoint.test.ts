@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { quantizedFiles, type QuantizeCheckpointOptions } from '../../src/export/quantize-checkpoint.js';
-import { openCheckpoint } from '../../src/io/checkpoint.js';
+import { openCheckpoint } from '../../src/io/weights-file.js';
 import { memoryDirectory, type Directory } from '../../src/io/directory.js';
 import { float32ToBfloat16 } from '../../src/io/half.js';
 import { localDirectory } from '../../src/io/node.js';

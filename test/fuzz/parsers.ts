@@ -1,6 +1,6 @@
 import { gzipSync } from 'node:zlib';
 import { parquetWriteBuffer } from 'hyparquet-writer';
-import { readAdapter } from '../../src/adapters/peft-files.js';
+import { readAdapter } from '../../src/adapters/peft/files.js';
 import { definitionOf, methodOf } from '../../src/adapters/registry.js';
 import { parseResult } from '../../src/ablation/result.js';
 import {
@@ -18,7 +18,7 @@ import { openRows } from '../../src/data/rows.js';
 import { parseTasks } from '../../src/eval/tasks/schema.js';
 import { encodeGguf } from '../../src/export/gguf/write.js';
 import { GgufFile } from '../../src/export/gguf/read.js';
-import { openCheckpoint } from '../../src/io/checkpoint.js';
+import { openCheckpoint } from '../../src/io/weights-file.js';
 import { memoryDirectory, type Directory } from '../../src/io/directory.js';
 import { editJson } from '../../src/io/json-edit.js';
 import { duplicateKeys, parseJson } from '../../src/io/json.js';

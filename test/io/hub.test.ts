@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ConfigError, LowrankError } from '../../src/errors.js';
-import { openCheckpoint } from '../../src/io/checkpoint.js';
+import { openCheckpoint } from '../../src/io/weights-file.js';
 import { resolveDirectory } from '../../src/io/hub.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import { localDirectory } from '../../src/io/node.js';

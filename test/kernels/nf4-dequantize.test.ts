@@ -9,7 +9,7 @@ import {
   withKernelMode,
   type Packed4bit,
 } from '../../kernels/index.js';
-import { openCheckpoint } from '../../src/io/checkpoint.js';
+import { openCheckpoint } from '../../src/io/weights-file.js';
 import { fileSource, localDirectory } from '../../src/io/node.js';
 import { SafetensorsFile } from '../../src/io/safetensors.js';
 import { readQuantized } from '../../src/quant/bitsandbytes.js';

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
-import { adapterFiles, readAdapter } from '../../src/adapters/peft-files.js';
+import { adapterFiles, readAdapter } from '../../src/adapters/peft/files.js';
 import { METHODS } from '../../src/adapters/registry.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import { localDirectory } from '../../src/io/node.js';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { openCheckpoint } from '../../src/io/checkpoint.js';
+import { openCheckpoint } from '../../src/io/weights-file.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import { encodeSafetensors, type TensorBytes } from '../../src/io/safetensors.js';
 import { parseModelConfig } from '../../src/model/config.js';

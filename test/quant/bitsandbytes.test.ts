@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { FloatDtype, Packed4bit } from '../../kernels/types.js';
 import { FormatError } from '../../src/errors.js';
-import { openCheckpoint, type Checkpoint } from '../../src/io/checkpoint.js';
+import { openCheckpoint, type Checkpoint } from '../../src/io/weights-file.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import { float32ToBfloat16 } from '../../src/io/half.js';
 import { localDirectory, fileSource } from '../../src/io/node.js';

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gguf } from '@huggingface/gguf';
-import { readPeftAdapter } from '../../src/adapters/peft-document.js';
+import { readPeftAdapter } from '../../src/adapters/peft/document.js';
 import { adapterParts } from '../../src/export/adapter-parts.js';
 import { localDirectory } from '../../src/io/node.js';
 import { toFloat32 } from '../../src/io/safetensors.js';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Adapter } from '../../src/adapters/adapter.js';
-import { loadAdapter } from '../../src/adapters/peft-files.js';
+import { loadAdapter } from '../../src/adapters/peft/files.js';
 import { localDirectory } from '../../src/io/node.js';
 import type { Decoder } from '../../src/model/decoder.js';
 import { loadModel, type LoadQuantization } from '../../src/model/load.js';

@@ -1,6 +1,6 @@
-import { combineAdapters, type CombinationType } from '../../adapters/combine.js';
-import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, readAdapter } from '../../adapters/peft-files.js';
-import { serializePeftConfig, type PeftConfig } from '../../adapters/peft-config.js';
+import { combineAdapters, type CombinationType } from '../../adapters/lora/combine.js';
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, readAdapter } from '../../adapters/peft/files.js';
+import { serializeLoraConfig, type LoraConfig } from '../../adapters/lora/config.js';
 import { ConfigError } from '../../errors.js';
 import { encodeSafetensors } from '../../io/safetensors.js';
 import { openDirectory } from '../../node.js';
@@ -45,7 +45,7 @@ export async function runCombine(
     tell(`note: the adapters name different bases: ${[...bases].map((base) => base ?? 'none').join(', ')}`);
   const { config, tensors, metadata } = combineAdapters(parts, { type, rank });
   await planned.write([
-    { path: ADAPTER_CONFIG, content: serializePeftConfig(config as PeftConfig) },
+    { path: ADAPTER_CONFIG, content: serializeLoraConfig(config as LoraConfig) },
     { path: ADAPTER_WEIGHTS, content: encodeSafetensors(tensors, { ...metadata }) },
   ]);
 }

@@ -1,4 +1,4 @@
-import { readAdapterConfig } from '../../adapters/peft-files.js';
+import { readAdapterConfig } from '../../adapters/peft/files.js';
 import { adapterSettings } from '../../adapters/settings.js';
 import type { RunConfig } from '../../config/schema.js';
 import type { LoadedDataset } from '../../data/dataset.js';

@@ -1,4 +1,4 @@
-import { readPeftAdapter, peftAdapterFiles, type PeftAdapter } from '../../adapters/peft-document.js';
+import { readPeftAdapter, peftAdapterFiles, type PeftAdapter } from '../../adapters/peft/document.js';
 import type { DeviceChoice } from '../../device/device.js';
 import { ConfigError, FormatError } from '../../errors.js';
 import type { Divergence } from '../../eval/divergence.js';
@@ -12,7 +12,7 @@ import { requireMethod, requirePeft } from '../../export/methods.js';
 import { mlxFiles } from '../../export/mlx.js';
 import type { OutputFile } from '../../export/output.js';
 import { portableAdapter } from '../../export/portable.js';
-import { openCheckpoint } from '../../io/checkpoint.js';
+import { openCheckpoint } from '../../io/weights-file.js';
 import { readJson, readText, type Directory } from '../../io/directory.js';
 import { isRecord } from '../../io/json.js';
 import { localDirectory, openDirectory } from '../../node.js';

@@ -1,4 +1,4 @@
-import { ADAPTER_CONFIG } from '../../adapters/peft-files.js';
+import { ADAPTER_CONFIG } from '../../adapters/peft/files.js';
 import { ConfigError, FormatError, LowrankError } from '../../errors.js';
 import type { Directory } from '../../io/directory.js';
 import { readModelConfig } from '../../model/load.js';

@@ -1,6 +1,6 @@
 import type { FloatName } from '../../export/floats.js';
 import { quantizedFiles } from '../../export/quantize-checkpoint.js';
-import { openCheckpoint } from '../../io/checkpoint.js';
+import { openCheckpoint } from '../../io/weights-file.js';
 import { openDirectory } from '../../node.js';
 import { planExport } from '../../workspace/export/export-output.js';
 import { tell } from '../options.js';

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
-import { ADAPTER_WEIGHTS } from '../../adapters/peft-files.js';
+import { ADAPTER_WEIGHTS } from '../../adapters/peft/files.js';
 import type { DeviceChoice } from '../../device/device.js';
 import { quantizationOf } from '../../finetune/finetune.js';
 import { localDirectory, nodeHost } from '../../node.js';

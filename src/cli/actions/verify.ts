@@ -1,4 +1,4 @@
-import { readAdapter } from '../../adapters/peft-files.js';
+import { readAdapter } from '../../adapters/peft/files.js';
 import { definitionOf, methodOf } from '../../adapters/registry.js';
 import type { DeviceChoice } from '../../device/device.js';
 import { ConfigError, FormatError } from '../../errors.js';

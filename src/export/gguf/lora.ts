@@ -1,5 +1,5 @@
 import type { FloatDtype } from '../../../kernels/types.js';
-import type { PeftAdapter } from '../../adapters/peft-document.js';
+import type { PeftAdapter } from '../../adapters/peft/document.js';
 import { FormatError } from '../../errors.js';
 import { DTYPE_BITS, mismatches } from '../../io/safetensors-header.js';
 import { toFloat32, type TensorBytes } from '../../io/safetensors.js';

@@ -5,7 +5,7 @@ import { ConfigError } from '../../errors.js';
 import { divergence, type Divergence } from '../../eval/divergence.js';
 import type { OutputFile } from '../../export/output.js';
 import { quantizedFiles } from '../../export/quantize-checkpoint.js';
-import { openCheckpoint } from '../../io/checkpoint.js';
+import { openCheckpoint } from '../../io/weights-file.js';
 import type { Directory } from '../../io/directory.js';
 import { loadModel } from '../../model/load.js';
 import { isFile, localDirectory, nodeHost, writeFileAtomic } from '../../node.js';

@@ -5,7 +5,7 @@ import { openDevice } from '../../device/open.js';
 import { LowrankError } from '../../errors.js';
 import type { OutputFile } from '../../export/output.js';
 import { coarsestDtype, probeLogits, probeTokens, requireSameLogits } from '../../export/probe.js';
-import { openCheckpoint } from '../../io/checkpoint.js';
+import { openCheckpoint } from '../../io/weights-file.js';
 import { readJson, type Directory } from '../../io/directory.js';
 import { isRecord } from '../../io/json.js';
 import { isModelType } from '../../model/families/registry.js';

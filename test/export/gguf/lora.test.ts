@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gguf } from '@huggingface/gguf';
 import { describe, expect, it } from 'vitest';
-import { readPeftAdapter, type PeftAdapter } from '../../../src/adapters/peft-document.js';
+import { readPeftAdapter, type PeftAdapter } from '../../../src/adapters/peft/document.js';
 import { adapterParts } from '../../../src/export/adapter-parts.js';
 import { ggufAdapter, rowOrder } from '../../../src/export/gguf/lora.js';
 import { GgufFile } from '../../../src/export/gguf/read.js';
