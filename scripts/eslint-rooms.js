@@ -31,7 +31,8 @@ export const ROOMS = {
   adapters: ['model', 'kernels', 'quant', 'io'],
   train: ['kernels', 'model', 'adapters', 'data', 'io'],
   plan: ['kernels', 'model', 'adapters', 'train'],
-  eval: ['config', 'kernels', 'model', 'data', 'tokenizer'],
+  // Evaluations measure what training minimises: train/objectives.
+  eval: ['config', 'kernels', 'model', 'data', 'tokenizer', 'train'],
   export: ['kernels', 'model', 'adapters', 'quant', 'tokenizer', 'io'],
   record: ['model', 'adapters', 'data', 'eval', 'tokenizer', 'io'],
   resume: ['train', 'record', 'adapters', 'data', 'io'],

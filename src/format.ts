@@ -29,6 +29,11 @@ export function formatNumber(value: number): string {
   return value !== 0 && Math.abs(value) < 0.01 ? value.toExponential(2) : value.toFixed(4);
 }
 
+/** Behind a loss that is a cross-entropy; empty for others, which have no perplexity. */
+export function perplexityText(perplexity: number | undefined): string {
+  return perplexity === undefined ? '' : `  perplexity ${formatNumber(perplexity)}`;
+}
+
 /** Three significant digits; the unit changes before rounding would show four digits before the point. */
 function scale<U extends string>(value: number, base: number, units: readonly [U, ...U[]]): [string, U] {
   let scaled = value;

@@ -25,6 +25,7 @@ const OFF: Readonly<Record<string, unknown>> = {
     train_head: false,
   },
   ...{ packing: false, streaming: false, max_steps: -1, gradient_checkpointing: false, gradient_accumulation_steps: 1 },
+  objective: 'token_mean',
   ...{ warmup_steps: 0, warmup_ratio: 0, weight_decay: 0, max_grad_norm: 0 },
 };
 

@@ -19,18 +19,18 @@ function tapeState(): TapeState {
  * soon as they have been used, where tfjs keeps all of them to the end. Only steps on a path from a parameter to the
  * value are differentiated, so nothing is computed for frozen weights.
  *
- * @returns value (scalar), one gradient a parameter (same shape; zeros where the value does not depend on it). The
- * caller disposes all.
+ * @returns value (a scalar; of more entries, those of their sum are the gradients), one gradient a parameter (same shape;
+ * zeros where the value does not depend on it). The caller disposes all.
  */
-export function valueAndGradients(
-  forward: () => tf.Scalar,
+export function valueAndGradients<T extends tf.Tensor>(
+  forward: () => T,
   parameters: readonly tf.Tensor[],
-): { value: tf.Scalar; gradients: tf.Tensor[] } {
+): { value: T; gradients: tf.Tensor[] } {
   const { value, tape } = record(forward);
   try {
     const seed = tf.onesLike(value);
     const gradients = backward(tape, value, seed, parameters);
-    return { value: value as tf.Scalar, gradients };
+    return { value: value as T, gradients };
   } catch (error) {
     value.dispose();
     throw error;

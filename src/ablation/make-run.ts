@@ -7,6 +7,7 @@ import { hashRequest, withTokenizer } from '../finetune/load.js';
 import type { FinetuneCallbacks, CheckedRequest, FinetuneResult, TrainedModel } from '../finetune/request.js';
 import type { SharedParts } from '../finetune/shared-resources.js';
 import type { EvalMetrics, StepMetrics } from '../train/metrics.js';
+import { OBJECTIVES } from '../train/objectives/registry.js';
 import { plannedBytes } from './estimate.js';
 import { forgettingOf, type Evaluation, type Measurement } from './evaluation.js';
 import type { AblationCallbacks } from './request.js';
@@ -113,7 +114,14 @@ async function validationLoss(
   if (last?.step === training.steps) return last.eval_loss;
   return data.validation === undefined
     ? NaN
-    : (await evaluateLoss(decoder, data.validation.examples, config.training.per_device_eval_batch_size)).loss;
+    : (
+        await evaluateLoss(
+          decoder,
+          data.validation.examples,
+          config.training.per_device_eval_batch_size,
+          OBJECTIVES[config.training.objective],
+        )
+      ).loss;
 }
 
 function whatItWas(

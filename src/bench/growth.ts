@@ -202,7 +202,10 @@ async function adapterOverhead({
   // The gradient of what the first layer reads is wanted, not that of a token.
   const given: Embedding = { name: own.name, forward: () => tf.clone(x) };
   const run = async (): Promise<void> => {
-    const { value, gradients } = valueAndGradients(() => tf.sum(decoder.hidden({ ids, batch, length: seq })), [x]);
+    const { value, gradients } = valueAndGradients(
+      () => tf.sum<tf.Scalar>(decoder.hidden({ ids, batch, length: seq })),
+      [x],
+    );
     tf.dispose(gradients);
     await drained(value);
   };

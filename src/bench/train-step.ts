@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Adapter } from '../adapters/adapter.js';
 import { METHODS } from '../adapters/registry.js';
 import type { Decoder, DecoderContext } from '../model/decoder.js';
-import type { LossInputs } from '../model/loss.js';
+import { tokenInputs, tokenMean, type TokenInputs } from '../train/objectives/token-mean.js';
 import type { GradientAccumulator } from '../train/gradients/accumulator.js';
 import { createAccumulator } from '../train/gradients/create.js';
 import { EagerAccumulator } from '../train/gradients/eager.js';
@@ -34,7 +34,7 @@ export function benchLora(rank: number): Parameters<typeof METHODS.lora.create>[
  * on the factors.
  */
 export class BenchStep {
-  private inputs: LossInputs;
+  private inputs: TokenInputs;
   private readonly optimizer: Optimizer;
   private readonly accumulator: GradientAccumulator;
 
@@ -46,7 +46,7 @@ export class BenchStep {
   ) {
     this.inputs = inputsOf(dims);
     this.optimizer = OPTIMIZERS.adamw(this.parameters, ADAMW);
-    this.accumulator = createAccumulator(decoder, this.parameters, this.optimizer);
+    this.accumulator = createAccumulator(decoder, this.parameters, tokenMean, this.optimizer);
   }
 
   static create(dims: Dims, rank: number, quantize: Quantize, checkpointing = false): BenchStep {
@@ -77,7 +77,7 @@ export class BenchStep {
 
   /** Mean loss and gradients, the caller's to dispose. */
   gradients(): { loss: tf.Scalar; gradients: tf.Tensor[] } {
-    const { loss, gradients } = new EagerAccumulator(this.decoder, this.parameters).add(
+    const { loss, gradients } = new EagerAccumulator(this.decoder, this.parameters, tokenMean).add(
       undefined,
       this.inputs,
       1 / this.tokens,
@@ -112,9 +112,9 @@ export class BenchStep {
   }
 }
 
-function inputsOf({ batch, seq, vocab }: Dims): LossInputs {
+function inputsOf({ batch, seq, vocab }: Dims): TokenInputs {
   const tokens = batch * seq;
   const rows = Int32Array.from({ length: tokens }, (_, i) => i);
   const targets = { rows, labels: tokenValues(tokens, vocab, 2), places: rows.slice() };
-  return { batch, seq, ids: tokenValues(tokens, vocab, 1), starts: undefined, targets };
+  return tokenInputs({ batch, seq, ids: tokenValues(tokens, vocab, 1), starts: undefined, targets });
 }

@@ -315,6 +315,10 @@ const training = z.strictObject({
     .describe(
       'Keep only the input of each decoder layer for the backward pass and compute the rest again: less memory, more time.',
     ),
+  objective: z
+    .enum(['token_mean'])
+    .default('token_mean')
+    .describe('What is minimised: the cross-entropy of the next token, averaged over all supervised tokens of a step.'),
   optim: z
     .enum(['adamw', 'paged_adamw'])
     .default('adamw')

@@ -2,8 +2,10 @@ import type { Adapter } from '../adapters/adapter.js';
 import { countParameters } from '../adapters/counts.js';
 import { adapterFiles, readAdapterConfig } from '../adapters/peft/files.js';
 import { serializeConfig } from '../config/load.js';
+import type { RunConfig } from '../config/schema.js';
 import { joinPath } from '../config/paths.js';
 import { mixOf } from '../data/mix.js';
+import type { Examples } from '../data/examples.js';
 import type { DataSplits } from '../data/split.js';
 import type { Device } from '../device/device.js';
 import { ConfigError, LowrankError } from '../errors.js';
@@ -17,6 +19,8 @@ import { INPUTS_FILE, inputsOf, serializeInputs, type RunInputs } from '../resum
 import { withManifest } from '../resume/manifest.js';
 import { loadTokenizer } from '../tokenizer/tokenizer.js';
 import { train } from '../train/loop.js';
+import type { Objective } from '../train/objectives/objective.js';
+import { OBJECTIVES } from '../train/objectives/registry.js';
 import type { TrainResult } from '../train/request.js';
 import { readTrainState, trainStateFiles, type TrainState } from '../train/run-state.js';
 import { totalStepsOf } from '../train/schedule.js';
@@ -31,6 +35,7 @@ import type { SharedParts } from './shared-resources.js';
 /** A run on an open device. With `shared` the base model is that one's and stays. */
 export class FinetuneRun {
   private readonly callbacks: FinetuneCallbacks;
+  private readonly objective: Objective;
   /** Nobody waits for the run any more: its device was lost under it, and what it reads from there means nothing. */
   private over = false;
 
@@ -39,7 +44,8 @@ export class FinetuneRun {
     private readonly device: Device,
     private readonly shared?: SharedParts,
   ) {
-    const { callbacks = {}, signal } = request;
+    const { callbacks = {}, signal, config, objective } = request;
+    this.objective = objective ?? OBJECTIVES[config.training.objective];
     this.callbacks =
       signal === undefined
         ? callbacks
@@ -113,10 +119,10 @@ export class FinetuneRun {
 
   /** @throws ConfigError when the run does not fit the device. */
   private async planMemory(model: ModelConfig): Promise<RunMemory | undefined> {
-    const { config, host, initFrom } = this.request;
+    const { config, host, initFrom, objective } = this.request;
     let memory: RunMemory;
     try {
-      memory = await planFor({ config, model, initFrom, device: this.device, host });
+      memory = await planFor({ config, model, initFrom, device: this.device, host, objective });
     } catch (error) {
       if (error instanceof ConfigError && initFrom !== undefined)
         throw new ConfigError(
@@ -137,12 +143,20 @@ export class FinetuneRun {
   /** Undefined where nobody asks for checkpoints. */
   private async hashInputs(): Promise<RunInputs | undefined> {
     if (this.callbacks.onCheckpoint === undefined && this.request.resume === undefined) return undefined;
-    return inputsOf(await hashRequest(this.request, this.shared), this.request.config, this.device.backend);
+    return inputsOf(await hashRequest(this.request, this.shared), this.comparedConfig(), this.device.backend);
+  }
+
+  /** The config with the name of what is minimised, also where that is an objective of the caller's own. */
+  private comparedConfig(): RunConfig {
+    const { config } = this.request;
+    const objective = this.objective.name as RunConfig['training']['objective'];
+    return { ...config, training: { ...config.training, objective } };
   }
 
   private async admit(inputs: RunInputs): Promise<number> {
-    const { config, resume, force = false } = this.request;
+    const { resume, force = false } = this.request;
     if (resume === undefined) return 0;
+    const config = this.comparedConfig();
     return admitCheckpoint(resume, inputs, { config, force, note: (text) => this.callbacks.onNote?.(text) });
   }
 
@@ -181,6 +195,7 @@ export class FinetuneRun {
       examples: data.train.examples,
       mix: mixOf(data.train.parts),
       options: config.training,
+      objective: this.objective,
       shuffle: config.data.shuffle,
       resume: resume === undefined ? undefined : await readTrainState(resume, adapter.parameters),
       force: force === true,
@@ -194,17 +209,19 @@ export class FinetuneRun {
         ...(onLog === undefined ? {} : { onLog }),
         ...(onEvaluate === undefined ? {} : { onEvaluate }),
         ...(shouldStop === undefined ? {} : { shouldStop }),
-        ...(validation === undefined
-          ? {}
-          : { evaluate: () => evaluateLoss(decoder, validation.examples, config.training.per_device_eval_batch_size) }),
+        ...(validation === undefined ? {} : { evaluate: () => this.evaluate(decoder, validation.examples) }),
       },
     });
+  }
+
+  private evaluate(decoder: Decoder, examples: Examples): Promise<LossResult> {
+    return evaluateLoss(decoder, examples, this.request.config.training.per_device_eval_batch_size, this.objective);
   }
 
   private async test(decoder: Decoder, { test }: DataSplits): Promise<LossResult | undefined> {
     // Somebody who stops a run wants it to end.
     if (test === undefined || this.callbacks.shouldStop?.() === true) return undefined;
-    const result = await evaluateLoss(decoder, test.examples, this.request.config.training.per_device_eval_batch_size);
+    const result = await this.evaluate(decoder, test.examples);
     await this.callbacks.onTest?.(result);
     return result;
   }

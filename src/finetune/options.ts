@@ -12,6 +12,7 @@ import type { LoadQuantization } from '../model/load.js';
 import { currentLimits } from '../plan/limits.js';
 import { staticBytes } from '../plan/memory.js';
 import { planRun, type RunMemory } from '../plan/plan-run.js';
+import type { Objective } from '../train/objectives/objective.js';
 
 export const CONFIG_FILE = 'config.yaml';
 
@@ -116,8 +117,10 @@ export async function planFor(request: {
   readonly host: Host;
   /** As if it had so many. */
   readonly threads?: number;
+  /** In place of that of the config. */
+  readonly objective?: Objective | undefined;
 }): Promise<RunMemory> {
-  const { config, model, initFrom, device, host, threads } = request;
+  const { config, model, initFrom, device, host, threads, objective } = request;
   const adapter = adapterSettings(
     config.adapter,
     initFrom === undefined ? undefined : await readAdapterConfig(initFrom),
@@ -130,6 +133,7 @@ export async function planFor(request: {
     quantization: quantizationOf(config),
     maxLength: effectiveMaxLength(config.data.max_length, contextOf(model, adapter)),
     adapter,
+    objective,
     limits: currentLimits(device, host.memory?.()),
   });
 }

@@ -12,6 +12,7 @@ import type { RunMemory } from '../plan/plan-run.js';
 import type { CheckpointInfo } from '../resume/checkpoint.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { EvalMetrics, StepMetrics } from '../train/metrics.js';
+import type { Objective } from '../train/objectives/objective.js';
 import type { TrainResult } from '../train/request.js';
 import type { DiskNeeds } from './disk-needs.js';
 
@@ -94,6 +95,8 @@ export interface FinetuneRequest {
   readonly resume?: Directory | undefined;
   /** Goes on from `resume` even where something else has changed. */
   readonly force?: boolean | undefined;
+  /** What is minimised, in place of the objective that `config.training.objective` names. */
+  readonly objective?: Objective | undefined;
   readonly host: Host;
   readonly callbacks?: FinetuneCallbacks | undefined;
   /**

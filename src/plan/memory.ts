@@ -17,11 +17,17 @@ import type { RunConfig } from '../config/schema.js';
 import type { ModelConfig } from '../model/config.js';
 import type { Decoder } from '../model/decoder.js';
 import type { LoadQuantization } from '../model/load.js';
-import { batchLossSum, type LossOptions } from '../model/loss.js';
+import {
+  objectiveSums,
+  type MicroBatch,
+  type Objective,
+  type ObjectiveContext,
+} from '../train/objectives/objective.js';
+import { OBJECTIVES } from '../train/objectives/registry.js';
 import type { Optimizer } from '../train/optimizers/optimizer.js';
 import { pagesOf } from '../train/optimizers/paged.js';
 import { AdamW } from '../train/optimizers/resident.js';
-import { lossAndGradients, type MicroBatch } from '../train/step.js';
+import { lossAndGradients } from '../train/step.js';
 import { outlineAdapter, outlineDecoder, storedQuantization, WEIGHT_TAGS } from './shape-only-decoder.js';
 
 /** What decides how much memory a run needs. */
@@ -41,6 +47,8 @@ export interface PlanSettings {
   readonly accumulation: number;
   readonly gradientCheckpointing: boolean;
   readonly optim: RunConfig['training']['optim'];
+  /** The name of one, or one that has none in a config; `token_mean` unless given. */
+  readonly objective?: RunConfig['training']['objective'] | Objective;
 }
 
 /** Bytes on the device at the fullest moment of an optimiser step; the parts add up to the total. */
@@ -221,14 +229,16 @@ function runDry(settings: PlanSettings): MemoryPlan {
         if (settings.backend === 'webgpu' && 4 * flat.size <= MOST_FLAT_BYTES)
           own(tf.zeros([Math.min(2, settings.accumulation) * flat.size]));
         const batches = Array.from({ length: Math.min(2, settings.accumulation) }, () => fullBatch(batch, seq));
-        const lossOptions = (): LossOptions => {
+        const objective = objectiveOf(settings);
+        const lossOptions = (): ObjectiveContext => {
           backend.restart();
           return {
             dropoutSeed: 1,
             ...(settings.gradientCheckpointing ? { gradientCheckpointing: adapter.layerParameters } : {}),
           };
         };
-        const loss = (): tf.Scalar => tf.mul(batchLossSum(decoder, batches[0] as MicroBatch, lossOptions()), 1);
+        const inputs = objective.inputs(decoder, batches[0] as MicroBatch, { training: true, fewShapes: false });
+        const loss = (): tf.Tensor => tf.mul(objectiveSums(objective, decoder, inputs, lossOptions()), 1);
         // Once for what stays, such as rotary tables; once to see what the forward pass keeps, and what is left in the
         // end.
         backend.tag = WEIGHT_TAGS.small;
@@ -247,7 +257,7 @@ function runDry(settings: PlanSettings): MemoryPlan {
           ...left.map((order) => [order, TAGS.gradients] as const),
         ];
         backend.tagsByOrder = new Map(tags);
-        const step = stepPeak(backend, decoder, adapter.parameters, batches, lossOptions, optimizer);
+        const step = stepPeak(backend, decoder, adapter.parameters, batches, lossOptions, objective, optimizer);
         return {
           settings,
           parts: partsOf(step.peak),
@@ -267,22 +277,28 @@ function runDry(settings: PlanSettings): MemoryPlan {
   );
 }
 
+function objectiveOf({ objective = 'token_mean' }: PlanSettings): Objective {
+  return typeof objective === 'string' ? OBJECTIVES[objective] : objective;
+}
+
 /** As `trainStep` does it, which cannot be called where nothing may be waited for. */
 function stepPeak(
   backend: DryRunBackend,
   decoder: Decoder,
   parameters: readonly tf.Variable[],
   batches: readonly MicroBatch[],
-  lossOptions: () => LossOptions,
+  lossOptions: () => ObjectiveContext,
+  objective: Objective,
   optimizer: Stepper,
 ): { peak: DryPeak; largest: number } {
   backend.restart();
   backend.resetPeak();
-  const { loss, gradients } = lossAndGradients(decoder, parameters, batches, lossOptions);
+  const { loss, metrics, gradients } = lossAndGradients(decoder, parameters, batches, lossOptions, objective);
   const norm = globalNorm(gradients);
   const scale = clipScale(norm, 1);
   void optimizer.step(gradients, 1, scale);
   tf.dispose([loss, gradients, norm, scale]);
+  metrics?.dispose();
   return { peak: backend.peak, largest: backend.largest.bytes };
 }
 

@@ -3,6 +3,7 @@ import type { RunConfig } from '../config/schema.js';
 import { ConfigError } from '../errors.js';
 import type { ModelConfig } from '../model/config.js';
 import type { LoadQuantization } from '../model/load.js';
+import type { Objective } from '../train/objectives/objective.js';
 import { concerns, obstacles, sizeText, type DeviceLimits } from './limits.js';
 import { memoryPlanner, type MemoryPlan, type PlanSettings } from './memory.js';
 import { remedies, type Remedy } from './suggestions.js';
@@ -18,6 +19,8 @@ export interface RunPlanRequest {
   readonly maxLength: number;
   /** `config.adapter`, with the sizes of an adapter that is gone on from. */
   readonly adapter: AdapterSettings;
+  /** In place of that of the config. */
+  readonly objective?: Objective | undefined;
   readonly limits: DeviceLimits;
 }
 
@@ -41,6 +44,7 @@ export function planSettings({
   quantization,
   maxLength,
   adapter,
+  objective,
 }: Omit<RunPlanRequest, 'limits'>): PlanSettings {
   return {
     model,
@@ -53,6 +57,7 @@ export function planSettings({
     accumulation: config.training.gradient_accumulation_steps,
     gradientCheckpointing: config.training.gradient_checkpointing,
     optim: config.training.optim,
+    objective: objective ?? config.training.objective,
   };
 }
 

@@ -50,6 +50,9 @@ export const MAY_CHANGE: Changeable = {
   'training.num_train_epochs': withOpenEnd,
 };
 
+/** What options are, as JSON, in configs of versions that did not have them. */
+const ABSENT: Readonly<Record<string, string>> = { 'training.objective': '"token_mean"' };
+
 /** Of a run that goes on, or of one that is finished. */
 export type Whose = 'continued' | 'finished';
 
@@ -58,7 +61,7 @@ export function optionDifferences(before: unknown, now: RunConfig, of: Whose = '
   const mayChange = of === 'finished' ? WITHOUT_EFFECT : MAY_CHANGE;
   const [old, current] = [leaves(before), leaves(JSON.parse(JSON.stringify(now)))];
   return [...new Set([...old.keys(), ...current.keys()])].flatMap((path) => {
-    const [was, is] = [old.get(path), current.get(path)];
+    const [was, is] = [old.get(path) ?? ABSENT[path], current.get(path)];
     if (was === is || mayChange[path]?.(now) === true) return [];
     return [`${path} was ${was ?? 'absent'} and is ${is ?? 'absent'}`];
   });

@@ -4,7 +4,6 @@ import { collate, type Batch } from '../data/collate.js';
 import { takeExamples } from '../data/examples.js';
 import { BatchSampler, type SamplerState } from '../data/sampler.js';
 import { ConfigError, TrainingError } from '../errors.js';
-import type { LossOptions } from '../model/loss.js';
 import { assignValues, valuesOf } from '../model/variable.js';
 import { Random } from '../random.js';
 import { BestEvaluation } from './best-evaluation.js';
@@ -12,6 +11,8 @@ import type { GradientAccumulator } from './gradients/accumulator.js';
 import { createAccumulator } from './gradients/create.js';
 import { LossTrend } from './loss-trend.js';
 import { round, Tally, type EvalMetrics } from './metrics.js';
+import type { Objective, ObjectiveContext } from './objectives/objective.js';
+import { OBJECTIVES } from './objectives/registry.js';
 import type { Optimizer } from './optimizers/optimizer.js';
 import { OPTIMIZERS } from './optimizers/registry.js';
 import { decays } from './optimizers/weight-decay.js';
@@ -22,7 +23,7 @@ import { DEFAULT_SAVE_STEPS, learningRateFactor, stepsPerEpoch, totalStepsOf, wa
 import { applyGradients, lossAndGradientsUnless, macrotask } from './step.js';
 
 /**
- * Trains the adapter's parameters with AdamW; nothing else of the decoder changes.
+ * Trains the adapter's parameters; nothing else of the decoder changes.
  * @throws TrainingError at a loss or gradient that is not finite, naming the step and the rows of its batch;
  * ConfigError for a state of other data.
  */
@@ -40,6 +41,7 @@ class TrainingLoop {
   private readonly warmupSteps: number;
   private readonly sampler: BatchSampler;
   private readonly variables: readonly tf.Variable[];
+  private readonly objective: Objective;
   private readonly optimizer: Optimizer;
   private readonly accumulator: GradientAccumulator;
   /** Undefined keeps activations for the backward pass. */
@@ -49,7 +51,7 @@ class TrainingLoop {
   private readonly tally = new Tally();
   private readonly trend = new LossTrend();
   private readonly best: BestEvaluation;
-  private readonly reports = new PendingReports();
+  private readonly reports: PendingReports;
   private step = 0;
   private tokens = 0;
   private stoppedEarly = false;
@@ -76,13 +78,15 @@ class TrainingLoop {
         );
       this.gradientCheckpointing = layerParameters;
     }
+    this.objective = request.objective ?? OBJECTIVES[options.objective];
+    this.reports = new PendingReports(this.objective.metrics);
     this.optimizer = OPTIMIZERS[options.optim](
       this.variables,
       options,
       adapter.parameters.map((p) => scaleOf(p, options.learning_rate)),
       adapter.parameters.map((p) => !decays(p)),
     );
-    this.accumulator = createAccumulator(request.decoder, this.variables, this.optimizer, (reason) =>
+    this.accumulator = createAccumulator(request.decoder, this.variables, this.objective, this.optimizer, (reason) =>
       request.callbacks?.onDebug?.(`steps of this shape are not replayed yet: ${reason}`),
     );
     this.readEvery = tf.getBackend() === 'webgpu' ? options.logging_steps : 1;
@@ -141,7 +145,7 @@ class TrainingLoop {
       seconds: this.tally.seconds,
       best: this.best.best?.metrics,
       stoppedEarly: this.stoppedEarly,
-      warning: this.trend.warning(this.request.decoder.vocabSize),
+      warning: this.trend.warning(this.objective.isCrossEntropy ? this.request.decoder.vocabSize : undefined),
     };
   }
 
@@ -167,7 +171,7 @@ class TrainingLoop {
     const learningRate =
       options.learning_rate *
       learningRateFactor(options.lr_scheduler_type, step - 1, this.warmupSteps, this.totalSteps);
-    const lossOptions = (k: number): LossOptions => ({
+    const lossOptions = (k: number): ObjectiveContext => ({
       dropoutSeed: new Random(options.seed, `dropout/${step}/${k}`).uint32(),
       ...(this.gradientCheckpointing === undefined ? {} : { gradientCheckpointing: this.gradientCheckpointing }),
     });
@@ -236,10 +240,18 @@ class TrainingLoop {
   /** @returns whether the run shall stop. */
   private async validate(step: number): Promise<boolean> {
     const { callbacks } = this.request;
-    const { loss, perplexity } = await this.tally.pausing(
-      callbacks?.evaluate as NonNullable<TrainCallbacks['evaluate']>,
-    );
-    const metrics: EvalMetrics = { step, epoch: round(this.epoch(), 4), eval_loss: loss, perplexity };
+    const {
+      loss,
+      perplexity,
+      metrics: values,
+    } = await this.tally.pausing(callbacks?.evaluate as NonNullable<TrainCallbacks['evaluate']>);
+    const metrics: EvalMetrics = {
+      step,
+      epoch: round(this.epoch(), 4),
+      eval_loss: loss,
+      ...(perplexity === undefined ? {} : { perplexity }),
+      ...(values === undefined ? {} : { metrics: values }),
+    };
     await callbacks?.onEvaluate?.(metrics);
     await this.best.consider(metrics, () => this.values());
     return this.best.stopsEarly;

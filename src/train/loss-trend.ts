@@ -51,9 +51,9 @@ export class LossTrend {
 
   /**
    * What looks as if nothing was learnt, and what to try; undefined where the run looks as it should.
-   * @param vocab tokens that the model tells apart
+   * @param vocab tokens that the model tells apart; undefined where the loss is no cross-entropy, which has no chance level
    */
-  warning(vocab: number): string | undefined {
+  warning(vocab: number | undefined): string | undefined {
     const { groups } = this;
     if (groups.length === 0) return undefined;
     if (this.largestNorm === 0) {
@@ -67,6 +67,7 @@ export class LossTrend {
     if (rise > RISE.share * first.mean && rise > RISE.errors * Math.hypot(first.error, last.error)) {
       return `the training loss rose over the run, from ${first.mean.toFixed(3)} in its first quarter to ${last.mean.toFixed(3)} in its last: try a learning_rate a tenth as large, more warm-up (warmup_ratio) or a smaller max_grad_norm`;
     }
+    if (vocab === undefined) return undefined;
     const chance = Math.log(vocab);
     if (last.mean > CHANCE * chance && !(first.mean - last.mean > RISE.errors * Math.hypot(first.error, last.error))) {
       return `the training loss ends at ${last.mean.toFixed(3)}, no better than guessing among ${vocab} tokens (ln ${vocab} = ${chance.toFixed(3)}): check that tokenizer and weights belong together (lowrank data shows the tokens), and try a larger learning_rate`;

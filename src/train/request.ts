@@ -3,12 +3,13 @@ import type { RunConfig } from '../config/schema.js';
 import type { Examples } from '../data/examples.js';
 import type { MixPart } from '../data/mix.js';
 import type { Decoder } from '../model/decoder.js';
-import type { EvalMetrics, StepMetrics } from './metrics.js';
+import type { EvalMetrics, NamedValues, StepMetrics } from './metrics.js';
+import type { Objective } from './objectives/objective.js';
 import type { TrainState } from './run-state.js';
 
 export interface TrainCallbacks {
   /** Mean loss on the validation rows. Without it there is no validation. */
-  readonly evaluate?: () => Promise<{ loss: number; perplexity: number }>;
+  readonly evaluate?: () => Promise<{ loss: number; perplexity?: number; metrics?: NamedValues }>;
   readonly onStep?: (metrics: StepMetrics) => void;
   /** What only somebody who looks into speed wants to know. */
   readonly onDebug?: ((text: string) => void) | undefined;
@@ -50,6 +51,8 @@ export interface TrainRequest {
   /** Parts of the examples that are drawn by weight. */
   readonly mix?: readonly MixPart[] | undefined;
   readonly options: RunConfig['training'];
+  /** In place of the one that `options.objective` names. */
+  readonly objective?: Objective | undefined;
   readonly shuffle?: boolean;
   /** Goes on from here, with the numbers of a run that was never interrupted. */
   readonly resume?: TrainState | undefined;

@@ -6,7 +6,7 @@ import { readJson, type Directory } from '../io/directory.js';
 import { encodeSafetensors, float32Tensor, SafetensorsFile, type TensorBytes } from '../io/safetensors.js';
 import type { BestState } from './best-evaluation.js';
 import type { LossTrendState } from './loss-trend.js';
-import type { TallyState } from './metrics.js';
+import type { EvalMetrics, TallyState } from './metrics.js';
 import type { Moments, OptimizerState } from './optimizers/optimizer.js';
 
 /**
@@ -47,7 +47,8 @@ const evaluation = z.object({
   step: count,
   epoch: z.number(),
   eval_loss: z.number(),
-  perplexity: z.number().nullable(),
+  perplexity: z.number().nullable().exactOptional(),
+  metrics: z.record(z.string(), z.number()).exactOptional(),
 });
 const schema = z.object({
   format: z.literal(1),
@@ -65,7 +66,13 @@ const schema = z.object({
   tokens: count,
   loss_total: z.number(),
   seconds: z.number(),
-  since_log: z.object({ loss: z.number(), steps: count, tokens: count, seconds: z.number() }),
+  since_log: z.object({
+    loss: z.number(),
+    steps: count,
+    tokens: count,
+    seconds: z.number(),
+    metrics: z.record(z.string(), z.number()).exactOptional(),
+  }),
   learning: z
     .object({
       groups: z.array(z.tuple([count, z.number(), z.number()])),
@@ -160,7 +167,7 @@ export async function readTrainState(directory: Directory, parameters: readonly 
     json.best === null
       ? undefined
       : {
-          metrics: { ...json.best, perplexity: json.best.perplexity ?? Infinity },
+          metrics: evaluationOf(json.best),
           values: await readValues(directory, BEST_FILE, keyed('')),
         };
   return {
@@ -182,6 +189,11 @@ export async function readTrainState(directory: Directory, parameters: readonly 
     },
     values,
   };
+}
+
+/** JSON writes a perplexity that is infinite as null. */
+function evaluationOf({ perplexity, ...rest }: z.infer<typeof evaluation>): EvalMetrics {
+  return { ...rest, ...(perplexity === undefined ? {} : { perplexity: perplexity ?? Infinity }) };
 }
 
 async function readStateJson(directory: Directory): Promise<StateJson> {

@@ -1,39 +1,37 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { clipScale, globalNorm, type Gradients } from '../../kernels/index.js';
 import type { Decoder } from '../model/decoder.js';
-import { lossInputs, type LabelledBatch, type LossOptions } from '../model/loss.js';
+import type { MicroBatch, Objective, ObjectiveContext } from './objectives/objective.js';
+import { tokenMean } from './objectives/token-mean.js';
 import type { Optimizer } from './optimizers/optimizer.js';
 import type { GradientAccumulator, LossAndGradients } from './gradients/accumulator.js';
 import { EagerAccumulator } from './gradients/eager.js';
-
-/** A micro-batch and how many predictions of it enter the loss. */
-export interface MicroBatch extends LabelledBatch {
-  readonly supervisedCount: number;
-}
 
 export interface StepOptions {
   readonly learningRate: number;
   /** Gradients are scaled down to this global norm; 0 leaves them alone. */
   readonly maxGradNorm: number;
   /** Forward options of micro-batch k. */
-  readonly lossOptions?: (k: number) => LossOptions;
+  readonly lossOptions?: (k: number) => ObjectiveContext;
 }
 
 /**
- * Loss and gradients of one optimiser step over its micro-batches: L = Σ token losses of all / N, N the number of
- * supervised tokens in all of them together, so that how rows are spread over micro-batches does not matter.
+ * Loss and gradients of one optimiser step over its micro-batches: L = Σ of the objective's sums / N, N the number of
+ * its items in all of them together, so that how rows are spread over micro-batches does not matter. The caller disposes
+ * all.
  */
 export function lossAndGradients(
   decoder: Decoder,
   parameters: readonly tf.Tensor[],
   batches: readonly MicroBatch[],
-  lossOptions: (k: number) => LossOptions = () => ({}),
-): { loss: tf.Scalar; gradients: tf.Tensor[] } {
-  const add = summing(new EagerAccumulator(decoder, parameters), batches, lossOptions);
+  lossOptions: (k: number) => ObjectiveContext = () => ({}),
+  objective: Objective = tokenMean,
+): LossAndGradients<tf.Tensor[]> {
+  const add = summing(new EagerAccumulator(decoder, parameters, objective), batches, lossOptions);
   let sum: LossAndGradients<readonly tf.Tensor[]> | undefined;
   batches.forEach((_, k) => (sum = add(sum, k)));
-  const { loss, gradients } = required(sum);
-  return { loss, gradients: [...gradients] };
+  const { gradients, ...sums } = required(sum);
+  return { ...sums, gradients: [...gradients] };
 }
 
 /**
@@ -46,7 +44,7 @@ export async function lossAndGradientsUnless(
   shouldStop: (() => boolean) | undefined,
   accumulator: GradientAccumulator,
   batches: readonly MicroBatch[],
-  lossOptions: (k: number) => LossOptions = () => ({}),
+  lossOptions: (k: number) => ObjectiveContext = () => ({}),
 ): Promise<LossAndGradients | undefined> {
   const add = summing(accumulator, batches, lossOptions);
   let sum: LossAndGradients | undefined;
@@ -64,8 +62,8 @@ export async function lossAndGradientsUnless(
 }
 
 /**
- * One optimiser step. @returns `[2]`: the loss, and the global norm of the gradients before clipping; not read back
- * here.
+ * One optimiser step. @returns `[2 + metrics]`: the loss, the global norm of the gradients before clipping, and the means
+ * of the objective's metrics; not read back here.
  */
 export async function trainStep(
   decoder: Decoder,
@@ -73,11 +71,12 @@ export async function trainStep(
   parameters: readonly tf.Variable[],
   batches: readonly MicroBatch[],
   options: StepOptions,
+  objective: Objective = tokenMean,
 ): Promise<tf.Tensor1D> {
   return applyGradients(
     optimizer,
-    new EagerAccumulator(decoder, parameters),
-    lossAndGradients(decoder, parameters, batches, options.lossOptions),
+    new EagerAccumulator(decoder, parameters, objective),
+    lossAndGradients(decoder, parameters, batches, options.lossOptions, objective),
     options,
   );
 }
@@ -92,17 +91,24 @@ export async function applyGradients(
   sum: LossAndGradients,
   options: StepOptions,
 ): Promise<tf.Tensor1D> {
-  const { loss, gradients } = sum;
+  const { loss, metrics, gradients } = sum;
   const norm = globalNorm(gradients);
   const scale = options.maxGradNorm > 0 ? clipScale(norm, options.maxGradNorm) : 1;
   const paging = optimizer.step(gradients, options.learningRate, scale);
   // Nothing is waited for unless it has to be: the step is then done when this call returns.
   if (paging !== undefined) await paging;
-  const report = tf.stack([loss, norm]) as tf.Tensor1D;
+  const report = reportOf(loss, norm, metrics);
   accumulator.release(sum);
   norm.dispose();
   if (typeof scale !== 'number') scale.dispose();
   return report;
+}
+
+function reportOf(loss: tf.Scalar, norm: tf.Scalar, metrics: tf.Tensor1D | undefined): tf.Tensor1D {
+  return tf.tidy(() => {
+    const values = tf.stack([loss, norm]) as tf.Tensor1D;
+    return metrics === undefined ? values : tf.concat1d([values, metrics]);
+  });
 }
 
 /** Lets everything run that waits for the event loop. */
@@ -116,13 +122,14 @@ type AddBatch<G extends Gradients> = (sum: LossAndGradients<G> | undefined, k: n
 function summing<G extends Gradients>(
   accumulator: GradientAccumulator<G>,
   batches: readonly MicroBatch[],
-  lossOptions: (k: number) => LossOptions,
+  lossOptions: (k: number) => ObjectiveContext,
 ): AddBatch<G> {
-  const itemCount = batches.reduce((sum, b) => sum + b.supervisedCount, 0);
+  const { decoder, objective, fewShapes } = accumulator;
+  const itemCount = batches.reduce((sum, batch) => sum + objective.itemCount(batch), 0);
   return (sum, k) =>
     accumulator.add(
       sum,
-      lossInputs(accumulator.decoder, batches[k] as MicroBatch, true),
+      objective.inputs(decoder, batches[k] as MicroBatch, { training: true, fewShapes }),
       1 / Math.max(1, itemCount),
       lossOptions(k),
     );

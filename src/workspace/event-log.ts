@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { serializeConfig } from '../config/load.js';
 import type { RunConfig } from '../config/schema.js';
+import type { StepMetrics } from '../train/metrics.js';
 import { ConfigError } from '../errors.js';
 import { isDirectory, isFile, syncFile, writeError, writeFileAtomic } from '../io/node.js';
 import { encodeEvent, FILE_VERSION, stepOfEvent, type TensorBoardEvent } from '../io/tensorboard.js';
@@ -100,7 +101,8 @@ export function eventLog({ folder: path, texts }: EventsRequest): EventLog {
  * the test `test/…`.
  */
 function eventOf(metrics: object, before: number): { readonly step: number; readonly scalars: Record<string, number> } {
-  const { step = before, epoch, ...values } = metrics as { readonly step?: number; readonly epoch?: number };
+  const { step = before, epoch, metrics: ofObjective = {}, ...own } = metrics as Partial<StepMetrics>;
+  const values = { ...own, ...ofObjective };
   const part = 'eval_loss' in values ? 'eval' : 'test_loss' in values ? 'test' : 'train';
   const numbers = Object.entries({ ...(part === 'train' ? { epoch } : {}), ...values }).filter(
     (entry): entry is [string, number] => typeof entry[1] === 'number',

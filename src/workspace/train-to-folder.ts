@@ -6,6 +6,7 @@ import { finetune, type FinetuneCallbacks, type FinetuneResult } from '../finetu
 import { localDirectory } from '../io/node.js';
 import { openDirectory } from '../io/open-directory.js';
 import type { CheckpointInfo } from '../resume/checkpoint.js';
+import type { Objective } from '../train/objectives/objective.js';
 import { withTemplates } from './chat-template-files.js';
 import { openRunData } from './data-files.js';
 import { withLocalModel } from './local-model.js';
@@ -29,6 +30,8 @@ export interface FolderTrainingOptions {
   readonly callbacks?: FolderCallbacks | undefined;
   /** Aborting it ends the run after the current micro-batch, with a checkpoint. */
   readonly signal?: AbortSignal | undefined;
+  /** What is minimised, in place of the objective that `training.objective` names. */
+  readonly objective?: Objective | undefined;
   /** Default: this Node. */
   readonly host?: Host | undefined;
 }
@@ -48,7 +51,7 @@ export interface FolderTrainingResult extends FinetuneResult {
  */
 export async function trainToFolder(
   given: RunConfig | RunConfigInput,
-  { force = false, callbacks = {}, signal, host = nodeHost }: FolderTrainingOptions = {},
+  { force = false, callbacks = {}, signal, objective, host = nodeHost }: FolderTrainingOptions = {},
 ): Promise<FolderTrainingResult> {
   const asked = await withLocalModel(await withTemplates(completeConfig(given, process.cwd())));
   const { onOutput, onCheckpoint, ...told } = callbacks;
@@ -70,7 +73,7 @@ export async function trainToFolder(
   let saving: Promise<void> | undefined;
   try {
     const result = await finetune({
-      ...{ config, model, data: files.data, initFrom: initial, force, host, signal },
+      ...{ config, model, data: files.data, initFrom: initial, force, host, signal, objective },
       resume: output.resume === undefined ? undefined : localDirectory(output.resume),
       callbacks: {
         ...told,
@@ -91,8 +94,14 @@ export async function trainToFolder(
           await callbacks.onEvaluate?.(metrics);
         },
         onTest: async (result) => {
-          const { loss, perplexity, tokens, rows } = result;
-          await output.append({ test_loss: loss, test_perplexity: perplexity, test_tokens: tokens, test_rows: rows });
+          const { loss, perplexity, metrics, tokens, rows } = result;
+          await output.append({
+            test_loss: loss,
+            test_perplexity: perplexity,
+            test_tokens: tokens,
+            test_rows: rows,
+            metrics,
+          });
           await callbacks.onTest?.(result);
         },
         onCheckpoint: async (saved, info) => {

@@ -64,6 +64,7 @@ describe('loadConfig', () => {
         per_device_eval_batch_size: 8,
         gradient_accumulation_steps: 1,
         gradient_checkpointing: false,
+        objective: 'token_mean',
         optim: 'adamw',
         learning_rate: 2e-4,
         lr_scheduler_type: 'cosine',

@@ -9,7 +9,8 @@ import { loadModel, type LoadOptions, type LoadQuantization } from '../../src/mo
 import { expectedTensors } from '../../src/model/tensors.js';
 import { planMemory, type PlanSettings } from '../../src/plan/memory.js';
 import { OPTIMIZERS } from '../../src/train/optimizers/registry.js';
-import { trainStep, type MicroBatch } from '../../src/train/step.js';
+import type { MicroBatch } from '../../src/train/objectives/objective.js';
+import { trainStep } from '../../src/train/step.js';
 import { describeBackends } from '../support/backends.js';
 import { holdGpu, watchMemory } from '../support/peak.js';
 import { TINY_CONFIG } from '../support/tiny-model.js';

@@ -10,7 +10,8 @@ import { loadModel, type LoadQuantization } from '../../src/model/load.js';
 import { batchLossSum } from '../../src/model/loss.js';
 import { AdamW } from '../../src/train/optimizers/resident.js';
 import { learningRateFactor } from '../../src/train/schedule.js';
-import { lossAndGradients, trainStep, type MicroBatch } from '../../src/train/step.js';
+import type { MicroBatch } from '../../src/train/objectives/objective.js';
+import { lossAndGradients, trainStep } from '../../src/train/step.js';
 import { goldenFolder, missingGoldens, readTensors } from './goldens.js';
 import { describeReferences } from './references.js';
 

@@ -222,9 +222,13 @@ class Recorder {
   private uploaded(values: Int32Array | Float32Array | Uint8Array, write: GPUQueue['writeBuffer']): GPUBuffer {
     // Booleans have a byte each on the host.
     const words = values instanceof Uint8Array ? Int32Array.from(values) : values;
+    // Always a new one: a repetition writes it before its first command, and one of the pool may have served an earlier
+    // command of this step.
     const buffer = this.gpu.bufferManager.acquireBuffer(
       words.byteLength,
       GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
+      false,
+      false,
     );
     this.own.set(buffer, false);
     write(buffer, 0, words as Int32Array<ArrayBuffer>);

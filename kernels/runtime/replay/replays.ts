@@ -40,8 +40,9 @@ interface Kind {
 
 interface Ready {
   readonly recording: Recording;
-  /** Of the scalar that the step returned. */
+  /** Of the tensor that the step returned. */
   readonly result: GPUBuffer;
+  readonly shape: number[];
   /** Of what is watched, when it was recorded. */
   readonly memory: readonly object[];
 }
@@ -81,12 +82,12 @@ export class Replays {
   }
 
   /**
-   * Does a step.
+   * Does a step, whose result is a small float32 tensor.
    *
    * @param inputs all that differs from step to step; `body` makes tensors of exactly these arrays
-   * @param body leaves no tensor behind but the scalar that it returns; waits for nothing
+   * @param body leaves no tensor behind but the one that it returns; waits for nothing
    */
-  run(key: string, inputs: StepInputs, body: () => tf.Scalar): tf.Scalar {
+  run<T extends tf.Tensor>(key: string, inputs: StepInputs, body: () => T): T {
     if (!allowed || (this.gpu.activeTimers ?? undefined) !== undefined) return body();
     const kind = this.kindOf(key, inputs);
     kind.seen++;
@@ -94,7 +95,7 @@ export class Replays {
     if (kind.ready?.recording.ready === true) {
       kind.waits = 0;
       this.replayed++;
-      return this.replay(kind.ready, inputs);
+      return this.replay(kind.ready, inputs) as T;
     }
     if (kind.ready !== undefined && ++kind.waits > MOST_WAITS) forget(kind);
     if (kind.ready !== undefined || kind.seen <= FIRST_EAGER || kind.recordings >= MOST_RECORDINGS) return body();
@@ -123,7 +124,7 @@ export class Replays {
     );
   }
 
-  private record(kind: Kind, inputs: StepInputs, body: () => tf.Scalar): tf.Scalar {
+  private record<T extends tf.Tensor>(kind: Kind, inputs: StepInputs, body: () => T): T {
     const tensors = tf.memory().numTensors;
     const { value, recorded } = record(this.gpu, inputs, body);
     kind.recordings++;
@@ -143,7 +144,12 @@ export class Replays {
     );
     delete kind.last;
     if (same) {
-      kind.ready = { recording, result: result as GPUBuffer, memory: this.options.watched.map(({ dataId }) => dataId) };
+      kind.ready = {
+        recording,
+        result: result as GPUBuffer,
+        shape: value.shape,
+        memory: this.options.watched.map(({ dataId }) => dataId),
+      };
       this.bound();
     } else {
       recording.dispose();
@@ -154,14 +160,14 @@ export class Replays {
     return value;
   }
 
-  private replay({ recording, result }: Ready, inputs: StepInputs): tf.Scalar {
-    const info = this.gpu.makeTensorInfo([], 'float32');
+  private replay({ recording, result, shape }: Ready, inputs: StepInputs): tf.Tensor {
+    const info = this.gpu.makeTensorInfo(shape, 'float32');
     this.gpu.uploadToGPU(info.dataId);
     const target = this.bufferOf(info) as GPUBuffer;
     recording.run(inputs, (encoder) => {
-      encoder.copyBufferToBuffer(result, 0, target, 0, 4);
+      encoder.copyBufferToBuffer(result, 0, target, 0, 4 * tf.util.sizeFromShape(shape));
     });
-    return tf.engine().makeTensorFromTensorInfo(info) as tf.Scalar;
+    return tf.engine().makeTensorFromTensorInfo(info);
   }
 
   private bufferOf({ dataId }: tf.TensorInfo): GPUBuffer | undefined {

@@ -5,7 +5,7 @@ import { evaluateLoss } from '../../eval/loss.js';
 import { effectiveMaxLength } from '../../finetune/finetune.js';
 import { takeBosNote } from '../../tokenizer/doubled-bos.js';
 import { openDataFiles } from '../../workspace/data-files.js';
-import { formatNumber } from '../../format.js';
+import { formatNumber, perplexityText } from '../../format.js';
 import { configDefault, tell } from '../options.js';
 import { openRunSession, type RunFlags } from '../run-session.js';
 import { describeDataset, describeDropped } from '../view/describe.js';
@@ -58,7 +58,7 @@ export async function runEval(flags: EvalFlags): Promise<void> {
           evaluateLoss(decoder, data.examples, flags.batchSize),
         );
         const which = names.length > 1 ? (name ?? 'base') : undefined;
-        const text = `${which === undefined ? '' : `${which}: `}loss ${formatNumber(loss)}  perplexity ${formatNumber(perplexity)}  (${rows} rows, ${tokens} supervised tokens)`;
+        const text = `${which === undefined ? '' : `${which}: `}loss ${formatNumber(loss)}${perplexityText(perplexity)}  (${rows} rows, ${tokens} supervised tokens)`;
         print(
           `${flags.json === true ? JSON.stringify({ ...(which === undefined ? {} : { adapter: which }), loss, perplexity, tokens, rows }) : text}\n`,
         );

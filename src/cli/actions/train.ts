@@ -1,6 +1,6 @@
 import type { RunConfig } from '../../config/schema.js';
 import { trainToFolder, type FolderTrainingResult } from '../../workspace/train-to-folder.js';
-import { formatCount, formatDuration, formatNumber } from '../../format.js';
+import { formatCount, formatDuration, formatNumber, perplexityText } from '../../format.js';
 import { InterruptedError, watchInterrupts } from '../../workspace/interrupt.js';
 import { describeDevice, tell } from '../options.js';
 import { createProgress } from '../view/progress.js';
@@ -71,12 +71,12 @@ export async function runTraining(
         },
         onEvaluate: (metrics) => {
           progress.log(
-            `step ${metrics.step}  validation loss ${formatNumber(metrics.eval_loss)}  perplexity ${formatNumber(metrics.perplexity)}`,
+            `step ${metrics.step}  validation loss ${formatNumber(metrics.eval_loss)}${perplexityText(metrics.perplexity)}`,
           );
         },
         onTest: ({ loss, perplexity, tokens, rows }) => {
           progress.log(
-            `test loss ${formatNumber(loss)}  perplexity ${formatNumber(perplexity)}  (${rows} rows, ${tokens} tokens)`,
+            `test loss ${formatNumber(loss)}${perplexityText(perplexity)}  (${rows} rows, ${tokens} tokens)`,
           );
         },
         onCheckpoint: (path, { step }) => {

@@ -1,5 +1,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Decoder } from '../../model/decoder.js';
+import type { Objective } from '../objectives/objective.js';
 import { FlatAdamW } from '../optimizers/flat.js';
 import type { Optimizer } from '../optimizers/optimizer.js';
 import { EagerAccumulator } from './eager.js';
@@ -12,10 +13,17 @@ import { ReplayedAccumulator } from './replayed.js';
 export function createAccumulator(
   decoder: Decoder,
   parameters: readonly tf.Variable[],
+  objective: Objective,
   optimizer: Optimizer,
   onRefused?: (reason: string) => void,
 ): ReplayedAccumulator | EagerAccumulator {
   return FlatAdamW.fits(parameters)
-    ? new ReplayedAccumulator(decoder, parameters, optimizer instanceof FlatAdamW ? optimizer : undefined, onRefused)
-    : new EagerAccumulator(decoder, parameters);
+    ? new ReplayedAccumulator(
+        decoder,
+        parameters,
+        objective,
+        optimizer instanceof FlatAdamW ? optimizer : undefined,
+        onRefused,
+      )
+    : new EagerAccumulator(decoder, parameters, objective);
 }

@@ -1,32 +1,37 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { accumulate, valueAndGradients } from '../../../kernels/index.js';
 import type { Decoder } from '../../model/decoder.js';
-import { lossSumOf, type LossInputs, type LossOptions } from '../../model/loss.js';
-import { addLoss, type GradientAccumulator, type LossAndGradients } from './accumulator.js';
+import { objectiveSums, type Objective, type ObjectiveContext, type ObjectiveInputs } from '../objectives/objective.js';
+import { addSums, splitSums, type GradientAccumulator, type LossAndGradients } from './accumulator.js';
 
-/** As any backend does it: a tensor a gradient. */
+/** As any backend does it: one tensor per gradient. */
 export class EagerAccumulator implements GradientAccumulator<readonly tf.Tensor[]> {
+  readonly fewShapes = false;
+
   constructor(
     readonly decoder: Decoder,
     private readonly parameters: readonly tf.Tensor[],
+    readonly objective: Objective,
   ) {}
 
   add(
     sum: LossAndGradients<readonly tf.Tensor[]> | undefined,
-    inputs: LossInputs,
+    inputs: ObjectiveInputs,
     scale: number,
-    options: LossOptions,
+    context: ObjectiveContext,
   ): LossAndGradients<readonly tf.Tensor[]> {
     const { value, gradients } = valueAndGradients(
-      () => tf.mul(lossSumOf(this.decoder, inputs, options), scale),
+      () => tf.mul(objectiveSums(this.objective, this.decoder, inputs, context), scale),
       this.parameters,
     );
-    if (sum === undefined) return { loss: value, gradients };
-    return { loss: addLoss(sum.loss, value), gradients: accumulate(sum.gradients, gradients) };
+    const made = splitSums(value);
+    if (sum === undefined) return { ...made, gradients };
+    return { ...addSums(sum, made), gradients: accumulate(sum.gradients, gradients) };
   }
 
-  release({ loss, gradients }: LossAndGradients<readonly tf.Tensor[]>): void {
+  release({ loss, metrics, gradients }: LossAndGradients<readonly tf.Tensor[]>): void {
     tf.dispose([loss, ...gradients]);
+    metrics?.dispose();
   }
 
   dispose(): void {

@@ -1,7 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import {
   accumulateFlat,
-  checkTargets,
   flatLayout,
   FlatTensors,
   gpuCopy,
@@ -10,18 +9,16 @@ import {
   type StepInputs,
 } from '../../../kernels/index.js';
 import type { Decoder } from '../../model/decoder.js';
-import { lossSumOf, type LossInputs, type LossOptions } from '../../model/loss.js';
+import { objectiveSums, type Objective, type ObjectiveContext, type ObjectiveInputs } from '../objectives/objective.js';
 import type { FlatAdamW } from '../optimizers/flat.js';
-import { addLoss, type GradientAccumulator, type LossAndGradients } from './accumulator.js';
-
-/** Targets are made more by this many at least: see {@link roundedUp}. */
-const MIN_ROWS_STEP = 16;
+import { addSums, splitSums, type GradientAccumulator, type LossAndGradients } from './accumulator.js';
 
 /**
  * On webgpu: gradients go into one piece of memory, and the commands of a micro-batch are recorded once a shape and
  * replayed, without the JavaScript that makes them. Numbers are those of `EagerAccumulator` to the bit.
  */
 export class ReplayedAccumulator implements GradientAccumulator<FlatTensors> {
+  readonly fewShapes = true;
   private readonly replays: Replays;
   /** Of the latest micro-batch. */
   private readonly gradients: FlatTensors;
@@ -31,6 +28,7 @@ export class ReplayedAccumulator implements GradientAccumulator<FlatTensors> {
   constructor(
     readonly decoder: Decoder,
     private readonly parameters: readonly tf.Tensor[],
+    readonly objective: Objective,
     private readonly optimizer: FlatAdamW | undefined,
     onRefused?: (reason: string) => void,
   ) {
@@ -45,20 +43,21 @@ export class ReplayedAccumulator implements GradientAccumulator<FlatTensors> {
 
   add(
     sum: LossAndGradients<FlatTensors> | undefined,
-    inputs: LossInputs,
+    inputs: ObjectiveInputs,
     scale: number,
-    options: LossOptions,
+    context: ObjectiveContext,
   ): LossAndGradients<FlatTensors> {
     this.optimizer?.settle();
     const sums = sum === undefined ? undefined : this.sumsWith(sum.gradients);
-    const value = this.run(inputs, scale, options);
-    if (sum === undefined || sums === undefined) return { loss: value, gradients: this.gradients };
+    const made = splitSums(this.run(inputs, scale, context));
+    if (sum === undefined || sums === undefined) return { ...made, gradients: this.gradients };
     accumulateFlat(sums, this.gradients);
-    return { loss: addLoss(sum.loss, value), gradients: sums };
+    return { ...addSums(sum, made), gradients: sums };
   }
 
-  release({ loss }: LossAndGradients): void {
+  release({ loss, metrics }: LossAndGradients): void {
     loss.dispose();
+    metrics?.dispose();
   }
 
   dispose(): void {
@@ -74,47 +73,25 @@ export class ReplayedAccumulator implements GradientAccumulator<FlatTensors> {
     return this.sums;
   }
 
-  /** @returns the loss; the gradients are in their place. */
-  private run(given: LossInputs, scale: number, options: LossOptions): tf.Scalar {
-    const { batch, seq, ids, starts } = given;
-    const targets = roundedUp(given.targets);
-    const inputs = { ...given, targets };
-    const { rows, labels, places } = targets;
-    checkTargets(targets, places.length, this.decoder.head.vocab);
+  /** @returns the sums; the gradients are in their place. */
+  private run(inputs: ObjectiveInputs, scale: number, context: ObjectiveContext): tf.Tensor {
+    const { arrays, shape } = inputs;
     const factor = Float32Array.of(scale);
-    const { dropoutSeed, gradientCheckpointing } = options;
-    const changing: StepInputs = {
-      ...{ ids, rows, labels, places, factor },
-      ...(starts === undefined ? {} : { starts }),
-      ...(dropoutSeed === undefined ? {} : { dropoutSeed }),
+    const { dropoutSeed, gradientCheckpointing } = context;
+    const eager = (): tf.Tensor => {
+      const scaled = (): tf.Tensor =>
+        tf.mul(objectiveSums(this.objective, this.decoder, inputs, context), tf.tensor(factor, []));
+      const { value, gradients } = valueAndGradients(scaled, this.parameters);
+      this.gradients.take(gradients);
+      tf.dispose(gradients);
+      return value;
     };
+    if (shape === undefined) return eager();
+    const changing: StepInputs = { ...arrays, factor, ...(dropoutSeed === undefined ? {} : { dropoutSeed }) };
     return this.replays.run(
-      `${batch}x${seq}${gradientCheckpointing === undefined ? '' : ' checkpointed'}`,
+      `${shape}${gradientCheckpointing === undefined ? '' : ' with gradient checkpointing'}`,
       changing,
-      () => {
-        const scaled = (): tf.Scalar => tf.mul(lossSumOf(this.decoder, inputs, options), tf.tensor(factor, []));
-        const { value, gradients } = valueAndGradients(scaled, this.parameters);
-        this.gradients.take(gradients);
-        tf.dispose(gradients);
-        return value;
-      },
+      eager,
     );
   }
-}
-
-/**
- * Targets with entries at the end that count for nothing, so that batches of one size are of few shapes: their number
- * is a multiple of a sixteenth of the tokens, if there are any.
- */
-export function roundedUp({ rows, labels, places }: LossInputs['targets']): LossInputs['targets'] {
-  const tokens = places.length;
-  const step = Math.max(MIN_ROWS_STEP, Math.ceil(tokens / 16));
-  const count = Math.max(rows.length, Math.min(tokens, Math.ceil(rows.length / step) * step));
-  if (count === rows.length) return { rows, labels, places };
-  const [moreRows, moreLabels] = [rows, labels].map((values) => {
-    const more = new Int32Array(count).fill(-1);
-    more.set(values);
-    return more;
-  }) as [Int32Array, Int32Array];
-  return { rows: moreRows, labels: moreLabels, places };
 }

@@ -90,7 +90,7 @@ export async function measure({ decoder, tokenizer, device }: Session, files: Me
   async function perplexity(rows: readonly AnsweredRow[]): Promise<number> {
     const source = { name: 'rows', rows: rows.map(({ prompt, completion }) => ({ prompt, completion })) };
     const { examples } = await loadDataset({ source, tokenizer, vocabSize: decoder.vocabSize });
-    return (await evaluateLoss(decoder, examples, 20)).perplexity;
+    return Math.exp((await evaluateLoss(decoder, examples, 20)).loss);
   }
 }
 

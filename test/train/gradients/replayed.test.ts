@@ -18,7 +18,9 @@ import { OPTIMIZERS } from '../../../src/train/optimizers/registry.js';
 import { AdamW } from '../../../src/train/optimizers/resident.js';
 import type { TrainCallbacks } from '../../../src/train/request.js';
 import type { TrainState } from '../../../src/train/run-state.js';
-import { applyGradients, lossAndGradientsUnless, type MicroBatch } from '../../../src/train/step.js';
+import type { MicroBatch } from '../../../src/train/objectives/objective.js';
+import { tokenMean } from '../../../src/train/objectives/token-mean.js';
+import { applyGradients, lossAndGradientsUnless } from '../../../src/train/step.js';
 import { describeBackends } from '../../support/backends.js';
 import { expectClose } from '../../support/numeric.js';
 import { countingRows, modelFiles, TINY_CONFIG, tinyModelFiles } from '../../support/tiny-model.js';
@@ -103,8 +105,8 @@ async function trained(
   const refusals: string[] = [];
   const accumulator =
     way === 'apart' || way === 'flat'
-      ? new EagerAccumulator(decoder, parameters)
-      : createAccumulator(decoder, parameters, optimizer, (reason) => refusals.push(reason));
+      ? new EagerAccumulator(decoder, parameters, tokenMean)
+      : createAccumulator(decoder, parameters, tokenMean, optimizer, (reason) => refusals.push(reason));
   if (resume !== undefined) {
     optimizer.restore(resume.state);
     parameters.forEach((parameter, i) =>
