@@ -26,6 +26,7 @@ const OFF: Readonly<Record<string, unknown>> = {
   },
   ...{ packing: false, streaming: false, max_steps: -1, gradient_checkpointing: false, gradient_accumulation_steps: 1 },
   objective: 'token_mean',
+  momentum: 0,
   ...{ warmup_steps: 0, warmup_ratio: 0, weight_decay: 0, max_grad_norm: 0 },
 };
 

@@ -157,5 +157,6 @@ export async function diskNeedsOfRun(given: CheckedRequest, shared: SharedParts)
   const { config, initFrom } = request;
   const model = await readModelConfig(request.model);
   const data = await loadData(request, model, shared);
-  return diskNeedsOf(config, data, await trainedBytesOf({ config, model, initFrom, backend: shared.device.backend }));
+  const { trained, slots } = await trainedBytesOf({ config, model, initFrom, backend: shared.device.backend });
+  return diskNeedsOf(config, data, { trainedBytes: trained, slotBytes: slots });
 }

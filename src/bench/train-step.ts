@@ -8,7 +8,7 @@ import { createAccumulator } from '../train/gradients/create.js';
 import { EagerAccumulator } from '../train/gradients/eager.js';
 import { ReplayedAccumulator } from '../train/gradients/replayed.js';
 import type { Optimizer } from '../train/optimizers/optimizer.js';
-import { OPTIMIZERS } from '../train/optimizers/registry.js';
+import { createOptimizer } from '../train/optimizers/registry.js';
 import { randomDecoder, type Quantize } from './decoder.js';
 import { tokenValues, weightValues } from './random.js';
 import type { Dims } from './shapes.js';
@@ -45,7 +45,7 @@ export class BenchStep {
     private readonly checkpointing: boolean,
   ) {
     this.inputs = inputsOf(dims);
-    this.optimizer = OPTIMIZERS.adamw(this.parameters, ADAMW);
+    this.optimizer = createOptimizer('adamw', this.parameters, ADAMW);
     this.accumulator = createAccumulator(decoder, this.parameters, tokenMean, this.optimizer);
   }
 

@@ -36,6 +36,8 @@ export function contradictions(values: unknown): Problem[] {
   }
   if (given('training.save_steps') && valueAt(values, ['training', 'save_strategy']) !== 'steps')
     blame('training.save_steps', 'needs training.save_strategy steps');
+  if (number('training.momentum') > 0 && valueAt(values, ['training', 'optim']) !== 'sgd')
+    blame('training.momentum', 'needs training.optim sgd');
   return [...problems, ...methodProblems(values)];
 }
 

@@ -320,10 +320,13 @@ const training = z.strictObject({
     .default('token_mean')
     .describe('What is minimised: the cross-entropy of the next token, averaged over all supervised tokens of a step.'),
   optim: z
-    .enum(['adamw', 'paged_adamw'])
+    .enum(['adamw', 'paged_adamw', 'lion_32bit', 'paged_lion_32bit', 'sgd'])
     .default('adamw')
-    .describe('AdamW with its moments on the device, or in host memory, from where they are fetched in pages.'),
-  learning_rate: z.number().gt(0).default(2e-4).describe('Peak learning rate of AdamW.'),
+    .describe(
+      'AdamW; Lion, which keeps one moment instead of two and takes a learning rate a third to a tenth as large; or stochastic gradient ' +
+        'descent. What a `paged_` one keeps is in host memory, from where it is fetched in pages.',
+    ),
+  learning_rate: z.number().gt(0).default(2e-4).describe('Peak learning rate.'),
   lr_scheduler_type: z
     .enum(['cosine', 'linear', 'constant', 'constant_with_warmup'])
     .default('cosine')
@@ -334,10 +337,13 @@ const training = z.strictObject({
     .number()
     .min(0)
     .default(0)
-    .describe('Decoupled weight decay of AdamW. Norms and biases do not decay, as in transformers.'),
-  adam_beta1: fraction().default(0.9).describe('Decay of the first moment.'),
-  adam_beta2: fraction().default(0.999).describe('Decay of the second moment.'),
+    .describe('Weight decay, decoupled but for sgd. Norms and biases do not decay, as in transformers.'),
+  adam_beta1: fraction()
+    .default(0.9)
+    .describe('Decay of the first moment of AdamW; of Lion, of the average in the direction of a step.'),
+  adam_beta2: fraction().default(0.999).describe('Decay of the second moment of AdamW, of the one moment of Lion.'),
   adam_epsilon: z.number().gt(0).default(1e-8).describe('Added to the root of the second moment.'),
+  momentum: fraction().default(0).describe('Momentum of sgd, as torch.optim.SGD has it; without it nothing is kept.'),
   max_grad_norm: z
     .number()
     .min(0)

@@ -5,8 +5,8 @@ import { DEFAULT_SAVE_STEPS, totalStepsOf } from '../train/schedule.js';
 /** Bytes that a run will write, as far as they can be told before it is begun. */
 export interface DiskNeeds {
   /**
-   * Of one checkpoint: values and two moments of each trained parameter in float32, the adapter, and that of the best
-   * evaluation.
+   * Of one checkpoint: values and the optimiser's slots of each trained parameter in float32, the adapter, and that of
+   * the best evaluation.
    */
   readonly checkpointBytes: number;
   /** Checkpoints on the disk at a time: a new one is written before an old one is removed. */
@@ -20,6 +20,8 @@ export interface DiskRequest {
   readonly training: RunConfig['training'];
   /** Of the trained parameters as float32. */
   readonly trainedBytes: number;
+  /** Of what the optimiser keeps of them. */
+  readonly slotBytes: number;
   readonly totalSteps: number;
   readonly doneSteps: number;
   /** Optimiser steps of an epoch. */
@@ -34,12 +36,13 @@ const SMALL_BYTES = 4 * 2 ** 20;
 export function diskNeeds({
   training,
   trainedBytes,
+  slotBytes,
   totalSteps,
   doneSteps,
   epochSteps,
   validated,
 }: DiskRequest): DiskNeeds {
-  const checkpointBytes = trainedBytes * (validated ? 5 : 4);
+  const checkpointBytes = trainedBytes * (validated ? 3 : 2) + slotBytes;
   const every =
     training.save_strategy === 'epoch' ? Math.max(1, epochSteps) : (training.save_steps ?? DEFAULT_SAVE_STEPS);
   // At multiples of `every`, and after the last step.
@@ -57,16 +60,17 @@ export function diskNeeds({
   };
 }
 
-/** {@link diskNeeds} of a run whose rows are read. @param trainedBytes of the trained parameters as float32 */
+/** {@link diskNeeds} of a run whose rows are read. */
 export function diskNeedsOf(
   { training }: Pick<RunConfig, 'training'>,
   { train: { examples }, validation }: DataSplits,
-  trainedBytes: number,
+  { trainedBytes, slotBytes }: Pick<DiskRequest, 'trainedBytes' | 'slotBytes'>,
   doneSteps = 0,
 ): DiskNeeds {
   return diskNeeds({
     training,
     trainedBytes,
+    slotBytes,
     totalSteps: totalStepsOf(examples.length, training),
     doneSteps,
     epochSteps: totalStepsOf(examples.length, { ...training, max_steps: 0, num_train_epochs: 1 }),

@@ -21,6 +21,8 @@ import { loadTokenizer } from '../tokenizer/tokenizer.js';
 import { train } from '../train/loop.js';
 import type { Objective } from '../train/objectives/objective.js';
 import { OBJECTIVES } from '../train/objectives/registry.js';
+import type { OptimizerSlot } from '../train/optimizers/optimizer.js';
+import { OPTIMIZERS } from '../train/optimizers/registry.js';
 import type { TrainResult } from '../train/request.js';
 import { readTrainState, trainStateFiles, type TrainState } from '../train/run-state.js';
 import { totalStepsOf } from '../train/schedule.js';
@@ -73,8 +75,7 @@ export class FinetuneRun {
     // Data before weights: what is wrong with it shows before the slow part.
     const data = await loadData(this.request, model, this.shared);
     this.callbacks.onData?.(data);
-    if (memory !== undefined)
-      await this.callbacks.onDisk?.(diskNeedsOf(config, data, memory.plan.trainedBytes, doneSteps));
+    if (memory !== undefined) await this.callbacks.onDisk?.(diskNeedsOf(config, data, memory.plan, doneSteps));
     const decoder = await loadBase(this.request, model, this.shared);
     let adapter: Adapter | undefined;
     try {
@@ -164,7 +165,7 @@ export class FinetuneRun {
     const { config, model: directory } = this.request;
     const files = await withManifest({
       ...(await adapterFiles(adapter, baseOf(config))),
-      ...trainStateFiles(state, adapter.parameters),
+      ...trainStateFiles(state, adapter.parameters, this.slots()),
       [CONFIG_FILE]: serializeConfig(config, joinPath(config.training.output_dir, checkpointName(state.step))),
       ...(await tokenizerFiles(directory)),
       [INPUTS_FILE]: serializeInputs(inputs),
@@ -197,7 +198,7 @@ export class FinetuneRun {
       options: config.training,
       objective: this.objective,
       shuffle: config.data.shuffle,
-      resume: resume === undefined ? undefined : await readTrainState(resume, adapter.parameters),
+      resume: resume === undefined ? undefined : await readTrainState(resume, adapter.parameters, this.slots()),
       force: force === true,
       callbacks: {
         ...(this.callbacks.onCheckpoint === undefined || inputs === undefined
@@ -212,6 +213,12 @@ export class FinetuneRun {
         ...(validation === undefined ? {} : { evaluate: () => this.evaluate(decoder, validation.examples) }),
       },
     });
+  }
+
+  /** What the optimiser of the run keeps. */
+  private slots(): readonly OptimizerSlot[] {
+    const { training } = this.request.config;
+    return OPTIMIZERS[training.optim].rule(training).slots;
   }
 
   private evaluate(decoder: Decoder, examples: Examples): Promise<LossResult> {

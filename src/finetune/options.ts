@@ -10,7 +10,7 @@ import type { Directory } from '../io/directory.js';
 import type { ModelConfig } from '../model/config.js';
 import type { LoadQuantization } from '../model/load.js';
 import { currentLimits } from '../plan/limits.js';
-import { staticBytes } from '../plan/memory.js';
+import { staticBytes, type StaticBytes } from '../plan/memory.js';
 import { planRun, type RunMemory } from '../plan/plan-run.js';
 import type { Objective } from '../train/objectives/objective.js';
 
@@ -138,7 +138,7 @@ export async function planFor(request: {
   });
 }
 
-/** Bytes of the parameters that a run trains, as float32. @throws ConfigError when the adapter's targets match nothing. */
+/** Bytes of the parameters that a run trains, as float32, and of what its optimiser keeps of them. @throws ConfigError when the adapter's targets match nothing. */
 export async function trainedBytesOf({
   config,
   model,
@@ -149,11 +149,11 @@ export async function trainedBytesOf({
   readonly model: ModelConfig;
   readonly initFrom?: Directory | undefined;
   readonly backend: string;
-}): Promise<number> {
+}): Promise<Pick<StaticBytes, 'trained' | 'slots'>> {
   const adapter = adapterSettings(
     config.adapter,
     initFrom === undefined ? undefined : await readAdapterConfig(initFrom),
   );
-  return staticBytes({ backend, model, adapter, quantization: quantizationOf(config), optim: config.training.optim })
-    .trained;
+  const { optim, momentum } = config.training;
+  return staticBytes({ backend, model, adapter, quantization: quantizationOf(config), optim, momentum });
 }

@@ -24,9 +24,10 @@ import {
   type ObjectiveContext,
 } from '../train/objectives/objective.js';
 import { OBJECTIVES } from '../train/objectives/registry.js';
-import type { Optimizer } from '../train/optimizers/optimizer.js';
+import { slotBytes, type Optimizer, type UpdateRule } from '../train/optimizers/optimizer.js';
 import { pagesOf } from '../train/optimizers/paged.js';
-import { AdamW } from '../train/optimizers/resident.js';
+import { OPTIMIZERS } from '../train/optimizers/registry.js';
+import { ResidentOptimizer } from '../train/optimizers/resident.js';
 import { lossAndGradients } from '../train/step.js';
 import { outlineAdapter, outlineDecoder, storedQuantization, WEIGHT_TAGS } from './shape-only-decoder.js';
 
@@ -47,6 +48,8 @@ export interface PlanSettings {
   readonly accumulation: number;
   readonly gradientCheckpointing: boolean;
   readonly optim: RunConfig['training']['optim'];
+  /** Of `sgd`, which keeps nothing without. Default 0. */
+  readonly momentum?: number | undefined;
   /** The name of one, or one that has none in a config; `token_mean` unless given. */
   readonly objective?: RunConfig['training']['objective'] | Objective;
 }
@@ -84,7 +87,9 @@ export interface MemoryPlan {
   readonly largestWeight: { readonly name: string; readonly bytes: number };
   /** The trained parameters as float32. */
   readonly trainedBytes: number;
-  /** Moments in host memory (`paged_adamw`). */
+  /** What the optimiser keeps of them. */
+  readonly slotBytes: number;
+  /** That where it is in host memory (`paged_adamw`); else 0. */
   readonly hostBytes: number;
 }
 
@@ -172,6 +177,8 @@ function extended(settings: PlanSettings, small: MemoryPlan, large: MemoryPlan):
 export interface StaticBytes {
   /** The trained parameters as float32. */
   readonly trained: number;
+  /** What the optimiser keeps of them, on the device or in host memory. */
+  readonly slots: number;
   /** Weights, adapter and the optimiser's state on the device: no step takes less. */
   readonly total: number;
 }
@@ -183,16 +190,19 @@ export function staticBytes({
   adapter: options,
   quantization,
   optim,
-}: Pick<PlanSettings, 'backend' | 'model' | 'adapter' | 'quantization' | 'optim'>): StaticBytes {
+  momentum,
+}: Pick<PlanSettings, 'backend' | 'model' | 'adapter' | 'quantization' | 'optim' | 'momentum'>): StaticBytes {
   return withDryRun(target, (backend) => {
     const ofTrained = definitionOf(options.method).trainable?.(model, options);
     const decoder = outlineDecoder(backend, model, storedQuantization(model, quantization), ofTrained);
     try {
       const adapter = outlineAdapter(decoder, options);
       const trained = adapter.parameters.reduce((sum, { size }) => sum + 4 * size, 0);
-      const total = backend.bytes + (optim === 'adamw' ? 2 * trained : 0);
+      const { paged, rule } = optimizerOf({ optim, momentum });
+      const slots = adapter.parameters.reduce((sum, { shape }) => sum + slotBytes(rule.slots, shape), 0);
+      const total = backend.bytes + (paged ? 0 : slots);
       adapter.dispose();
-      return { trained, total };
+      return { trained, slots, total };
     } finally {
       decoder.dispose();
     }
@@ -218,11 +228,11 @@ function runDry(settings: PlanSettings): MemoryPlan {
         const largestWeight = largestWeightOf(decoder);
         backend.tag = TAGS.adapters;
         const adapter = own(outlineAdapter(decoder, options));
-        const moments = adapter.parameters.map((p) => 8 * p.size);
+        const { paged, rule } = optimizerOf(settings);
+        const slots = adapter.parameters.map((p) => slotBytes(rule.slots, p.shape));
+        const allSlots = slots.reduce((sum, bytes) => sum + bytes, 0);
         backend.tag = TAGS.optimizer;
-        const optimizer = own(
-          settings.optim === 'adamw' ? new AdamW(adapter.parameters, ADAMW) : pagedOutline(backend, moments),
-        );
+        const optimizer = own(paged ? pagedOutline(backend, slots) : new ResidentOptimizer(rule, adapter.parameters));
         // On webgpu gradients are copied to where they lie in one (ReplayedAccumulator in train/gradients), and stay there.
         const flat = flatLayout(adapter.parameters.map((p) => p.shape));
         backend.tag = TAGS.gradients;
@@ -266,8 +276,9 @@ function runDry(settings: PlanSettings): MemoryPlan {
           headChunk: 4 * model.vocabSize * Math.min(batch * (seq - 1), headChunkRows(model.vocabSize)),
           largestTransient: step.largest,
           largestWeight,
-          trainedBytes: moments.reduce((sum, bytes) => sum + bytes / 2, 0),
-          hostBytes: settings.optim === 'adamw' ? 0 : moments.reduce((sum, bytes) => sum + bytes, 0),
+          trainedBytes: adapter.parameters.reduce((sum, { size }) => sum + 4 * size, 0),
+          slotBytes: allSlots,
+          hostBytes: paged ? allSlots : 0,
         };
       } finally {
         for (const value of made.reverse()) value.dispose();
@@ -317,16 +328,25 @@ function partsOf({ byTag }: DryPeak): MemoryParts {
   };
 }
 
+/** Settings that change no size. */
 const ADAMW = { adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0 };
+
+function optimizerOf({ optim, momentum = 0 }: Pick<PlanSettings, 'optim' | 'momentum'>): {
+  readonly paged: boolean;
+  readonly rule: UpdateRule;
+} {
+  const { paged, rule } = OPTIMIZERS[optim];
+  return { paged, rule: rule({ ...ADAMW, momentum }) };
+}
 
 /** The part of an optimiser that takes memory. */
 type Stepper = Pick<Optimizer, 'step' | 'dispose'>;
 
-/** What PagedAdamW has on the device, one page after another. */
-function pagedOutline(backend: DryRunBackend, moments: readonly number[]): Stepper {
+/** What PagedOptimizer has on the device, one page after another. */
+function pagedOutline(backend: DryRunBackend, slots: readonly number[]): Stepper {
   return {
     step() {
-      for (const page of pagesOf(moments)) backend.scratch(page.reduce((sum, i) => sum + (moments[i] as number), 0));
+      for (const page of pagesOf(slots)) backend.scratch(page.reduce((sum, i) => sum + (slots[i] as number), 0));
     },
     dispose: () => undefined,
   };

@@ -57,6 +57,7 @@ export function planSettings({
     accumulation: config.training.gradient_accumulation_steps,
     gradientCheckpointing: config.training.gradient_checkpointing,
     optim: config.training.optim,
+    momentum: config.training.momentum,
     objective: objective ?? config.training.objective,
   };
 }

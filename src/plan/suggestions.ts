@@ -1,3 +1,4 @@
+import { OPTIMIZERS } from '../train/optimizers/registry.js';
 import type { DeviceLimits } from './limits.js';
 import { memoryPlanner, staticBytes, type MemoryPlan, type PlanSettings } from './memory.js';
 
@@ -55,8 +56,8 @@ const fourBits: Change = function* (settings) {
 };
 
 const paged: Change = function* (settings) {
-  if (settings.optim === 'adamw')
-    yield { changes: { 'training.optim': 'paged_adamw' }, settings: { ...settings, optim: 'paged_adamw' } };
+  const { pagedForm: optim } = OPTIMIZERS[settings.optim];
+  if (optim !== undefined) yield { changes: { 'training.optim': optim }, settings: { ...settings, optim } };
 };
 
 const CHANGES: readonly Change[] = [gradientCheckpointing, microBatch, fourBits, paged];

@@ -51,7 +51,10 @@ export const MAY_CHANGE: Changeable = {
 };
 
 /** What options are, as JSON, in configs of versions that did not have them. */
-const ABSENT: Readonly<Record<string, string>> = { 'training.objective': '"token_mean"' };
+const ABSENT: Readonly<Record<string, string>> = {
+  'training.objective': '"token_mean"',
+  'training.momentum': '0',
+};
 
 /** Of a run that goes on, or of one that is finished. */
 export type Whose = 'continued' | 'finished';

@@ -14,7 +14,7 @@ import { round, Tally, type EvalMetrics } from './metrics.js';
 import type { Objective, ObjectiveContext } from './objectives/objective.js';
 import { OBJECTIVES } from './objectives/registry.js';
 import type { Optimizer } from './optimizers/optimizer.js';
-import { OPTIMIZERS } from './optimizers/registry.js';
+import { createOptimizer } from './optimizers/registry.js';
 import { decays } from './optimizers/weight-decay.js';
 import { PendingReports, type BatchedStepReport } from './reports.js';
 import type { TrainCallbacks, TrainRequest, TrainResult } from './request.js';
@@ -80,12 +80,10 @@ class TrainingLoop {
     }
     this.objective = request.objective ?? OBJECTIVES[options.objective];
     this.reports = new PendingReports(this.objective.metrics);
-    this.optimizer = OPTIMIZERS[options.optim](
-      this.variables,
-      options,
-      adapter.parameters.map((p) => scaleOf(p, options.learning_rate)),
-      adapter.parameters.map((p) => !decays(p)),
-    );
+    this.optimizer = createOptimizer(options.optim, this.variables, options, {
+      learningRateScales: adapter.parameters.map((p) => scaleOf(p, options.learning_rate)),
+      spared: adapter.parameters.map((p) => !decays(p)),
+    });
     this.accumulator = createAccumulator(request.decoder, this.variables, this.objective, this.optimizer, (reason) =>
       request.callbacks?.onDebug?.(`steps of this shape are not replayed yet: ${reason}`),
     );

@@ -7,7 +7,8 @@ import { encodeSafetensors, float32Tensor, SafetensorsFile, type TensorBytes } f
 import type { BestState } from './best-evaluation.js';
 import type { LossTrendState } from './loss-trend.js';
 import type { EvalMetrics, TallyState } from './metrics.js';
-import type { Moments, OptimizerState } from './optimizers/optimizer.js';
+import { ADAMW_SLOTS } from './optimizers/adamw.js';
+import type { OptimizerSlot, OptimizerState, SlotValues } from './optimizers/optimizer.js';
 
 /**
  * All that a run is between two steps. Random draws need no state of their own: dropout follows from the seed and the
@@ -34,13 +35,10 @@ export interface TrainState {
 }
 
 export const STATE_FILE = 'training_state.json';
-/** Values and moments of the parameters in float32, whatever the adapter's own files hold them in. */
+/** Values of the parameters and the optimiser's slots in float32, whatever the adapter's own files hold them in. */
 export const OPTIMIZER_FILE = 'optimizer.safetensors';
 /** The parameters at the best evaluation, with the keys of `adapter_model.safetensors`. */
 export const BEST_FILE = 'best_adapter.safetensors';
-
-/** What is kept of each parameter. */
-const PARTS = ['value', 'exp_avg', 'exp_avg_sq'] as const;
 
 const count = z.int().min(0);
 const evaluation = z.object({
@@ -88,10 +86,11 @@ const schema = z.object({
 type StateJson = z.infer<typeof schema>;
 type KeyedParameter = Pick<AdapterParameter, 'key' | 'variable'>;
 
-/** The files of a state. */
+/** The files of a state. @param slots of the run's optimiser */
 export function trainStateFiles(
   state: TrainState,
   parameters: readonly KeyedParameter[],
+  slots: readonly OptimizerSlot[] = ADAMW_SLOTS,
 ): Record<string, Uint8Array | string> {
   const {
     sampler,
@@ -125,9 +124,9 @@ export function trainStateFiles(
   };
   const tensors = new Map<string, TensorBytes>();
   parameters.forEach(({ key, variable }, i) => {
-    const { m, v } = optimizer.moments[i] as Moments;
-    const values = { value: state.values[i] as Float32Array, exp_avg: m, exp_avg_sq: v };
-    for (const part of PARTS) tensors.set(`${key}.${part}`, float32Tensor(variable.shape, values[part]));
+    tensors.set(`${key}.value`, float32Tensor(variable.shape, state.values[i] as Float32Array));
+    for (const { name, shape } of slots)
+      tensors.set(`${key}.${name}`, float32Tensor(shape(variable.shape), optimizer.slots[i]?.[name] as Float32Array));
   });
   const files: Record<string, Uint8Array | string> = {
     [STATE_FILE]: `${JSON.stringify(json, null, 1)}\n`,
@@ -150,25 +149,32 @@ export async function readProgress(
   return { step, totalSteps };
 }
 
-/** A saved state, for the parameters that it belongs to. @throws FormatError naming what is missing or does not fit. */
-export async function readTrainState(directory: Directory, parameters: readonly KeyedParameter[]): Promise<TrainState> {
+/**
+ * A saved state, for the parameters that it belongs to.
+ * @param slots of the run's optimiser
+ * @throws FormatError naming what is missing or does not fit.
+ */
+export async function readTrainState(
+  directory: Directory,
+  parameters: readonly KeyedParameter[],
+  slots: readonly OptimizerSlot[] = ADAMW_SLOTS,
+): Promise<TrainState> {
   const json = await readStateJson(directory);
-  const keyed = (suffix: string): [string, readonly number[]][] =>
-    parameters.map(({ key, variable }) => [`${key}${suffix}`, variable.shape]);
-  const tensors = await readValues(
-    directory,
-    OPTIMIZER_FILE,
-    PARTS.flatMap((part) => keyed(`.${part}`)),
-  );
-  const [values, m, v] = PARTS.map((_, part) =>
-    tensors.slice(part * parameters.length, (part + 1) * parameters.length),
-  ) as [Float32Array[], Float32Array[], Float32Array[]];
+  const wanted = (suffix: string, slot?: OptimizerSlot): [string, readonly number[]][] =>
+    parameters.map(({ key, variable }) => [`${key}${suffix}`, slot?.shape(variable.shape) ?? variable.shape]);
+  const tensors = await readValues(directory, OPTIMIZER_FILE, [
+    ...wanted('.value'),
+    ...slots.flatMap((slot) => wanted(`.${slot.name}`, slot)),
+  ]);
+  const values = tensors.slice(0, parameters.length);
+  const slotsOf = (i: number): SlotValues =>
+    Object.fromEntries(slots.map(({ name }, k) => [name, tensors[(k + 1) * parameters.length + i] as Float32Array]));
   const best =
     json.best === null
       ? undefined
       : {
           metrics: evaluationOf(json.best),
-          values: await readValues(directory, BEST_FILE, keyed('')),
+          values: await readValues(directory, BEST_FILE, wanted('')),
         };
   return {
     step: json.step,
@@ -185,7 +191,7 @@ export async function readTrainState(directory: Directory, parameters: readonly 
     best: { best, evaluationsWithoutGain: json.evaluations_without_gain },
     optimizer: {
       steps: json.optimizer_steps,
-      moments: parameters.map((_, i) => ({ m: m[i] as Float32Array, v: v[i] as Float32Array })),
+      slots: parameters.map((_, i) => slotsOf(i)),
     },
     values,
   };

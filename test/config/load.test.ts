@@ -64,6 +64,7 @@ describe('loadConfig', () => {
         per_device_eval_batch_size: 8,
         gradient_accumulation_steps: 1,
         gradient_checkpointing: false,
+        momentum: 0,
         objective: 'token_mean',
         optim: 'adamw',
         learning_rate: 2e-4,
@@ -287,5 +288,10 @@ describe('problems', () => {
     );
     const config = loadConfig(`${minimal}  early_stopping_patience: 2\n`, 'run.yaml', ['data.validation_split=0.1']);
     expect(config.training.early_stopping_patience).toBe(2);
+  });
+
+  it('include options of another optimiser', () => {
+    expect(messageOf(`${minimal}  momentum: 0.9\n`)).toBe('run.yaml:6:3: training.momentum needs training.optim sgd');
+    expect(loadConfig(`${minimal}  momentum: 0.9\n  optim: sgd\n`, 'run.yaml').training.momentum).toBe(0.9);
   });
 });

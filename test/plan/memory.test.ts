@@ -8,7 +8,7 @@ import type { Decoder } from '../../src/model/decoder.js';
 import { loadModel, type LoadOptions, type LoadQuantization } from '../../src/model/load.js';
 import { expectedTensors } from '../../src/model/tensors.js';
 import { planMemory, type PlanSettings } from '../../src/plan/memory.js';
-import { OPTIMIZERS } from '../../src/train/optimizers/registry.js';
+import { createOptimizer } from '../../src/train/optimizers/registry.js';
 import type { MicroBatch } from '../../src/train/objectives/objective.js';
 import { trainStep } from '../../src/train/step.js';
 import { describeBackends } from '../support/backends.js';
@@ -91,7 +91,7 @@ async function measuredPeak(json: Record<string, unknown>, settings: PlanSetting
   const adapter = definition.create(decoder, settings.adapter, 1);
   const parameters = adapter.parameters.map((p) => p.variable);
   const options = { adam_beta1: 0.9, adam_beta2: 0.999, adam_epsilon: 1e-8, weight_decay: 0 };
-  const optimizer = OPTIMIZERS[settings.optim](parameters, options);
+  const optimizer = createOptimizer(settings.optim, parameters, { ...options, momentum: settings.momentum ?? 0 });
   const { batch, seq } = settings;
   const ids = Int32Array.from({ length: batch * seq }, (_, i) => (7 * i) % settings.model.vocabSize);
   const micro: MicroBatch = { inputIds: ids, labels: ids, batch, seq, supervisedCount: batch * (seq - 1) };
@@ -205,6 +205,9 @@ describeBackends('the plan of a step', ['wasm', 'tiles'], () => {
     expect(await expectPlanned(small, { ...plain, adapter, gradientCheckpointing: true })).toBeLessThan(total);
     expect(await expectPlanned(small, { ...plain, adapter, accumulation: 3 })).toBeGreaterThan(total);
     expect(await expectPlanned(small, { ...plain, adapter, optim: 'paged_adamw' })).toBeLessThan(total);
+    for (const optim of ['lion_32bit', 'paged_lion_32bit', 'sgd'] as const)
+      expect(await expectPlanned(small, { ...plain, adapter, optim }), optim).toBeLessThan(total);
+    await expectPlanned(small, { ...plain, adapter, optim: 'sgd', momentum: 0.9 });
     await expectPlanned(small, {
       ...plain,
       adapter,

@@ -115,6 +115,10 @@ function expectSameFiles(found: Files, expected: Files, names: readonly string[]
 const VARIANTS: Record<string, { readonly changes?: Changes; readonly data?: FinetuneRequest['data'] }> = {
   'AdamW on the device': {},
   'paged AdamW': { changes: { training: { optim: 'paged_adamw' } } },
+  Lion: { changes: { training: { optim: 'lion_32bit', learning_rate: 0.002 } } },
+  'paged Lion': { changes: { training: { optim: 'paged_lion_32bit', learning_rate: 0.002, weight_decay: 0.1 } } },
+  'gradient descent': { changes: { training: { optim: 'sgd', learning_rate: 0.1 } } },
+  'gradient descent with momentum': { changes: { training: { optim: 'sgd', momentum: 0.9, learning_rate: 0.1 } } },
   'a 4-bit base and gradient checkpointing': {
     changes: { quantization: { load_in_4bit: true }, training: { gradient_checkpointing: true } },
   },
@@ -151,7 +155,7 @@ const VARIANTS: Record<string, { readonly changes?: Changes; readonly data?: Fin
 
 /** Software rendering of WebGPU takes its time: what touches the device is tried there. */
 const variantsOf = (backend: string): [string, (typeof VARIANTS)[string]][] =>
-  Object.entries(VARIANTS).filter(([name]) => backend === 'wasm' || name.includes('AdamW'));
+  Object.entries(VARIANTS).filter(([name]) => backend === 'wasm' || /AdamW|Lion|momentum/.test(name));
 
 describeBackends('a run that goes on', ['wasm', 'webgpu'], (backend) => {
   it.each(variantsOf(backend))('equals one that was never stopped, to the bit: %s', async (_, { changes, data }) => {

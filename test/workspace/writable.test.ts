@@ -117,6 +117,7 @@ describe('what a run writes', () => {
     diskNeeds({
       training: training(text),
       trainedBytes: 1000,
+      slotBytes: 2000,
       totalSteps: 100,
       doneSteps: 0,
       epochSteps: 30,

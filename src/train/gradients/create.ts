@@ -1,7 +1,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Decoder } from '../../model/decoder.js';
 import type { Objective } from '../objectives/objective.js';
-import { FlatAdamW } from '../optimizers/flat.js';
+import { FlatOptimizer } from '../optimizers/flat.js';
 import type { Optimizer } from '../optimizers/optimizer.js';
 import { EagerAccumulator } from './eager.js';
 import { ReplayedAccumulator } from './replayed.js';
@@ -17,12 +17,12 @@ export function createAccumulator(
   optimizer: Optimizer,
   onRefused?: (reason: string) => void,
 ): ReplayedAccumulator | EagerAccumulator {
-  return FlatAdamW.fits(parameters)
+  return FlatOptimizer.fits(parameters)
     ? new ReplayedAccumulator(
         decoder,
         parameters,
         objective,
-        optimizer instanceof FlatAdamW ? optimizer : undefined,
+        optimizer instanceof FlatOptimizer ? optimizer : undefined,
         onRefused,
       )
     : new EagerAccumulator(decoder, parameters, objective);

@@ -10,7 +10,7 @@ import {
 } from '../../../kernels/index.js';
 import type { Decoder } from '../../model/decoder.js';
 import { objectiveSums, type Objective, type ObjectiveContext, type ObjectiveInputs } from '../objectives/objective.js';
-import type { FlatAdamW } from '../optimizers/flat.js';
+import type { FlatOptimizer } from '../optimizers/flat.js';
 import { addSums, splitSums, type GradientAccumulator, type LossAndGradients } from './accumulator.js';
 
 /**
@@ -29,7 +29,7 @@ export class ReplayedAccumulator implements GradientAccumulator<FlatTensors> {
     readonly decoder: Decoder,
     private readonly parameters: readonly tf.Tensor[],
     readonly objective: Objective,
-    private readonly optimizer: FlatAdamW | undefined,
+    private readonly optimizer: FlatOptimizer | undefined,
     onRefused?: (reason: string) => void,
   ) {
     this.gradients = optimizer?.gradients ?? new FlatTensors(flatLayout(parameters.map((p) => p.shape)));

@@ -7,8 +7,8 @@ import {
   type FlatLayout,
   type Gradients,
 } from '../../../kernels/index.js';
-import { updateDecayed } from './weight-decay.js';
-import type { AdamWOptions, Moments, Optimizer, OptimizerState } from './optimizer.js';
+import type { Optimizer, OptimizerState, ParameterOptions, UpdateRule } from './optimizer.js';
+import { named } from './resident.js';
 
 /** A stretch of the flat tensors with one learning rate, and one decay. */
 interface Span {
@@ -47,44 +47,51 @@ function layoutOf(
   return { layout, spans };
 }
 
+/** Elements of an update that makes tensors of its size: what it takes for a moment is no share of a device then. */
+const BLOCK = 2 ** 20;
+
+function blocksOf({ first, count, ...of }: Span): Span[] {
+  return Array.from({ length: Math.ceil(count / BLOCK) }, (_, i) => ({
+    ...of,
+    first: first + i * BLOCK,
+    count: Math.min(BLOCK, count - i * BLOCK),
+  }));
+}
+
 /**
- * AdamW over parameters, gradients and moments that each lie in one piece of memory: an update is one dispatch for each
- * factor on the learning rate. The same numbers as `AdamW`, on webgpu. The parameters move into that memory, and out of
- * it on dispose.
+ * An update rule over parameters, gradients and slots that each lie in one piece of memory: an update is one item for
+ * each factor on the learning rate, or several where it makes tensors of its size. The same numbers as `ResidentOptimizer`, on webgpu. The parameters move into that
+ * memory, and out of it on dispose.
  */
-export class FlatAdamW implements Optimizer {
+export class FlatOptimizer implements Optimizer {
   /** Where a backward pass may put its gradients: `step` takes others over into these. */
   readonly gradients: FlatTensors;
   private readonly values: FlatTensors;
-  private readonly m: FlatTensors;
-  private readonly v: FlatTensors;
+  private readonly slots: readonly FlatTensors[];
   private readonly spans: readonly Span[];
   /** Where each parameter is after it was moved. */
   private readonly places: object[] = [];
   private steps = 0;
 
   constructor(
+    private readonly rule: UpdateRule,
     private readonly parameters: readonly tf.Variable[],
-    private readonly options: AdamWOptions,
-    /** Factors on the learning rate, in the order of the parameters; 1 where absent. */
-    learningRateScales: readonly number[] = [],
-    /** Which of them do not decay; none unless told. */
-    spared: readonly boolean[] = [],
+    { learningRateScales = [], spared = [] }: ParameterOptions = {},
   ) {
     const { layout, spans } = layoutOf(parameters, learningRateScales, spared);
-    this.spans = spans;
-    [this.gradients, this.values, this.m, this.v] = Array.from({ length: 4 }, () => new FlatTensors(layout)) as [
-      FlatTensors,
-      FlatTensors,
-      FlatTensors,
-      FlatTensors,
-    ];
+    this.spans = rule.inPlace ? spans : spans.flatMap(blocksOf);
+    this.gradients = new FlatTensors(layout);
+    this.values = new FlatTensors(layout);
+    this.slots = rule.slots.map(() => new FlatTensors(layout));
     this.settle();
   }
 
-  /** Whether these parameters can be trained so on the current backend. */
-  static fits(parameters: readonly tf.Variable[]): boolean {
-    return canBeFlat(flatLayout(parameters.map((p) => p.shape)));
+  /** Whether these parameters can be trained so on the current backend, by a rule whose slots have their shapes. */
+  static fits(parameters: readonly tf.Variable[], { slots }: Pick<UpdateRule, 'slots'> = { slots: [] }): boolean {
+    return (
+      slots.every(({ shape }) => parameters.every((p) => tf.util.arraysEqual([...shape(p.shape)], p.shape))) &&
+      canBeFlat(flatLayout(parameters.map((p) => p.shape)))
+    );
   }
 
   /** Takes in parameters that were given new values in other memory since. */
@@ -108,24 +115,32 @@ export class FlatAdamW implements Optimizer {
     const flat = gradients instanceof FlatTensors ? gradients : this.gradients;
     if (!(gradients instanceof FlatTensors)) flat.take(gradients);
     this.steps++;
-    const items = this.spans.map(({ first, count, learningRateScale, decays }) => {
-      const [parameter, gradient, m, v] = [this.values, flat, this.m, this.v].map((tensors) =>
-        tensors.span(first, count),
-      ) as [tf.Variable, tf.Variable, tf.Variable, tf.Variable];
-      return { parameter, gradient, m, v, learningRateScale, decays };
-    });
-    updateDecayed(items, this.options, learningRate, this.steps, gradientScale);
+    const items = this.spans.map(({ first, count, learningRateScale, decays }) => ({
+      parameter: this.values.span(first, count),
+      gradient: flat.span(first, count),
+      slots: this.slots.map((slot) => slot.span(first, count)),
+      learningRateScale,
+      decays,
+    }));
+    this.rule.update(items, { learningRate, step: this.steps, gradientScale, store: copyTo });
   }
 
   async state(): Promise<OptimizerState> {
-    const [m, v] = (await Promise.all([this.m.read(), this.v.read()])) as [Float32Array[], Float32Array[]];
-    return { steps: this.steps, moments: m.map((values, i): Moments => ({ m: values, v: v[i] as Float32Array })) };
+    const read = await Promise.all(this.slots.map((slot) => slot.read()));
+    const slots = this.parameters.map((_, i) =>
+      named(
+        this.rule,
+        read.map((values) => values[i] as Float32Array),
+      ),
+    );
+    return { steps: this.steps, slots };
   }
 
-  restore({ steps, moments }: OptimizerState): void {
+  restore({ steps, slots }: OptimizerState): void {
     this.steps = steps;
-    this.m.assign(moments.map(({ m }) => m));
-    this.v.assign(moments.map(({ v }) => v));
+    this.slots.forEach((slot, k) => {
+      slot.assign(slots.map((of) => of[this.rule.slots[k]?.name as string] as Float32Array));
+    });
   }
 
   dispose(): void {
@@ -142,6 +157,11 @@ export class FlatAdamW implements Optimizer {
       parameter.assign(outside[i] as tf.Tensor);
     });
     tf.dispose(outside);
-    for (const tensors of [this.gradients, this.values, this.m, this.v]) tensors.dispose();
+    for (const tensors of [this.gradients, this.values, ...this.slots]) tensors.dispose();
   }
+}
+
+/** A span keeps its memory. */
+function copyTo(variable: tf.Variable, value: tf.Tensor): void {
+  gpuCopy(tf.backend(), [{ from: value, to: variable }]);
 }

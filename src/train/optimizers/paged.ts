@@ -1,35 +1,42 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { FlatTensors, type Gradients } from '../../../kernels/index.js';
 import { variableFrom } from '../../model/variable.js';
-import { gradientOf, type AdamWOptions, type Moments, type Optimizer, type OptimizerState } from './optimizer.js';
-import { updateDecayed } from './weight-decay.js';
+import {
+  gradientOf,
+  slotBytes,
+  type Optimizer,
+  type OptimizerState,
+  type ParameterOptions,
+  type UpdateRule,
+} from './optimizer.js';
+import { assign, named } from './resident.js';
 
-/** Moments that are on the device at a time, at most; a larger tensor's are there alone. */
+/** Slots that are on the device at a time, at most; a larger tensor's are there alone. */
 export const PAGE_BYTES = 4 * 2 ** 20;
 
 /**
- * AdamW with its moments in host memory: a page of them at a time goes to the device, is updated there and read back.
- * The same numbers as `AdamW` for less device memory and more time. After the paged optimisers of Dettmers et al. 2023,
- * arXiv:2305.14314, which leave the paging to CUDA.
+ * An update rule with its slots in host memory: a page of them at a time goes to the device, is updated there and read
+ * back. The same numbers as `ResidentOptimizer` for less device memory and more time. After the paged optimisers of
+ * Dettmers et al. 2023, arXiv:2305.14314, which leave the paging to CUDA.
  */
-export class PagedAdamW implements Optimizer {
-  private readonly moments: Moments[];
+export class PagedOptimizer implements Optimizer {
+  /** Of each parameter, in the order of the rule's slots. */
+  private slots: Float32Array[][];
   private steps = 0;
 
   constructor(
+    private readonly rule: UpdateRule,
     private readonly parameters: readonly tf.Variable[],
-    private readonly options: AdamWOptions,
-    /** Factors on the learning rate, in the order of the parameters; 1 where absent. */
-    private readonly learningRateScales: readonly number[] = [],
-    /** Which of them do not decay; none unless told. */
-    private readonly spared: readonly boolean[] = [],
+    private readonly of: ParameterOptions = {},
   ) {
-    this.moments = parameters.map((p) => ({ m: new Float32Array(p.size), v: new Float32Array(p.size) }));
+    this.slots = parameters.map((p) =>
+      rule.slots.map(({ shape }) => new Float32Array(tf.util.sizeFromShape([...shape(p.shape)]))),
+    );
   }
 
   async step(gradients: Gradients, learningRate: number, gradientScale: number | tf.Scalar): Promise<void> {
     this.steps++;
-    for (const page of pagesOf(this.parameters.map((p) => 8 * p.size)))
+    for (const page of pagesOf(this.parameters.map((p) => slotBytes(this.rule.slots, p.shape))))
       await this.stepPage(page, gradients, learningRate, gradientScale);
   }
 
@@ -39,45 +46,51 @@ export class PagedAdamW implements Optimizer {
     learningRate: number,
     gradientScale: number | tf.Scalar,
   ): Promise<void> {
+    const { learningRateScales = [], spared = [] } = this.of;
     const items = page.map((i) => {
       const parameter = this.parameters[i] as tf.Variable;
-      const { m, v } = this.moments[i] as Moments;
+      const values = this.slots[i] as Float32Array[];
       return {
         parameter,
         gradient: gradientOf(gradients, i),
-        m: variableOf(m, parameter.shape),
-        v: variableOf(v, parameter.shape),
-        learningRateScale: this.learningRateScales[i] ?? 1,
-        decays: this.spared[i] !== true,
+        slots: this.rule.slots.map(({ shape }, k) => variableOf(values[k] as Float32Array, shape(parameter.shape))),
+        learningRateScale: learningRateScales[i] ?? 1,
+        decays: spared[i] !== true,
       };
     });
     try {
-      updateDecayed(items, this.options, learningRate, this.steps, gradientScale);
+      this.rule.update(items, { learningRate, step: this.steps, gradientScale, store: assign });
       const read = await Promise.all(
-        items.map(async ({ m, v }) => ({ m: await m.data<'float32'>(), v: await v.data<'float32'>() })),
+        items.map(({ slots }) => Promise.all(slots.map((slot) => slot.data<'float32'>()))),
       );
-      page.forEach((i, k) => (this.moments[i] = read[k] as Moments));
+      page.forEach((i, k) => (this.slots[i] = read[k] as Float32Array[]));
     } finally {
-      for (const { m, v, gradient } of items)
-        tf.dispose([m, v, ...(gradients instanceof FlatTensors ? [gradient] : [])]);
+      for (const { slots, gradient } of items)
+        tf.dispose([...slots, ...(gradients instanceof FlatTensors ? [gradient] : [])]);
     }
   }
 
   async state(): Promise<OptimizerState> {
-    return { steps: this.steps, moments: this.moments.map(({ m, v }) => ({ m: m.slice(), v: v.slice() })) };
+    const slots = this.slots.map((of) =>
+      named(
+        this.rule,
+        of.map((values) => values.slice()),
+      ),
+    );
+    return { steps: this.steps, slots };
   }
 
-  restore({ steps, moments }: OptimizerState): void {
+  restore({ steps, slots }: OptimizerState): void {
     this.steps = steps;
-    moments.forEach(({ m, v }, i) => (this.moments[i] = { m: m.slice(), v: v.slice() }));
+    this.slots = slots.map((of) => this.rule.slots.map(({ name }) => (of[name] as Float32Array).slice()));
   }
 
   dispose(): void {
-    this.moments.length = 0;
+    this.slots = [];
   }
 }
 
-/** Indices of neighbouring tensors that share a page, for tensors whose moments take `bytes` each. */
+/** Indices of neighbouring tensors that share a page, for tensors whose slots take `bytes` each. */
 export function pagesOf(bytes: readonly number[]): number[][] {
   const pages: number[][] = [];
   let room = 0;

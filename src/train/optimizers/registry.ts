@@ -1,25 +1,43 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { RunConfig } from '../../config/schema.js';
-import { FlatAdamW } from './flat.js';
-import type { AdamWOptions, Optimizer } from './optimizer.js';
-import { PagedAdamW } from './paged.js';
-import { AdamW } from './resident.js';
+import { adamw } from './adamw.js';
+import { FlatOptimizer } from './flat.js';
+import { lion } from './lion.js';
+import type { Optimizer, OptimizerOptions, ParameterOptions, UpdateRule } from './optimizer.js';
+import { PagedOptimizer } from './paged.js';
+import { ResidentOptimizer } from './resident.js';
+import { sgd } from './sgd.js';
 
 export type OptimizerType = RunConfig['training']['optim'];
 
-/** How each `training.optim` is made. */
-export const OPTIMIZERS = {
-  adamw: (parameters, options, scales = [], spared = []) =>
-    FlatAdamW.fits(parameters)
-      ? new FlatAdamW(parameters, options, scales, spared)
-      : new AdamW(parameters, options, scales, spared),
-  paged_adamw: (parameters, options, scales = [], spared = []) => new PagedAdamW(parameters, options, scales, spared),
-} as const satisfies Record<
-  OptimizerType,
-  (
-    parameters: readonly tf.Variable[],
-    options: AdamWOptions,
-    learningRateScales?: readonly number[],
-    spared?: readonly boolean[],
-  ) => Optimizer
->;
+/** What a `training.optim` stands for. */
+export interface OptimizerDefinition {
+  readonly rule: (options: OptimizerOptions) => UpdateRule;
+  /** Its slots are in host memory. */
+  readonly paged: boolean;
+  /** The same with its slots in host memory. */
+  readonly pagedForm?: OptimizerType;
+}
+
+/** The optimiser of each `training.optim`, with the names of Hugging Face; a name without an entry does not compile. */
+export const OPTIMIZERS: { readonly [name in OptimizerType]: OptimizerDefinition } = {
+  adamw: { rule: adamw, paged: false, pagedForm: 'paged_adamw' },
+  paged_adamw: { rule: adamw, paged: true },
+  lion_32bit: { rule: lion, paged: false, pagedForm: 'paged_lion_32bit' },
+  paged_lion_32bit: { rule: lion, paged: true },
+  sgd: { rule: sgd, paged: false },
+};
+
+export function createOptimizer(
+  type: OptimizerType,
+  parameters: readonly tf.Variable[],
+  options: OptimizerOptions,
+  of: ParameterOptions = {},
+): Optimizer {
+  const { rule, paged } = OPTIMIZERS[type];
+  const made = rule(options);
+  if (paged) return new PagedOptimizer(made, parameters, of);
+  return FlatOptimizer.fits(parameters, made)
+    ? new FlatOptimizer(made, parameters, of)
+    : new ResidentOptimizer(made, parameters, of);
+}

@@ -10,7 +10,7 @@ import { ConfigError } from '../../../src/errors.js';
 import { memoryDirectory } from '../../../src/io/directory.js';
 import type { Decoder } from '../../../src/model/decoder.js';
 import { loadModel, type LoadQuantization } from '../../../src/model/load.js';
-import { OPTIMIZERS } from '../../../src/train/optimizers/registry.js';
+import { createOptimizer } from '../../../src/train/optimizers/registry.js';
 import { describeBackends } from '../../support/backends.js';
 import { expectClose } from '../../support/numeric.js';
 import { modelFiles, TINY_CONFIG } from '../../support/tiny-model.js';
@@ -155,7 +155,7 @@ describeBackends('LoRA+', ['wasm', 'webgpu'], () => {
     const variables = adapter.parameters.map((p) => p.variable);
     // As if the last one were a norm's.
     const spared = variables.map((_, i) => i === variables.length - 1);
-    const optimizer = OPTIMIZERS[optim](variables, options, scales, spared);
+    const optimizer = createOptimizer(optim, variables, options, { learningRateScales: scales, spared });
     const expected = await Promise.all(variables.map(async (v) => Float64Array.from(await v.data())));
     const moments = expected.map((values) => ({
       m: new Float64Array(values.length),

@@ -14,7 +14,7 @@ import { EagerAccumulator } from '../../../src/train/gradients/eager.js';
 import { ReplayedAccumulator } from '../../../src/train/gradients/replayed.js';
 import { train } from '../../../src/train/loop.js';
 import type { OptimizerState } from '../../../src/train/optimizers/optimizer.js';
-import { OPTIMIZERS } from '../../../src/train/optimizers/registry.js';
+import { createOptimizer, type OptimizerType } from '../../../src/train/optimizers/registry.js';
 import { AdamW } from '../../../src/train/optimizers/resident.js';
 import type { TrainCallbacks } from '../../../src/train/request.js';
 import type { TrainState } from '../../../src/train/run-state.js';
@@ -31,7 +31,7 @@ interface Setup {
   readonly checkpointing?: boolean;
   readonly accumulation?: number;
   readonly packed?: boolean;
-  readonly optim?: 'adamw' | 'paged_adamw';
+  readonly optim?: OptimizerType;
 }
 
 /**
@@ -101,7 +101,9 @@ async function trained(
   const parameters = adapter.parameters.map((p) => p.variable);
   const scales = adapter.parameters.map((p) => p.learningRateScale ?? 1);
   const optimizer =
-    way === 'apart' ? new AdamW(parameters, training, scales) : OPTIMIZERS[optim](parameters, training, scales);
+    way === 'apart'
+      ? new AdamW(parameters, training, scales)
+      : createOptimizer(optim, parameters, training, { learningRateScales: scales });
   const refusals: string[] = [];
   const accumulator =
     way === 'apart' || way === 'flat'
@@ -170,6 +172,8 @@ describeBackends('steps that are replayed', ['webgpu'], () => {
     ['layers', { adapter: { method: 'layers' } }],
     ['full', { adapter: { method: 'full' } }],
     ['moments in host memory', { optim: 'paged_adamw', accumulation: 2 }],
+    ['Lion', { optim: 'lion_32bit', adapter: { loraplus_lr_ratio: 4 } }],
+    ['gradient descent without a state', { optim: 'sgd' }],
   ];
 
   it('are those of moments and gradients in tensors apart', async () => {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Random } from '../../../src/random.js';
 import type { Optimizer } from '../../../src/train/optimizers/optimizer.js';
 import { PAGE_BYTES, pagesOf } from '../../../src/train/optimizers/paged.js';
-import { OPTIMIZERS, type OptimizerType } from '../../../src/train/optimizers/registry.js';
+import { createOptimizer, type OptimizerType } from '../../../src/train/optimizers/registry.js';
 import { describeBackends } from '../../support/backends.js';
 import { expectNoLeak, normals } from '../../support/numeric.js';
 import { watchMemory } from '../../support/peak.js';
@@ -27,13 +27,13 @@ async function fiveSteps(
     tensor.dispose();
     return variable;
   });
-  let optimizer: Optimizer = OPTIMIZERS[type](parameters, OPTIONS);
+  let optimizer: Optimizer = createOptimizer(type, parameters, OPTIONS);
   let bytesBetween = 0;
   for (let step = 0; step < 5; step++) {
     if (step === 3 && after3 !== type) {
       const state = await optimizer.state();
       optimizer.dispose();
-      optimizer = OPTIMIZERS[after3](parameters, OPTIONS);
+      optimizer = createOptimizer(after3, parameters, OPTIONS);
       optimizer.restore(state);
     }
     const gradients = SHAPES.map((shape) => tf.tensor(normals(random, tf.util.sizeFromShape(shape), 0.1), shape));
@@ -69,6 +69,8 @@ describeBackends('the state of an optimiser', ['wasm', 'webgpu'], () => {
   it.each([
     ['adamw', 'paged_adamw'],
     ['paged_adamw', 'adamw'],
+    ['lion_32bit', 'paged_lion_32bit'],
+    ['paged_lion_32bit', 'lion_32bit'],
   ] as const)('of %s goes on in %s with the same bits', async (first, second) => {
     await expectNoLeak(async () => {
       const whole = await fiveSteps(first);
