@@ -75,6 +75,11 @@ export {
   type HeadOptions,
 } from './cross-entropy/kernel.js';
 export { placesOf, type Targets } from './cross-entropy/chunks.js';
+export {
+  rowLogProbabilities,
+  rowLogProbabilitiesThrough,
+  type RowLogProbabilities,
+} from './cross-entropy/row-log-probabilities.js';
 export { dropout } from './dropout/kernel.js';
 export { withDryRun, type DryPeak, type DryRunBackend } from './dry-run/backend.js';
 export { embedding } from './embedding/kernel.js';

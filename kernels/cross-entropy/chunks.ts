@@ -73,13 +73,17 @@ export interface ChunkSums {
   readonly parameterGradients: readonly tf.Tensor[];
 }
 
-/** `targets` are not empty. Must be called inside a tidy. */
+/**
+ * `targets` are not empty. Must be called inside a tidy.
+ * @param weights `[rows.length, 1]`: factors of the losses, for the gradients alone
+ */
 export function overChunks(
   hidden: tf.Tensor2D,
   targets: Targets,
   chunk: ChunkFunction,
   size: number,
   withGradient: boolean,
+  weights?: tf.Tensor2D,
 ): ChunkSums {
   const count = targets.rows.length;
   const losses: tf.Tensor1D[] = [];
@@ -91,7 +95,11 @@ export function overChunks(
       const labels = tf.tensor1d(targets.labels.subarray(begin, begin + size), 'int32');
       const { logits, pull } = chunk(x, begin / size);
       const { losses: made, dlogits } = softmaxLoss(logits, labels, withGradient);
-      return dlogits === undefined ? [made] : [made, ...pull(dlogits)];
+      if (dlogits === undefined) return [made];
+      if (weights === undefined) return [made, ...pull(dlogits)];
+      const weighted = tf.mul<tf.Tensor2D>(dlogits, tf.slice(weights, [begin, 0], [labels.size, 1]));
+      dlogits.dispose();
+      return [made, ...pull(weighted)];
     });
     losses.push(loss as tf.Tensor1D);
     if (dx !== undefined) rowGradients.push(dx);
@@ -117,7 +125,7 @@ export function concatRows(parts: readonly tf.Tensor[]): tf.Tensor {
 }
 
 /** `[rows.length, dim]` -> `[tokens, dim]` with zeros in the rows that are not named. */
-function spread(values: tf.Tensor2D, places: Int32Array): tf.Tensor2D {
+export function spread(values: tf.Tensor2D, places: Int32Array): tf.Tensor2D {
   // Gathering by the inverse needs no addition: embedding() gives zeros for the index −1.
   return embedding(values, tf.tensor1d(places, 'int32'));
 }

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { targetBackend } from '../dry-run/backend.js';
 import { pullback } from '../runtime/gradients.js';
 import type { FrozenWeight } from '../types.js';
-import { concatRows, lossOverChunks, overChunks, type Chunk, type Targets } from './chunks.js';
+import { concatRows, lossOverChunks, overChunks, type Chunk, type ChunkFunction, type Targets } from './chunks.js';
 import { hiddenGradient, logitsOf, weightGradient } from './products.js';
 
 export interface HeadOptions {
@@ -40,17 +40,7 @@ export function crossEntropySum(
   // tfjs's webgpu has no sum of nothing. A loss without targets depends on no parameter: its gradients are zeros by
   // definition.
   if (targets.rows.length === 0) return tf.scalar(0);
-  tf.util.assert(!toWeight || weight.kind === 'dense', () => 'crossEntropySum: a 4-bit weight takes no gradient');
-  const parameters = toWeight && weight.kind === 'dense' ? [weight.values, ...(bias === undefined ? [] : [bias])] : [];
-  const chunk = (x: tf.Tensor2D): Chunk => ({
-    logits: logitsOf(x, weight, bias),
-    pull: (dlogits) => [
-      hiddenGradient(dlogits, weight),
-      ...(parameters.length === 0
-        ? []
-        : [weightGradient(dlogits, x), ...(bias === undefined ? [] : [tf.sum(dlogits, 0)])]),
-    ],
-  });
+  const { parameters, chunk } = weightChunks(weight, bias, toWeight);
   return lossOverChunks(
     hidden,
     parameters,
@@ -88,16 +78,7 @@ export function crossEntropyThrough(
   checkInputs(hidden, [head.vocab, hidden.shape[1]], targets);
   if (targets.rows.length === 0) return tf.scalar(0);
   const { training = true, chunkBytes } = options;
-  const chunk = (x: tf.Tensor2D, index: number): Chunk => {
-    if (!training) return { logits: head.logits(x, index), pull: () => [] };
-    const recorded = pullback(() => head.logits(x, index), [x, ...head.parameters]);
-    const pull = (dlogits: tf.Tensor2D): tf.Tensor[] => {
-      const gradients = recorded.pull(dlogits);
-      recorded.dispose();
-      return gradients;
-    };
-    return { logits: recorded.value as tf.Tensor2D, pull };
-  };
+  const chunk = headChunks(head, training);
   return lossOverChunks(hidden, head.parameters, targets, chunk, headChunkRows(head.vocab, chunkBytes), training);
 }
 
@@ -146,7 +127,42 @@ export function checkTargets({ rows, labels }: Targets, tokens: number, vocab: n
   );
 }
 
-function checkInputs(hidden: tf.Tensor2D, [vocab, dim]: readonly [number, number], targets: Targets): void {
+/** A frozen or trained weight as the chunks of a loss see it. */
+export function weightChunks(
+  weight: FrozenWeight,
+  bias: tf.Tensor1D | undefined,
+  toWeight: boolean,
+): { readonly parameters: readonly tf.Tensor[]; readonly chunk: ChunkFunction } {
+  tf.util.assert(!toWeight || weight.kind === 'dense', () => 'cross-entropy: a 4-bit weight takes no gradient');
+  const parameters = toWeight && weight.kind === 'dense' ? [weight.values, ...(bias === undefined ? [] : [bias])] : [];
+  const chunk = (x: tf.Tensor2D): Chunk => ({
+    logits: logitsOf(x, weight, bias),
+    pull: (dlogits) => [
+      hiddenGradient(dlogits, weight),
+      ...(parameters.length === 0
+        ? []
+        : [weightGradient(dlogits, x), ...(bias === undefined ? [] : [tf.sum(dlogits, 0)])]),
+    ],
+  });
+  return { parameters, chunk };
+}
+
+/** The same of an output layer of any making. */
+export function headChunks(head: HeadFunction, training: boolean): ChunkFunction {
+  return (x, index) => {
+    if (!training) return { logits: head.logits(x, index), pull: () => [] };
+    const recorded = pullback(() => head.logits(x, index), [x, ...head.parameters]);
+    const pull = (dlogits: tf.Tensor2D): tf.Tensor[] => {
+      const gradients = recorded.pull(dlogits);
+      recorded.dispose();
+      return gradients;
+    };
+    return { logits: recorded.value as tf.Tensor2D, pull };
+  };
+}
+
+/** @throws Error when shapes do not fit, or a row or a label is out of range */
+export function checkInputs(hidden: tf.Tensor2D, [vocab, dim]: readonly [number, number], targets: Targets): void {
   tf.util.assert(
     hidden.shape[1] === dim,
     () => `cross-entropy: hidden is [${hidden.shape.join(', ')}], the weight [${vocab}, ${dim}]`,

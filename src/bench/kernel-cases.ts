@@ -15,6 +15,7 @@ import {
   pullback,
   quantizedMatmul,
   rmsNorm,
+  rowLogProbabilities,
   swiglu,
   valueAndGradients,
   type MatmulForm,
@@ -254,32 +255,38 @@ function elementCases(dims: Dims): KernelCase[] {
 
 function lossCases({ batch, seq, hidden, vocab }: Dims): KernelCase[] {
   const tokens = batch * seq;
-  return [
-    {
-      op: 'crossEntropy',
-      pass: 'both',
-      weight: '',
-      size: `${tokens}×${hidden}→${vocab}`,
-      flop: 4 * tokens * hidden * vocab,
-      prepare() {
-        const table = matrix(vocab, hidden, 1);
-        const x = matrix(tokens, hidden, 2, 50);
-        const targets = {
-          rows: Int32Array.from({ length: tokens }, (_, i) => i),
-          labels: tokenValues(tokens, vocab, 2),
-        };
-        const run = (): tf.Tensor[] => {
-          const { value, gradients } = valueAndGradients(
-            () => crossEntropySum(x, { kind: 'dense', shape: [vocab, hidden], values: table }, targets),
-            [x],
-          );
-          return [value, ...gradients];
-        };
-        return plain(run, () => {
-          tf.dispose([table, x]);
-        });
-      },
+  type Weight = Parameters<typeof crossEntropySum>[1];
+  type Targets = Parameters<typeof crossEntropySum>[2];
+  const loss = (op: string, run: (x: tf.Tensor2D, weight: Weight, targets: Targets) => tf.Scalar): KernelCase => ({
+    op,
+    pass: 'both',
+    weight: '',
+    size: `${tokens}×${hidden}→${vocab}`,
+    flop: 4 * tokens * hidden * vocab,
+    prepare() {
+      const table = matrix(vocab, hidden, 1);
+      const x = matrix(tokens, hidden, 2, 50);
+      const targets = {
+        rows: Int32Array.from({ length: tokens }, (_, i) => i),
+        labels: tokenValues(tokens, vocab, 2),
+      };
+      const both = (): tf.Tensor[] => {
+        const { value, gradients } = valueAndGradients(
+          () => run(x, { kind: 'dense', shape: [vocab, hidden], values: table }, targets),
+          [x],
+        );
+        return [value, ...gradients];
+      };
+      return plain(both, () => {
+        tf.dispose([table, x]);
+      });
     },
+  });
+  return [
+    loss('crossEntropy', crossEntropySum),
+    loss('rowLogProbabilities', (x, weight, targets) =>
+      tf.tidy(() => tf.sum(rowLogProbabilities(x, weight, targets, batch).sums)),
+    ),
   ];
 }
 

@@ -67,10 +67,11 @@ const AFFECTED: Readonly<Record<KernelVariant, RegExp>> = {
     auto: /^/,
     f32: /^/,
     f16: /^(linear|matmul|quantizedMatmul)/,
-    'subgroup-matrix': /^(linear|matmul$|quantizedMatmul|crossEntropy)/,
+    'subgroup-matrix': /^(linear|matmul$|quantizedMatmul|crossEntropy|rowLogProbabilities)/,
   },
-  subgroups: /^(matmul thin|linear|rmsNorm|layerNorm|attention|crossEntropy|globalNorm|embedding)/,
-  lanes: /^(linear|matmul|quantizedMatmul|rmsNorm|layerNorm|attention|crossEntropy|globalNorm|embedding)/,
+  subgroups: /^(matmul thin|linear|rmsNorm|layerNorm|attention|crossEntropy|rowLogProbabilities|globalNorm|embedding)/,
+  lanes:
+    /^(linear|matmul|quantizedMatmul|rmsNorm|layerNorm|attention|crossEntropy|rowLogProbabilities|globalNorm|embedding)/,
 };
 const BATCHES = 5;
 

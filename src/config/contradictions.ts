@@ -36,6 +36,8 @@ export function contradictions(values: unknown): Problem[] {
   }
   if (given('training.save_steps') && valueAt(values, ['training', 'save_strategy']) !== 'steps')
     blame('training.save_steps', 'needs training.save_strategy steps');
+  if (valueAt(values, ['training', 'objective']) === 'sequence_mean' && valueAt(values, ['data', 'packing']) === true)
+    blame('training.objective', 'sequence_mean contradicts data.packing: several samples would be one row');
   if (number('training.momentum') > 0 && valueAt(values, ['training', 'optim']) !== 'sgd')
     blame('training.momentum', 'needs training.optim sgd');
   return [...problems, ...methodProblems(values)];

@@ -316,9 +316,12 @@ const training = z.strictObject({
       'Keep only the input of each decoder layer for the backward pass and compute the rest again: less memory, more time.',
     ),
   objective: z
-    .enum(['token_mean'])
+    .enum(['token_mean', 'sequence_mean'])
     .default('token_mean')
-    .describe('What is minimised: the cross-entropy of the next token, averaged over all supervised tokens of a step.'),
+    .describe(
+      'What is minimised: the cross-entropy of the next token, averaged over all supervised tokens of a step, or over the tokens of each row ' +
+        'and then over the rows (`sequence_mean`), so that short answers count as much as long ones.',
+    ),
   optim: z
     .enum(['adamw', 'paged_adamw', 'lion_32bit', 'paged_lion_32bit', 'sgd'])
     .default('adamw')

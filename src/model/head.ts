@@ -1,5 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { crossEntropySum, linear, type FrozenWeight, type Targets } from '../../kernels/index.js';
+import {
+  crossEntropySum,
+  linear,
+  rowLogProbabilities,
+  type CrossEntropyOptions,
+  type FrozenWeight,
+  type RowLogProbabilities,
+  type Targets,
+} from '../../kernels/index.js';
 import type { ForwardContext } from './linear.js';
 
 /** The output projection as the decoder sees it. Adapters wrap one and take its place. */
@@ -16,6 +24,18 @@ export interface Head {
    * @param context for an adapter's dropout
    */
   lossSum(hidden: tf.Tensor2D, targets: Targets, training: boolean, context?: ForwardContext): tf.Scalar;
+  /**
+   * Log-probability of the supervised tokens of each of `batch` rows of equal length, with their numbers; logits of all
+   * tokens never exist at once.
+   * @param training as in `lossSum`
+   */
+  rowLogProbabilities(
+    hidden: tf.Tensor2D,
+    targets: Targets,
+    batch: number,
+    training: boolean,
+    context?: ForwardContext,
+  ): RowLogProbabilities;
 }
 
 /** The base model's own projection `[vocab, hidden]`; the embedding itself where the two are tied. */
@@ -35,9 +55,17 @@ export class FrozenHead implements Head {
   }
 
   lossSum(hidden: tf.Tensor2D, targets: Targets, training: boolean): tf.Scalar {
+    return crossEntropySum(hidden, this.weight, targets, this.lossOptions(training));
+  }
+
+  rowLogProbabilities(hidden: tf.Tensor2D, targets: Targets, batch: number, training: boolean): RowLogProbabilities {
+    return rowLogProbabilities(hidden, this.weight, targets, batch, this.lossOptions(training));
+  }
+
+  private lossOptions(training: boolean): CrossEntropyOptions {
     // A weight is a variable only where all weights are trained.
     const weightGradient = this.weight.kind === 'dense' && this.weight.values instanceof tf.Variable;
-    return crossEntropySum(hidden, this.weight, targets, { ...this.options(), training, weightGradient });
+    return { ...this.options(), training, weightGradient };
   }
 
   private options(): { bias?: tf.Tensor1D } {

@@ -63,22 +63,25 @@ export function lossInputs(decoder: Decoder, batch: LabelledBatch, training: boo
   return { batch: batch.batch, seq: batch.seq, ids: batch.inputIds, starts: batch.starts, targets };
 }
 
-/** As {@link batchLossSum}, whose tensors are made of these very arrays. */
-export function lossSumOf(
+/** Hidden states of all positions that a loss is taken from, `[batch · length, hidden]`; those of a prefix in training. */
+export function hiddenOf(
   decoder: Decoder,
-  { batch, seq, ids, starts, targets }: LossInputs,
+  { batch, seq, ids, starts }: LossInputs,
   options: LossOptions = {},
-): tf.Scalar {
-  return tf.tidy(() => {
-    const segments = starts === undefined ? {} : { starts: tf.tensor1d(starts, 'int32') };
-    const training = options.training ?? true;
-    const keepPrefix = training && (decoder.prefix?.length ?? 0) > 0;
-    const hidden = decoder.hidden(
-      { ids: tf.tensor1d(ids, 'int32'), batch, length: seq, ...segments },
-      { ...options, keepPrefix },
-    );
-    return decoder.head.lossSum(hidden, targets, training, options);
-  });
+): tf.Tensor2D {
+  const segments = starts === undefined ? {} : { starts: tf.tensor1d(starts, 'int32') };
+  const keepPrefix = (options.training ?? true) && (decoder.prefix?.length ?? 0) > 0;
+  return decoder.hidden(
+    { ids: tf.tensor1d(ids, 'int32'), batch, length: seq, ...segments },
+    { ...options, keepPrefix },
+  );
+}
+
+/** As {@link batchLossSum}, whose tensors are made of these very arrays. */
+export function lossSumOf(decoder: Decoder, inputs: LossInputs, options: LossOptions = {}): tf.Scalar {
+  return tf.tidy(() =>
+    decoder.head.lossSum(hiddenOf(decoder, inputs, options), inputs.targets, options.training ?? true, options),
+  );
 }
 
 /**

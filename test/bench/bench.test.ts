@@ -164,6 +164,7 @@ describeBackends('kernel variants', ['webgpu'], () => {
     ['layerNorm', ['f32', 'subgroups', 'lanes']],
     ['attention', ['f32', 'subgroups', 'lanes']],
     ['crossEntropy', ['f32', 'subgroups', 'subgroup-matrix', 'lanes']],
+    ['rowLogProbabilities', ['f32', 'subgroups', 'subgroup-matrix', 'lanes']],
     ['globalNorm', ['f32', 'subgroups', 'lanes']],
     ['embedding', ['f32', 'subgroups', 'lanes']],
   ] as const)('%s is checked and timed as each that it has', async (op, wanted) => {

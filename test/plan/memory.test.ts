@@ -8,6 +8,7 @@ import type { Decoder } from '../../src/model/decoder.js';
 import { loadModel, type LoadOptions, type LoadQuantization } from '../../src/model/load.js';
 import { expectedTensors } from '../../src/model/tensors.js';
 import { planMemory, type PlanSettings } from '../../src/plan/memory.js';
+import { OBJECTIVES } from '../../src/train/objectives/registry.js';
 import { createOptimizer } from '../../src/train/optimizers/registry.js';
 import type { MicroBatch } from '../../src/train/objectives/objective.js';
 import { trainStep } from '../../src/train/step.js';
@@ -110,6 +111,7 @@ async function measuredPeak(json: Record<string, unknown>, settings: PlanSetting
           ...(settings.gradientCheckpointing ? { gradientCheckpointing: adapter.layerParameters } : {}),
         }),
       },
+      OBJECTIVES[settings.objective === 'sequence_mean' ? 'sequence_mean' : 'token_mean'],
     );
     if (executed || settings.backend !== 'webgpu') await report.data();
     report.dispose();
@@ -208,6 +210,7 @@ describeBackends('the plan of a step', ['wasm', 'tiles'], () => {
     for (const optim of ['lion_32bit', 'paged_lion_32bit', 'sgd'] as const)
       expect(await expectPlanned(small, { ...plain, adapter, optim }), optim).toBeLessThan(total);
     await expectPlanned(small, { ...plain, adapter, optim: 'sgd', momentum: 0.9 });
+    await expectPlanned(small, { ...plain, adapter, objective: 'sequence_mean' });
     await expectPlanned(small, {
       ...plain,
       adapter,

@@ -18,6 +18,7 @@ import {
   matmul,
   quantizedMatmul,
   rmsNorm,
+  rowLogProbabilities,
   swiglu,
   tokenLosses,
   uploadQuantized,
@@ -261,6 +262,18 @@ export const NON_FINITE_CASES: readonly NonFiniteCase[] = [
         dbias,
       };
     },
+  },
+  {
+    name: 'row log-probabilities',
+    shapes: { hidden: [6, 9], w: [35, 9], bias: [35], c: [2] },
+    run: (i) =>
+      differentiated(i, ['hidden', 'w', 'bias'], () => {
+        const targets = { rows: Int32Array.of(0, 2, 3, 5), labels: Int32Array.of(34, 5, 0, 11) };
+        const options = { bias: one(i['bias']), weightGradient: true };
+        const { sums, counts } = rowLogProbabilities(two(i['hidden']), dense(i['w']), targets, 2, options);
+        counts.dispose();
+        return sums;
+      }),
   },
   {
     name: 'AdamW',

@@ -1,5 +1,11 @@
 import type * as tf from '@tensorflow/tfjs-core';
-import { crossEntropyThrough, type Targets } from '../../../kernels/index.js';
+import {
+  crossEntropyThrough,
+  rowLogProbabilitiesThrough,
+  type HeadFunction,
+  type RowLogProbabilities,
+  type Targets,
+} from '../../../kernels/index.js';
 import type { Head } from '../../model/head.js';
 import type { ForwardContext } from '../../model/linear.js';
 
@@ -21,14 +27,26 @@ export class AdaptedHead implements Head {
   }
 
   lossSum(hidden: tf.Tensor2D, targets: Targets, training: boolean, context: ForwardContext = {}): tf.Scalar {
-    const { dropoutSeed } = context;
+    return crossEntropyThrough(this.headFunction(context), hidden, targets, { training });
+  }
+
+  rowLogProbabilities(
+    hidden: tf.Tensor2D,
+    targets: Targets,
+    batch: number,
+    training: boolean,
+    context: ForwardContext = {},
+  ): RowLogProbabilities {
+    return rowLogProbabilitiesThrough(this.headFunction(context), hidden, targets, batch, { training });
+  }
+
+  private headFunction({ dropoutSeed }: ForwardContext): HeadFunction {
     const of = (chunk: number): ForwardContext =>
       dropoutSeed === undefined ? {} : { dropoutSeed: (dropoutSeed ^ Math.imul(chunk + 1, 0x85ebca6b)) >>> 0 };
-    const head = {
+    return {
       vocab: this.vocab,
       parameters: this.parameters,
-      logits: (rows: tf.Tensor2D, chunk: number) => this.scores(rows, of(chunk)),
+      logits: (rows, chunk) => this.scores(rows, of(chunk)),
     };
-    return crossEntropyThrough(head, hidden, targets, { training });
   }
 }

@@ -19,7 +19,7 @@ import { AdamW } from '../../../src/train/optimizers/resident.js';
 import type { TrainCallbacks } from '../../../src/train/request.js';
 import type { TrainState } from '../../../src/train/run-state.js';
 import type { MicroBatch } from '../../../src/train/objectives/objective.js';
-import { tokenMean } from '../../../src/train/objectives/token-mean.js';
+import { OBJECTIVES, type ObjectiveName } from '../../../src/train/objectives/registry.js';
 import { applyGradients, lossAndGradientsUnless } from '../../../src/train/step.js';
 import { describeBackends } from '../../support/backends.js';
 import { expectClose } from '../../support/numeric.js';
@@ -32,6 +32,7 @@ interface Setup {
   readonly accumulation?: number;
   readonly packed?: boolean;
   readonly optim?: OptimizerType;
+  readonly objective?: ObjectiveName;
 }
 
 /**
@@ -105,10 +106,11 @@ async function trained(
       ? new AdamW(parameters, training, scales)
       : createOptimizer(optim, parameters, training, { learningRateScales: scales });
   const refusals: string[] = [];
+  const objective = OBJECTIVES[setup.objective ?? 'token_mean'];
   const accumulator =
     way === 'apart' || way === 'flat'
-      ? new EagerAccumulator(decoder, parameters, tokenMean)
-      : createAccumulator(decoder, parameters, tokenMean, optimizer, (reason) => refusals.push(reason));
+      ? new EagerAccumulator(decoder, parameters, objective)
+      : createAccumulator(decoder, parameters, objective, optimizer, (reason) => refusals.push(reason));
   if (resume !== undefined) {
     optimizer.restore(resume.state);
     parameters.forEach((parameter, i) =>
@@ -172,6 +174,11 @@ describeBackends('steps that are replayed', ['webgpu'], () => {
     ['layers', { adapter: { method: 'layers' } }],
     ['full', { adapter: { method: 'full' } }],
     ['moments in host memory', { optim: 'paged_adamw', accumulation: 2 }],
+    ['means of rows', { objective: 'sequence_mean', adapter: { lora_dropout: 0.2 }, accumulation: 2 }],
+    [
+      'means of rows through a trained head',
+      { objective: 'sequence_mean', adapter: { target_modules: ['q_proj', 'lm_head'], lora_dropout: 0.2 } },
+    ],
     ['Lion', { optim: 'lion_32bit', adapter: { loraplus_lr_ratio: 4 } }],
     ['gradient descent without a state', { optim: 'sgd' }],
   ];
