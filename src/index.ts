@@ -105,7 +105,7 @@ export type { Evaluation } from './ablation/evaluation.js';
 export { ablationFiles } from './ablation/files.js';
 export { recommendRank, type RankLosses, type Recommendation } from './ablation/recommend.js';
 export type { AblationCallbacks, AblationRequest, AblationState } from './ablation/request.js';
-export { runAblation } from './ablation/runner.js';
+export { readAblationState, runAblation } from './ablation/runner.js';
 export { planRuns, type AblationRun } from './ablation/runs.js';
 export type { AblationStore, RunStore } from './ablation/store.js';
 export { subspaceSimilarity, updateSpectrum } from './ablation/subspace.js';

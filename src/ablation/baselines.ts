@@ -23,7 +23,7 @@ export class Baselines {
     return this.found[baselineKey(run)]?.seconds ?? 0;
   }
 
-  /** What an earlier sitting has measured. */
+  /** The baseline of a finished run, from the store. */
   async recall(run: AblationRun): Promise<Baseline | undefined> {
     const key = baselineKey(run);
     const baseline = this.found[key] ?? (await this.request.store.baseline(key));

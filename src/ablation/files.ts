@@ -30,7 +30,7 @@ export interface FilesRequest {
  *   forgetting, answers, parameters, bytes); `failed` (id and error); `pending` (ids); `baselines` (metrics of the base
  *   models by how they are held); `summary` (`rows` with mean and sd over seeds, `recommendations` with their numbers,
  *   `families`: of each run its settings but for the rank and an alpha that follows it, `text`); and, under `timings`
- *   alone, what another sitting would change: seconds, tokens/s.
+ *   alone, what differs each time it is measured: seconds, tokens/s.
  * - `table.md`, `table.csv`: a row a base model and a row a setting; the last column, tokens/s, is the only one of
  *   timings.
  * - `subspace.json`: as spaces.ts has it.

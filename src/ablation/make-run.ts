@@ -77,7 +77,7 @@ export async function makeRun({
   };
   const made = await finetuneOn(shared, { ...request, resume: output.resume, callbacks: runCallbacks });
   // All is done where the stop came while the last files were made; else a checkpoint of the last step waits for the
-  // next sitting.
+  // next call.
   if (measured === undefined || made.files[RECORD_FILE] === undefined) return undefined;
   const { seconds, tokens } = made.training;
   const timings = {

@@ -16,14 +16,14 @@ export interface AblationCallbacks {
   /** Before the first run: what there is to do, and how long it may take. */
   readonly onEstimate?: (estimates: readonly RunEstimate[]) => void;
   readonly onBaseline?: (key: string, baseline: Baseline) => void;
-  /** A run that an earlier sitting has finished, or that failed then. */
+  /** A run that was finished, or failed, before this call. */
   readonly onKnown?: (run: AblationRun, state: RunState) => void;
   readonly onRun?: (run: AblationRun, progress: { readonly totalSteps: number; readonly doneSteps: number }) => void;
   readonly onStep?: (run: AblationRun, metrics: StepMetrics) => void;
   readonly onEvaluate?: (run: AblationRun, metrics: EvalMetrics) => void;
   readonly onFinished?: (run: AblationRun, finished: FinishedRun, soFar: AblationState) => void | Promise<void>;
   readonly onFailed?: (run: AblationRun, error: string) => void | Promise<void>;
-  /** Asked between two micro-batches and between two tasks: true writes a checkpoint and ends the sitting. */
+  /** Asked between two micro-batches and between two tasks: true writes a checkpoint and ends. */
   readonly shouldStop?: () => boolean;
 }
 

@@ -64,7 +64,7 @@ export type RunResult = z.infer<typeof schema>;
 
 /** What depends on the machine and its load, in `timings.json` beside it. */
 export interface RunTimings {
-  /** Spent on training, over all sittings. */
+  /** Spent on training, before and after interruptions. */
   readonly seconds: number;
   readonly tokens_per_second: number;
   readonly evaluation_seconds: number;

@@ -18,13 +18,24 @@ import type { RunStore } from './store.js';
  * can be opened.
  */
 export async function runAblation(request: AblationRequest): Promise<AblationState> {
-  const sitting = new Sitting(request);
-  await sitting.prepare();
-  if (sitting.pending.length > 0) await sitting.complete();
-  return sitting.state();
+  const runner = new AblationRunner(request);
+  await runner.prepare();
+  if (runner.pending.length > 0) await runner.complete();
+  return runner.state();
 }
 
-class Sitting {
+/**
+ * What the store has of an ablation: finished and failed runs (with `retry` the failed ones are pending), and the
+ * baselines of the finished ones. Opens no device and makes no run; `onKnown` is called for each run that was found.
+ * @throws ConfigError when a finished run was made of something else than it would be now.
+ */
+export async function readAblationState(request: AblationRequest): Promise<AblationState> {
+  const runner = new AblationRunner(request);
+  await runner.prepare();
+  return runner.state();
+}
+
+class AblationRunner {
   private readonly finished = new Map<string, FinishedRun>();
   private readonly failed = new Map<string, FailedRun>();
   private readonly told = new Set<string>();
@@ -54,7 +65,7 @@ class Sitting {
     };
   }
 
-  /** Finds what earlier sittings have done. */
+  /** Finds the runs that the store has already. */
   async prepare(retry = this.request.retry ?? false): Promise<void> {
     const { runs, store } = this.request;
     const problems: string[] = [];

@@ -8,7 +8,7 @@ type Files = Readonly<Record<string, Uint8Array | string>>;
 
 /** Where an ablation keeps what it has done, so that it can be stopped at any moment. */
 export interface AblationStore {
-  /** What earlier sittings left of a run. */
+  /** The result of a run, if it has ended. */
   state(run: AblationRun): Promise<RunState>;
   /** The folder of a run that is begun or gone on with. */
   open(run: AblationRun): Promise<RunStore>;
@@ -39,7 +39,7 @@ export interface RunStore {
   requireSpace?(needs: DiskNeeds): Promise<void>;
   begin(step: number): Promise<void>;
   append(metrics: object): Promise<void>;
-  /** Every line that was appended up to now, in all sittings. */
+  /** Every line that was appended up to now, also before an interruption. */
   log(): Promise<unknown[]>;
   save(files: Files, info: CheckpointInfo): Promise<void>;
   /** The result is written last: after it the run is finished and never made again. */

@@ -19,8 +19,8 @@ interface Column {
 
 /**
  * The columns: rank, settings besides where there are any, validation loss, the metrics of tasks and of retained rows,
- * trainable parameters, bytes of the adapter, planned peak memory, forgetting, and last what differs from sitting to
- * sitting, tokens a second.
+ * trainable parameters, bytes of the adapter, planned peak memory, forgetting, and last what differs each
+ * time it is measured, tokens a second.
  */
 function columnsOf({ rows, bases }: Summary): Column[] {
   const names = (of: (row: SummaryRow) => Readonly<Record<string, unknown>>): string[] => [
@@ -75,7 +75,7 @@ function columnsOf({ rows, bases }: Summary): Column[] {
   ];
 }
 
-/** The only column that another sitting changes; it is the last. */
+/** The only column that is measured anew each time; it is the last. */
 export const TIMED_COLUMN = 'tokens/s';
 
 /** A table with the recommendation, for people. */

@@ -2,7 +2,7 @@ import type { Job, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Baseline, FailedRun, FinishedRun } from '../../ablation/result.js';
 import type { AblationCallbacks, AblationRequest, AblationState } from '../../ablation/request.js';
-import { runAblation } from '../../ablation/runner.js';
+import { readAblationState } from '../../ablation/runner.js';
 import type { AblationRun } from '../../ablation/runs.js';
 import type { EvaluationFiles } from '../ablation/evaluation-files.js';
 import { FormatError } from '../../errors.js';
@@ -35,17 +35,12 @@ export async function collectAblation(
   request: AblationRequest,
   { url, evaluation }: QueueRequest,
 ): Promise<AblationState> {
-  // Finds what is finished, and begins nothing.
-  const known = await runAblation({
-    ...request,
-    estimate: false,
-    callbacks: { ...request.callbacks, shouldStop: () => true },
-  });
-  if (known.pending.length === 0) return known;
+  const stored = await readAblationState(request);
+  if (stored.pending.length === 0) return stored;
   const secret = queueSecret();
   const redis = await connect(url);
   const jobs = await describeJobs(
-    known.pending,
+    stored.pending,
     request,
     evaluation,
     new FileSender(redis, (text) => request.callbacks?.onNote?.(text)),
@@ -58,7 +53,7 @@ export async function collectAblation(
   // It connects again by itself.
   queue.on('error', () => undefined);
   try {
-    const collector = new Collector(request, known, { redis, queue, jobs, secret });
+    const collector = new Collector(request, stored, { redis, queue, jobs, secret });
     await collector.fill();
     if ((await queue.getWorkersCount()) === 0)
       request.callbacks?.onNote?.(`no worker is there yet: lowrank worker --queue ${shownUrl(url)}`);
@@ -91,7 +86,7 @@ class Collector {
 
   constructor(
     private readonly request: AblationRequest,
-    known: AblationState,
+    stored: AblationState,
     private readonly at: {
       readonly redis: Redis;
       readonly queue: Queue<Sealed>;
@@ -100,9 +95,9 @@ class Collector {
     },
   ) {
     this.callbacks = request.callbacks ?? {};
-    this.finished = new Map(known.finished.map((run) => [run.result.id, run]));
-    this.failed = new Map(known.failed.map((run) => [run.id, run]));
-    this.baselines = { ...known.baselines };
+    this.finished = new Map(stored.finished.map((run) => [run.result.id, run]));
+    this.failed = new Map(stored.failed.map((run) => [run.id, run]));
+    this.baselines = { ...stored.baselines };
     this.outstanding = new Map(at.jobs);
   }
 
