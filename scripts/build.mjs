@@ -19,7 +19,9 @@ const INPUTS = [
 const STAMP = 'dist/.built';
 
 if (process.argv.includes('--if-needed') && builtAt() > Math.max(...INPUTS.map(changedAt))) process.exit(0);
-rmSync(STAMP, { force: true });
+// Files whose source was moved or removed must not stay.
+for (const folder of ['dist/src', 'dist/kernels', 'dist/types', STAMP])
+  rmSync(folder, { recursive: true, force: true });
 const { status } = spawnSync(
   process.execPath,
   [createRequire(import.meta.url).resolve('typescript/bin/tsc'), '-p', 'scripts/tsconfig.build.json'],

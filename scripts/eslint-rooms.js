@@ -60,7 +60,7 @@ const NODE_FILES = [
 const KERNEL_PACKAGE = /^@tensorflow\/tfjs/;
 
 /** Files of src that join all rooms. */
-const ENTRIES = new Set(['index', 'node', 'session']);
+const ENTRIES = new Set(['index', 'node', 'internals', 'session']);
 
 const SHARED_BY_ALL = new Set(['errors', 'format', 'metric-scales', 'random', 'settings', 'text', 'version']);
 

@@ -78,6 +78,13 @@ describe('the public API', () => {
     ]);
   });
 
+  it('has everything else under internals, and the ops under kernels', async () => {
+    const internals = await import('../src/internals.js');
+    expect(Object.keys(internals)).toEqual(expect.arrayContaining(Object.keys(await import('../src/index.js'))));
+    expect(internals.loadAdapter).toBeTypeOf('function');
+    expect(internals.kernels.rmsNorm).toBeTypeOf('function');
+  });
+
   it('would tell if it did', () => {
     expect(importsOf('src/node.ts').packages).toEqual(expect.arrayContaining(['node:fs/promises', 'webgpu']));
   });
@@ -87,15 +94,13 @@ describe('the public API', () => {
     for (const name of [
       'finetune',
       'openSession',
-      'loadModel',
-      'loadAdapter',
       'generate',
       'evaluateLoss',
       'openDevice',
     ] as const) {
       expect(api[name], name).toBeTypeOf('function');
     }
-    expect(api.kernels.rmsNorm).toBeTypeOf('function');
+    expect(api.loadTokenizer).toBeTypeOf('function');
     expect(api.browserHost).toHaveProperty('gpu');
   });
 });

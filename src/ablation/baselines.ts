@@ -2,7 +2,7 @@ import { readModelConfig } from '../model/load.js';
 import { loadBase, tokenizerOf } from '../finetune/load.js';
 import { baseKeyOf } from '../finetune/options.js';
 import type { CheckedRequest } from '../finetune/request.js';
-import type { SharedParts } from '../finetune/shared-resources.js';
+import type { SharedResources } from '../finetune/shared-resources.js';
 import type { AblationRequest } from './request.js';
 import type { Baseline } from './result.js';
 import { shortHash, type AblationRun } from './runs.js';
@@ -36,7 +36,7 @@ export class Baselines {
    * Of a run's base; measured now unless it is known. Undefined without an evaluation, and when a stop was asked for
    * meanwhile.
    */
-  async of(run: AblationRun, request: CheckedRequest, shared: SharedParts): Promise<Baseline | undefined> {
+  async of(run: AblationRun, request: CheckedRequest, shared: SharedResources): Promise<Baseline | undefined> {
     const { evaluation, store, callbacks } = this.request;
     if (evaluation === undefined) return undefined;
     const key = baselineKey(run);

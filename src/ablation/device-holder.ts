@@ -1,11 +1,11 @@
 import type { RunConfig } from '../config/schema.js';
 import type { Device, Host } from '../device/device.js';
 import { openDevice } from '../device/open.js';
-import { SharedParts } from '../finetune/shared-resources.js';
+import { SharedResources } from '../finetune/shared-resources.js';
 
 /** A device that is opened when a run wants it and kept, with the base model and the rows on it, until it is closed. */
 export class DeviceHolder {
-  private shared: SharedParts | undefined;
+  private shared: SharedResources | undefined;
   private asked: string | undefined;
 
   constructor(
@@ -14,13 +14,13 @@ export class DeviceHolder {
   ) {}
 
   /** @throws DeviceError when it cannot be opened. */
-  async open({ device: asked }: Pick<RunConfig, 'device'>): Promise<SharedParts> {
+  async open({ device: asked }: Pick<RunConfig, 'device'>): Promise<SharedResources> {
     if (this.shared !== undefined && this.asked === asked) return this.shared;
     await this.close();
     const device = await openDevice(asked, this.host);
     this.onDevice?.(device);
     this.asked = asked;
-    return (this.shared = new SharedParts(device));
+    return (this.shared = new SharedResources(device));
   }
 
   /** Forgets base model, rows and hashes. The device stays open. */

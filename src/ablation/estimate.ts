@@ -6,7 +6,7 @@ import { loadBase, loadData, openAdapter, withTokenizer } from '../finetune/load
 import { diskNeedsOf, type DiskNeeds } from '../finetune/disk-needs.js';
 import { planFor, trainedBytesOf } from '../finetune/options.js';
 import type { CheckedRequest } from '../finetune/request.js';
-import type { SharedParts } from '../finetune/shared-resources.js';
+import type { SharedResources } from '../finetune/shared-resources.js';
 import { train } from '../train/loop.js';
 import { stepsPerEpoch, totalStepsOf } from '../train/schedule.js';
 import { rankOf, withoutRank } from './families.js';
@@ -22,7 +22,7 @@ export interface RunEstimate {
 }
 
 interface Context {
-  readonly shared: SharedParts;
+  readonly shared: SharedResources;
   readonly requestOf: (run: AblationRun) => Promise<CheckedRequest>;
   /** What the evaluation of the base took. */
   readonly evaluationSeconds: (run: AblationRun) => number;
@@ -141,7 +141,7 @@ async function estimateOf(
 export async function plannedBytes(
   { config, initFrom, host }: CheckedRequest,
   model: ModelConfig,
-  { device }: SharedParts,
+  { device }: SharedResources,
 ): Promise<number | undefined> {
   try {
     const { total } = (await planFor({ config, model, initFrom, device, host, threads: 1 })).plan;

@@ -5,7 +5,7 @@ import { readModelConfig } from '../model/load.js';
 import { RECORD_FILE } from '../record/record.js';
 import { hashRequest, withTokenizer } from '../finetune/load.js';
 import type { FinetuneCallbacks, CheckedRequest, FinetuneResult, TrainedModel } from '../finetune/request.js';
-import type { SharedParts } from '../finetune/shared-resources.js';
+import type { SharedResources } from '../finetune/shared-resources.js';
 import type { EvalMetrics, StepMetrics } from '../train/metrics.js';
 import { OBJECTIVES } from '../train/objectives/registry.js';
 import { plannedBytes } from './estimate.js';
@@ -19,7 +19,7 @@ export interface MakeRequest {
   readonly run: AblationRun;
   readonly request: CheckedRequest;
   readonly output: RunStore;
-  readonly shared: SharedParts;
+  readonly shared: SharedResources;
   readonly baseline: Baseline | undefined;
   readonly evaluation: Evaluation | undefined;
   readonly onNote: (note: string) => void;
@@ -126,7 +126,7 @@ async function validationLoss(
 
 function whatItWas(
   run: AblationRun,
-  { device }: SharedParts,
+  { device }: SharedResources,
 ): Pick<RunResult, 'format' | 'id' | 'settings' | 'seed' | 'config' | 'backend'> {
   return {
     format: 1,

@@ -15,9 +15,13 @@ export function namedAdapter(given: string): { name: string; path: string } {
   return { name: given.split(/[\\/]/).findLast((part) => part !== '') ?? given, path: given };
 }
 
-/** `device: wasm, WebAssembly SIMD on the CPU, 2 threads`; `lowrank doctor` says why this one. */
-export function describeDevice({ name, description, label = description, software }: Device): string {
-  return `device: ${name}, ${label}${software ? ' (emulated in software)' : ''}`;
+/**
+ * `device: wasm, WebAssembly SIMD on the CPU, 2 threads`, and the package that a GPU would need; `lowrank doctor` says
+ * why this device was chosen.
+ */
+export function describeDevice({ name, description, label = description, software, reason }: Device): string {
+  const install = reason.includes('webgpu is not installed') ? ' (to use a GPU: npm install webgpu)' : '';
+  return `device: ${name}, ${label}${software ? ' (emulated in software)' : ''}${install}`;
 }
 
 /** A line for people, beside the results on standard output. */

@@ -125,7 +125,7 @@ async function compute(): Promise<void> {
 function fixOf(device: DeviceName, missing: string): string | undefined {
   switch (device) {
     case 'webgpu':
-      if (/Dawn does not load/.test(missing)) return 'npm install webgpu';
+      if (/Dawn does not load|webgpu is not installed/.test(missing)) return 'npm install webgpu';
       if (/no adapter/.test(missing))
         return process.platform === 'linux' ? WEBGPU_ON_LINUX : 'install the driver of the GPU';
       return undefined;

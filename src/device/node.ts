@@ -73,6 +73,9 @@ export const nodeHost: Host = {
     try {
       gpu ??= await createGpu();
     } catch (error) {
+      // An optional peer: its binaries are large, and browsers have no use for them.
+      if ((error as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND')
+        return { missing: 'the package webgpu is not installed (npm install webgpu)' };
       return { missing: `Dawn does not load here: ${(error as Error).message.split('\n')[0] ?? ''}` };
     }
     // tfjs looks for navigator.gpu; Node 20 has no navigator, newer versions a read-only one.

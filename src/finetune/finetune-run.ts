@@ -32,7 +32,7 @@ import { hashRequest, loadBase, loadData, openAdapter } from './load.js';
 import { baseOf, CONFIG_FILE, planFor } from './options.js';
 import { describeRun, resultFiles, tokenizerFiles } from './result-files.js';
 import type { FinetuneCallbacks, CheckedRequest, FinetuneResult } from './request.js';
-import type { SharedParts } from './shared-resources.js';
+import type { SharedResources } from './shared-resources.js';
 
 /** A run on an open device. With `shared` the base model is that one's and stays. */
 export class FinetuneRun {
@@ -44,7 +44,7 @@ export class FinetuneRun {
   constructor(
     private readonly request: CheckedRequest,
     private readonly device: Device,
-    private readonly shared?: SharedParts,
+    private readonly shared?: SharedResources,
   ) {
     const { callbacks = {}, signal, config, objective } = request;
     this.objective = objective ?? OBJECTIVES[config.training.objective];

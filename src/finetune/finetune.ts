@@ -1,7 +1,7 @@
 import { openDevice } from '../device/open.js';
 import { checkedRequest, withTokenizer } from './load.js';
 import type { FinetuneRequest, FinetuneResult } from './request.js';
-import type { SharedParts } from './shared-resources.js';
+import type { SharedResources } from './shared-resources.js';
 import { FinetuneRun } from './finetune-run.js';
 
 export { CONFIG_FILE, dataOptionsOf, effectiveMaxLength, planFor, quantizationOf, rowOptionsOf } from './options.js';
@@ -14,7 +14,7 @@ export type {
   RunPlan,
   TrainedModel,
 } from './request.js';
-export { SharedParts } from './shared-resources.js';
+export { SharedResources } from './shared-resources.js';
 
 /**
  * A whole run: opens the device, reads model and data, trains an adapter, evaluates it on the test rows, and returns
@@ -40,6 +40,6 @@ export async function finetune(request: FinetuneRequest): Promise<FinetuneResult
  * numbers are those of a run by itself.
  * @throws as finetune.
  */
-export async function finetuneOn(shared: SharedParts, request: FinetuneRequest): Promise<FinetuneResult> {
+export async function finetuneOn(shared: SharedResources, request: FinetuneRequest): Promise<FinetuneResult> {
   return new FinetuneRun(await withTokenizer(checkedRequest(request)), shared.device, shared).guarded();
 }

@@ -22,7 +22,7 @@ import { withChatTemplate } from '../tokenizer/model-chat-template.js';
 import { loadTokenizer } from '../tokenizer/tokenizer.js';
 import { baseKeyOf, dataOptionsOf, inputsKeyOf, quantizationOf, rowOptionsOf } from './options.js';
 import type { CheckedRequest, FinetuneRequest } from './request.js';
-import type { SharedParts } from './shared-resources.js';
+import type { SharedResources } from './shared-resources.js';
 
 /** A request with a complete config, in which rows that are handed over have a name. @throws ConfigError */
 export function checkedRequest(request: FinetuneRequest): CheckedRequest {
@@ -84,7 +84,11 @@ export async function settingsOf({
 }
 
 /** The base model of a run; with `shared` it is that one's, and not to be disposed of. */
-export async function loadBase(request: CheckedRequest, model: ModelConfig, shared?: SharedParts): Promise<Decoder> {
+export async function loadBase(
+  request: CheckedRequest,
+  model: ModelConfig,
+  shared?: SharedResources,
+): Promise<Decoder> {
   const { config, model: directory, callbacks } = request;
   const quantization = quantizationOf(config);
   const trainable = trainedBase(model, await settingsOf(request));
@@ -95,7 +99,11 @@ export async function loadBase(request: CheckedRequest, model: ModelConfig, shar
 }
 
 /** The rows of a run as tokens. @throws DataError listing what cannot be used. */
-export async function loadData(request: CheckedRequest, model: ModelConfig, shared?: SharedParts): Promise<DataSplits> {
+export async function loadData(
+  request: CheckedRequest,
+  model: ModelConfig,
+  shared?: SharedResources,
+): Promise<DataSplits> {
   const { config, data, model: directory, callbacks } = request;
   const settings = await settingsOf(request);
   const options = dataOptionsOf(config, model, settings, callbacks?.onNote);
@@ -154,7 +162,7 @@ export async function openAdapter(request: CheckedRequest, decoder: Decoder): Pr
 /** SHA-256 of the files that a run reads. */
 export async function hashRequest(
   request: Pick<CheckedRequest, 'config' | 'model' | 'data' | 'initFrom'>,
-  shared?: SharedParts,
+  shared?: SharedResources,
 ): Promise<RunInputs['files']> {
   const { config, model, data, initFrom } = request;
   const sources = (part: 'validation' | 'test') => (data[part] === undefined ? undefined : sourcesOf(data[part]));

@@ -7,7 +7,7 @@ import type { RunInputs } from '../resume/inputs.js';
  * What runs that follow each other on one device have in common, loaded when the first of them wants it. One base model
  * is held at a time; whoever wants another gets that in its place.
  */
-export class SharedParts {
+export class SharedResources {
   private base: { readonly key: string; readonly decoder: Decoder } | undefined;
   private readonly dataSets = new Map<string, Promise<DataSplits>>();
   private readonly files = new Map<string, Promise<RunInputs['files']>>();

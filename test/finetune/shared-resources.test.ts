@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { runConfigSchema, type RunConfigInput } from '../../src/config/schema.js';
 import { nodeHost } from '../../src/device/node.js';
 import { openDevice } from '../../src/device/open.js';
-import { finetune, finetuneOn, SharedParts, type FinetuneRequest } from '../../src/finetune/finetune.js';
+import { finetune, finetuneOn, SharedResources, type FinetuneRequest } from '../../src/finetune/finetune.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import { countingRows, tinyModelFiles } from '../support/tiny-model.js';
 
@@ -38,7 +38,7 @@ it('runs that share a device, a base and data have the numbers of each by itself
   for (const kind of kinds) alone.push(await weights(finetune(kind)));
   const device = await openDevice('wasm', nodeHost);
   const before = tf.memory().numTensors;
-  const shared = new SharedParts(device);
+  const shared = new SharedResources(device);
   for (const [i, kind] of kinds.entries())
     expect(await weights(finetuneOn(shared, kind)), `run ${i}`).toEqual(alone[i]);
   shared.dispose();
@@ -48,7 +48,7 @@ it('runs that share a device, a base and data have the numbers of each by itself
 
 it('a base is loaded once for all runs that have the same one', async () => {
   const device = await openDevice('wasm', nodeHost);
-  const shared = new SharedParts(device);
+  const shared = new SharedResources(device);
   let loads = 0;
   const counted = (given: FinetuneRequest): FinetuneRequest => ({
     ...given,

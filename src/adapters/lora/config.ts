@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { FormatError } from '../../errors.js';
 import { compileExpression, type Expression } from '../../io/expression.js';
 import { isRecord } from '../../io/json.js';

@@ -3,7 +3,8 @@ import { join, relative, resolve } from 'node:path';
 import { ADAPTER_WEIGHTS } from '../../adapters/peft/files.js';
 import type { DeviceChoice } from '../../device/device.js';
 import { quantizationOf } from '../../finetune/finetune.js';
-import { localDirectory, nodeHost } from '../../node.js';
+import { ConfigError } from '../../errors.js';
+import { isFile, localDirectory, nodeHost } from '../../node.js';
 import { openSession } from '../../session.js';
 import { readConfig } from '../config-file.js';
 import { configsFolder } from '../../workspace/configs-folder.js';
@@ -33,6 +34,10 @@ export async function measureQuickstart(flags: QuickstartFlags): Promise<Paramet
   const started = performance.now();
   const folder = configsFolder();
   const output = resolve(flags.output);
+  if (!(await isFile(join(folder, 'quickstart/base/model.safetensors'))))
+    throw new ConfigError(
+      'the base model of the quickstart is in the repository of lowrank, not in its npm package: run it in a clone, or train a model of your own with lowrank train --model M --data F',
+    );
   const config = await readConfig(join(folder, 'quickstart.yaml'), [
     `training.output_dir=${JSON.stringify(output)}`,
     `device=${flags.device}`,
