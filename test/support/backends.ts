@@ -53,6 +53,9 @@ async function openWebGpu(): Promise<void> {
   await tf.setBackend('webgpu');
 }
 
+/** LOWRANK_TEST_BACKENDS=wasm,cpu leaves the others out, for a quick look at one. */
+const CHOSEN = process.env['LOWRANK_TEST_BACKENDS']?.split(',');
+
 /**
  * Runs a suite once a backend. Without a WebGPU adapter its suite is reported as skipped, unless LOWRANK_REQUIRE_WEBGPU
  * is set: then it fails.
@@ -72,7 +75,8 @@ export function describeBackends(
       adapter !== null &&
       (adapter.info as { isFallbackAdapter?: boolean }).isFallbackAdapter !== true;
     if (again) continue;
-    describe.skipIf(missing)(`${name} on ${target === 'tiles' ? 'webgpu in tiles' : target}`, () => {
+    const left = CHOSEN !== undefined && !CHOSEN.includes(target);
+    describe.skipIf(missing || left)(`${name} on ${target === 'tiles' ? 'webgpu in tiles' : target}`, () => {
       let device: Device | undefined;
       beforeAll(async () => {
         if (backend === 'webgpu') {
