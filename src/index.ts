@@ -9,17 +9,16 @@
  */
 
 // Training.
-export {
-  finetune,
-  finetuneOn,
-  SharedResources,
-  type FinetuneCallbacks,
-  type FinetuneRequest,
-  type FinetuneResult,
-  type RunData,
-  type RunPlan,
-  type TrainedModel,
-} from './finetune/finetune.js';
+export { finetune, finetuneOn } from './finetune/finetune.js';
+export type {
+  FinetuneCallbacks,
+  FinetuneRequest,
+  FinetuneResult,
+  RunData,
+  RunPlan,
+  TrainedModel,
+} from './finetune/request.js';
+export { SharedResources } from './finetune/shared-resources.js';
 export type { EvalMetrics, StepMetrics } from './train/metrics.js';
 
 // Models with adapters: evaluation and generation.

@@ -33,7 +33,7 @@ export { parseModelConfig } from './model/config.js';
 export { loadModel, readModelConfig, type LoadOptions } from './model/load.js';
 export { batchLossSum, type LabelledBatch } from './model/loss.js';
 export { dequantize4bit, quantize4bit } from './quant/quantize.js';
-export { quantizationOf } from './finetune/finetune.js';
+export { quantizationOf } from './finetune/options.js';
 
 // Adapters.
 export type { Adapter, AdapterParameter } from './adapters/adapter.js';

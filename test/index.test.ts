@@ -91,13 +91,7 @@ describe('the public API', () => {
 
   it('has the ways in', async () => {
     const api = await import('../src/index.js');
-    for (const name of [
-      'finetune',
-      'openSession',
-      'generate',
-      'evaluateLoss',
-      'openDevice',
-    ] as const) {
+    for (const name of ['finetune', 'openSession', 'generate', 'evaluateLoss', 'openDevice'] as const) {
       expect(api[name], name).toBeTypeOf('function');
     }
     expect(api.loadTokenizer).toBeTypeOf('function');

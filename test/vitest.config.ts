@@ -45,6 +45,10 @@ export default defineConfig({
     testTimeout: 180_000,
     hookTimeout: 180_000,
     teardownTimeout: 30_000,
-    coverage: { provider: 'v8', include: ['src/**', 'kernels/**'], exclude: ['**/*.generated.ts', 'kernels/**/wasm.ts'] },
+    coverage: {
+      provider: 'v8',
+      include: ['src/**', 'kernels/**'],
+      exclude: ['**/*.generated.ts', 'kernels/**/wasm.ts'],
+    },
   },
 });

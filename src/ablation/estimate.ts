@@ -152,7 +152,7 @@ export async function plannedBytes(
 }
 
 /** What a run writes from its first step on. */
-export async function diskNeedsOfRun(given: CheckedRequest, shared: SharedParts): Promise<DiskNeeds> {
+export async function diskNeedsOfRun(given: CheckedRequest, shared: SharedResources): Promise<DiskNeeds> {
   const request = await withTokenizer(given);
   const { config, initFrom } = request;
   const model = await readModelConfig(request.model);

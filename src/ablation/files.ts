@@ -9,9 +9,9 @@ import { renderCsv, renderMarkdown } from './table.js';
 
 /** Everything, for programs: see {@link ablationFiles}. */
 export const ABLATION_FILE = 'ablation.json';
-export const TABLE_FILE = 'table.md';
-export const CSV_FILE = 'table.csv';
-export const SUBSPACE_FILE = 'subspace.json';
+const TABLE_FILE = 'table.md';
+const CSV_FILE = 'table.csv';
+const SUBSPACE_FILE = 'subspace.json';
 
 export interface FilesRequest {
   readonly ablation: AblationConfig;

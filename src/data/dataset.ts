@@ -9,8 +9,6 @@ import { ExampleStore } from './store.js';
 import { StreamedExamples } from './stream.js';
 import { walkRows, type LoadRequest, type WalkedPart } from './walk.js';
 
-export type { DataSource } from './row.js';
-
 export interface Dataset {
   readonly examples: Examples;
   /** The data sets that it is made of, in the order of their examples. */

@@ -1,5 +1,5 @@
 import type { FloatDtype } from '../../kernels/types.js';
-import { ConfigError, FormatError } from '../errors.js';
+import { FormatError } from '../errors.js';
 import { float32ToBfloat16, float32ToFloat16 } from '../io/half.js';
 
 /** torch's names of the float dtypes, as config.json and the command line have them. */
@@ -11,12 +11,6 @@ export type FloatName = keyof typeof FLOAT_NAMES;
 
 export function floatName(dtype: FloatDtype): FloatName {
   return (Object.keys(FLOAT_NAMES) as FloatName[]).find((name) => FLOAT_NAMES[name] === dtype) as FloatName;
-}
-
-/** @throws ConfigError for a name that is none. */
-export function parseFloatName(name: string, option: string): FloatDtype {
-  if (Object.hasOwn(FLOAT_NAMES, name)) return FLOAT_NAMES[name as FloatName];
-  throw new ConfigError(`${option} ${name}: expected one of ${Object.keys(FLOAT_NAMES).join(', ')}`);
 }
 
 /**

@@ -4,18 +4,6 @@ import type { FinetuneRequest, FinetuneResult } from './request.js';
 import type { SharedResources } from './shared-resources.js';
 import { FinetuneRun } from './finetune-run.js';
 
-export { CONFIG_FILE, dataOptionsOf, effectiveMaxLength, planFor, quantizationOf, rowOptionsOf } from './options.js';
-export type {
-  CheckedRequest,
-  FinetuneCallbacks,
-  FinetuneRequest,
-  FinetuneResult,
-  RunData,
-  RunPlan,
-  TrainedModel,
-} from './request.js';
-export { SharedResources } from './shared-resources.js';
-
 /**
  * A whole run: opens the device, reads model and data, trains an adapter, evaluates it on the test rows, and returns
  * the files of the result. Writes nothing itself. Settings, model, data and adapter are all checked before the first

@@ -12,8 +12,6 @@ import { evaluationReport } from './sections/evaluation.js';
 import { recordedSamples } from './sections/samples.js';
 import { trainingReport } from './sections/training.js';
 
-export type { AnswerSample } from './sections/samples.js';
-
 export interface ReportOptions {
   /** Turns the token ids that a training run recorded into text; without it they are shown as they are. */
   readonly decode?: (ids: readonly number[]) => string;

@@ -4,7 +4,7 @@ import { serializeConfig } from '../config/load.js';
 import { resolvePaths } from '../config/paths.js';
 import type { RunConfig } from '../config/schema.js';
 import { ConfigError } from '../errors.js';
-import type { FinetuneResult } from '../finetune/finetune.js';
+import type { FinetuneResult } from '../finetune/request.js';
 import { isDirectory, isFile } from '../io/node.js';
 import { CONFIG_FILE } from '../finetune/options.js';
 import { lockFolder } from './folder-lock.js';

@@ -6,7 +6,7 @@ import { METHODS } from '../../src/adapters/registry.js';
 import { AdapterSet } from '../../src/adapters/adapter-set.js';
 import { divergence } from '../../src/eval/divergence.js';
 import { loraFusion } from '../../src/export/weight-merge.js';
-import { mergeInto } from '../../src/export/merge-decoder.js';
+import { mergeInto } from '../support/merge-decoder.js';
 import { memoryDirectory, type Directory } from '../../src/io/directory.js';
 import type { Decoder } from '../../src/model/decoder.js';
 import { loadModel } from '../../src/model/load.js';

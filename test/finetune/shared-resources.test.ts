@@ -3,7 +3,9 @@ import { expect, it } from 'vitest';
 import { runConfigSchema, type RunConfigInput } from '../../src/config/schema.js';
 import { nodeHost } from '../../src/device/node.js';
 import { openDevice } from '../../src/device/open.js';
-import { finetune, finetuneOn, SharedResources, type FinetuneRequest } from '../../src/finetune/finetune.js';
+import { finetune, finetuneOn } from '../../src/finetune/finetune.js';
+import type { FinetuneRequest } from '../../src/finetune/request.js';
+import { SharedResources } from '../../src/finetune/shared-resources.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import { countingRows, tinyModelFiles } from '../support/tiny-model.js';
 

@@ -1,12 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { runConfigSchema, type RunConfig, type RunConfigInput } from '../../src/config/schema.js';
 import { nodeHost } from '../../src/device/node.js';
-import {
-  finetune,
-  type FinetuneCallbacks,
-  type FinetuneRequest,
-  type FinetuneResult,
-} from '../../src/finetune/finetune.js';
+import { finetune } from '../../src/finetune/finetune.js';
+import type { FinetuneCallbacks, FinetuneRequest, FinetuneResult } from '../../src/finetune/request.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import { memorySource } from '../../src/io/source.js';
 import type { CheckpointInfo } from '../../src/resume/checkpoint.js';

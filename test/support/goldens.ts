@@ -2,10 +2,9 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileSource } from '../../src/io/node.js';
 import { SafetensorsFile } from '../../src/io/safetensors.js';
-import { hasReferences, referencePath, SHARED } from './references.js';
+import { referencePath, SHARED } from './references.js';
 
 export { SHARED };
-export const HAS_SHARED = hasReferences('reference');
 
 const below = (name: string): string => `reference/transformers-peft/${name}`;
 

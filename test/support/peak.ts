@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 
-export { watchMemory, type MemoryWatch } from '../../src/bench/memory.js';
+export { watchMemory } from '../../src/bench/memory.js';
 
 /**
  * From now on WebGPU work is recorded and not executed, until the function that comes back is called. No effect on

@@ -24,7 +24,7 @@ function missingOf(needed: string | readonly string[]): string[] {
 }
 
 /** @param needed paths below `SHARED` */
-export function hasReferences(...needed: readonly string[]): boolean {
+function hasReferences(...needed: readonly string[]): boolean {
   return missingOf(needed).length === 0;
 }
 

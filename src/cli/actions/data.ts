@@ -16,7 +16,7 @@ import { reportDataset, type DatasetReport, type LengthBin, type PartReport } fr
 import type { Marks } from '../../data/show.js';
 import { loadSplits } from '../../data/split.js';
 import { stopTokensOf } from '../../eval/prompt.js';
-import { dataOptionsOf } from '../../finetune/finetune.js';
+import { dataOptionsOf } from '../../finetune/options.js';
 import { readJson, type Directory } from '../../io/directory.js';
 import type { ModelConfig } from '../../model/config.js';
 import { readModelConfig } from '../../model/load.js';

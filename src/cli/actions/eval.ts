@@ -2,7 +2,7 @@ import type { RunConfig } from '../../config/schema.js';
 import { loadDataset } from '../../data/dataset.js';
 import type { RowOptions } from '../../data/parts.js';
 import { evaluateLoss } from '../../eval/loss.js';
-import { effectiveMaxLength } from '../../finetune/finetune.js';
+import { effectiveMaxLength } from '../../finetune/options.js';
 import { takeBosNote } from '../../tokenizer/doubled-bos.js';
 import { openDataFiles } from '../../workspace/data-files.js';
 import { formatNumber, perplexityText } from '../../format.js';

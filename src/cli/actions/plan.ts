@@ -1,7 +1,7 @@
 import { definitionOf } from '../../adapters/registry.js';
 import type { RunConfig } from '../../config/schema.js';
 import { openDevice } from '../../device/open.js';
-import { planFor } from '../../finetune/finetune.js';
+import { planFor } from '../../finetune/options.js';
 import { readModelConfig } from '../../model/load.js';
 import { nodeHost, openDirectory } from '../../node.js';
 import type { MemoryParts, MemoryPlan } from '../../plan/memory.js';

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import { ADAPTER_WEIGHTS } from '../../adapters/peft/files.js';
 import type { DeviceChoice } from '../../device/device.js';
-import { quantizationOf } from '../../finetune/finetune.js';
+import { quantizationOf } from '../../finetune/options.js';
 import { ConfigError } from '../../errors.js';
 import { isFile, localDirectory, nodeHost } from '../../node.js';
 import { openSession } from '../../session.js';

@@ -1,10 +1,10 @@
 import { uploadDense, uploadQuantized, type FrozenWeight } from '../../kernels/index.js';
-import { hostValues } from '../adapters/lora/base-values.js';
-import { FormatError } from '../errors.js';
-import type { Decoder } from '../model/decoder.js';
-import { FrozenLinear } from '../model/linear.js';
-import { quantize4bit } from '../quant/quantize.js';
-import type { Fusion } from './weight-merge.js';
+import { hostValues } from '../../src/adapters/lora/base-values.js';
+import { FormatError } from '../../src/errors.js';
+import type { Decoder } from '../../src/model/decoder.js';
+import { FrozenLinear } from '../../src/model/linear.js';
+import { quantize4bit } from '../../src/quant/quantize.js';
+import type { Fusion } from '../../src/export/weight-merge.js';
 
 export interface MergeIntoOptions {
   /**
