@@ -23,7 +23,7 @@ export type { EvalMetrics, StepMetrics } from './train/metrics.js';
 
 // Models with adapters: evaluation and generation.
 export { openSession, type Session, type SessionRequest } from './session.js';
-export { AdapterSet } from './adapters/set.js';
+export { AdapterSet } from './adapters/adapter-set.js';
 export type { Decoder, DecoderInput } from './model/decoder.js';
 export type { ModelConfig } from './model/config.js';
 export type { LoadQuantization } from './model/load.js';
@@ -59,8 +59,8 @@ export type { DataFormat } from './data/options.js';
 export type { LoadRequest } from './data/walk.js';
 
 // Adapters for other tools, merged and 4-bit models, as files to write.
-export { readPeftAdapter, peftAdapterFiles, type PeftAdapter } from './adapters/peft-document.js';
-export { openCheckpoint, type Checkpoint } from './io/checkpoint.js';
+export { readPeftAdapter, peftAdapterFiles, type PeftAdapter } from './adapters/peft/document.js';
+export { openCheckpoint, type Checkpoint } from './io/weights-file.js';
 export { ggufAdapter, type GgufOptions } from './export/gguf/lora.js';
 export { modelfile } from './export/gguf/modelfile.js';
 export { mergedFiles, type MergeOptions } from './export/merge.js';

@@ -38,10 +38,10 @@ export { quantizationOf } from './finetune/options.js';
 // Adapters.
 export type { Adapter, AdapterParameter } from './adapters/adapter.js';
 export { countParameters, type ParameterCounts } from './adapters/counts.js';
-export { loraMismatches, linearSizes } from './adapters/fit.js';
-export type { AdapterOptions } from './adapters/options.js';
-export { adapterFiles, loadAdapter, readAdapter, readAdapterConfig, type AdapterFiles } from './adapters/peft-files.js';
-export type { PeftConfig } from './adapters/peft-config.js';
+export { loraMismatches, linearSizes } from './adapters/lora/tensor-shapes.js';
+export type { LoraOptions } from './adapters/lora/options.js';
+export { adapterFiles, loadAdapter, readAdapter, readAdapterConfig, type AdapterFiles } from './adapters/peft/files.js';
+export type { LoraConfig } from './adapters/lora/config.js';
 export type { AdapterConfig } from './adapters/config.js';
 export { definitionOf, METHODS, methodOf, type AdapterMethod, type AdapterSettings } from './adapters/registry.js';
 export { savedSettings, trainedBase } from './adapters/settings.js';

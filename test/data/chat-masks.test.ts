@@ -1,11 +1,12 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { encodeRow, IGNORED } from '../../src/data/encode.js';
 import { planRows } from '../../src/data/plan.js';
 import { renderRow } from '../../src/data/render.js';
 import { memoryDirectory } from '../../src/io/directory.js';
 import { Random } from '../../src/random.js';
 import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js';
+import { useRecordedDate } from '../support/recorded-date.js';
 
 const FOLDER = new URL('../../../shared/reference/chat-masks/', import.meta.url);
 const TOKENIZERS = new URL('../../../shared/tokenizers/', import.meta.url);
@@ -16,7 +17,7 @@ interface Case {
   readonly tokenizer: string;
   readonly conversation: number;
   readonly error?: string;
-  readonly input_ids: readonly number[];
+  readonly input_ids?: readonly number[];
   readonly mask: readonly number[];
 }
 
@@ -50,12 +51,15 @@ describe.skipIf(!HERE)("transformers' assistant masks (needs ../shared)", () => 
     };
   }, 120_000);
 
+  afterEach(() => vi.useRealTimers());
+
   function encode(entry: Case, suffix: string): ReturnType<typeof encodeRow> | undefined {
     const tokenizer = tokenizers[entry.tokenizer] as Tokenizer;
     const row = masks.conversations[entry.conversation] as Record<string, unknown>;
     const options = {
       chat_template: readFileSync(new URL(`templates/${entry.template}${suffix}.jinja`, FOLDER), 'utf8'),
     };
+    useRecordedDate(tokenizer.decode(entry.input_ids ?? []));
     const outcome = renderRow(row, {
       plan: planRows(options, row, 'row 1'),
       options,
@@ -75,9 +79,10 @@ describe.skipIf(!HERE)("transformers' assistant masks (needs ../shared)", () => 
         continue;
       }
       const { ids, labels } = encoded ?? { ids: [], labels: [] };
-      const length = Math.min(ids.length, entry.input_ids.length);
-      const sameIds = ids.slice(0, length).join() === entry.input_ids.slice(0, length).join();
-      const mask = entry.input_ids.map((_, i) => (i < length && labels[i] !== IGNORED ? 1 : 0));
+      const { input_ids: expectedIds = [] } = entry;
+      const length = Math.min(ids.length, expectedIds.length);
+      const sameIds = ids.slice(0, length).join() === expectedIds.slice(0, length).join();
+      const mask = expectedIds.map((_, i) => (i < length && labels[i] !== IGNORED ? 1 : 0));
       if (!sameIds || mask.join() !== entry.mask.join()) wrong.push(name);
     }
     expect(wrong).toEqual([]);
