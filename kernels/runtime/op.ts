@@ -3,7 +3,6 @@ import { targetBackend } from '../dry-run/backend.js';
 
 /** Backends that may carry a hand-written kernel. Every other backend runs the reference. */
 export const HAND_WRITTEN_BACKENDS = ['wasm', 'webgpu', 'tensorflow'] as const;
-type HandWrittenBackend = (typeof HAND_WRITTEN_BACKENDS)[number];
 
 export type Inputs = tf.NamedTensorInfoMap;
 export type Attrs = tf.NamedAttrMap;

@@ -23,11 +23,6 @@ function missingOf(needed: string | readonly string[]): string[] {
   return [needed].flat().filter((path) => !existsSync(referencePath(path)));
 }
 
-/** @param needed paths below `SHARED` */
-function hasReferences(...needed: readonly string[]): boolean {
-  return missingOf(needed).length === 0;
-}
-
 function skippedTitle(title: string, missing: readonly string[]): string {
   return `${title} (needs ${missing.map((path) => `../shared/${path}`).join(', ')})`;
 }
