@@ -6,7 +6,7 @@ import { dirname, relative, resolve, sep } from 'node:path';
 import ts from 'typescript';
 
 /**
- * Room → the rooms that it may import. Besides, every room of src may import `errors`, `format`, `metric-scales`, `random`, `settings`, `text`,
+ * Room → the rooms that it may import. Besides, every room of src may import `errors`, `format`, `metric-scales`, `option-types`, `random`, `settings`, `text`,
  * `version` and the types of `config`. A file lies in the room of its folder: src/io/half.ts in `io`,
  * kernels/swiglu/kernel.ts in `kernels`, src/errors.ts in `errors`; src/index.ts and src/node.ts, which the package
  * exports, and what joins the rooms for them are the room `entry`.
@@ -19,8 +19,11 @@ export const ROOMS = {
   settings: [],
   text: [],
   version: [],
-  config: ['io'],
+  config: ['io', 'adapter-options'],
+  // The options of the adapter methods, which config joins into its schema: they load no model.
+  'adapter-options': [],
   io: [],
+  'option-types': [],
   report: ['io'],
   kernels: [],
   device: ['kernels'],
@@ -62,13 +65,26 @@ const KERNEL_PACKAGE = /^@tensorflow\/tfjs/;
 /** Files of src that join all rooms. */
 const ENTRIES = new Set(['index', 'node', 'internals', 'session']);
 
-const SHARED_BY_ALL = new Set(['errors', 'format', 'metric-scales', 'random', 'settings', 'text', 'version']);
+const SHARED_BY_ALL = new Set([
+  'errors',
+  'format',
+  'metric-scales',
+  'option-types',
+  'random',
+  'settings',
+  'text',
+  'version',
+]);
+
+/** Of src/adapters, what has a room of its own; who may import the adapters may import it too. */
+const ADAPTER_OPTIONS = /^src\/adapters\/(?:[\w-]+\/)?(?:method-)?options\.ts$/;
 
 /** @returns the room of a path relative to the root; undefined outside src and kernels, where everything is allowed. */
 export function roomOf(path) {
   const [top, second, third] = path.split('/');
   if (top === 'kernels') return 'kernels';
   if (top !== 'src' || second === undefined) return undefined;
+  if (ADAPTER_OPTIONS.test(path)) return 'adapter-options';
   if (third !== undefined) return second;
   const name = second.replace(/\.ts$/, '');
   return ENTRIES.has(name) ? 'entry' : name;
@@ -90,6 +106,7 @@ export function directionProblem(from, to, { typeOnly, dynamic }) {
     const listed =
       typeof allowed === 'string' ||
       allowed.includes(target) ||
+      (target === 'adapter-options' && (room === 'adapters' || allowed.includes('adapters'))) ||
       (room !== 'kernels' && (SHARED_BY_ALL.has(target) || (target === 'config' && typeOnly)));
     if (!listed) {
       const names = allowed.length === 0 ? 'no other room' : allowed.join(', ');

@@ -42,8 +42,14 @@ export { loraMismatches, linearSizes } from './adapters/lora/tensor-shapes.js';
 export type { LoraOptions } from './adapters/lora/options.js';
 export { adapterFiles, loadAdapter, readAdapter, readAdapterConfig, type AdapterFiles } from './adapters/peft/files.js';
 export type { LoraConfig } from './adapters/lora/config.js';
-export type { AdapterConfig } from './adapters/config.js';
-export { definitionOf, METHODS, methodOf, type AdapterMethod, type AdapterSettings } from './adapters/registry.js';
+export {
+  definitionOf,
+  METHODS,
+  methodOf,
+  type AdapterConfig,
+  type AdapterMethod,
+  type AdapterSettings,
+} from './adapters/registry.js';
 export { savedSettings, trainedBase } from './adapters/settings.js';
 export { subspaceSimilarity, updateSpectrum } from './ablation/subspace.js';
 

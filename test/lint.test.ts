@@ -46,6 +46,8 @@ describe('rooms', () => {
   it.each([
     [config, '../cli/run.js', 'nothing may import cli'],
     [io, '../config/load.js', 'io may import only types from config'],
+    [config, '../adapters/registry.js', 'config must not import adapters'],
+    ['src/adapters/lora/options.ts', './config.js', 'adapter-options must not import adapters'],
     [io, '../../kernels/types.js', 'io must not import kernels'],
     [io, '../../test/support/numeric.js', 'must not import from outside'],
     [io, 'node:fs', 'runs in browsers and must not import node:fs'],
@@ -61,6 +63,8 @@ describe('rooms', () => {
 
   it.each([
     [io, importing('../errors.js')],
+    [config, importing('../adapters/options.js')],
+    ['src/train/loop.ts', importing('../adapters/options.js')],
     [io, "export type { RunConfig } from '../config/schema.js';\n"],
     [kernels, importing('@tensorflow/tfjs-core')],
     ['src/cli/run.ts', "export * from 'node:fs';\nexport * from '../config/load.js';\n"],

@@ -1,6 +1,6 @@
 import { parseConfigDocument } from '../config/document.js';
 import { loadConfig } from '../config/load.js';
-import { methodOfOption } from '../config/methods.js';
+import { otherMethodsWithOption } from '../adapters/options.js';
 import { isSection, parseOverride, valueAt, withValue } from '../config/overrides.js';
 import { folderOf, joinPath, resolvePaths } from '../config/paths.js';
 import type { RunConfig } from '../config/schema.js';
@@ -127,7 +127,7 @@ function optionsOf(settings: Settings, base: RunConfig): string[] {
 function foreignOptions({ method }: Settings, written: ReadonlySet<string>): string[] {
   if (method === undefined) return [];
   return [...written]
-    .filter((option) => ![undefined, method].includes(methodOfOption(option)))
+    .filter((option) => otherMethodsWithOption(option, method) !== undefined)
     .map((option) => `adapter.${option}=null`);
 }
 

@@ -2,7 +2,9 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type { TensorBytes } from '../io/safetensors.js';
 import type { ModelConfig } from '../model/config.js';
 import type { Decoder } from '../model/decoder.js';
-import type { AdapterConfig } from './config.js';
+import type { SavedConfig } from './peft/fields.js';
+
+export type { SavedConfig } from './peft/fields.js';
 
 /** A trained tensor and its key in `adapter_model.safetensors`. */
 export interface AdapterParameter {
@@ -22,7 +24,7 @@ export type EncodeText = (text: string) => Promise<readonly number[]>;
 /** What trains on top of a frozen decoder. Made attached: the decoder runs through it until `detach`. */
 export interface Adapter {
   /** As it goes into adapter_config.json. */
-  readonly config: AdapterConfig;
+  readonly config: SavedConfig;
   /** In a fixed order; gradients and optimiser state follow it. */
   readonly parameters: readonly AdapterParameter[];
   /** The parameters of each decoder layer, for gradient checkpointing. */
@@ -40,15 +42,11 @@ export interface Adapter {
   dispose(): void;
 }
 
-/** For going on with a saved adapter's training. */
-export interface AdapterLoadOptions {
-  /** Instead of the saved one's. */
-  readonly dropout?: number;
-  /** LoRA+'s factor on the learning rate of B. */
-  readonly learningRateRatio?: number;
-  /** LoRA+'s learning rate of an adapted embedding. */
-  readonly embeddingLearningRate?: number | undefined;
-  /** Told what is worth knowing of the files that is no error. */
+/** For continuing a saved adapter's training. */
+export interface AdapterLoadOptions<O extends object = object> {
+  /** Of the new run: those that are no property of the saved adapter, such as dropout, replace its own. */
+  readonly settings?: Partial<O>;
+  /** Gets notes about the files that are no errors. */
   readonly onNote?: (note: string) => void;
 }
 
@@ -56,7 +54,7 @@ export interface AdapterLoadOptions {
 export type TensorShapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
 
 /** A way of training. `C` is what adapter_config.json says of it, `O` the options that a config has for it. */
-export interface AdapterMethodDefinition<C extends AdapterConfig = AdapterConfig, O extends object = object> {
+export interface AdapterMethodDefinition<C extends SavedConfig = SavedConfig, O extends object = object> {
   /** The `peft_type` of its adapter_config.json. */
   readonly peftType: C['peftType'];
   /** Why what it trains cannot become part of the base's weights; absent where it can. */
@@ -67,6 +65,14 @@ export interface AdapterMethodDefinition<C extends AdapterConfig = AdapterConfig
   readonly notOfPeft?: string;
   /** Which of the base's own tensors are trained, and so must be loaded as float variables. Absent: none. */
   trainable?(model: ModelConfig, options: O): (tensor: string) => boolean;
+  /** Whether the result of a run is a model directory instead of an adapter. */
+  readonly producesModel?: true;
+  /** Tokens that rows of data may hold, where the method adds some to the model's. Absent: the model's vocabulary. */
+  vocabularySize?(model: ModelConfig, options: O): number;
+  /** What a user should know about a fresh adapter; undefined for nothing. */
+  note?(options: O): string | undefined;
+  /** Entries of the metadata of `adapter_model.safetensors` beside its format. Absent: none. */
+  metadata?(config: C): Record<string, string>;
   /** Positions of the model's context that it takes up. Absent: none. */
   virtualTokens?(options: O): number;
   /**
@@ -80,7 +86,7 @@ export interface AdapterMethodDefinition<C extends AdapterConfig = AdapterConfig
     config: C,
     tensors: ReadonlyMap<string, TensorBytes>,
     name: string,
-    options?: AdapterLoadOptions,
+    options?: AdapterLoadOptions<O>,
   ): Adapter | Promise<Adapter>;
   /** @throws FormatError naming the file and each wrong or unsupported field. */
   parseConfig(json: unknown, name?: string): C;

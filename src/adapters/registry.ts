@@ -1,52 +1,48 @@
 import { FormatError } from '../errors.js';
 import { isRecord } from '../io/json.js';
-import type { AdapterMethodDefinition } from './adapter.js';
-import { bottleneck, type BottleneckOptions } from './bottleneck/method.js';
-import type { AdapterConfig, PeftType } from './config.js';
-import { full, type FullOptions } from './full/method.js';
+import type { AdapterMethodDefinition, SavedConfig } from './adapter.js';
+import { bottleneck } from './bottleneck/method.js';
+import { full } from './full/method.js';
 import { layers } from './layers/method.js';
-import type { LayersOptions } from './layers/config.js';
 import { lora } from './lora/method.js';
-import type { LoraOptions } from './lora/options.js';
-import { promptTuning, type PromptOptions } from './prompt/method.js';
+import { METHOD_NAMES, type AdapterMethod } from './options.js';
+import { promptTuning } from './prompt/method.js';
 
-/** Every way of training that can be asked for as `adapter.method`. */
-export const METHODS = { lora, prompt_tuning: promptTuning, bottleneck, layers, full } as const satisfies Record<
-  string,
-  AdapterMethodDefinition
->;
-export type AdapterMethod = keyof typeof METHODS;
+export type { AdapterMethod } from './options.js';
+
+/** Every way of training that `adapter.method` can name. Exhaustive: one with options alone does not compile. */
+export const METHODS = {
+  lora,
+  prompt_tuning: promptTuning,
+  bottleneck,
+  layers,
+  full,
+} as const satisfies Readonly<Record<AdapterMethod, AdapterMethodDefinition>>;
+
+/** What a method's own code reads of its options. */
+type SettingsOf<M extends AdapterMethod> = Parameters<(typeof METHODS)[M]['create']>[1];
 
 /** A method with its options. */
-export type AdapterSettings =
-  | ({ readonly method: 'lora' } & LoraOptions)
-  | ({ readonly method: 'prompt_tuning' } & PromptOptions)
-  | ({ readonly method: 'bottleneck' } & BottleneckOptions)
-  | ({ readonly method: 'layers' } & LayersOptions)
-  | ({ readonly method: 'full' } & FullOptions);
+export type AdapterSettings = { [M in AdapterMethod]: { readonly method: M } & SettingsOf<M> }[AdapterMethod];
 
-/** The method whose adapters have a `peft_type`. Exhaustive: a kind of adapter without a method does not compile. */
-const METHOD_OF = {
-  LORA: 'lora',
-  PROMPT_TUNING: 'prompt_tuning',
-  BOTTLENECK: 'bottleneck',
-  LAYERS: 'layers',
-  FULL: 'full',
-} as const satisfies Record<PeftType, AdapterMethod>;
+/** adapter_config.json of every kind of adapter, told apart by `peftType`. */
+export type AdapterConfig = ReturnType<(typeof METHODS)[AdapterMethod]['parseConfig']>;
 
 /** A method by its name; its options are those that a config has for it. */
 export function definitionOf(method: AdapterMethod): AdapterMethodDefinition {
   return METHODS[method];
 }
 
-/** The name of the method that made an adapter. */
-export function methodOf(config: AdapterConfig): AdapterMethod {
-  return METHOD_OF[config.peftType];
+/** The method of a `peft_type`; undefined for an unknown one. */
+export function methodOfType(type: unknown): AdapterMethod | undefined {
+  return METHOD_NAMES.find((method) => METHODS[method].peftType === type);
 }
 
-/** The method of a `peft_type`; undefined for one that is not known. */
-export function methodOfType(type: unknown): AdapterMethod | undefined {
-  return typeof type === 'string' && Object.hasOwn(METHOD_OF, type) ? METHOD_OF[type as PeftType] : undefined;
+/** The name of the method that made an adapter. @throws FormatError for a `peftType` of none. */
+export function methodOf({ peftType }: Pick<SavedConfig, 'peftType'>): AdapterMethod {
+  const method = methodOfType(peftType);
+  if (method === undefined) throw new FormatError(`peft_type: ${describeTypes(peftType)}`);
+  return method;
 }
 
 /**
@@ -56,10 +52,11 @@ export function methodOfType(type: unknown): AdapterMethod | undefined {
 export function parseAdapterConfig(json: unknown, name = 'adapter_config.json'): AdapterConfig {
   const type = isRecord(json) ? json['peft_type'] : undefined;
   const method = methodOfType(type);
-  if (method === undefined) {
-    throw new FormatError(
-      `${name}: peft_type: ${JSON.stringify(type)} is not supported, allowed ${Object.keys(METHOD_OF).join(', ')}`,
-    );
-  }
-  return definitionOf(method).parseConfig(json, name);
+  if (method === undefined) throw new FormatError(`${name}: peft_type: ${describeTypes(type)}`);
+  return METHODS[method].parseConfig(json, name);
+}
+
+function describeTypes(found: unknown): string {
+  const types = METHOD_NAMES.map((method) => METHODS[method].peftType);
+  return `${JSON.stringify(found)} is not supported, allowed ${types.join(', ')}`;
 }

@@ -1,8 +1,7 @@
 import type { RunConfig } from '../config/schema.js';
 import { ConfigError } from '../errors.js';
 import type { ModelConfig } from '../model/config.js';
-import type { AdapterConfig } from './config.js';
-import { definitionOf, methodOf, type AdapterSettings } from './registry.js';
+import { definitionOf, methodOf, type AdapterConfig, type AdapterSettings } from './registry.js';
 
 /**
  * What a run trains: its adapter section, with the sizes of the adapter that it goes on from.

@@ -1,5 +1,4 @@
-import { methodOfOption } from './methods.js';
-import { allOptions } from './options.js';
+import { METHOD_NAMES, optionsOfMethod, otherMethodsWithOption } from '../adapters/options.js';
 import type { Problem } from './problems.js';
 import { isSection, valueAt } from './overrides.js';
 
@@ -48,57 +47,23 @@ function methodProblems(values: unknown): Problem[] {
   const problems: Problem[] = [];
   const section = valueAt(values, ['adapter']);
   if (!isSection(section)) return problems;
-  const blame = (option: string, message: string): void => {
+  const report = (option: string, message: string): void => {
     problems.push({ path: ['adapter', option], message });
   };
   const method = section['method'] ?? 'lora';
   for (const option of Object.keys(section)) {
-    const owner = methodOfOption(option);
-    const known = allOptions.some(({ path }) => path === `adapter.${option}`);
-    if (known && owner !== undefined && owner !== method)
-      blame(option, `belongs to method ${owner}, not ${typeof method === 'string' ? method : 'that one'}`);
-  }
-  if (section['loftq_config'] !== undefined && section['init_lora_weights'] !== 'loftq')
-    blame('loftq_config', 'needs adapter.init_lora_weights loftq');
-  if (section['added_tokens'] !== undefined && section['init_from'] !== undefined)
-    blame('added_tokens', 'contradicts adapter.init_from: the tokens are those of that adapter');
-  if (section['layers_pattern'] !== undefined && section['layers_to_transform'] === undefined)
-    blame('layers_pattern', 'needs adapter.layers_to_transform');
-  const targets = section['target_modules'];
-  if (section['layers_to_transform'] !== undefined && typeof targets === 'string' && targets !== 'all-linear') {
-    blame(
-      'layers_to_transform',
-      'contradicts an expression in adapter.target_modules: that one has to say the layers itself',
-    );
-  }
-  if (method === 'prompt_tuning') {
-    const text = section['prompt_tuning_init_text'];
-    if (section['prompt_tuning_init'] === 'TEXT' && text === undefined)
-      blame('prompt_tuning_init_text', 'is required with prompt_tuning_init TEXT: a string');
-    if (section['prompt_tuning_init'] !== 'TEXT' && text !== undefined)
-      blame('prompt_tuning_init_text', 'needs prompt_tuning_init TEXT');
-    if (valueAt(values, ['data', 'packing']) === true)
-      blame(
-        'method',
-        'prompt_tuning contradicts data.packing: the vectors would stand before the first text of a row only',
+    const owners = otherMethodsWithOption(option, method);
+    if (owners !== undefined)
+      report(
+        option,
+        `belongs to method ${owners.join(' and ')}, not ${typeof method === 'string' ? method : 'that one'}`,
       );
   }
-  if (section['bottleneck_size'] !== undefined && section['reduction_factor'] !== undefined) {
-    blame('reduction_factor', 'contradicts adapter.bottleneck_size: give one of the two');
-  }
-  if (method === 'full' && valueAt(values, ['quantization', 'load_in_4bit']) === true) {
-    blame('method', 'full contradicts quantization.load_in_4bit: a weight held in 4 bits takes no gradient');
-  }
-  if (
-    method === 'layers' &&
-    section['num_trainable_layers'] === 0 &&
-    section['train_norms'] !== true &&
-    section['train_head'] !== true
-  ) {
-    blame(
-      'num_trainable_layers',
-      'leaves nothing to train: 0 layers, without adapter.train_norms and adapter.train_head',
-    );
-  }
+  const known = METHOD_NAMES.find((name) => name === method);
+  if (known === undefined) return problems;
+  const { contradictions, floatBaseOnly } = optionsOfMethod(known);
+  contradictions?.({ section, valueAt: (path) => valueAt(values, path.split('.')) }, report);
+  if (floatBaseOnly !== undefined && valueAt(values, ['quantization', 'load_in_4bit']) === true)
+    report('method', `${known} contradicts quantization.load_in_4bit: ${floatBaseOnly}`);
   return problems;
 }

@@ -1,8 +1,8 @@
 import { stringify } from 'yaml';
+import { otherMethodsWithOption } from '../adapters/options.js';
 import { ConfigError } from '../errors.js';
 import { contradictions } from './contradictions.js';
 import { parseConfigDocument } from './document.js';
-import { ownOptions } from './methods.js';
 import { isSection, parseOverride, withoutNulls, withValue, type Override } from './overrides.js';
 import { folderOf, relativePaths, resolvePaths } from './paths.js';
 import { describeProblems, schemaProblems, type Problem } from './problems.js';
@@ -91,8 +91,15 @@ function withoutUndefined(values: unknown): unknown {
  */
 export function serializeConfig(config: RunConfig, folder?: string): string {
   // Options of other methods have only their defaults, and would be refused when it is read back.
-  const own = { ...config, adapter: ownOptions(config.adapter) };
+  const own = { ...config, adapter: takenOptions(config.adapter) };
   return stringify(folder === undefined ? own : relativePaths(own, folder), { lineWidth: 0 });
+}
+
+/** The options of the section that its method takes. */
+function takenOptions(section: RunConfig['adapter']): Partial<RunConfig['adapter']> {
+  return Object.fromEntries(
+    Object.entries(section).filter(([option]) => otherMethodsWithOption(option, section.method) === undefined),
+  );
 }
 
 function step(value: unknown, key: string): unknown {

@@ -1,4 +1,6 @@
 import * as z from 'zod';
+import { allMethodOptions, METHOD_NAMES, METHOD_OPTIONS } from '../adapters/options.js';
+import { count, fraction, text, textOrList } from '../option-types.js';
 
 /**
  * The one description of a run's options. Types, defaults, command-line help, error messages and the reference page are
@@ -9,11 +11,6 @@ import * as z from 'zod';
  * `reference` only where the value is written as a path (`./…`, `../…`), because it may be a Hub id instead, `data`
  * unless it reads like a data set of the Hub.
  */
-
-const text = () => z.string().min(1);
-const textOrList = () => z.union([text(), z.array(text()).min(1)]);
-const count = () => z.int().min(1);
-const fraction = () => z.number().min(0).lt(1);
 
 const quantization = z.strictObject({
   load_in_4bit: z.boolean().default(false).describe('Store the frozen linear weights in 4 bits (QLoRA).'),
@@ -27,143 +24,13 @@ const quantization = z.strictObject({
 
 const adapter = z.strictObject({
   method: z
-    .enum(['lora', 'prompt_tuning', 'bottleneck', 'layers', 'full'])
+    .enum(METHOD_NAMES)
     .default('lora')
     .describe(
-      'What is trained: `lora`: low-rank updates of linear layers; `prompt_tuning`: vectors in front of every text; `bottleneck`: small ' +
-        'networks behind sublayers; `layers`: the last decoder layers themselves; `full`: every weight. The other options belong to one of them.',
+      `What is trained: ${METHOD_NAMES.map((method) => `\`${method}\`: ${METHOD_OPTIONS[method].summary}`).join('; ')}. ` +
+        'The other options belong to one of them.',
     ),
-  r: count().default(8).describe('Rank of the update.'),
-  lora_alpha: z
-    .number()
-    .gt(0)
-    .default(16)
-    .describe('The update is scaled by lora_alpha / r (lora_alpha / √r with use_rslora).'),
-  lora_dropout: fraction().default(0).describe('Probability that an input of the adapter is dropped in training.'),
-  target_modules: textOrList()
-    .default('all-linear')
-    .describe(
-      'Which linear layers get an adapter: `all-linear` (every one but the output layer), a regular expression that matches ' +
-        'the whole module path, or a list of name endings. Embedding and output layer (`embed_tokens`, `lm_head`) get one where they are named.',
-    ),
-  exclude_modules: textOrList()
-    .exactOptional()
-    .describe('Modules that get none although target_modules matches them: an expression, or a list of name endings.'),
-  layers_to_transform: z
-    .union([z.int().min(0), z.array(z.int().min(0)).min(1)])
-    .exactOptional()
-    .describe('Decoder layers, counted from 0, that get an adapter; all where absent.'),
-  layers_pattern: textOrList()
-    .exactOptional()
-    .describe(
-      'Name of the list of layers in the module paths, where layers_to_transform would take another number for the layer.',
-    ),
-  rank_pattern: z
-    .record(text(), count())
-    .exactOptional()
-    .describe('Other ranks by module: the key is matched against the end of the path.'),
-  alpha_pattern: z
-    .record(text(), z.number().gt(0))
-    .exactOptional()
-    .describe('Other values of lora_alpha by module: the key is matched against the end of the path.'),
-  use_rslora: z.boolean().default(false).describe('Rank-stabilised scaling, lora_alpha / √r.'),
-  use_dora: z.boolean().default(false).describe('Train the norm of each row of the weight by itself (DoRA).'),
-  init_lora_weights: z
-    .union([
-      z.literal(true),
-      z.literal('gaussian'),
-      z.literal('loftq'),
-      z.literal('pissa'),
-      z.templateLiteral(['pissa_niter_', z.int().min(0)]).meta({ title: 'pissa_niter_N' }),
-    ])
-    .default(true)
-    .describe(
-      'How A and B start. `true`: A Kaiming-uniform; `gaussian`: A normal with deviation 1 / r; B zero in both. `pissa`: as the principal part of the ' +
-        'weight, whose rest is frozen (`pissa_niter_N`: by N steps, faster). `loftq`: as the principal part of what 4 bits lose.',
-    ),
-  loftq_config: z
-    .strictObject({
-      loftq_bits: z.literal(4).default(4).describe('Bits of the base.'),
-      loftq_iter: count().default(1).describe('How often quantisation and decomposition take turns.'),
-    })
-    .exactOptional()
-    .describe('Settings of `loftq`.'),
-  loraplus_lr_ratio: z
-    .number()
-    .gt(0)
-    .default(1)
-    .describe('Factor on the learning rate of B, as LoRA+ has it (of 2 to 32); 1 is plain LoRA.'),
-  loraplus_lr_embedding: z
-    .number()
-    .gt(0)
-    .exactOptional()
-    .describe(
-      'Learning rate of the update of an embedding, whatever that of the run is, as LoRA+ has it (1e-6 in PEFT); that of the run where absent.',
-    ),
-  modules_to_save: z
-    .array(text())
-    .min(1)
-    .exactOptional()
-    .describe(
-      'Modules that are trained as a whole, by the end of their names: `lm_head`, `embed_tokens`, norms, float linear layers.',
-    ),
-  trainable_token_indices: z
-    .union([z.array(z.int().min(0)).min(1), z.record(text(), z.array(z.int().min(0)).min(1))])
-    .exactOptional()
-    .describe('Rows of the embedding that are trained; or rows of several modules, by their names.'),
-  added_tokens: z
-    .array(text())
-    .min(1)
-    .exactOptional()
-    .describe('Tokens that the tokenizer gets besides its own; their rows of embedding and output layer are trained.'),
-  init_from: text()
-    .exactOptional()
-    .describe('Folder of a PEFT adapter to go on training from, instead of a fresh one.')
-    .meta({ path: 'file' }),
-  bias: z.enum(['none']).default('none').describe('Which biases are trained.'),
-  num_virtual_tokens: count()
-    .default(8)
-    .describe('Trained vectors in front of every text, which take up context (prompt_tuning).'),
-  prompt_tuning_init: z
-    .enum(['RANDOM', 'TEXT', 'SAMPLE_VOCAB'])
-    .default('RANDOM')
-    .describe(
-      'How the vectors start: normal with deviation 1, as the embedded tokens of a text, or as those of tokens drawn at random (prompt_tuning).',
-    ),
-  prompt_tuning_init_text: text()
-    .exactOptional()
-    .describe('The text of prompt_tuning_init TEXT, repeated or cut to the number of vectors (prompt_tuning).'),
-  placement: z
-    .enum(['houlsby', 'pfeiffer'])
-    .default('houlsby')
-    .describe(
-      'Networks behind attention and feed-forward of every layer, or behind the feed-forward only (bottleneck).',
-    ),
-  bottleneck_size: count().exactOptional().describe('Width of the networks (bottleneck).'),
-  reduction_factor: z
-    .number()
-    .gt(0)
-    .exactOptional()
-    .describe(
-      'The hidden size by the width of the networks, in place of bottleneck_size; 16 where neither is given (bottleneck).',
-    ),
-  non_linearity: z
-    .enum(['relu', 'gelu', 'gelu_tanh', 'silu'])
-    .default('relu')
-    .describe('What lies between the two projections of a network (bottleneck).'),
-  num_trainable_layers: z.int().min(0).default(1).describe('How many of the last decoder layers are trained (layers).'),
-  train_norms: z
-    .boolean()
-    .default(false)
-    .describe('Train the norms of all other layers too, and the final one (layers).'),
-  train_head: z
-    .boolean()
-    .default(false)
-    .describe('Train the output layer too, with the embedding where the two are one (layers).'),
-  save_dtype: z
-    .enum(['auto', 'float32', 'float16', 'bfloat16'])
-    .default('auto')
-    .describe('How the trained model is stored; `auto` is as the base model is (full).'),
+  ...allMethodOptions,
 });
 
 const format = () =>

@@ -1,5 +1,4 @@
-import { definitionOf, methodOf } from '../adapters/registry.js';
-import type { AdapterConfig } from '../adapters/config.js';
+import { definitionOf, methodOf, type AdapterConfig } from '../adapters/registry.js';
 import { runConfigSchema, type RunConfig } from '../config/schema.js';
 import { ConfigError } from '../errors.js';
 

@@ -1,8 +1,7 @@
-import { loftqInPython } from '../adapters/lora/init/loftq.js';
 import type { Adapter } from '../adapters/adapter.js';
 import { describeFinding, markersInPieces, sampleChat, unwrittenCalls } from '../data/findings.js';
 import { isExampleList } from '../data/examples.js';
-import { grownVocabulary, withTokenRows } from '../adapters/lora/token-indices.js';
+import { withTokenRows } from '../adapters/lora/token-indices.js';
 import { loadAdapter, readAdapterConfig } from '../adapters/peft/files.js';
 import { definitionOf, type AdapterSettings } from '../adapters/registry.js';
 import { adapterSettings, trainedBase } from '../adapters/settings.js';
@@ -108,8 +107,7 @@ export async function loadData(
   const settings = await settingsOf(request);
   const options = dataOptionsOf(config, model, settings, callbacks?.onNote);
   const tokenizer = await tokenizerOf(directory);
-  const vocabSize =
-    settings.method === 'lora' ? grownVocabulary(model, settings.trainable_token_indices) : model.vocabSize;
+  const vocabSize = definitionOf(settings.method).vocabularySize?.(model, settings) ?? model.vocabSize;
   const load = async (): Promise<DataSplits> => {
     const splits = await loadSplits({ ...data, tokenizer, options, vocabSize });
     const { examples } = splits.train;
@@ -142,17 +140,12 @@ export async function openAdapter(request: CheckedRequest, decoder: Decoder): Pr
     await fresh.initialize?.(
       tokenizer === undefined ? undefined : (text) => Promise.resolve(tokenizer.encodeText(text)),
     );
-    const loftq = settings.method === 'lora' && settings.init_lora_weights === 'loftq';
-    if (loftq)
-      callbacks?.onNote?.(
-        `LoftQ: the adapter belongs on a base in 4 bits, which is made again here whenever it is loaded. ${loftqInPython(settings.loftq_config?.loftq_iter ?? 1)}`,
-      );
+    const note = definition.note?.(settings);
+    if (note !== undefined) callbacks?.onNote?.(note);
     return fresh;
   }
   const adapter = await loadAdapter(decoder, initFrom, {
-    dropout: config.adapter.lora_dropout,
-    learningRateRatio: config.adapter.loraplus_lr_ratio,
-    embeddingLearningRate: config.adapter.loraplus_lr_embedding,
+    settings: config.adapter,
     ...(callbacks?.onNote === undefined ? {} : { onNote: callbacks.onNote }),
   });
   callbacks?.onNote?.(`going on from ${initFrom.name}: ${definition.describe(settings)}, as that adapter has it`);

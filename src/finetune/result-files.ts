@@ -52,7 +52,8 @@ export async function describeRun(
       test_loss: test?.loss,
     },
   });
-  const loads = method === 'full' ? 'model' : definitionOf(method).notOfPeft === undefined ? 'peft' : 'own';
+  const { producesModel, notOfPeft } = definitionOf(method);
+  const loads = producesModel ? 'model' : notOfPeft === undefined ? 'peft' : 'own';
   return {
     [RECORD_FILE]: serializeRecord(record),
     [CARD_FILE]: modelCard(record, config, { name: method, loads }, hubDatasets(config)),
@@ -71,10 +72,9 @@ export async function resultFiles(
   adapter: Adapter,
 ): Promise<Record<string, Uint8Array | string>> {
   const { method, save_dtype: dtype } = config.adapter;
-  const trained =
-    method === 'full'
-      ? await trainedModelFiles(model, adapter, dtype === 'auto' ? undefined : FLOAT_NAMES[dtype])
-      : await adapterFiles(adapter, baseOf(config));
+  const trained = definitionOf(method).producesModel
+    ? await trainedModelFiles(model, adapter, dtype === 'auto' ? undefined : FLOAT_NAMES[dtype])
+    : await adapterFiles(adapter, baseOf(config));
   return {
     ...trained,
     [CONFIG_FILE]: serializeConfig(config, config.training.output_dir),

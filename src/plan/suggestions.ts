@@ -1,3 +1,4 @@
+import { optionsOfMethod } from '../adapters/options.js';
 import { OPTIMIZERS } from '../train/optimizers/registry.js';
 import type { DeviceLimits } from './limits.js';
 import { memoryPlanner, staticBytes, type MemoryPlan, type PlanSettings } from './memory.js';
@@ -42,9 +43,8 @@ const microBatch: Change = function* (settings) {
 };
 
 const fourBits: Change = function* (settings) {
-  // Codes of 4 bits take no gradient.
   if (
-    settings.adapter.method !== 'full' &&
+    optionsOfMethod(settings.adapter.method).floatBaseOnly === undefined &&
     settings.quantization === undefined &&
     settings.model.quantization === undefined
   ) {

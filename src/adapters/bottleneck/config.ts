@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { NON_LINEARITIES, PLACEMENTS } from './options.js';
 import type { Activation } from '../../../kernels/index.js';
 import {
   commonFields,
@@ -6,14 +7,13 @@ import {
   readCommon,
   serializeFields,
   writtenCommon,
-  type CommonConfig,
+  type SavedConfig,
 } from '../peft/fields.js';
 
-export const PLACEMENTS = ['houlsby', 'pfeiffer'] as const;
 export type Placement = (typeof PLACEMENTS)[number];
 
 /** adapter_config.json of bottleneck adapters: a kind of this package, which PEFT does not know. */
-export interface BottleneckConfig extends CommonConfig {
+export interface BottleneckConfig extends SavedConfig {
   readonly peftType: 'BOTTLENECK';
   readonly size: number;
   readonly placement: Placement;
@@ -25,7 +25,7 @@ const schema = z.object({
   peft_type: z.literal('BOTTLENECK'),
   bottleneck_size: z.number().int().min(1),
   placement: z.enum(PLACEMENTS),
-  non_linearity: z.enum(['relu', 'gelu', 'gelu_tanh', 'silu']),
+  non_linearity: z.enum(NON_LINEARITIES),
 });
 
 /** @throws FormatError naming the file and each wrong field. */

@@ -1,5 +1,4 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { Activation } from '../../../kernels/index.js';
 import { ConfigError } from '../../errors.js';
 import type { ModelConfig } from '../../model/config.js';
 import type { Decoder } from '../../model/decoder.js';
@@ -7,17 +6,8 @@ import { variableFrom } from '../../model/variable.js';
 import type { Adapter, AdapterMethodDefinition, AdapterParameter } from '../adapter.js';
 import { parseBottleneckConfig, serializeBottleneckConfig, type BottleneckConfig, type Placement } from './config.js';
 import { Bottleneck, networkShapes } from './network.js';
+import type { BottleneckOptions } from './options.js';
 import { MODULE_PREFIX, requireFit, shapeMismatches, tensorValues } from '../peft/tensors.js';
-
-/** Settings of new bottleneck adapters. */
-export interface BottleneckOptions {
-  readonly placement: Placement;
-  /** Width of each network; the hidden size divided by `reduction_factor` unless given. */
-  readonly bottleneck_size?: number;
-  /** 16 unless given. */
-  readonly reduction_factor?: number;
-  readonly non_linearity: Activation;
-}
 
 /** The hidden size by the width, where neither is given. */
 const REDUCTION = 16;

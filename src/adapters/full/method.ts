@@ -3,16 +3,12 @@ import type { ModelConfig } from '../../model/config.js';
 import type { AdapterMethodDefinition } from '../adapter.js';
 import { LayersAdapter, layersMismatches, loadLayers, variablesOf } from '../layers/layers-adapter.js';
 import { parseFullConfig, serializeFullConfig, type FullConfig } from '../layers/config.js';
-
-/** Settings of a run that trains every weight. */
-export interface FullOptions {
-  /** How the trained model is stored. */
-  readonly save_dtype: 'auto' | 'float32' | 'float16' | 'bfloat16';
-}
+import { fullOptions, type FullOptions } from './options.js';
 
 /** Training of every weight. The result is a model, not an adapter; its two adapter files are what checkpoints hold. */
 export const full = {
   peftType: 'FULL',
+  producesModel: true,
   notMergeable: 'the result of such a run is a model already',
   notExportable: 'whole weights are no low-rank update: the trained model is a model directory',
   notOfPeft: 'the trained model is a model directory',
@@ -34,8 +30,6 @@ export const full = {
 /** @throws ConfigError for a checkpoint in 4 bits. */
 function everything(model: ModelConfig): () => boolean {
   if (model.quantization !== undefined)
-    throw new ConfigError(
-      'adapter.method: full: the model is stored in 4 bits, and a weight held in 4 bits takes no gradient',
-    );
+    throw new ConfigError(`adapter.method: full: the model is stored in 4 bits, and ${fullOptions.floatBaseOnly}`);
   return () => true;
 }

@@ -5,24 +5,18 @@ import {
   readCommon,
   serializeFields,
   writtenCommon,
-  type CommonConfig,
+  type SavedConfig,
 } from '../peft/fields.js';
-
-/** Which of the base's own tensors are trained. */
-export interface LayersOptions {
-  readonly num_trainable_layers: number;
-  readonly train_norms: boolean;
-  readonly train_head: boolean;
-}
+import type { LayersOptions } from './options.js';
 
 /** adapter_config.json of trained layers: a kind of this package, which PEFT does not know. */
-export interface LayersConfig extends CommonConfig {
+export interface LayersConfig extends SavedConfig {
   readonly peftType: 'LAYERS';
   readonly options: LayersOptions;
 }
 
 /** The same of a model that is trained whole; only checkpoints hold it, the result of a run is a model. */
-export interface FullConfig extends CommonConfig {
+export interface FullConfig extends SavedConfig {
   readonly peftType: 'FULL';
 }
 

@@ -3,7 +3,8 @@ import type { ModelConfig } from '../../model/config.js';
 import { floatTensors } from '../../model/tensors.js';
 import type { AdapterMethodDefinition } from '../adapter.js';
 import { LayersAdapter, layersMismatches, loadLayers, variablesOf } from './layers-adapter.js';
-import { parseLayersConfig, serializeLayersConfig, type LayersConfig, type LayersOptions } from './config.js';
+import { parseLayersConfig, serializeLayersConfig, type LayersConfig } from './config.js';
+import type { LayersOptions } from './options.js';
 
 /** Training of the last decoder layers themselves, with norms and output layer where asked for; all else is frozen. */
 export const layers = {

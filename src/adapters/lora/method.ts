@@ -3,7 +3,10 @@ import type { Decoder } from '../../model/decoder.js';
 import type { AdapterMethodDefinition } from '../adapter.js';
 import { settleBaseCopies } from './base-copies.js';
 import { loraMismatches } from './tensor-shapes.js';
+import { loftqInPython } from './init/loftq.js';
 import { decomposes } from './init/random.js';
+import { grownVocabulary } from './token-indices.js';
+import { provenanceOf } from '../peft/provenance.js';
 import { loraLayout } from './layout.js';
 import { LoraAdapter } from './lora-adapter.js';
 import { adaptedModules, type LoraValues } from './build-modules.js';
@@ -35,6 +38,12 @@ export const lora = {
     trainable_token_indices: config.trainableTokenIndices,
     init_lora_weights: decomposes(config.initLoraWeights) ? (config.initLoraWeights as 'pissa' | 'loftq') : true,
   }),
+  metadata: provenanceOf,
+  vocabularySize: (model, options) => grownVocabulary(model, options.trainable_token_indices),
+  note: ({ init_lora_weights: init, loftq_config: config }) =>
+    init === 'loftq'
+      ? `LoftQ: the adapter belongs on a base in 4 bits, which is made again here whenever it is loaded. ${loftqInPython(config?.loftq_iter ?? 1)}`
+      : undefined,
   describe: (options) => `${options.use_dora === true ? 'DoRA, ' : ''}rank ${options.r}`,
   mismatches: (model, config, tensors) =>
     loraMismatches(model, renamedConfig(model, config), renamedKeys(model, tensors)),
@@ -62,7 +71,9 @@ export const lora = {
     requireFit(loraMismatches(decoder.config, config, tensors), name);
     const settled = await settleBaseCopies(decoder, config, tensors, name);
     for (const note of settled.notes) options.onNote?.(note);
-    const merged = options.dropout === undefined ? settled.config : { ...settled.config, loraDropout: options.dropout };
+    const { settings = {} } = options;
+    const { lora_dropout: dropout } = settings;
+    const merged = dropout === undefined ? settled.config : { ...settled.config, loraDropout: dropout };
     // All are read before any goes to the device, so that a broken one leaves nothing behind.
     const read = new Map([...tensors.keys()].map((key) => [key, tensorValues(tensors, key, name)]));
     const parts = adaptedModules(
@@ -70,7 +81,7 @@ export const lora = {
       merged,
       loraLayout(decoder.config, merged),
       { kind: 'saved', values: (key) => read.get(key) as Float32Array },
-      { ratio: options.learningRateRatio ?? 1, embedding: options.embeddingLearningRate },
+      { ratio: settings.loraplus_lr_ratio ?? 1, embedding: settings.loraplus_lr_embedding },
     );
     const adapter = new LoraAdapter(decoder, merged, parts);
     try {

@@ -4,8 +4,8 @@ import { FormatError } from '../../errors.js';
 /** The version of PEFT whose file layout is written. */
 export const PEFT_VERSION = '0.21.0';
 
-/** What every adapter_config.json may say of the base model. */
-export interface CommonConfig {
+/** What every adapter_config.json says: the kind of adapter and its base model. */
+export interface SavedConfig {
   readonly peftType: string;
   readonly baseModel: string | undefined;
   readonly revision: string | undefined;
@@ -17,12 +17,12 @@ export const commonFields = { base_model_name_or_path: z.string().nullish(), rev
 export function readCommon(fields: {
   base_model_name_or_path?: string | null | undefined;
   revision?: string | null | undefined;
-}): Omit<CommonConfig, 'peftType'> {
+}): Omit<SavedConfig, 'peftType'> {
   return { baseModel: fields.base_model_name_or_path ?? undefined, revision: fields.revision ?? undefined };
 }
 
 /** The fields that every file has, as they are written. */
-export function writtenCommon({ peftType, baseModel, revision }: CommonConfig): Record<string, unknown> {
+export function writtenCommon({ peftType, baseModel, revision }: SavedConfig): Record<string, unknown> {
   return {
     auto_mapping: null,
     base_model_name_or_path: baseModel ?? null,

@@ -3,11 +3,10 @@ import { readJson, type Directory } from '../../io/directory.js';
 import { isRecord } from '../../io/json.js';
 import { encodeSafetensors, SafetensorsFile, type TensorBytes } from '../../io/safetensors.js';
 import type { Decoder } from '../../model/decoder.js';
-import type { Adapter, AdapterLoadOptions } from '../adapter.js';
-import type { AdapterConfig } from '../config.js';
+import type { Adapter, AdapterLoadOptions, SavedConfig } from '../adapter.js';
 import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, readPeftAdapter } from './document.js';
-import { provenanceOf, withProvenance } from './provenance.js';
-import { definitionOf, methodOf, parseAdapterConfig } from '../registry.js';
+import { withProvenance } from './provenance.js';
+import { definitionOf, methodOf, parseAdapterConfig, type AdapterConfig } from '../registry.js';
 import { trainedValues } from './tensors.js';
 
 export { ADAPTER_CONFIG, ADAPTER_WEIGHTS } from './document.js';
@@ -75,13 +74,14 @@ export async function adapterFiles(
   base: { model?: string; revision?: string } = {},
 ): Promise<Record<string, Uint8Array | string>> {
   const tensors = await trainedValues(adapter);
-  const config: AdapterConfig = {
+  const config: SavedConfig = {
     ...adapter.config,
     baseModel: base.model ?? adapter.config.baseModel,
     revision: base.revision ?? adapter.config.revision,
   };
+  const definition = definitionOf(methodOf(config));
   return {
-    [ADAPTER_CONFIG]: definitionOf(methodOf(config)).serializeConfig(config),
-    [ADAPTER_WEIGHTS]: encodeSafetensors(tensors, { format: 'pt', ...provenanceOf(config) }),
+    [ADAPTER_CONFIG]: definition.serializeConfig(config),
+    [ADAPTER_WEIGHTS]: encodeSafetensors(tensors, { format: 'pt', ...definition.metadata?.(config) }),
   };
 }

@@ -1,6 +1,6 @@
 import { FormatError } from '../../errors.js';
 import { isRecord, parseJson } from '../../io/json.js';
-import type { AdapterConfig } from '../config.js';
+import type { LoraConfig } from '../lora/config.js';
 
 /** Key in the metadata of adapter_model.safetensors, which PEFT passes over. */
 const KEY = 'lowrank_init';
@@ -12,8 +12,8 @@ type Json = Readonly<Record<string, unknown>>;
  * more on every load, and needs bitsandbytes for it; so the file says `true`, and that these values belong on a base
  * which LoftQ has made stands here.
  */
-export function provenanceOf(config: AdapterConfig): Record<string, string> {
-  if (config.peftType !== 'LORA' || config.initLoraWeights !== 'loftq') return {};
+export function provenanceOf(config: LoraConfig): Record<string, string> {
+  if (config.initLoraWeights !== 'loftq') return {};
   return { [KEY]: JSON.stringify({ init_lora_weights: 'loftq', loftq_config: config.loftqConfig }) };
 }
 

@@ -1,18 +1,18 @@
 import * as z from 'zod';
+import { PROMPT_INITS } from './options.js';
 import {
   commonFields,
   parseFields,
   readCommon,
   serializeFields,
   writtenCommon,
-  type CommonConfig,
+  type SavedConfig,
 } from '../peft/fields.js';
 
-export const PROMPT_INITS = ['RANDOM', 'TEXT', 'SAMPLE_VOCAB'] as const;
 export type PromptInit = (typeof PROMPT_INITS)[number];
 
 /** What PEFT's PromptTuningConfig says of an adapter, as far as it matters here. */
-export interface PromptConfig extends CommonConfig {
+export interface PromptConfig extends SavedConfig {
   readonly peftType: 'PROMPT_TUNING';
   readonly numVirtualTokens: number;
   /** Sizes of the base model, which PEFT writes down; undefined where a file leaves them out. */

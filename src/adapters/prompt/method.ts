@@ -6,15 +6,9 @@ import type { Prefix } from '../../model/prefix.js';
 import { variableFrom } from '../../model/variable.js';
 import { Random } from '../../random.js';
 import type { Adapter, AdapterMethodDefinition, AdapterParameter, EncodeText } from '../adapter.js';
-import { parsePromptConfig, serializePromptConfig, type PromptConfig, type PromptInit } from './config.js';
+import { parsePromptConfig, serializePromptConfig, type PromptConfig } from './config.js';
+import type { PromptOptions } from './options.js';
 import { requireFit, shapeMismatches, tensorValues } from '../peft/tensors.js';
-
-/** Settings of a new soft prompt; names and meanings as in PEFT's PromptTuningConfig. */
-export interface PromptOptions {
-  readonly num_virtual_tokens: number;
-  readonly prompt_tuning_init: PromptInit;
-  readonly prompt_tuning_init_text?: string;
-}
 
 const KEY = 'prompt_embeddings';
 

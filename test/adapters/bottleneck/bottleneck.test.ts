@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import type { Adapter } from '../../../src/adapters/adapter.js';
-import type { BottleneckOptions } from '../../../src/adapters/bottleneck/method.js';
+import type { BottleneckOptions } from '../../../src/adapters/bottleneck/options.js';
 import { adapterFiles, loadAdapter, readAdapter } from '../../../src/adapters/peft/files.js';
 import { definitionOf, METHODS, parseAdapterConfig } from '../../../src/adapters/registry.js';
 import { memoryDirectory } from '../../../src/io/directory.js';

@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import type { Adapter } from '../../../src/adapters/adapter.js';
 import { adapterFiles, loadAdapter } from '../../../src/adapters/peft/files.js';
-import type { PromptOptions } from '../../../src/adapters/prompt/method.js';
+import type { PromptOptions } from '../../../src/adapters/prompt/options.js';
 import { parsePromptConfig, serializePromptConfig } from '../../../src/adapters/prompt/config.js';
 import { METHODS } from '../../../src/adapters/registry.js';
 import { generate } from '../../../src/eval/generate.js';
