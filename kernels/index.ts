@@ -17,7 +17,7 @@ import { matmulOp } from './matmul/kernel.js';
 import { dequantizeOp } from './nf4-dequantize/kernel.js';
 import { quantizedMatmulOp } from './nf4-matmul/kernel.js';
 import { handWrittenKernel, registerOp, type Op } from './runtime/op.js';
-import { saveWithoutOps, shareClonesOnWasm } from './runtime/share-clones.js';
+import { saveWithoutOps, shareClonesOnWasm } from './tfjs/share-clones.js';
 import { rmsNormGradOp, rmsNormWeightGradOp } from './rms-norm/backward.js';
 import { addRmsNormOp, rmsNormOp } from './rms-norm/kernel.js';
 import { activationGradOp, activationOp } from './swiglu/activation.js';
@@ -88,7 +88,7 @@ export { swiglu } from './swiglu/kernel.js';
 export { layerNorm } from './layer-norm/kernel.js';
 export { addRmsNorm, rmsNorm } from './rms-norm/kernel.js';
 export { linear, linears, type LinearOptions } from './linear/kernel.js';
-export type { LinearMember } from './linear/members.js';
+export type { LinearMember } from './linear/linear-group.js';
 export {
   canBeFlat,
   flatLayout,
@@ -96,8 +96,8 @@ export {
   MOST_FLAT_BYTES,
   type FlatLayout,
   type Gradients,
-} from './runtime/flat.js';
-export { gpuCopy } from './runtime/gpu-views.js';
+} from './runtime/webgpu/flat.js';
+export { gpuCopy } from './runtime/webgpu/views.js';
 export { replayAllowed, Replays, setReplay, type ReplayOptions, type StepInputs } from './runtime/replay/replays.js';
 export { matmul } from './matmul/kernel.js';
 export type { MatmulForm } from './matmul/form.js';
@@ -111,14 +111,14 @@ export {
 } from './nf4-dequantize/weight.js';
 export { quantizedMatmul } from './nf4-matmul/kernel.js';
 export { kernelMode, setKernelMode, withKernelMode, type KernelMode } from './runtime/op.js';
-export { checkpointed, pullback, untracked, valueAndGradients, type Pullback } from './runtime/gradients.js';
-export { withGpuClock, type GpuTimes } from './runtime/gpu-clock.js';
+export { checkpointed, pullback, untracked, valueAndGradients, type Pullback } from './runtime/gradients/gradients.js';
+export { withGpuClock, type GpuTimes } from './runtime/webgpu/clock.js';
 export {
   chooseMatrixUnit,
   describeMatrixAdapter,
   MATRIX_FEATURE,
   type SubgroupMatrixConfig,
-} from './runtime/matrix-unit.js';
+} from './runtime/webgpu/matrix-unit.js';
 export {
   availableVariants,
   KERNEL_VARIANTS,
@@ -126,8 +126,8 @@ export {
   setKernelVariant,
   type KernelVariant,
 } from './runtime/variant.js';
-export { finishJobs } from './runtime/threads.js';
-export { gpuDispatchCount } from './runtime/webgpu.js';
+export { finishJobs } from './runtime/threads/threads.js';
+export { gpuDispatchCount } from './runtime/webgpu/dispatch.js';
 export type * from './types.js';
 
 /** Names of the ops that have a hand-written kernel on a backend; the others run their reference there. */

@@ -1,11 +1,13 @@
 #!/usr/bin/env node
-// Turns every kernel source into a module that Node and browsers import without a loader:
-//   kernels/<op>/*.wgsl  -> kernels/<op>/wgsl.generated.ts   (text; `// #include "../runtime/x.wgsl"` lines replaced by
-//   that file) kernels/<op>/wasm.ts -> kernels/<op>/wasm.generated.ts   (AssemblyScript, compiled, base64; again where
-//   it makes use of relaxed SIMD, and of 256 bits) Usage: node scripts/embed-kernels.mjs [op ...] [--check]     --check
-//   writes nothing and fails when a generated file is out of date.
+// Turns every kernel source into a module that Node and browsers import without a loader. In every folder of an op:
+//   *.wgsl     -> wgsl.generated.ts   (text; `// #include "PATH"` lines replaced by that file; what lies in a folder
+//                 `include` is only included)
+//   wasm.as.ts -> wasm.generated.ts   (AssemblyScript, compiled, base64; again where it makes use of relaxed SIMD, and
+//                 of 256 bits; other *.as.ts files are imported by it)
+// Usage: node scripts/embed-kernels.mjs [op ...] [--check]
+//   --check writes nothing and fails when a generated file is out of date.
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
 
@@ -41,10 +43,11 @@ function camel(name) {
 }
 
 async function embedWasm(op, folder) {
-  if (!existsSync(join(folder, 'wasm.ts'))) return undefined;
-  const base64 = await compile(op, []);
-  const relaxed = await compile(op, ['--enable', 'relaxed-simd']);
-  const wide = await compile(op, ['--enable', 'relaxed-simd'], true);
+  const file = join(folder, 'wasm.as.ts');
+  if (!existsSync(file)) return undefined;
+  const base64 = await compile(file, []);
+  const relaxed = await compile(file, ['--enable', 'relaxed-simd']);
+  const wide = await compile(file, ['--enable', 'relaxed-simd'], true);
   const extra = [
     relaxed === base64 ? '' : `  relaxed:\n    '${relaxed}',\n`,
     wide === relaxed ? '' : `  wide:\n    '${wide}',\n`,
@@ -52,11 +55,12 @@ async function embedWasm(op, folder) {
   return `${HEADER}export const wasmSource = {\n  name: '${op}',\n  base64:\n    '${base64}',\n${extra.join('')}};\n`;
 }
 
-async function compile(op, features, wide = false) {
+async function compile(file, features, wide = false) {
+  const source = pathOf(file);
   let binary;
   const { error, stderr } = await asc.main(
     [
-      `kernels/${op}/wasm.ts`,
+      source,
       '--outFile',
       'out.wasm',
       '--runtime',
@@ -81,8 +85,8 @@ async function compile(op, features, wide = false) {
       listFiles: () => [],
     },
   );
-  if (error) throw new Error(`kernels/${op}/wasm.ts: ${error.message}\n${stderr.toString()}`);
-  refuseData(op, binary);
+  if (error) throw new Error(`${source}: ${error.message}\n${stderr.toString()}`);
+  refuseData(source, binary);
   return Buffer.from(binary).toString('base64');
 }
 
@@ -91,7 +95,7 @@ function asWide(text, wide) {
 }
 
 /** Static data would be written over tfjs's own heap when the module is instantiated: it must not exist. */
-function refuseData(op, binary) {
+function refuseData(source, binary) {
   let at = 8;
   while (at < binary.length) {
     const id = binary[at++];
@@ -102,28 +106,48 @@ function refuseData(op, binary) {
       if (byte < 128) break;
     }
     if (id === 11 && binary[at] !== 0)
-      throw new Error(
-        `kernels/${op}/wasm.ts has static data (a string, an array literal, a Math function with tables)`,
-      );
+      throw new Error(`${source} has static data (a string, an array literal, a Math function with tables)`);
     at += size;
   }
 }
 
+/** A path as the project writes it. */
+function pathOf(file) {
+  return relative(root, file).split(sep).join('/');
+}
+
+/** Folders of ops, and those in them that may have sources to embed. */
+function* foldersOfOps() {
+  for (const op of foldersIn(kernels)) {
+    if (['runtime', 'tfjs'].includes(op) || (only.length > 0 && !only.includes(op))) continue;
+    for (const folder of withSubfolders(join(kernels, op))) yield { op, folder };
+  }
+}
+
+function* withSubfolders(folder) {
+  yield folder;
+  for (const name of foldersIn(folder)) if (name !== 'include') yield* withSubfolders(join(folder, name));
+}
+
+function foldersIn(folder) {
+  return readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => name);
+}
+
 let stale = 0;
-for (const entry of readdirSync(kernels, { withFileTypes: true })) {
-  if (!entry.isDirectory() || entry.name === 'runtime' || (only.length > 0 && !only.includes(entry.name))) continue;
-  const folder = join(kernels, entry.name);
-  const outputs = { 'wgsl.generated.ts': embedWgsl(folder), 'wasm.generated.ts': await embedWasm(entry.name, folder) };
+for (const { op, folder } of foldersOfOps()) {
+  const outputs = { 'wgsl.generated.ts': embedWgsl(folder), 'wasm.generated.ts': await embedWasm(op, folder) };
   for (const [name, text] of Object.entries(outputs)) {
     if (text === undefined) continue;
     const path = join(folder, name);
     if (existsSync(path) && readFileSync(path, 'utf8') === text) continue;
     if (check) {
-      console.error(`kernels/${entry.name}/${name} is out of date: run 'npm run embed'`);
+      console.error(`${pathOf(path)} is out of date: run 'npm run embed'`);
       stale++;
     } else {
       writeFileSync(path, text);
-      console.log(`wrote kernels/${entry.name}/${name}`);
+      console.log(`wrote ${pathOf(path)}`);
     }
   }
 }

@@ -44,8 +44,7 @@ export default tseslint.config(
       'out/',
       '**/*.generated.ts',
       // AssemblyScript, which a TypeScript parser takes for TypeScript and a type checker does not.
-      'kernels/**/wasm.ts',
-      'kernels/runtime/simd.ts',
+      'kernels/**/*.as.ts',
     ],
   },
   {

@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { chunks, forEach, itemsPerDispatch } from '../runtime/each.js';
-import type { FlatTensors } from '../runtime/flat.js';
+import { chunks, forEach, itemsPerDispatch } from '../runtime/webgpu/repeat-lines.js';
+import type { FlatTensors } from '../runtime/webgpu/flat.js';
 import { runOpMulti, writesInPlace, type Op } from '../runtime/op.js';
-import { parallelFor } from '../runtime/threads.js';
-import { wasmOffset } from '../runtime/wasm.js';
-import { gpuDispatch, gpuInPlace, gpuWorkgroups } from '../runtime/webgpu.js';
+import { parallelFor } from '../runtime/threads/threads.js';
+import { wasmOffset } from '../runtime/wasm/module.js';
+import { gpuDispatch, gpuInPlace, gpuWorkgroups } from '../runtime/webgpu/dispatch.js';
 import { wasmSource } from './wasm.generated.js';
 import * as wgsl from './wgsl.generated.js';
 

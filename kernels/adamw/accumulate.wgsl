@@ -1,4 +1,4 @@
-// s += t for $n pairs of tensors, one element an invocation; group.z is the pair. See ../runtime/each.ts.
+// s += t for $n pairs of tensors, one element an invocation; group.z is the pair. See ../runtime/webgpu/repeat-lines.ts.
 struct Params { counts: array<vec4u, ($n + 3) / 4> }
 @group(0) @binding(2 * $i) var<storage, read_write> s$i: array<f32>; // #each n
 @group(0) @binding(2 * $i + 1) var<storage, read> t$i: array<f32>; // #each n

@@ -4,7 +4,7 @@
 @group(0) @binding(1) var<storage, read> places: array<vec2u>; // first element, count
 @group(0) @binding(2) var<storage, read_write> partials: array<f32>;
 
-// #include "../runtime/reduce.wgsl"
+// #include "../runtime/webgpu/reduce.wgsl"
 
 @compute @workgroup_size(GROUP)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {

@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { chunks, forEach, itemsPerDispatch } from '../runtime/each.js';
+import { chunks, forEach, itemsPerDispatch } from '../runtime/webgpu/repeat-lines.js';
 import { runOpMulti, writesInPlace, type Attrs, type Op } from '../runtime/op.js';
-import { parallelFor } from '../runtime/threads.js';
-import { wasmOffset } from '../runtime/wasm.js';
-import { gpuDispatch, gpuInPlace, gpuUniform, gpuWorkgroups, type GpuParams } from '../runtime/webgpu.js';
+import { parallelFor } from '../runtime/threads/threads.js';
+import { wasmOffset } from '../runtime/wasm/module.js';
+import { gpuDispatch, gpuInPlace, gpuUniform, gpuWorkgroups, type GpuParams } from '../runtime/webgpu/dispatch.js';
 import { adamwReference, type Hyper, type ItemHyper } from './reference.js';
 import { wasmSource } from './wasm.generated.js';
 import * as wgsl from './wgsl.generated.js';

@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { chunks, forEach, itemsPerDispatch } from '../runtime/each.js';
-import { FlatTensors, type Gradients } from '../runtime/flat.js';
+import { chunks, forEach, itemsPerDispatch } from '../runtime/webgpu/repeat-lines.js';
+import { FlatTensors, type Gradients } from '../runtime/webgpu/flat.js';
 import { runOp, type Op } from '../runtime/op.js';
-import { finishJobs } from '../runtime/threads.js';
-import { wasmExports, wasmOffset, wasmOutput } from '../runtime/wasm.js';
-import { gpuDispatch, gpuOutput, gpuRelease } from '../runtime/webgpu.js';
+import { finishJobs } from '../runtime/threads/threads.js';
+import { wasmExports, wasmOffset, wasmOutput } from '../runtime/wasm/module.js';
+import { gpuDispatch, gpuOutput, gpuRelease } from '../runtime/webgpu/dispatch.js';
 import { globalNormReference } from './reference.js';
 import { wasmSource } from './wasm.generated.js';
 import * as wgsl from './wgsl.generated.js';

@@ -4,7 +4,7 @@ struct Params { count: u32 }
 @group(0) @binding(1) var<storage, read_write> norm: array<f32>;
 @group(0) @binding(2) var<uniform> params: Params;
 
-// #include "../runtime/reduce.wgsl"
+// #include "../runtime/webgpu/reduce.wgsl"
 
 @compute @workgroup_size(GROUP)
 fn main(@builtin(local_invocation_index) lane: u32) {

@@ -1,11 +1,11 @@
 // Partial sums of squares of $n tensors in one dispatch: workgroup (x, t) takes every groups.x-th stretch of tensor t and writes
-// partials[(first + t) · groups.x + x]. See ../runtime/each.ts.
+// partials[(first + t) · groups.x + x]. See ../runtime/webgpu/repeat-lines.ts.
 struct Params { first: u32, u0: u32, u1: u32, u2: u32, counts: array<vec4u, ($n + 3) / 4> }
 @group(0) @binding($i) var<storage, read> t$i: array<f32>; // #each n
 @group(0) @binding($n) var<storage, read_write> partials: array<f32>;
 @group(0) @binding($n + 1) var<uniform> params: Params;
 
-// #include "../runtime/reduce.wgsl"
+// #include "../runtime/webgpu/reduce.wgsl"
 
 fn value(t: u32, i: u32) -> f32 {
   switch t {

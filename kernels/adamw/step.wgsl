@@ -1,4 +1,4 @@
-// One AdamW step in place on $n tensors, one element an invocation; group.z is the tensor. `scale` is a factor for all gradients. See ../runtime/each.ts.
+// One AdamW step in place on $n tensors, one element an invocation; group.z is the tensor. `scale` is a factor for all gradients. See ../runtime/webgpu/repeat-lines.ts.
 struct Item { count: u32, decay: f32, stepSize: f32, unused: u32 }
 struct Params { oneMinusBeta1: f32, beta2: f32, oneMinusBeta2: f32, rootCorrection2: f32, epsilon: f32, u0: u32, u1: u32, u2: u32, items: array<Item, $n> }
 @group(0) @binding(4 * $i) var<storage, read_write> p$i: array<f32>; // #each n

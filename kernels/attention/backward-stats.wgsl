@@ -6,7 +6,7 @@ struct Params { query_length: u32, heads: u32, dim: u32, rows: u32 }
 @group(0) @binding(3) var<storage, read_write> stats: array<vec2f>;
 @group(0) @binding(4) var<uniform> params: Params;
 
-// #include "../runtime/reduce.wgsl"
+// #include "../runtime/webgpu/reduce.wgsl"
 
 @compute @workgroup_size(GROUP)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {

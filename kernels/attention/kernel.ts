@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { runOpMulti, sharedMany, type Attrs, type Op } from '../runtime/op.js';
 import { attentionGradReference, attentionReference, type AttentionTables } from './reference.js';
-import { backwardWasm, forwardWasm } from './run-wasm.js';
-import { backwardWebGpu, forwardWebGpu } from './run-webgpu.js';
+import { backwardWasm, forwardWasm } from './wasm.js';
+import { backwardWebGpu, forwardWebGpu } from './webgpu.js';
 import { shapeFromAttrs, shapeToAttrs, type AttentionShape } from './shape.js';
 
 export interface AttentionOptions {

@@ -596,162 +596,6 @@ fn put(b: u32, head: u32, i: u32, d: u32, y: f32) {
   if (i < params.query_length && d < params.dim) { o[((b * params.query_length + i) * params.heads + head) * params.dim + d] = y; }
 }
 `;
-export const lanesBackward = `// Makes weights of scores, and of the gradients of the weights those of the scores: w · (dw − Σ w · dw) · scale.
-@group(0) @binding(0) var<storage, read_write> scores: array<vec4f>;
-@group(0) @binding(1) var<storage, read_write> d_weights: array<vec4f>;
-@group(0) @binding(2) var<storage, read> lse: array<f32>;
-@group(0) @binding(3) var<storage, read> starts: array<i32>;
-@group(0) @binding(4) var<uniform> params: Params;
-
-// Shared by the two kernels that work on rows of scores or weights, queries by keys: an invocation a query of a head. Zeros are written as far
-// as products of weights read: see ../../matmul/lanes.wgsl.
-struct Params {
-  query_length: u32, key_length: u32, heads: u32,
-  // Elements from a row to the next one, a multiple of 4.
-  stride: u32,
-  window: u32,
-  has_starts: u32,
-  // Batch row and head of the first matrix, heads of a batch row and rows here.
-  first_batch: u32, first_head: u32, heads_here: u32, rows: u32,
-  // How far behind a query's own key products read.
-  reach: u32,
-  scale: f32,
-}
-const NONE = -1e30;
-const KEYS = vec4u(0u, 1u, 2u, 3u);
-
-// NaN and infinities by their bits: \`max\`, \`min\`, \`clamp\` and some drivers' \`exp\` pass over a NaN, and compilers may take it that none is compared.
-fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
-
-fn not_finite(x: vec4f) -> vec4<bool> { return (bitcast<vec4u>(x) & vec4u(0x7f800000u)) == vec4u(0x7f800000u); }
-
-// A NaN. WGSL refuses one that is constant, and \`lane\` is below 2^22.
-fn nan(lane: u32) -> f32 { return bitcast<f32>(0x7fc00000u | lane); }
-
-struct Row {
-  // Where it begins, in quads.
-  at: u32,
-  // Of lse.
-  index: u32,
-  // Keys from low to high are seen.
-  low: u32, high: u32,
-  // End of what products read.
-  end: u32,
-}
-
-fn row_of(row: u32) -> Row {
-  let i = row % params.query_length;
-  let matrix = row / params.query_length;
-  let b = params.first_batch + matrix / params.heads_here;
-  let head = params.first_head + matrix % params.heads_here;
-  let high = params.key_length - params.query_length + i;
-  var low = high + 1u - min(params.window, high + 1u);
-  if (params.has_starts != 0u) { low = max(low, u32(max(starts[b * params.key_length + high], 0))); }
-  return Row(row * params.stride / 4u, (b * params.heads + head) * params.query_length + i, low, high, min(params.stride, high + params.reach));
-}
-
-fn seen(row: Row, j: u32) -> vec4<bool> {
-  let keys = j + KEYS;
-  return (keys >= vec4u(row.low)) & (keys <= vec4u(row.high));
-}
-
-@compute @workgroup_size(32)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let index = (group.x + group.y * groups.x) * 32u + lane;
-  if (index >= params.rows) { return; }
-  let row = row_of(index);
-  let total = lse[row.index];
-  var sum = 0.0;
-  for (var j = 0u; j < row.end; j += 4u) {
-    let x = scores[row.at + j / 4u] - total;
-    let w = select(vec4f(), select(exp(min(x, vec4f())), vec4f(nan(lane)), not_finite(x)), seen(row, j));
-    sum += dot(w, select(vec4f(), d_weights[row.at + j / 4u], seen(row, j)));
-    scores[row.at + j / 4u] = w;
-  }
-  for (var j = 0u; j < row.end; j += 4u) {
-    d_weights[row.at + j / 4u] = select(vec4f(), scores[row.at + j / 4u] * (d_weights[row.at + j / 4u] - sum) * params.scale, seen(row, j));
-  }
-}
-`;
-export const lanesForward = `// Makes weights of scores: softmax over the keys that each query sees, and its log-sum-exp.
-@group(0) @binding(0) var<storage, read_write> scores: array<vec4f>;
-@group(0) @binding(1) var<storage, read_write> lse: array<f32>;
-@group(0) @binding(2) var<storage, read> starts: array<i32>;
-@group(0) @binding(3) var<uniform> params: Params;
-
-// Shared by the two kernels that work on rows of scores or weights, queries by keys: an invocation a query of a head. Zeros are written as far
-// as products of weights read: see ../../matmul/lanes.wgsl.
-struct Params {
-  query_length: u32, key_length: u32, heads: u32,
-  // Elements from a row to the next one, a multiple of 4.
-  stride: u32,
-  window: u32,
-  has_starts: u32,
-  // Batch row and head of the first matrix, heads of a batch row and rows here.
-  first_batch: u32, first_head: u32, heads_here: u32, rows: u32,
-  // How far behind a query's own key products read.
-  reach: u32,
-  scale: f32,
-}
-const NONE = -1e30;
-const KEYS = vec4u(0u, 1u, 2u, 3u);
-
-// NaN and infinities by their bits: \`max\`, \`min\`, \`clamp\` and some drivers' \`exp\` pass over a NaN, and compilers may take it that none is compared.
-fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
-
-fn not_finite(x: vec4f) -> vec4<bool> { return (bitcast<vec4u>(x) & vec4u(0x7f800000u)) == vec4u(0x7f800000u); }
-
-// A NaN. WGSL refuses one that is constant, and \`lane\` is below 2^22.
-fn nan(lane: u32) -> f32 { return bitcast<f32>(0x7fc00000u | lane); }
-
-struct Row {
-  // Where it begins, in quads.
-  at: u32,
-  // Of lse.
-  index: u32,
-  // Keys from low to high are seen.
-  low: u32, high: u32,
-  // End of what products read.
-  end: u32,
-}
-
-fn row_of(row: u32) -> Row {
-  let i = row % params.query_length;
-  let matrix = row / params.query_length;
-  let b = params.first_batch + matrix / params.heads_here;
-  let head = params.first_head + matrix % params.heads_here;
-  let high = params.key_length - params.query_length + i;
-  var low = high + 1u - min(params.window, high + 1u);
-  if (params.has_starts != 0u) { low = max(low, u32(max(starts[b * params.key_length + high], 0))); }
-  return Row(row * params.stride / 4u, (b * params.heads + head) * params.query_length + i, low, high, min(params.stride, high + params.reach));
-}
-
-fn seen(row: Row, j: u32) -> vec4<bool> {
-  let keys = j + KEYS;
-  return (keys >= vec4u(row.low)) & (keys <= vec4u(row.high));
-}
-
-@compute @workgroup_size(32)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let index = (group.x + group.y * groups.x) * 32u + lane;
-  if (index >= params.rows) { return; }
-  let row = row_of(index);
-  var top = vec4f(NONE);
-  var spoilt = vec4<bool>();
-  for (var j = row.low / 4u * 4u; j <= row.high; j += 4u) {
-    let s = scores[row.at + j / 4u];
-    top = max(top, select(vec4f(NONE), s, seen(row, j)));
-    spoilt |= seen(row, j) & not_finite(s);
-  }
-  let peak = max(max(top.x, top.y), max(top.z, top.w));
-  var sums = vec4f();
-  for (var j = row.low / 4u * 4u; j <= row.high; j += 4u) { sums += select(vec4f(), exp(scores[row.at + j / 4u] - peak), seen(row, j)); }
-  // A query that sees no key: everything is 0; one with a score that is not finite: everything is NaN.
-  let sum = select(sums.x + sums.y + sums.z + sums.w, nan(lane), any(spoilt));
-  lse[row.index] = select(select(0.0, peak + log(sum), sum > 0.0), sum, any(spoilt));
-  for (var j = 0u; j < row.end; j += 4u) { scores[row.at + j / 4u] = select(vec4f(), exp(scores[row.at + j / 4u] - peak) / sum, seen(row, j)); }
-}
-`;
 export const rotateQuads = `// As rotate.wgsl, where half the turned dimensions, all of them and the head's are multiples of four: one invocation turns four pairs of q or k,
 // or copies four dimensions that are not turned.
 struct Params { query_length: u32, key_length: u32, heads: u32, kv_heads: u32, has_starts: u32, dim: u32, half: u32, max_position: u32, queries: u32, keys: u32, sign: f32 }
@@ -849,5 +693,161 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let a = angle(token / params.key_length, token % params.key_length, d % params.half);
   let other = select(k[i - min(params.half, i)], -k[min(i + params.half, params.keys - 1u)], d < params.half);
   k_out[i] = k[i] * a.x + other * a.y;
+}
+`;
+export const subgroupSoftwareBackward = `// Makes weights of scores, and of the gradients of the weights those of the scores: w · (dw − Σ w · dw) · scale.
+@group(0) @binding(0) var<storage, read_write> scores: array<vec4f>;
+@group(0) @binding(1) var<storage, read_write> d_weights: array<vec4f>;
+@group(0) @binding(2) var<storage, read> lse: array<f32>;
+@group(0) @binding(3) var<storage, read> starts: array<i32>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+// Shared by the two kernels that work on rows of scores or weights, queries by keys: an invocation a query of a head. Zeros are written as far
+// as products of weights read: see ../../matmul/webgpu/subgroups/subgroup-software.wgsl.
+struct Params {
+  query_length: u32, key_length: u32, heads: u32,
+  // Elements from a row to the next one, a multiple of 4.
+  stride: u32,
+  window: u32,
+  has_starts: u32,
+  // Batch row and head of the first matrix, heads of a batch row and rows here.
+  first_batch: u32, first_head: u32, heads_here: u32, rows: u32,
+  // How far behind a query's own key products read.
+  reach: u32,
+  scale: f32,
+}
+const NONE = -1e30;
+const KEYS = vec4u(0u, 1u, 2u, 3u);
+
+// NaN and infinities by their bits: \`max\`, \`min\`, \`clamp\` and some drivers' \`exp\` pass over a NaN, and compilers may take it that none is compared.
+fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
+
+fn not_finite(x: vec4f) -> vec4<bool> { return (bitcast<vec4u>(x) & vec4u(0x7f800000u)) == vec4u(0x7f800000u); }
+
+// A NaN. WGSL refuses one that is constant, and \`lane\` is below 2^22.
+fn nan(lane: u32) -> f32 { return bitcast<f32>(0x7fc00000u | lane); }
+
+struct Row {
+  // Where it begins, in quads.
+  at: u32,
+  // Of lse.
+  index: u32,
+  // Keys from low to high are seen.
+  low: u32, high: u32,
+  // End of what products read.
+  end: u32,
+}
+
+fn row_of(row: u32) -> Row {
+  let i = row % params.query_length;
+  let matrix = row / params.query_length;
+  let b = params.first_batch + matrix / params.heads_here;
+  let head = params.first_head + matrix % params.heads_here;
+  let high = params.key_length - params.query_length + i;
+  var low = high + 1u - min(params.window, high + 1u);
+  if (params.has_starts != 0u) { low = max(low, u32(max(starts[b * params.key_length + high], 0))); }
+  return Row(row * params.stride / 4u, (b * params.heads + head) * params.query_length + i, low, high, min(params.stride, high + params.reach));
+}
+
+fn seen(row: Row, j: u32) -> vec4<bool> {
+  let keys = j + KEYS;
+  return (keys >= vec4u(row.low)) & (keys <= vec4u(row.high));
+}
+
+@compute @workgroup_size(32)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let index = (group.x + group.y * groups.x) * 32u + lane;
+  if (index >= params.rows) { return; }
+  let row = row_of(index);
+  let total = lse[row.index];
+  var sum = 0.0;
+  for (var j = 0u; j < row.end; j += 4u) {
+    let x = scores[row.at + j / 4u] - total;
+    let w = select(vec4f(), select(exp(min(x, vec4f())), vec4f(nan(lane)), not_finite(x)), seen(row, j));
+    sum += dot(w, select(vec4f(), d_weights[row.at + j / 4u], seen(row, j)));
+    scores[row.at + j / 4u] = w;
+  }
+  for (var j = 0u; j < row.end; j += 4u) {
+    d_weights[row.at + j / 4u] = select(vec4f(), scores[row.at + j / 4u] * (d_weights[row.at + j / 4u] - sum) * params.scale, seen(row, j));
+  }
+}
+`;
+export const subgroupSoftwareForward = `// Makes weights of scores: softmax over the keys that each query sees, and its log-sum-exp.
+@group(0) @binding(0) var<storage, read_write> scores: array<vec4f>;
+@group(0) @binding(1) var<storage, read_write> lse: array<f32>;
+@group(0) @binding(2) var<storage, read> starts: array<i32>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+// Shared by the two kernels that work on rows of scores or weights, queries by keys: an invocation a query of a head. Zeros are written as far
+// as products of weights read: see ../../matmul/webgpu/subgroups/subgroup-software.wgsl.
+struct Params {
+  query_length: u32, key_length: u32, heads: u32,
+  // Elements from a row to the next one, a multiple of 4.
+  stride: u32,
+  window: u32,
+  has_starts: u32,
+  // Batch row and head of the first matrix, heads of a batch row and rows here.
+  first_batch: u32, first_head: u32, heads_here: u32, rows: u32,
+  // How far behind a query's own key products read.
+  reach: u32,
+  scale: f32,
+}
+const NONE = -1e30;
+const KEYS = vec4u(0u, 1u, 2u, 3u);
+
+// NaN and infinities by their bits: \`max\`, \`min\`, \`clamp\` and some drivers' \`exp\` pass over a NaN, and compilers may take it that none is compared.
+fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
+
+fn not_finite(x: vec4f) -> vec4<bool> { return (bitcast<vec4u>(x) & vec4u(0x7f800000u)) == vec4u(0x7f800000u); }
+
+// A NaN. WGSL refuses one that is constant, and \`lane\` is below 2^22.
+fn nan(lane: u32) -> f32 { return bitcast<f32>(0x7fc00000u | lane); }
+
+struct Row {
+  // Where it begins, in quads.
+  at: u32,
+  // Of lse.
+  index: u32,
+  // Keys from low to high are seen.
+  low: u32, high: u32,
+  // End of what products read.
+  end: u32,
+}
+
+fn row_of(row: u32) -> Row {
+  let i = row % params.query_length;
+  let matrix = row / params.query_length;
+  let b = params.first_batch + matrix / params.heads_here;
+  let head = params.first_head + matrix % params.heads_here;
+  let high = params.key_length - params.query_length + i;
+  var low = high + 1u - min(params.window, high + 1u);
+  if (params.has_starts != 0u) { low = max(low, u32(max(starts[b * params.key_length + high], 0))); }
+  return Row(row * params.stride / 4u, (b * params.heads + head) * params.query_length + i, low, high, min(params.stride, high + params.reach));
+}
+
+fn seen(row: Row, j: u32) -> vec4<bool> {
+  let keys = j + KEYS;
+  return (keys >= vec4u(row.low)) & (keys <= vec4u(row.high));
+}
+
+@compute @workgroup_size(32)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let index = (group.x + group.y * groups.x) * 32u + lane;
+  if (index >= params.rows) { return; }
+  let row = row_of(index);
+  var top = vec4f(NONE);
+  var spoilt = vec4<bool>();
+  for (var j = row.low / 4u * 4u; j <= row.high; j += 4u) {
+    let s = scores[row.at + j / 4u];
+    top = max(top, select(vec4f(NONE), s, seen(row, j)));
+    spoilt |= seen(row, j) & not_finite(s);
+  }
+  let peak = max(max(top.x, top.y), max(top.z, top.w));
+  var sums = vec4f();
+  for (var j = row.low / 4u * 4u; j <= row.high; j += 4u) { sums += select(vec4f(), exp(scores[row.at + j / 4u] - peak), seen(row, j)); }
+  // A query that sees no key: everything is 0; one with a score that is not finite: everything is NaN.
+  let sum = select(sums.x + sums.y + sums.z + sums.w, nan(lane), any(spoilt));
+  lse[row.index] = select(select(0.0, peak + log(sum), sum > 0.0), sum, any(spoilt));
+  for (var j = 0u; j < row.end; j += 4u) { scores[row.at + j / 4u] = select(vec4f(), exp(scores[row.at + j / 4u] - peak) / sum, seen(row, j)); }
 }
 `;

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { targetBackend } from '../dry-run/backend.js';
-import { pullback } from '../runtime/gradients.js';
+import { pullback } from '../runtime/gradients/gradients.js';
 import type { FrozenWeight } from '../types.js';
 import { concatRows, lossOverChunks, overChunks, type Chunk, type ChunkFunction, type Targets } from './chunks.js';
 import { hiddenGradient, logitsOf, weightGradient } from './products.js';

@@ -1,8 +1,8 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { runOpMulti, type Op } from '../runtime/op.js';
-import { parallelFor } from '../runtime/threads.js';
-import { wasmOffset, wasmOutput, wasmScratchBytes } from '../runtime/wasm.js';
-import { gpuDispatch, gpuInPlace, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
+import { parallelFor } from '../runtime/threads/threads.js';
+import { wasmOffset, wasmOutput, wasmScratchBytes } from '../runtime/wasm/module.js';
+import { gpuDispatch, gpuInPlace, gpuOutput, gpuWorkgroups } from '../runtime/webgpu/dispatch.js';
 import { softmaxLossReference } from './reference.js';
 import { wasmSource } from './wasm.generated.js';
 import * as wgsl from './wgsl.generated.js';

@@ -12,7 +12,7 @@ const LOWEST = -3.4e38;
 // (top, Σ exp(x − top)) of what a lane has seen.
 var<workgroup> seen: array<vec2f, THREADS>;
 
-// #include "../runtime/finite.wgsl"
+// #include "../runtime/webgpu/finite.wgsl"
 
 // e^(x − top), where an x that is NaN or above all others is no number.
 fn exponential(x: f32, top: f32, lane: u32) -> f32 {

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { runOp, type Attrs, type Op } from '../runtime/op.js';
-import { parallelFor } from '../runtime/threads.js';
-import { wasmOffset, wasmOutput } from '../runtime/wasm.js';
-import { gpuDispatch, gpuOutput, gpuWorkgroups, type GpuParams } from '../runtime/webgpu.js';
+import { parallelFor } from '../runtime/threads/threads.js';
+import { wasmOffset, wasmOutput } from '../runtime/wasm/module.js';
+import { gpuDispatch, gpuOutput, gpuWorkgroups, type GpuParams } from '../runtime/webgpu/dispatch.js';
 import { dropoutKey, dropoutThreshold, type DropoutKey } from './hash.js';
 import { dropoutReference } from './reference.js';
 import { wasmSource } from './wasm.generated.js';

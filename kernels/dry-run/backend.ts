@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { threadCount } from '../runtime/threads.js';
+import { threadCount } from '../runtime/threads/threads.js';
 
 /** Name of the backend that computes nothing. */
 export const DRY_RUN = 'lowrank-dry-run';

@@ -1,12 +1,12 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { AttentionShape } from '../attention/shape.js';
-import { totalRank, type LinearAttrs, type MemberAttrs, type WithX } from '../linear/members.js';
+import { totalRank, type LinearAttrs, type MemberAttrs, type WithX } from '../linear/linear-group.js';
 import { matmulSizes, type MatmulForm } from '../matmul/form.js';
 import type { DryRunBackend } from './backend.js';
 import type { DryKernel } from './stock.js';
 
 /**
- * Scratch of the WASM product (`scratchBytes` in matmul/wasm.ts): a block of the right operand, panels of both, a tile
+ * Scratch of the WASM product (`scratchBytes` in matmul/wasm/wasm.as.ts): a block of the right operand, panels of both, a tile
  * of the result.
  */
 const GEMM_SCRATCH = 4 * (384 * 384 + 8 * 384 + 5 * 384 + 5 * 8 + 16);

@@ -6,7 +6,7 @@ struct Params { count: u32, dim: u32, vocab: u32 }
 @group(0) @binding(2) var<storage, read_write> dtable: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
-// #include "../runtime/reduce.wgsl"
+// #include "../runtime/webgpu/reduce.wgsl"
 
 var<workgroup> earlier: u32;
 var<workgroup> matches: array<u32, GROUP>;

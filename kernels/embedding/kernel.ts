@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { runOp, type Op } from '../runtime/op.js';
-import { parallelFor } from '../runtime/threads.js';
-import { wasmOffset, wasmOutput } from '../runtime/wasm.js';
-import { rowStretches, splitTensor } from '../runtime/gpu-split.js';
-import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
+import { parallelFor } from '../runtime/threads/threads.js';
+import { wasmOffset, wasmOutput } from '../runtime/wasm/module.js';
+import { rowStretches, splitTensor } from '../runtime/webgpu/row-blocks.js';
+import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu/dispatch.js';
 import { embeddingGradReference, embeddingReference } from './reference.js';
 import { wasmSource } from './wasm.generated.js';
 import * as wgsl from './wgsl.generated.js';

@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { forEach } from '../runtime/each.js';
+import { forEach } from '../runtime/webgpu/repeat-lines.js';
 import type { Op } from '../runtime/op.js';
-import { partPointers, partsIn, sumParts } from '../runtime/parts.js';
-import { parallelFor } from '../runtime/threads.js';
-import { wasmOffset, wasmOutput } from '../runtime/wasm.js';
-import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
+import { partPointers, partsIn, sumParts } from '../runtime/gradients/summands.js';
+import { parallelFor } from '../runtime/threads/threads.js';
+import { wasmOffset, wasmOutput } from '../runtime/wasm/module.js';
+import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu/dispatch.js';
 import { layerNormGradReference, layerNormWeightsGradReference } from './reference.js';
 import { wasmSource } from './wasm.generated.js';
 import * as wgsl from './wgsl.generated.js';

@@ -1,5 +1,5 @@
 // One workgroup a row: dx = rstd · (g − mean(g) − n · mean(g·n)), + added where there is one; g = dy·w, n = (x − mean) · rstd, and dy is the
-// sum of $n tensors. See ../runtime/each.ts.
+// sum of $n tensors. See ../runtime/webgpu/repeat-lines.ts.
 struct Params { rows: u32, dim: u32 }
 @group(0) @binding($i) var<storage, read> dy$i: array<f32>; // #each n
 @group(0) @binding($n) var<storage, read> x: array<f32>;
@@ -9,7 +9,7 @@ struct Params { rows: u32, dim: u32 }
 @group(0) @binding($n + $a + 3) var<storage, read_write> dx: array<f32>;
 @group(0) @binding($n + $a + 4) var<uniform> params: Params;
 
-// #include "../runtime/reduce.wgsl"
+// #include "../runtime/webgpu/reduce.wgsl"
 
 fn gradient(at: u32) -> f32 {
   var sum = 0.0;

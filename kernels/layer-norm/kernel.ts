@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { runOp, runOpMulti, sharedMany, type Op } from '../runtime/op.js';
-import { gradientParts, namedParts } from '../runtime/parts.js';
-import { parallelFor } from '../runtime/threads.js';
-import { wasmOffset, wasmOutput } from '../runtime/wasm.js';
-import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
+import { gradientParts, namedParts } from '../runtime/gradients/summands.js';
+import { parallelFor } from '../runtime/threads/threads.js';
+import { wasmOffset, wasmOutput } from '../runtime/wasm/module.js';
+import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu/dispatch.js';
 import { layerNormGradOp, layerNormWeightsGradOp } from './backward.js';
 import { layerNormReference } from './reference.js';
 import { wasmSource } from './wasm.generated.js';

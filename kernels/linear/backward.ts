@@ -1,7 +1,7 @@
 import type { Op } from '../runtime/op.js';
 import { linearGradReference, lowRankGradReference } from './reference.js';
 import { linearGradTensorflow } from './tensorflow.js';
-import { linearGradWasm, lowRankGradWasm } from './wasm-linear.js';
+import { linearGradWasm, lowRankGradWasm } from './wasm.js';
 import { linearGradWebgpu, lowRankGradWebgpu } from './webgpu.js';
 
 /**

@@ -10,10 +10,10 @@ import {
   type LinearAttrs,
   type LinearMember,
   type MemberTensors,
-} from './members.js';
+} from './linear-group.js';
 import { linearReference } from './reference.js';
 import { linearTensorflow } from './tensorflow.js';
-import { linearWasm } from './wasm-linear.js';
+import { linearWasm } from './wasm.js';
 import { linearWebgpu } from './webgpu.js';
 
 export type LinearOptions = Omit<LinearMember, 'weight'>;

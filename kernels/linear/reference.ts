@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { dequantizeOp } from '../nf4-dequantize/kernel.js';
 import { weightTensors } from '../nf4-dequantize/weight.js';
 import { runOp, type Attrs, type Op } from '../runtime/op.js';
-import { membersOf, type LinearAttrs, type MemberAttrs, type MemberTensors, type WithX } from './members.js';
+import { membersOf, type LinearAttrs, type MemberAttrs, type MemberTensors, type WithX } from './linear-group.js';
 
 type Matrices = Record<string, tf.Tensor2D>;
 /** Runs `body` on the float values of a member's weight. */

@@ -1,12 +1,19 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
-import { FEW_ROWS, gpuProduct, weightOperand } from '../matmul/gpu-product.js';
-import { gpuProducts, wholeView, type GpuJob, type GpuSegment, type GpuView } from '../matmul/gpu-products.js';
-import type { GpuOperand } from '../matmul/operand.js';
-import { gpuMatmul } from '../matmul/webgpu.js';
+import { gpuMatmul, gpuProduct, gpuProducts } from '../matmul/webgpu/choose.js';
+import { FEW_ROWS } from '../matmul/webgpu/few-rows/few-rows.js';
+import { wholeView, type GpuJob, type GpuSegment, type GpuView } from '../matmul/webgpu/job-text.js';
+import { weightOperand, type GpuOperand } from '../matmul/webgpu/operand.js';
 import { packedOperand } from '../nf4-matmul/webgpu.js';
 import type { Inputs, KernelFunction } from '../runtime/op.js';
-import { gpuOutput } from '../runtime/webgpu.js';
-import { membersOf, totalRank, type LinearAttrs, type MemberAttrs, type MemberTensors, type WithX } from './members.js';
+import { gpuOutput } from '../runtime/webgpu/dispatch.js';
+import {
+  membersOf,
+  totalRank,
+  type LinearAttrs,
+  type MemberAttrs,
+  type MemberTensors,
+  type WithX,
+} from './linear-group.js';
 
 type Tensors = MemberTensors<TensorInfo>;
 

@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { runOp, type Op } from '../runtime/op.js';
-import { wasmOutput } from '../runtime/wasm.js';
+import { wasmOutput } from '../runtime/wasm/module.js';
 import { matmulSizes, type MatmulForm } from './form.js';
-import { wasmGemm } from './gemm.js';
+import { wasmGemm } from './wasm/gemm.js';
 import { matmulReference } from './reference.js';
-import { matmulWebgpu } from './webgpu.js';
+import { matmulWebgpu } from './webgpu/choose.js';
 
 /**
  * y = scale · op(x) · op(w), float32. tfjs's own product is slow on WASM for all but `nn`, and so are its gradients.

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { runOp, withKernelMode, type Op } from '../runtime/op.js';
-import { parallelFor } from '../runtime/threads.js';
-import { wasmOffset, wasmOutput } from '../runtime/wasm.js';
+import { parallelFor } from '../runtime/threads/threads.js';
+import { wasmOffset, wasmOutput } from '../runtime/wasm/module.js';
 import type { QuantizedWeight } from '../types.js';
 import { dequantizeReference } from './reference.js';
 import { dequantizeTensorflow } from './tensorflow.js';

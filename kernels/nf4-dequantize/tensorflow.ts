@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { KernelFunction } from '../runtime/op.js';
-import { bytesFromBase64 } from '../runtime/wasm.js';
+import { bytesFromBase64 } from '../runtime/wasm/module.js';
 import { weightArgs, type SetWeight } from './wasm-weight.js';
 import { wasmSource } from './wasm.generated.js';
 import { weightTensors, type QuantizedAttrs } from './weight.js';

@@ -1,5 +1,5 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
-import { wasmOffset } from '../runtime/wasm.js';
+import { wasmOffset } from '../runtime/wasm/module.js';
 import type { QuantizedAttrs } from './weight.js';
 
 /** The export of every module that decodes 4-bit weights. */

@@ -1,7 +1,7 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
 import type { Inputs, KernelFunction } from '../runtime/op.js';
-import { ROWS_ALIGN, rowStretches, splitTensor, type RowPart } from '../runtime/gpu-split.js';
-import { gpuDispatch, gpuOutput, gpuWorkgroups, type GpuParams } from '../runtime/webgpu.js';
+import { ROWS_ALIGN, rowStretches, splitTensor, type RowPart } from '../runtime/webgpu/row-blocks.js';
+import { gpuDispatch, gpuOutput, gpuWorkgroups, type GpuParams } from '../runtime/webgpu/dispatch.js';
 import type { FloatDtype } from '../types.js';
 import type { QuantizedAttrs } from './weight.js';
 import * as wgsl from './wgsl.generated.js';

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { wasmGemm } from '../matmul/gemm.js';
+import { wasmGemm } from '../matmul/wasm/gemm.js';
 import { dequantizeOp } from '../nf4-dequantize/kernel.js';
 import { withDecodedWeight } from '../nf4-dequantize/tensorflow.js';
 import {
@@ -10,7 +10,7 @@ import {
   type QuantizedAttrs,
 } from '../nf4-dequantize/weight.js';
 import { runOp, type Op } from '../runtime/op.js';
-import { wasmOutput } from '../runtime/wasm.js';
+import { wasmOutput } from '../runtime/wasm/module.js';
 import type { QuantizedWeight } from '../types.js';
 import { quantizedMatmulReference } from './reference.js';
 import { quantizedMatmulWebgpu } from './webgpu.js';

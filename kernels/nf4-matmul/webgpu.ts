@@ -1,11 +1,12 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
-import { gpuProduct, type GpuAddends } from '../matmul/gpu-product.js';
-import type { GpuOperand } from '../matmul/operand.js';
+import { gpuProduct } from '../matmul/webgpu/choose.js';
+import type { GpuAddends } from '../matmul/webgpu/product.js';
+import type { GpuOperand } from '../matmul/webgpu/operand.js';
 import { dequantizeWebgpu, packedBindings, packedParts } from '../nf4-dequantize/webgpu.js';
 import type { QuantizedAttrs } from '../nf4-dequantize/weight.js';
-import { bindingBytes } from '../runtime/gpu-split.js';
+import { bindingBytes } from '../runtime/webgpu/row-blocks.js';
 import type { Attrs, Inputs, KernelFunction } from '../runtime/op.js';
-import { gpuOutput } from '../runtime/webgpu.js';
+import { gpuOutput } from '../runtime/webgpu/dispatch.js';
 import * as wgsl from './wgsl.generated.js';
 
 /** LowrankQuantizedMatmul on WebGPU: the weight is decoded tile by tile in workgroup memory. */

@@ -1,5 +1,5 @@
 // One workgroup a row: y = v · rstd · w, rstd = 1 / √(mean(v²) + eps), where v is x or, with something to add, x + added, which is written
-// too. See ../runtime/each.ts.
+// too. See ../runtime/webgpu/repeat-lines.ts.
 struct Params { rows: u32, dim: u32, eps: f32 }
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> w: array<f32>;
@@ -9,7 +9,7 @@ struct Params { rows: u32, dim: u32, eps: f32 }
 @group(0) @binding(5) var<storage, read_write> total: array<f32>; // #each a
 @group(0) @binding(2 * $a + 4) var<uniform> params: Params;
 
-// #include "../runtime/reduce.wgsl"
+// #include "../runtime/webgpu/reduce.wgsl"
 
 fn value(at: u32) -> f32 {
   var v = x[at];

@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { forEach } from '../runtime/each.js';
+import { forEach } from '../runtime/webgpu/repeat-lines.js';
 import { runOp, runOpMulti, shared, type Op } from '../runtime/op.js';
-import { gradientParts, namedParts } from '../runtime/parts.js';
-import { parallelFor } from '../runtime/threads.js';
-import { wasmOffset, wasmOutput } from '../runtime/wasm.js';
-import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
+import { gradientParts, namedParts } from '../runtime/gradients/summands.js';
+import { parallelFor } from '../runtime/threads/threads.js';
+import { wasmOffset, wasmOutput } from '../runtime/wasm/module.js';
+import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu/dispatch.js';
 import { rmsNormGradOp, rmsNormWeightGradOp } from './backward.js';
 import { rmsNormReference } from './reference.js';
 import { wasmSource } from './wasm.generated.js';

@@ -1,5 +1,5 @@
 // dw = Σ over rows of dy · x · rstd: a workgroup takes 16 columns, 16 invocations share each; dy is the sum of $n tensors. See
-// ../runtime/each.ts.
+// ../runtime/webgpu/repeat-lines.ts.
 struct Params { rows: u32, dim: u32 }
 @group(0) @binding($i) var<storage, read> dy$i: array<f32>; // #each n
 @group(0) @binding($n) var<storage, read> x: array<f32>;
@@ -7,7 +7,7 @@ struct Params { rows: u32, dim: u32 }
 @group(0) @binding($n + 2) var<storage, read_write> dw: array<f32>;
 @group(0) @binding($n + 3) var<uniform> params: Params;
 
-// #include "../runtime/columns.wgsl"
+// #include "../runtime/webgpu/columns.wgsl"
 
 fn gradient(at: u32) -> f32 {
   var sum = 0.0;

@@ -24,7 +24,7 @@ export interface Op {
   readonly gradient: Omit<tf.GradConfig, 'kernelName'> | null;
   /**
    * Given where the backward pass does sums of gradients on its way: it takes the gradient of its first output in parts
-   * (see parts.ts), and the gradient functions of these inputs take a tensor which they add theirs to.
+   * (see gradients/summands.ts), and the gradient functions of these inputs take a tensor which they add theirs to.
    */
   readonly sumsInto?: readonly string[];
 }

@@ -1,4 +1,4 @@
-import { chooseMatrixUnit, matrixUnitOf, type MatrixAdapter, type MatrixUnit } from './matrix-unit.js';
+import { chooseMatrixUnit, matrixUnitOf, type MatrixAdapter, type MatrixUnit } from './webgpu/matrix-unit.js';
 
 /** All that is read of tfjs's WebGPU backend here. */
 interface WithDevice {

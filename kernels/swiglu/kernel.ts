@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { runOp, runOpMulti, sharedMany, type Op } from '../runtime/op.js';
-import { parallelFor } from '../runtime/threads.js';
-import { wasmOffset, wasmOutput, wasmScratchBytes } from '../runtime/wasm.js';
-import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu.js';
+import { parallelFor } from '../runtime/threads/threads.js';
+import { wasmOffset, wasmOutput, wasmScratchBytes } from '../runtime/wasm/module.js';
+import { gpuDispatch, gpuOutput, gpuWorkgroups } from '../runtime/webgpu/dispatch.js';
 import { activationCode } from './activation.js';
 import { swigluGradReference, swigluReference, type Activation } from './reference.js';
 import { wasmSource } from './wasm.generated.js';

@@ -1,6 +1,6 @@
 import type { KernelVariant } from '../../kernels/index.js';
-import type { SpawnThread } from '../../kernels/runtime/thread-pool.js';
-import type { WasmSimd } from '../../kernels/runtime/wasm.js';
+import type { SpawnThread } from '../../kernels/runtime/threads/pool.js';
+import type { WasmSimd } from '../../kernels/runtime/wasm/module.js';
 import type { DeviceError } from '../errors.js';
 
 /**

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { setFlagsFromString } from 'node:v8';
-import { hasRelaxedSimd, type WasmSimd } from '../../kernels/runtime/wasm.js';
+import { hasRelaxedSimd, type WasmSimd } from '../../kernels/runtime/wasm/module.js';
 
 /**
  * Versions of V8, those of Node 24 and 26, with which all tests but those on WebGPU passed while its compiler joined

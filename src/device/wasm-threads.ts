@@ -1,8 +1,8 @@
 import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import * as tf from '@tensorflow/tfjs-core';
-import { withSharedMemory } from '../../kernels/runtime/shared-memory.js';
-import { startThreads } from '../../kernels/runtime/threads.js';
-import { isSharedMemory } from '../../kernels/runtime/wasm.js';
+import { withSharedMemory } from '../../kernels/runtime/threads/shared-memory.js';
+import { startThreads } from '../../kernels/runtime/threads/threads.js';
+import { isSharedMemory } from '../../kernels/runtime/wasm/module.js';
 import type { ThreadHost } from './device.js';
 
 const BINARIES = ['tfjs-backend-wasm.wasm', 'tfjs-backend-wasm-simd.wasm', 'tfjs-backend-wasm-threaded-simd.wasm'];

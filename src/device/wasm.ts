@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-wasm';
-import { allowWasmSimd, wasmSimd, type WasmSimd } from '../../kernels/runtime/wasm.js';
+import { allowWasmSimd, wasmSimd, type WasmSimd } from '../../kernels/runtime/wasm/module.js';
 import { DeviceError } from '../errors.js';
 import type { Device, DeviceOptions, Host } from './device.js';
 import { addThreads, prepareSharedHeap } from './wasm-threads.js';

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { gpuLimits } from '../../kernels/runtime/webgpu.js';
+import { gpuLimits } from '../../kernels/runtime/webgpu/dispatch.js';
 import type { MemoryPlan } from './memory.js';
 
 /** What a device can hold, as far as it tells. */

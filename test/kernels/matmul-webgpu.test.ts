@@ -6,7 +6,7 @@ import type { MatmulForm } from '../../kernels/matmul/form.js';
 import { quantizedMatmul } from '../../kernels/nf4-matmul/kernel.js';
 import { disposeWeight, uploadQuantized } from '../../kernels/nf4-dequantize/weight.js';
 import { chooseVariant, kernelVariant, setKernelVariant, type KernelVariant } from '../../kernels/runtime/variant.js';
-import { gpuHas } from '../../kernels/runtime/webgpu.js';
+import { gpuHas } from '../../kernels/runtime/webgpu/dispatch.js';
 import { quantize4bit, dequantize4bit } from '../../src/quant/quantize.js';
 import { Random } from '../../src/random.js';
 import { describeBackends } from '../support/backends.js';

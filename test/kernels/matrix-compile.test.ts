@@ -14,7 +14,7 @@ import {
   type LinearMember,
 } from '../../kernels/index.js';
 import { matmul } from '../../kernels/matmul/kernel.js';
-import { matrixUnitOf, type MatrixAdapter } from '../../kernels/runtime/matrix-unit.js';
+import { matrixUnitOf, type MatrixAdapter } from '../../kernels/runtime/webgpu/matrix-unit.js';
 import { quantize4bit } from '../../src/quant/quantize.js';
 import { limitsOf } from '../../src/device/webgpu.js';
 

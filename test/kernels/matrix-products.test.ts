@@ -12,7 +12,7 @@ import {
   type LinearMember,
 } from '../../kernels/index.js';
 import { matmul } from '../../kernels/matmul/kernel.js';
-import { emulateMatrixUnit, matrixUnitOf, type MatrixUnit } from '../../kernels/runtime/matrix-unit.js';
+import { emulateMatrixUnit, matrixUnitOf, type MatrixUnit } from '../../kernels/runtime/webgpu/matrix-unit.js';
 import { setKernelVariant } from '../../kernels/runtime/variant.js';
 import { quantize4bit } from '../../src/quant/quantize.js';
 import { Random } from '../../src/random.js';

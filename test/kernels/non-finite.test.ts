@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { setKernelVariant, withKernelMode } from '../../kernels/index.js';
 import { backendVariants, chooseVariant } from '../../kernels/runtime/variant.js';
-import type { WasmSimd } from '../../kernels/runtime/wasm.js';
+import type { WasmSimd } from '../../kernels/runtime/wasm/module.js';
 import type { Device } from '../../src/device/device.js';
 import { nodeHost } from '../../src/device/node.js';
 import { openWasm } from '../../src/device/wasm.js';

@@ -14,7 +14,7 @@ import {
   type FrozenWeight,
   type LowRank,
 } from '../../kernels/index.js';
-import { limitBindings, rowStretches } from '../../kernels/runtime/gpu-split.js';
+import { limitBindings, rowStretches } from '../../kernels/runtime/webgpu/row-blocks.js';
 import { quantize4bit } from '../../src/quant/quantize.js';
 import { Random } from '../../src/random.js';
 import { describeBackends } from '../support/backends.js';

@@ -20,8 +20,14 @@ import {
   valueAndGradients,
   withKernelMode,
 } from '../../kernels/index.js';
-import { finishJobs, parallelFor, startThreads, threadCount, withoutThreads } from '../../kernels/runtime/threads.js';
-import { wasmMemory, wasmOffset, wasmOutput } from '../../kernels/runtime/wasm.js';
+import {
+  finishJobs,
+  parallelFor,
+  startThreads,
+  threadCount,
+  withoutThreads,
+} from '../../kernels/runtime/threads/threads.js';
+import { wasmMemory, wasmOffset, wasmOutput } from '../../kernels/runtime/wasm/module.js';
 import { wasmSource } from '../../kernels/swiglu/wasm.generated.js';
 import { settle } from '../../src/bench/measure.js';
 import { watchMemory } from '../../src/bench/memory.js';

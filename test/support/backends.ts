@@ -4,7 +4,7 @@ import '@tensorflow/tfjs-backend-wasm';
 import { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
 import { create, globals } from 'webgpu';
 import { afterAll, beforeAll, describe } from 'vitest';
-import { describeMatrixAdapter } from '../../kernels/runtime/matrix-unit.js';
+import { describeMatrixAdapter } from '../../kernels/runtime/webgpu/matrix-unit.js';
 import { setKernelVariant } from '../../kernels/index.js';
 import type { Device } from '../../src/device/device.js';
 import { nodeHost } from '../../src/device/node.js';

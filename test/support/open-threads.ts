@@ -1,8 +1,8 @@
 // Opens the wasm device with threads, computes, and leaves it open: the process has to end all the same. See
 // test/device/wasm.test.ts.
 import * as tf from '@tensorflow/tfjs-core';
-import { parallelFor } from '../../kernels/runtime/threads.js';
-import { wasmOffset } from '../../kernels/runtime/wasm.js';
+import { parallelFor } from '../../kernels/runtime/threads/threads.js';
+import { wasmOffset } from '../../kernels/runtime/wasm/module.js';
 import { wasmSource } from '../../kernels/swiglu/wasm.generated.js';
 import { nodeHost } from '../../src/device/node.js';
 import { openWasm } from '../../src/device/wasm.js';

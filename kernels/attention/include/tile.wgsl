@@ -9,7 +9,7 @@ const TILE = 32u;
 const CHUNK = 8u;
 const NONE = -1e30;
 
-// #include "../../runtime/finite.wgsl"
+// #include "../../runtime/webgpu/finite.wgsl"
 
 fn chunk_end() -> u32 {
   if (UNROLLED) { return CHUNK; }

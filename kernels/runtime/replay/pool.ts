@@ -1,4 +1,4 @@
-import type { BufferManager } from '../gpu-buffers.js';
+import type { BufferManager } from '../webgpu/buffer-pool.js';
 
 /** tfjs's pool as far as recordings need it. */
 export interface Pool extends BufferManager {

@@ -1,4 +1,4 @@
-import { stateOf, type BackendState, type GpuBackend, packParams, type SeededParams } from '../gpu-cache.js';
+import { stateOf, type BackendState, type GpuBackend, packParams, type SeededParams } from '../webgpu/cache.js';
 import type { Command, Group, InputBytes, InputSeed, Log, Use, Write } from './commands.js';
 import { PoolWatch, type Pool } from './pool.js';
 

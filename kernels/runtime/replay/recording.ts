@@ -1,4 +1,4 @@
-import { stateOf } from '../gpu-cache.js';
+import { stateOf } from '../webgpu/cache.js';
 import type { Command, Write } from './commands.js';
 import { madeInPlace } from './in-place.js';
 import { PoolWatch, type Lodger } from './pool.js';

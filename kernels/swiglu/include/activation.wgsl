@@ -1,7 +1,7 @@
 // The factor s of act(x) = x · s, and act'(x). ACTIVATION: 0 silu, 1 gelu, 2 gelu with tanh, 3 relu.
 override ACTIVATION: u32 = 0u;
 
-// #include "../../runtime/finite.wgsl"
+// #include "../../runtime/webgpu/finite.wgsl"
 
 fn sigmoid(x: f32) -> f32 {
   // Past ±80 the result is 0 or 1 in float32, and exp might overflow.

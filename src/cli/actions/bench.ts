@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { kernelVariant, type KernelMode, type KernelVariant } from '../../../kernels/index.js';
-import { threadCount } from '../../../kernels/runtime/threads.js';
+import { threadCount } from '../../../kernels/runtime/threads/threads.js';
 import type { Quantize } from '../../bench/decoder.js';
 import { benchKernels } from '../../bench/kernels.js';
 import { SHAPES, type Dims, type ShapeName } from '../../bench/shapes.js';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { describe, expect, it } from 'vitest';
-import { withSharedMemory } from '../../../kernels/runtime/shared-memory.js';
+import { withSharedMemory } from '../../../kernels/runtime/threads/shared-memory.js';
 
 /** A module from its sections; all lengths here fit into one byte. */
 function moduleOf(...sections: readonly (readonly [id: number, ...body: number[]])[]): Uint8Array {

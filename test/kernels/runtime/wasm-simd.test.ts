@@ -12,9 +12,9 @@ import {
   withKernelMode,
   type MatmulForm,
 } from '../../../kernels/index.js';
-import { wasmSource } from '../../../kernels/matmul/wasm.generated.js';
-import { withoutThreads } from '../../../kernels/runtime/threads.js';
-import { wasmBinary, wasmSimd, type WasmSimd } from '../../../kernels/runtime/wasm.js';
+import { wasmSource } from '../../../kernels/matmul/wasm/wasm.generated.js';
+import { withoutThreads } from '../../../kernels/runtime/threads/threads.js';
+import { wasmBinary, wasmSimd, type WasmSimd } from '../../../kernels/runtime/wasm/module.js';
 import type { Device } from '../../../src/device/device.js';
 import { nodeHost } from '../../../src/device/node.js';
 import { openWasm } from '../../../src/device/wasm.js';
