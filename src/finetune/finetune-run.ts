@@ -99,7 +99,7 @@ export class FinetuneRun {
         }
         if (!stopped())
           described = await describeRun(
-            this.request,
+            { ...this.request, config: this.comparedConfig() },
             { decoder, data, device: this.device },
             { training: result, counts, test },
           );

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { gpuLimits } from '../../kernels/runtime/webgpu/dispatch.js';
-import type { MemoryPlan } from './memory.js';
+import type { MemoryPlan } from './settings.js';
 
 /** What a device can hold, as far as it tells. */
 export interface DeviceLimits {

@@ -5,7 +5,8 @@ import type { ModelConfig } from '../model/config.js';
 import type { LoadQuantization } from '../model/load.js';
 import type { Objective } from '../train/objectives/objective.js';
 import { concerns, obstacles, sizeText, type DeviceLimits } from './limits.js';
-import { memoryPlanner, type MemoryPlan, type PlanSettings } from './memory.js';
+import { memoryPlanner } from './memory.js';
+import type { MemoryPlan, PlanSettings } from './settings.js';
 import { remedies, type Remedy } from './suggestions.js';
 
 export interface RunPlanRequest {

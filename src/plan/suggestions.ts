@@ -1,7 +1,8 @@
 import { optionsOfMethod } from '../adapters/options.js';
 import { OPTIMIZERS } from '../train/optimizers/registry.js';
 import type { DeviceLimits } from './limits.js';
-import { memoryPlanner, staticBytes, type MemoryPlan, type PlanSettings } from './memory.js';
+import { memoryPlanner, staticBytes } from './memory.js';
+import type { MemoryPlan, PlanSettings } from './settings.js';
 
 /** Settings that differ from those asked for, under their names in a config, and the plan with them. */
 export interface Remedy {

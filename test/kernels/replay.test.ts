@@ -66,6 +66,26 @@ describeBackends('Replays', ['webgpu'], () => {
     x.dispose();
   });
 
+  it('keeps an input that is uploaded late apart from what earlier commands of the step work in', async () => {
+    const x = randomVariable();
+    await withReplays([x], async (replays, refusals) => {
+      for (let i = 0; i < 8; i++) {
+        const late = new Float32Array(SIZE).fill(i);
+        // Memory of the size of the input is used, and given back when what is put together is submitted.
+        const work = (): tf.Scalar =>
+          tf.tidy(() => {
+            const sums = Array.from({ length: 20 }, () => tf.tidy(() => tf.sum(tf.square(tf.mul(x, 2)))));
+            return tf.add(tf.sum(tf.stack(sums)), tf.sum(tf.mul(x, tf.tensor1d(late))));
+          });
+        const value = await read(replays.run('late', { late }, work));
+        expect(value).toBe(await read(work()));
+      }
+      expect(refusals).toEqual([]);
+      expect(replays.replayed).toBeGreaterThan(0);
+    });
+    x.dispose();
+  });
+
   it('does not replay a step that depends on more than its inputs, or leaves tensors behind', async () => {
     const x = randomVariable();
     await withReplays([x], async (replays, refusals) => {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { parseModelConfig } from '../../src/model/config.js';
 import { concerns, obstacles, sizeText, type DeviceLimits } from '../../src/plan/limits.js';
-import { memoryPlanner, planMemory, type PlanSettings } from '../../src/plan/memory.js';
+import { memoryPlanner, planMemory } from '../../src/plan/memory.js';
+import type { PlanSettings } from '../../src/plan/settings.js';
 import { fits, remedies } from '../../src/plan/suggestions.js';
 import { describeRemedies } from '../../src/plan/plan-run.js';
 import { TINY_CONFIG } from '../support/tiny-model.js';

@@ -26,4 +26,15 @@ describe('what a run is made of', () => {
     expect(inputDifferences(before, now, config, 'finished')).toEqual(['data.test: file 1 holds something else']);
     expect(inputDifferences(before, now, config)).toEqual([]);
   });
+
+  it('goes on from what earlier versions wrote, whose configs have fewer options', async () => {
+    const before = await inputsWith('b');
+    const { objective: _, momentum: _momentum, ...training } = config.training;
+    const earlier = { ...before, config: { ...before.config, training } };
+    expect(inputDifferences(earlier, before, config)).toEqual([]);
+    const other = { ...config, training: { ...config.training, objective: 'sequence_mean' as const } };
+    expect(inputDifferences(earlier, before, other)).toEqual([
+      'training.objective was "token_mean" and is "sequence_mean"',
+    ]);
+  });
 });

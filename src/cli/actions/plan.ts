@@ -4,7 +4,7 @@ import { openDevice } from '../../device/open.js';
 import { planFor } from '../../finetune/options.js';
 import { readModelConfig } from '../../model/load.js';
 import { nodeHost, openDirectory } from '../../node.js';
-import type { MemoryParts, MemoryPlan } from '../../plan/memory.js';
+import type { MemoryParts, MemoryPlan } from '../../plan/settings.js';
 import { describeRemedies, requireFit, type RunMemory } from '../../plan/plan-run.js';
 import { formatBytes } from '../../format.js';
 import { describeDevice, tell } from '../options.js';
