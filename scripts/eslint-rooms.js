@@ -23,6 +23,7 @@ export const ROOMS = {
   // The options of the adapter methods, which config joins into its schema: they load no model.
   'adapter-options': [],
   io: [],
+  linalg: [],
   'option-types': [],
   report: ['io'],
   kernels: [],
@@ -31,7 +32,7 @@ export const ROOMS = {
   tokenizer: ['io'],
   data: ['tokenizer', 'io'],
   model: ['kernels', 'quant', 'io'],
-  adapters: ['model', 'kernels', 'quant', 'io'],
+  adapters: ['model', 'kernels', 'quant', 'io', 'linalg'],
   train: ['kernels', 'model', 'adapters', 'data', 'io'],
   plan: ['kernels', 'model', 'adapters', 'train'],
   // Evaluations measure what training minimises: train/objectives.

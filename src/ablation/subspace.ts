@@ -1,5 +1,5 @@
-import { multiply, multiplyTransposed, transpose } from '../adapters/lora/svd/matrix-products.js';
-import { symmetricEigen, symmetricEigenvalues, type Eigen } from './eigen.js';
+import { multiply, multiplyTransposed, transpose } from '../linalg/matrix-products.js';
+import { symmetricEigen, symmetricEigenvalues, type Eigen } from '../linalg/symmetric-eigen.js';
 
 /** A low-rank update of a module: ΔW = scale·B·A, A `[rank, in]`, B `[out, rank]`, row-major. */
 export interface LowRankUpdate {

@@ -3,7 +3,7 @@ import { float32Tensor, toFloat32, type TensorBytes } from '../../io/safetensors
 import { loraKey } from './tensor-shapes.js';
 import { loraScale, patternValue, type LoraConfig } from './config.js';
 import type { AdapterFiles } from '../peft/files.js';
-import { truncatedSvd } from './svd/truncated-svd.js';
+import { truncatedSvd } from '../../linalg/truncated-svd.js';
 
 /** Names as in PEFT's `add_weighted_adapter`. */
 export type CombinationType = 'linear' | 'cat' | 'svd';

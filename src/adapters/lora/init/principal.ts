@@ -1,4 +1,4 @@
-import { truncatedSvd } from '../svd/truncated-svd.js';
+import { truncatedSvd } from '../../../linalg/truncated-svd.js';
 
 /**
  * Random vectors of the decomposition: the same in every run, so that a base that is taken apart again comes out the

@@ -1,4 +1,4 @@
-import { Random } from '../../../random.js';
+import { Random } from '../random.js';
 import {
   combine,
   combineColumns,
@@ -8,6 +8,7 @@ import {
   orthonormalise,
   transpose,
 } from './matrix-products.js';
+import { symmetricEigen } from './symmetric-eigen.js';
 
 /** The leading part of M ≈ U·diag(σ)·Vᵀ, in float64. */
 export interface Svd {
@@ -63,9 +64,9 @@ export function truncatedSvd(
   }
   const projected = multiplyTransposed(matrix, rows, cols, basis, width);
   // The eigenvectors of the projection times its transpose, which is small, are its left singular vectors.
-  const { rotations } = jacobi(gram(projected, width, cols), width, width);
-  const turned = combine(rotations, projected, width, cols);
-  const small = leading({ rows: turned, rotations }, width, cols, width, rank);
+  const { vectors } = symmetricEigen(gram(projected, width, cols), width);
+  const turned = combine(vectors, projected, width, cols);
+  const small = leading({ rows: turned, rotations: vectors }, width, cols, width, rank);
   return { u: combineColumns(small.u, basis, width, rows, rank), s: small.s, vt: small.vt };
 }
 

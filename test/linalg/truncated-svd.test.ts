@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { truncatedSvd } from '../../../src/adapters/lora/svd/truncated-svd.js';
-import { Random } from '../../../src/random.js';
-import { normals } from '../../support/numeric.js';
+import { truncatedSvd } from '../../src/linalg/truncated-svd.js';
+import { Random } from '../../src/random.js';
+import { normals } from '../support/numeric.js';
 
 /** U·diag(σ)·Vᵀ with random directions and the given σ. */
 function withValues(rows: number, cols: number, sigma: readonly number[], seed = 1): Float32Array {
