@@ -19,7 +19,19 @@ export type {
   TrainedModel,
 } from './finetune/request.js';
 export { SharedResources } from './finetune/shared-resources.js';
-export type { EvalMetrics, StepMetrics } from './train/metrics.js';
+export type { EvalMetrics, NamedValues, StepMetrics } from './train/metrics.js';
+
+// Objectives: what a run minimises, for ones of your own.
+export type {
+  InputOptions,
+  LossSums,
+  MicroBatch,
+  Objective,
+  ObjectiveContext,
+  ObjectiveInputs,
+} from './train/objectives/objective.js';
+export { tokenMean, type TokenInputs } from './train/objectives/token-mean.js';
+export { hiddenOf, type LossInputs } from './model/loss.js';
 
 // Models with adapters: evaluation and generation.
 export { openSession, type Session, type SessionRequest } from './session.js';

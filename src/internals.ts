@@ -55,7 +55,17 @@ export { subspaceSimilarity, updateSpectrum } from './ablation/subspace.js';
 
 // The training loop, and the state of a run to continue from.
 export { train } from './train/loop.js';
-export type { AdamWOptions, Optimizer, OptimizerState } from './train/optimizers/optimizer.js';
+export { OBJECTIVES, type ObjectiveName } from './train/objectives/registry.js';
+export type {
+  AdamWOptions,
+  Optimizer,
+  OptimizerOptions,
+  OptimizerSlot,
+  OptimizerState,
+  SlotValues,
+  UpdateRule,
+} from './train/optimizers/optimizer.js';
+export { createOptimizer, OPTIMIZERS, type OptimizerType } from './train/optimizers/registry.js';
 export { AdamW } from './train/optimizers/resident.js';
 export type { TrainCallbacks, TrainRequest, TrainResult } from './train/request.js';
 export { readTrainState, trainStateFiles, type TrainState } from './train/run-state.js';
