@@ -1,6 +1,5 @@
 /** The only place that registers kernels and gradients with tfjs. */
-// Brings the gradients of the stock ops; tfjs-core alone registers none.
-import '@tensorflow/tfjs';
+import './tfjs/register-gradients.js';
 import { accumulateOp } from './adamw/accumulate.js';
 import { adamwOp } from './adamw/kernel.js';
 import { flatNormOp, globalNormOp } from './adamw/norm.js';

@@ -1,7 +1,7 @@
 // node scripts/build.mjs [--if-needed]: compiles the sources of the folder that it is started in into dist.
 // With --if-needed only where a source has changed since: npm runs `prepare` also when `npx lowrank` links this folder.
 import { spawnSync } from 'node:child_process';
-import { readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { writePublicTypes } from './public-types.mjs';
@@ -28,6 +28,9 @@ const { status } = spawnSync(
   { stdio: 'inherit' },
 );
 if (status === 0) {
+  // It imports for effects alone. Declarations keep such imports, and tools would look for the types of what is imported.
+  const registration = 'dist/kernels/tfjs/register-gradients.d.ts';
+  if (existsSync(registration)) writeFileSync(registration, 'export {};\n');
   writePublicTypes(process.cwd());
   writeFileSync(STAMP, '');
 }
