@@ -18,6 +18,7 @@ if [ $# -eq 0 ]; then
   tsc --noEmit
   prettier --check --log-level warn .
   eslint -c scripts/eslint.config.js .
+  npm run --silent lint:package
   if [ -f scripts/embed-kernels.mjs ]; then
     node scripts/embed-kernels.mjs --check
   fi
