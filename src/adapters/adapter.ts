@@ -57,6 +57,8 @@ export type TensorShapes = ReadonlyMap<string, { readonly shape: readonly number
 export interface AdapterMethodDefinition<C extends SavedConfig = SavedConfig, O extends object = object> {
   /** The `peft_type` of its adapter_config.json. */
   readonly peftType: C['peftType'];
+  /** Fields of its adapter_config.json that say most about an adapter, for `lowrank inspect`. */
+  readonly shownFields: readonly string[];
   /** Why what it trains cannot become part of the base's weights; absent where it can. */
   readonly notMergeable?: string;
   /** Why other runtimes cannot take its files; absent where they can. */

@@ -8,6 +8,7 @@ import { promptOptions } from './prompt/options.js';
 /**
  * The options of every method that `adapter.method` can name, in the order of the reference page. A method without an
  * implementation in `registry.ts` does not compile.
+ * See docs/recipes/adapter-method.md for how to add one.
  */
 export const METHOD_OPTIONS = {
   lora: loraOptions,

@@ -28,11 +28,11 @@ describe('the registry of adapter methods', () => {
     type Read<M extends AdapterMethod> = keyof Parameters<(typeof METHODS)[M]['create']>[1];
     type Declared<M extends AdapterMethod> = keyof (typeof METHOD_OPTIONS)[M]['options'];
     // `init_from` and `added_tokens` are read where a run is put together; `bias` has one value.
-    expectTypeOf<Read<'lora'> | 'init_from' | 'added_tokens' | 'bias'>().toEqualTypeOf<Declared<'lora'>>();
-    expectTypeOf<Read<'prompt_tuning'> | 'init_from'>().toEqualTypeOf<Declared<'prompt_tuning'>>();
-    expectTypeOf<Read<'bottleneck'> | 'init_from'>().toEqualTypeOf<Declared<'bottleneck'>>();
-    expectTypeOf<Read<'layers'> | 'init_from'>().toEqualTypeOf<Declared<'layers'>>();
-    expectTypeOf<Read<'full'> | 'init_from'>().toEqualTypeOf<Declared<'full'>>();
+    type Elsewhere<M extends AdapterMethod> = 'init_from' | (M extends 'lora' ? 'added_tokens' | 'bias' : never);
+    type Unread = { [M in AdapterMethod]: Exclude<Declared<M>, Read<M> | Elsewhere<M>> };
+    type Undeclared = { [M in AdapterMethod]: Exclude<Read<M>, Declared<M>> };
+    expectTypeOf<Unread>().toEqualTypeOf<Record<AdapterMethod, never>>();
+    expectTypeOf<Undeclared>().toEqualTypeOf<Record<AdapterMethod, never>>();
   });
 
   it('refuses names of no option in the rules of a method', () => {

@@ -64,6 +64,7 @@ class BottleneckAdapter implements Adapter {
 
 export const bottleneck = {
   peftType: 'BOTTLENECK',
+  shownFields: ['bottleneck_size', 'placement', 'non_linearity'],
   notMergeable:
     'its networks have a non-linearity between their projections, so no change of linear weights does what they do',
   notExportable: 'its networks are layers of their own, which other runtimes do not have',

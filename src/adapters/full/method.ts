@@ -8,6 +8,7 @@ import { fullOptions, type FullOptions } from './options.js';
 /** Training of every weight. The result is a model, not an adapter; its two adapter files are what checkpoints hold. */
 export const full = {
   peftType: 'FULL',
+  shownFields: [],
   producesModel: true,
   notMergeable: 'the result of such a run is a model already',
   notExportable: 'whole weights are no low-rank update: the trained model is a model directory',

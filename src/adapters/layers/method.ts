@@ -9,6 +9,7 @@ import type { LayersOptions } from './options.js';
 /** Training of the last decoder layers themselves, with norms and output layer where asked for; all else is frozen. */
 export const layers = {
   peftType: 'LAYERS',
+  shownFields: ['num_trainable_layers', 'train_norms', 'train_head'],
   notExportable: 'whole weights are no low-rank update: merge them into the model instead',
   notOfPeft:
     'PEFT has no adapter that replaces whole layers, so that only this package reads its files: --format merged makes a model',

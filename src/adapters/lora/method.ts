@@ -21,6 +21,7 @@ import { requireFit, tensorValues } from '../peft/tensors.js';
 /** Low-rank updates of linear layers, embedding and output layer, with what PEFT's LoraConfig can train beside them. */
 export const lora = {
   peftType: 'LORA',
+  shownFields: ['r', 'lora_alpha', 'lora_dropout', 'target_modules', 'use_rslora', 'use_dora'],
   parseConfig: parseLoraConfig,
   serializeConfig: serializeLoraConfig,
   optionsOf: (config) => ({

@@ -83,6 +83,7 @@ class PromptAdapter implements Adapter, Prefix {
 
 export const promptTuning = {
   peftType: 'PROMPT_TUNING',
+  shownFields: ['num_virtual_tokens', 'prompt_tuning_init'],
   notMergeable: 'its vectors stand among the tokens of a text and belong to no weight',
   notExportable: 'llama.cpp has no file for trained prompts',
   parseConfig: parsePromptConfig,

@@ -1,4 +1,5 @@
 import { ADAPTER_CONFIG } from '../../adapters/peft/files.js';
+import { METHODS } from '../../adapters/registry.js';
 import { ConfigError, FormatError, LowrankError } from '../../errors.js';
 import type { Directory } from '../../io/directory.js';
 import { readModelConfig } from '../../model/load.js';
@@ -117,24 +118,12 @@ function modelFields({ model_type: type, config, tokenizer }: ModelReport): [str
   ];
 }
 
+/** Fields of adapter_config.json, whatever the method: one that only PEFT has may share some. */
 const ADAPTER_FIELDS = [
   'peft_type',
   'base_model_name_or_path',
   'revision',
-  'r',
-  'lora_alpha',
-  'lora_dropout',
-  'target_modules',
-  'use_rslora',
-  'use_dora',
-  'num_virtual_tokens',
-  'prompt_tuning_init',
-  'bottleneck_size',
-  'placement',
-  'non_linearity',
-  'num_trainable_layers',
-  'train_norms',
-  'train_head',
+  ...Object.values(METHODS).flatMap(({ shownFields }): readonly string[] => shownFields),
 ];
 
 function adapterFields({ config, training }: AdapterReport): [string, string][] {
