@@ -229,7 +229,9 @@ async function readValues(
     if (file.tensors.size > wanted.length)
       problems.push(`it has ${file.tensors.size} tensors, expected ${wanted.length}`);
     if (problems.length > 0)
-      throw new FormatError(`${directory.name}/${name} is of another adapter: ${problems.join('; ')}`);
+      throw new FormatError(
+        `${directory.name}/${name} belongs to a different adapter or optimiser: ${problems.join('; ')}`,
+      );
     const values: Float32Array[] = [];
     for (const [key] of wanted) values.push(await file.readFloat32(key));
     return values;
