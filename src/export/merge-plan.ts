@@ -5,7 +5,7 @@ import { toFloat32, type TensorBytes } from '../io/safetensors.js';
 import { transposed } from '../model/stored.js';
 import { quantizedParts, quantizedShape, readQuantized } from '../quant/bitsandbytes.js';
 import { dequantize4bit } from '../quant/quantize.js';
-import type { TableRows } from './adapter-parts.js';
+import type { TableRows } from './adapter-tensors.js';
 import { encodeFloats } from './floats.js';
 import type { Fusion } from './weight-merge.js';
 

@@ -2,7 +2,7 @@ import { loraScale } from '../adapters/lora/config.js';
 import type { PeftAdapter } from '../adapters/peft/document.js';
 import { DTYPE_BITS, mismatches } from '../io/safetensors-header.js';
 import { encodeSafetensors, type TensorBytes } from '../io/safetensors.js';
-import { plainPairs } from './adapter-parts.js';
+import { plainPairs } from './adapter-tensors.js';
 import type { OutputFile } from './output.js';
 import { largestRank, uniformPairs } from './portable.js';
 

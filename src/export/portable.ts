@@ -1,6 +1,6 @@
 import { changePeftAdapter, type PeftAdapter } from '../adapters/peft/document.js';
 import { float32Tensor, toFloat32, type TensorBytes } from '../io/safetensors.js';
-import { plainPairs, type LoraPair } from './adapter-parts.js';
+import { plainPairs, type LoraPair } from './adapter-tensors.js';
 
 /** An update in the terms of a file that knows one rank and one scale. */
 export interface UniformPair {

@@ -3,7 +3,7 @@ import type { PeftAdapter } from '../adapters/peft/document.js';
 import { toFloat32, type TensorBytes } from '../io/safetensors.js';
 import { transposed } from '../model/stored.js';
 import { dequantize4bit } from '../quant/quantize.js';
-import { adapterParts, type LoraPair, type TableRows } from './adapter-parts.js';
+import { adapterTensors, type LoraPair, type TableRows } from './adapter-tensors.js';
 
 /** What an adapter makes of the weights of its base model. A method that can be merged gives one of these. */
 export interface Fusion {
@@ -47,7 +47,7 @@ export function fusionOf(adapter: PeftAdapter): Fusion {
  * @throws FormatError listing everything in the adapter that cannot be merged.
  */
 export function loraFusion(adapter: PeftAdapter): Fusion {
-  const { pairs, embeddings, magnitudes, saved, rows } = adapterParts(adapter);
+  const { pairs, embeddings, magnitudes, saved, rows } = adapterTensors(adapter);
   const linears = new Map(pairs.map((pair) => [pair.module, pair]));
   const tables = new Map(embeddings.map((pair) => [pair.module, pair]));
   const modules = new Map<string, readonly [number, number]>();

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { readPeftAdapter, type PeftAdapter } from '../../src/adapters/peft/document.js';
-import { adapterParts, plainPairs } from '../../src/export/adapter-parts.js';
+import { adapterTensors, plainPairs } from '../../src/export/adapter-tensors.js';
 import { fusionOf, loraFusion } from '../../src/export/weight-merge.js';
 import { mergedFiles, type MergeOptions } from '../../src/export/merge.js';
 import { quantizedFiles } from '../../src/export/quantize-checkpoint.js';
@@ -206,7 +206,7 @@ describe('mergedFiles', () => {
       'q.lora_embedding_B': [3, 1],
       'q.base_layer.weight': [2, 3],
     });
-    expect(adapterParts(adapter).saved.size).toBe(0);
+    expect(adapterTensors(adapter).saved.size).toBe(0);
     const checkpoint = await openCheckpoint(await merged(smallBase(), adapter));
     expect([...(await checkpoint.readFloat32('q.weight'))]).toEqual([2, 3, 4, 5, 6, 7]);
   });

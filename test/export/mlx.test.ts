@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { readPeftAdapter, type PeftAdapter } from '../../src/adapters/peft/document.js';
-import { adapterParts } from '../../src/export/adapter-parts.js';
+import { adapterTensors } from '../../src/export/adapter-tensors.js';
 import { mlxFiles } from '../../src/export/mlx.js';
 import { portableAdapter } from '../../src/export/portable.js';
 import { memoryDirectory } from '../../src/io/directory.js';
@@ -62,8 +62,8 @@ describe('portableAdapter', () => {
     const source = await adapter(MODULES, { ...PATTERNS, lora_dropout: 0.1, unknown: [1] });
     const plain = portableAdapter(source);
     expect(plain.json).toEqual({ ...source.json, r: 4, use_rslora: false, rank_pattern: {}, alpha_pattern: {} });
-    const before = adapterParts(source).pairs;
-    const after = adapterParts(plain).pairs;
+    const before = adapterTensors(source).pairs;
+    const after = adapterTensors(plain).pairs;
     expect(after.map(({ module, rank, scale }) => [module, rank, scale])).toEqual(
       before.map(({ module }) => [module, 4, 6 / 4]),
     );
@@ -106,7 +106,7 @@ describe('mlxFiles', () => {
       'model.layers.1.q.lora_a 3x4',
       'model.layers.1.q.lora_b 4x4',
     ]);
-    for (const { module, a, b, scale: wanted } of adapterParts(source).pairs) {
+    for (const { module, a, b, scale: wanted } of adapterTensors(source).pairs) {
       const [mlxA, mlxB] = [await file.readFloat32(`${module}.lora_a`), await file.readFloat32(`${module}.lora_b`)];
       // x·a·b·scale: a [in, rank], b [rank, out].
       const product = Array.from({ length: 12 }, (_, at) => {

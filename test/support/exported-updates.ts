@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gguf } from '@huggingface/gguf';
 import { readPeftAdapter } from '../../src/adapters/peft/document.js';
-import { adapterParts } from '../../src/export/adapter-parts.js';
+import { adapterTensors } from '../../src/export/adapter-tensors.js';
 import { localDirectory } from '../../src/io/node.js';
 import { toFloat32 } from '../../src/io/safetensors.js';
 import { readTensors } from './goldens.js';
@@ -13,7 +13,7 @@ export type Updates = ReadonlyMap<string, Float32Array>;
 
 /** Of the low-rank updates in a PEFT adapter directory. */
 export async function loraUpdates(folder: string): Promise<Updates> {
-  const { pairs } = adapterParts(await readPeftAdapter(localDirectory(folder)));
+  const { pairs } = adapterTensors(await readPeftAdapter(localDirectory(folder)));
   return new Map(
     pairs.map(({ module, a, b, rank, scale }) => [
       module,

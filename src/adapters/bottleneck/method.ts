@@ -120,10 +120,10 @@ function networks(
   for (const { path } of places) requireFree(decoder, path);
   const made = places.map(({ path, layer }) => {
     const shapes = Object.entries(networkShapes(decoder.config.hiddenSize, config.size));
-    const parts = new Map(
-      shapes.map(([part, shape]) => [part, variableFrom(make(shape, `${MODULE_PREFIX}${path}.${part}`))]),
+    const variables = new Map(
+      shapes.map(([name, shape]) => [name, variableFrom(make(shape, `${MODULE_PREFIX}${path}.${name}`))]),
     );
-    return new Bottleneck(path, layer, config.nonLinearity, parts);
+    return new Bottleneck(path, layer, config.nonLinearity, variables);
   });
   return new BottleneckAdapter(decoder, config, made, seed);
 }
@@ -135,15 +135,15 @@ function requireFree(decoder: Decoder, path: string): void {
 function sublayers(model: ModelConfig, placement: Placement): { path: string; layer: number }[] {
   const { modules } = model.family;
   return Array.from({ length: model.numLayers }, (_, layer) =>
-    PLACED[placement].map((part) => ({ path: `${modules.layer(layer)}.${modules.sublayers[part]}`, layer })),
+    PLACED[placement].map((sublayer) => ({ path: `${modules.layer(layer)}.${modules.sublayers[sublayer]}`, layer })),
   ).flat();
 }
 
 function expected(model: ModelConfig, config: BottleneckConfig): Map<string, readonly number[]> {
-  const parts = Object.entries(networkShapes(model.hiddenSize, config.size));
+  const shapes = Object.entries(networkShapes(model.hiddenSize, config.size));
   return new Map(
     sublayers(model, config.placement).flatMap(({ path }) =>
-      parts.map(([part, shape]) => [`${MODULE_PREFIX}${path}.${part}`, shape] as const),
+      shapes.map(([name, shape]) => [`${MODULE_PREFIX}${path}.${name}`, shape] as const),
     ),
   );
 }

@@ -5,7 +5,7 @@ import { Random } from '../../random.js';
 import type { AdapterParameter } from '../adapter.js';
 import { MODULE_PREFIX } from '../peft/tensors.js';
 
-/** `[out, in]` and `[out]` of each part of one network, by the ends of the keys. */
+/** `[out, in]` and `[out]` of each tensor of one network, by the ends of the keys. */
 export function networkShapes(hidden: number, size: number): Readonly<Record<string, readonly number[]>> {
   return {
     'adapter_down.weight': [size, hidden],
@@ -26,17 +26,17 @@ export class Bottleneck {
     readonly path: string,
     readonly layer: number,
     private readonly activation: Activation,
-    private readonly parts: ReadonlyMap<string, tf.Variable>,
+    private readonly variables: ReadonlyMap<string, tf.Variable>,
   ) {
-    this.parameters = [...parts].map(([part, variable]) => ({ key: `${MODULE_PREFIX}${path}.${part}`, variable }));
+    this.parameters = [...variables].map(([name, variable]) => ({ key: `${MODULE_PREFIX}${path}.${name}`, variable }));
   }
 
   readonly forward: SublayerAdapter = (y) =>
     tf.tidy(() => tf.add(y, this.project('up', gelu(this.project('down', y), this.activation))));
 
   private project(which: 'down' | 'up', x: tf.Tensor2D): tf.Tensor2D {
-    const weight = this.parts.get(`adapter_${which}.weight`) as unknown as tf.Tensor2D;
-    const bias = this.parts.get(`adapter_${which}.bias`) as unknown as tf.Tensor1D;
+    const weight = this.variables.get(`adapter_${which}.weight`) as unknown as tf.Tensor2D;
+    const bias = this.variables.get(`adapter_${which}.bias`) as unknown as tf.Tensor1D;
     return linear(x, { kind: 'dense', shape: weight.shape, values: weight }, { bias });
   }
 

@@ -24,9 +24,9 @@ export async function settleBaseCopies(
 ): Promise<{ readonly config: LoraConfig; readonly notes: readonly string[] }> {
   const replaced: string[] = [];
   const notes: string[] = [];
-  for (const { key, module, tensor: part, adapted } of baseCopies(decoder.config, config, tensors)) {
+  for (const { key, module, tensor: copied, adapted } of baseCopies(decoder.config, config, tensors)) {
     const tensor = tensors.get(key) as TensorBytes;
-    if (await equalsBase(decoder, `${module}.${part}`, tensor, key)) {
+    if (await equalsBase(decoder, `${module}.${copied}`, tensor, key)) {
       notes.push(`${name}: ${key} is the base's own weight, as PEFT saves it too`);
       continue;
     }

@@ -54,7 +54,7 @@ export function adaptedModules(
     made.push(...maker.rows(layout.rows));
     return made;
   } catch (error) {
-    for (const part of made) releaseModule(part);
+    for (const module of made) releaseModule(module);
     throw error;
   }
 }

@@ -20,8 +20,8 @@ export interface CombineOptions {
   readonly rank?: number | undefined;
 }
 
-/** One adapter's part in a module: its weight times its scale, A `[r, in]` and B `[out, r]`. */
-interface Part {
+/** The update of a module by one adapter: factor·B·A, the factor its weight times its scale, A `[r, in]`, B `[out, r]`. */
+interface WeightedUpdate {
   readonly factor: number;
   readonly rank: number;
   readonly a: Float32Array;
@@ -31,7 +31,7 @@ interface Part {
 interface Module {
   readonly inFeatures: number;
   readonly outFeatures: number;
-  readonly parts: readonly Part[];
+  readonly updates: readonly WeightedUpdate[];
 }
 
 /**
@@ -71,7 +71,7 @@ function requirePlain(name: string, { config }: AdapterFiles): void {
 }
 
 function collect(adapters: readonly WeightedAdapter[]): Map<string, Module> {
-  const found = new Map<string, { inFeatures: number; outFeatures: number; parts: Part[] }>();
+  const found = new Map<string, { inFeatures: number; outFeatures: number; updates: WeightedUpdate[] }>();
   const problems: string[] = [];
   for (const { name, files, weight } of adapters) {
     const config = files.config as LoraConfig;
@@ -82,13 +82,13 @@ function collect(adapters: readonly WeightedAdapter[]): Map<string, Module> {
       if (b === undefined) continue;
       const [rank = 0, inFeatures = 0] = tensor.shape;
       const [outFeatures = 0] = b.shape;
-      const held = found.get(module) ?? { inFeatures, outFeatures, parts: [] };
+      const held = found.get(module) ?? { inFeatures, outFeatures, updates: [] };
       if (held.inFeatures !== inFeatures || held.outFeatures !== outFeatures)
         problems.push(
           `${name}: ${module} is [${outFeatures}, ${inFeatures}], in another adapter [${held.outFeatures}, ${held.inFeatures}]`,
         );
       const scale = loraScale(rank, patternValue(config.alphaPattern, module, config.loraAlpha), config.useRslora);
-      held.parts.push({ factor: weight * scale, rank, a: toFloat32(tensor, key), b: toFloat32(b, key) });
+      held.updates.push({ factor: weight * scale, rank, a: toFloat32(tensor, key), b: toFloat32(b, key) });
       found.set(module, held);
     }
     const other = [...files.tensors.keys()].filter((key) => !/\.lora_[AB]\.weight$/.test(key));
@@ -103,40 +103,44 @@ function combineModule(
   module: Module,
   { type, rank }: CombineOptions,
 ): { a: Float32Array; b: Float32Array; rank: number } {
-  const { parts } = module;
+  const { updates } = module;
   if (type === 'linear') {
-    const [first] = parts as [Part];
-    if (parts.some((part) => part.rank !== first.rank)) {
+    const [first] = updates as [WeightedUpdate];
+    if (updates.some((update) => update.rank !== first.rank)) {
       throw new ConfigError(
-        `${name}: ranks ${parts.map((part) => part.rank).join(', ')}: linear needs equal ones; cat and svd do not`,
+        `${name}: ranks ${updates.map((update) => update.rank).join(', ')}: linear needs equal ones; cat and svd do not`,
       );
     }
     const a = new Float32Array(first.a.length);
     const b = new Float32Array(first.b.length);
-    for (const part of parts) {
-      const root = Math.sqrt(Math.abs(part.factor));
-      part.a.forEach((value, i) => (a[i] = (a[i] as number) + root * value));
-      part.b.forEach((value, i) => (b[i] = (b[i] as number) + Math.sign(part.factor) * root * value));
+    for (const update of updates) {
+      const root = Math.sqrt(Math.abs(update.factor));
+      update.a.forEach((value, i) => (a[i] = (a[i] as number) + root * value));
+      update.b.forEach((value, i) => (b[i] = (b[i] as number) + Math.sign(update.factor) * root * value));
     }
     return { a, b, rank: first.rank };
   }
   const stacked = concatenate(module);
   if (type === 'cat') return stacked;
-  const wanted = Math.min(rank ?? Math.max(...parts.map((part) => part.rank)), module.inFeatures, module.outFeatures);
+  const wanted = Math.min(
+    rank ?? Math.max(...updates.map((update) => update.rank)),
+    module.inFeatures,
+    module.outFeatures,
+  );
   return truncate(stacked, module, wanted);
 }
 
 /** [B₁|B₂|…]·[f₁A₁; f₂A₂; …] = Σ fᵢ·Bᵢ·Aᵢ. */
-function concatenate({ inFeatures, outFeatures, parts }: Module): { a: Float32Array; b: Float32Array; rank: number } {
-  const rank = parts.reduce((sum, part) => sum + part.rank, 0);
+function concatenate({ inFeatures, outFeatures, updates }: Module): { a: Float32Array; b: Float32Array; rank: number } {
+  const rank = updates.reduce((sum, update) => sum + update.rank, 0);
   const a = new Float32Array(rank * inFeatures);
   const b = new Float32Array(outFeatures * rank);
   let offset = 0;
-  for (const part of parts) {
-    part.a.forEach((value, i) => (a[offset * inFeatures + i] = part.factor * value));
+  for (const update of updates) {
+    update.a.forEach((value, i) => (a[offset * inFeatures + i] = update.factor * value));
     for (let row = 0; row < outFeatures; row++)
-      b.set(part.b.subarray(row * part.rank, (row + 1) * part.rank), row * rank + offset);
-    offset += part.rank;
+      b.set(update.b.subarray(row * update.rank, (row + 1) * update.rank), row * rank + offset);
+    offset += update.rank;
   }
   return { a, b, rank };
 }

@@ -73,7 +73,7 @@ export interface Slot<T> {
 export function moduleInSlot<T>(
   module: string,
   slot: Slot<T>,
-  mine: T,
+  replacement: T,
   parameters: AdaptedModule['parameters'],
   more: Pick<AdaptedModule, 'initialize' | 'dispose'> = {},
 ): AdaptedModule {
@@ -83,12 +83,12 @@ export function moduleInSlot<T>(
     module,
     parameters,
     attach: () => {
-      if (!same(slot.get(), base) && !same(slot.get(), mine))
+      if (!same(slot.get(), base) && !same(slot.get(), replacement))
         throw new Error(`${module} already carries an adapter: detach it first`);
-      slot.set(mine);
+      slot.set(replacement);
     },
     detach: () => {
-      if (same(slot.get(), mine)) slot.set(base);
+      if (same(slot.get(), replacement)) slot.set(base);
     },
     ...more,
   };

@@ -77,14 +77,14 @@ export const lora = {
     const merged = dropout === undefined ? settled.config : { ...settled.config, loraDropout: dropout };
     // All are read before any goes to the device, so that a broken one leaves nothing behind.
     const read = new Map([...tensors.keys()].map((key) => [key, tensorValues(tensors, key, name)]));
-    const parts = adaptedModules(
+    const modules = adaptedModules(
       decoder,
       merged,
       loraLayout(decoder.config, merged),
       { kind: 'saved', values: (key) => read.get(key) as Float32Array },
       { ratio: settings.loraplus_lr_ratio ?? 1, embedding: settings.loraplus_lr_embedding },
     );
-    const adapter = new LoraAdapter(decoder, merged, parts);
+    const adapter = new LoraAdapter(decoder, merged, modules);
     try {
       await adapter.initialize();
     } catch (error) {

@@ -43,7 +43,7 @@ export function trainedCopy(
       variable,
       stored: (held) => storedTensor(formOf(tensor), held),
     }));
-  const part = <T>(slot: Slot<T>, mine: T): AdaptedModule => moduleInSlot(module, slot, mine, parameters());
+  const adapt = <T>(slot: Slot<T>, copy: T): AdaptedModule => moduleInSlot(module, slot, copy, parameters());
 
   switch (kind) {
     case 'linear': {
@@ -55,25 +55,25 @@ export function trainedCopy(
         );
       const weight = { ...base.weight, values: copyOf('weight', base.weight.values) };
       const bias = base.bias === undefined ? undefined : copyOf('bias', base.bias);
-      return part(linearSlot(decoder, module), new FrozenLinear(module, weight, bias));
+      return adapt(linearSlot(decoder, module), new FrozenLinear(module, weight, bias));
     }
     case 'embedding': {
       const { embedding: table } = decoder.weights;
-      return part(embeddingSlot(decoder), new FrozenEmbedding(module, copyOf('weight', table)));
+      return adapt(embeddingSlot(decoder), new FrozenEmbedding(module, copyOf('weight', table)));
     }
     case 'head': {
       const base = decoder.head;
       if (!(base instanceof FrozenHead) || base.weight.kind !== 'dense')
         throw new Error(`${module} already carries an adapter: detach it first`);
       const weight = { ...base.weight, values: copyOf('weight', base.weight.values) };
-      return part(
+      return adapt(
         headSlot(decoder),
         new FrozenHead(module, weight, base.bias === undefined ? undefined : copyOf('bias', base.bias)),
       );
     }
     case 'norm': {
       const norm = normOf(decoder, module) as { -readonly [K in keyof NormWeights]: NormWeights[K] };
-      const mine = {
+      const copy = {
         weight: copyOf('weight', norm.weight),
         bias: norm.bias === undefined ? undefined : copyOf('bias', norm.bias),
       };
@@ -82,7 +82,7 @@ export function trainedCopy(
         set: (value) => void Object.assign(norm, value),
         same: (a, b) => a.weight === b.weight,
       };
-      return part(slot, mine);
+      return adapt(slot, copy);
     }
   }
 }
@@ -104,15 +104,15 @@ function normOf(decoder: Decoder, module: string): NormWeights {
   const { modules } = decoder.config.family;
   const { norms, finalNorm } = decoder.weights;
   if (module === modules.finalNorm) return finalNorm;
-  const parts = {
+  const paths = {
     attention: modules.attentionNorm,
     mlp: modules.mlpNorm,
     query: modules.queryNorm,
     key: modules.keyNorm,
   };
   for (const [i, layer] of norms.entries()) {
-    for (const [part, path] of Object.entries(parts) as [keyof typeof parts, string | undefined][]) {
-      const found = path !== undefined && module === `${modules.layer(i)}.${path}` ? layer[part] : undefined;
+    for (const [role, path] of Object.entries(paths) as [keyof typeof paths, string | undefined][]) {
+      const found = path !== undefined && module === `${modules.layer(i)}.${path}` ? layer[role] : undefined;
       if (found !== undefined) return found;
     }
   }

@@ -40,10 +40,10 @@ export function plainForms(layer: LoraLinear): {
   a: (values: Float32Array) => TensorBytes;
   b: (values: Float32Array) => TensorBytes;
 } {
-  const initial = (part: 'a' | 'b'): Float32Array => {
+  const initial = (factor: 'a' | 'b'): Float32Array => {
     if (layer.initial === undefined)
       throw new Error(`${layer.name}: an adapter is saved before it has its values: call initialize() first`);
-    return layer.initial[part];
+    return layer.initial[factor];
   };
   return {
     a: (values) => stacked(values, initial('a'), layer.a.shape),

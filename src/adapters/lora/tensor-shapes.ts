@@ -14,8 +14,10 @@ export interface LinearSize {
 }
 
 /** `base_model.model.<module>.lora_A.weight`, as PEFT spells it; an embedding's is `….lora_embedding_A`. */
-export function loraKey(module: string, part: 'A' | 'B', kind: LoraUpdate['kind'] = 'linear'): string {
-  return kind === 'embedding' ? `${PREFIX}${module}.lora_embedding_${part}` : `${PREFIX}${module}.lora_${part}.weight`;
+export function loraKey(module: string, factor: 'A' | 'B', kind: LoraUpdate['kind'] = 'linear'): string {
+  return kind === 'embedding'
+    ? `${PREFIX}${module}.lora_embedding_${factor}`
+    : `${PREFIX}${module}.lora_${factor}.weight`;
 }
 
 /** Key of DoRA's magnitudes, `[out]`. */
@@ -98,7 +100,7 @@ export function baseCopies(model: ModelConfig, config: LoraConfig, tensors: Tens
   const { copies, updates, rows } = loraLayout(model, config);
   return [embedding, head].flatMap((module) => {
     if (copies.some((copy) => copy.module === module)) return [];
-    const adapted = [...updates, ...rows].some((part) => part.module === module);
+    const adapted = [...updates, ...rows].some((each) => each.module === module);
     const names = module === head && model.family.headBias ? (['weight', 'bias'] as const) : (['weight'] as const);
     return names.flatMap((tensor) =>
       [copyKey(module, tensor), `${PREFIX}${module}.base_layer.${tensor}`]

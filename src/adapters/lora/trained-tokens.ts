@@ -100,9 +100,9 @@ export class TrainedTokens {
           frozen === undefined || b === undefined
             ? {}
             : { lora: { a: tf.sub<tf.Tensor2D>(embedding(values, oldSlots), frozen), b, scale: 1 } };
-        const known = linear(hidden, weight, { bias, ...low });
-        if (this.beyond.length === 0) return known;
-        return tf.concat([known, matmul(hidden, embedding(values, newSlots), 'nt')], 1);
+        const ofVocabulary = linear(hidden, weight, { bias, ...low });
+        if (this.beyond.length === 0) return ofVocabulary;
+        return tf.concat([ofVocabulary, matmul(hidden, embedding(values, newSlots), 'nt')], 1);
       });
   }
 

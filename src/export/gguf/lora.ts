@@ -4,7 +4,7 @@ import { FormatError } from '../../errors.js';
 import { DTYPE_BITS, mismatches } from '../../io/safetensors-header.js';
 import { toFloat32, type TensorBytes } from '../../io/safetensors.js';
 import { Fields } from '../../model/fields.js';
-import { plainPairs, type LoraPair } from '../adapter-parts.js';
+import { plainPairs, type LoraPair } from '../adapter-tensors.js';
 import { encodeFloats } from '../floats.js';
 import { scaleTensor } from '../portable.js';
 import { ARCHITECTURES, type GgufArchitecture, type RowOrder } from './architectures.js';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { gguf } from '@huggingface/gguf';
 import { describe, expect, it } from 'vitest';
 import { readPeftAdapter, type PeftAdapter } from '../../../src/adapters/peft/document.js';
-import { adapterParts } from '../../../src/export/adapter-parts.js';
+import { adapterTensors } from '../../../src/export/adapter-tensors.js';
 import { ggufAdapter, rowOrder } from '../../../src/export/gguf/lora.js';
 import { GgufFile } from '../../../src/export/gguf/read.js';
 import { memoryDirectory } from '../../../src/io/directory.js';
@@ -126,7 +126,7 @@ describe('ggufAdapter', () => {
       const module = `model.layers.0.self_attn.${linear}`;
       const source = await adapter(pair(module, heads * dim, inner, rank));
       const file = await open(ggufAdapter(source, { ...LLAMA, model_type: type }));
-      const { pairs } = adapterParts(source);
+      const { pairs } = adapterTensors(source);
       const [{ a, b, scale }] = pairs as [(typeof pairs)[number]];
       const original = product(toFloat32(b, ''), toFloat32(a, ''), rank, scale);
       const converted = await update(file, `blk.0.${name}.weight`);

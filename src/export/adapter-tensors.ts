@@ -35,7 +35,7 @@ export interface TableRows {
 }
 
 /** The tensors of a LoRA adapter by what they do. */
-export interface AdapterParts {
+export interface AdapterTensors {
   readonly pairs: readonly LoraPair[];
   /**
    * Low-rank updates of embeddings: A `[rank, vocabulary]`, B `[hidden, rank]`; the table `[vocabulary, hidden]` gets
@@ -64,7 +64,7 @@ const OTHER_BASE = /^(?:pissa|olora|corda|lora_ga)/;
  * @throws FormatError listing every setting that means something else, and every tensor that is alone, misshapen or
  * unknown.
  */
-export function adapterParts(adapter: PeftAdapter): AdapterParts {
+export function adapterTensors(adapter: PeftAdapter): AdapterTensors {
   const { config } = adapter;
   const name = `${adapter.name}/${ADAPTER_CONFIG}`;
   if (config === undefined)
@@ -156,7 +156,7 @@ function isList(indices: TokenIndices): indices is readonly number[] {
  * @throws FormatError listing everything that is more than a plain LoRA.
  */
 export function plainPairs(adapter: PeftAdapter, target: string): readonly LoraPair[] {
-  const { pairs, embeddings, magnitudes, saved, rows } = adapterParts(adapter);
+  const { pairs, embeddings, magnitudes, saved, rows } = adapterTensors(adapter);
   const problems: string[] = [];
   if (adapter.config?.loftqConfig !== undefined)
     problems.push(
