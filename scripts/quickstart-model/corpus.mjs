@@ -42,10 +42,12 @@ function sentimentRow(draw) {
  * and reviews as shares of the others; and a kind of passage, as a share of the questions. Later stages of pretraining
  * ask more of each passage; the fourth and the seventh ask more of dialogues, with more names that look real. From the
  * fifth on names look like one another in one text, and dialogues are asked for who says what to whom; the sixth
- * recites facts besides. The vocabulary is that of the first.
+ * recites facts besides. From the eighth on a share of the names is drawn so that every token is equally frequent
+ * (`spelt`); from the ninth on dialogues are asked which speaker does what, and a share of them (`roles`) is of scenes
+ * in which the speakers are easily confused. The vocabulary is that of the first.
  * @typedef {{echo: number, recited: number, story: number, sentiment: number, talk: number, roll: number, questions:
- * [least: number, most: number], scripts: boolean, both: boolean, blends: number, alike: number, speakers: boolean}}
- * Mix
+ * [least: number, most: number], scripts: boolean, both: boolean, blends: number, alike: number, spelt: number,
+ * speakers: boolean, roles: number}} Mix
  */
 const FIRST = {
   echo: 0.1,
@@ -58,11 +60,15 @@ const FIRST = {
   both: false,
   blends: 0,
   alike: 0,
+  spelt: 0,
   speakers: false,
+  roles: 0,
   questions: /** @type {[number, number]} */ ([2, 6]),
 };
 /**
- * @type {Readonly<Record<'copying' | 'first' | 'second' | 'third' | 'fourth' | 'fifth' | 'sixth' | 'seventh', Mix>>}
+ * @typedef {'copying' | 'first' | 'second' | 'third' | 'fourth' | 'fifth' | 'sixth' | 'seventh' | 'eighth' | 'ninth' |
+ * 'tenth'} Stage
+ * @type {Readonly<Record<Stage, Mix>>}
  */
 export const MIXES = {
   copying: { ...FIRST, echo: 0.6 },
@@ -120,6 +126,50 @@ export const MIXES = {
     alike: 0.2,
     speakers: true,
   },
+  eighth: {
+    ...FIRST,
+    echo: 0.12,
+    story: 0.1,
+    sentiment: 0.06,
+    talk: 0.6,
+    roll: 0.05,
+    both: true,
+    questions: [4, 8],
+    blends: 0.4,
+    alike: 0.2,
+    spelt: 0.5,
+    speakers: true,
+  },
+  ninth: {
+    ...FIRST,
+    echo: 0.12,
+    story: 0.1,
+    sentiment: 0.06,
+    talk: 0.6,
+    roll: 0.05,
+    both: true,
+    questions: [4, 8],
+    blends: 0.4,
+    alike: 0.2,
+    spelt: 0.5,
+    speakers: true,
+    roles: 0.3,
+  },
+  tenth: {
+    ...FIRST,
+    echo: 0.2,
+    story: 0.08,
+    sentiment: 0.05,
+    talk: 0.48,
+    roll: 0.02,
+    both: true,
+    questions: [4, 8],
+    blends: 0.5,
+    alike: 0.2,
+    spelt: 0.75,
+    speakers: true,
+    roles: 0.2,
+  },
 };
 /**
  * Rows that are measured have one question, about a dialogue or a passage; lists of similar facts the model never
@@ -128,13 +178,13 @@ export const MIXES = {
 const MEASURED = { ...FIRST, talk: 0.5, roll: 0, questions: [1, 1] };
 
 /** The last of some questions is the one to be answered. @param {Draw} draw @param {Mix} mix @returns {Row} */
-function questionRow(draw, { talk, roll: rolls, questions: [least, most], scripts, both, speakers }) {
+function questionRow(draw, { talk, roll: rolls, questions: [least, most], scripts, both, speakers, roles }) {
   const count = least + (most > least ? draw.below(most - least + 1) : 0);
   const kind = draw.uniform();
   if (kind < talk) {
-    const said = scene(draw);
+    const said = scene(draw, roles);
     const asked = draw
-      .some(speakers ? [...said.questions, ...whoSays(said)] : said.questions, count)
+      .some([...said.questions, ...(speakers ? whoSays(said) : []), ...(roles > 0 ? said.roles : [])], count)
       .map(([question, answer]) => ({ question, answer }));
     return asking(
       scripts && draw.chance(0.5) ? `Dialogue:\n${asScript(said)}` : `Passage:${asQuotedSpeech(said)}`,
@@ -170,9 +220,9 @@ function echoRow(draw, share) {
   return { task: 'echo', prompt, completion, key: prompt };
 }
 
-/** @param {Draw} draw @returns {Row} */
-function dialogueRow(draw) {
-  const talk = scene(draw);
+/** @param {Draw} draw @param {number} confusable see `scene` @returns {Row} */
+function dialogueRow(draw, confusable) {
+  const talk = scene(draw, confusable);
   return {
     task: 'dialogue',
     prompt: `Dialogue:\n${asScript(talk)}\nSummary:`,
@@ -182,17 +232,27 @@ function dialogueRow(draw) {
 }
 
 /**
+ * What rows are drawn with (see `Draw` and `scene`): those for training have two more kinds of names, and more of the
+ * scenes in which the speakers are easily confused; those that are measured have neither.
+ */
+const DRAWN_FOR = {
+  train: { blends: 0.5, spelt: 0.3, confusable: 0.15 },
+  'held-out': { blends: 0, spelt: 0, confusable: 0 },
+};
+
+/**
  * `count` different rows of one task and one split.
  * @param {Task} task @param {number} count @param {number} seed @param {Split} split
  * @returns {Row[]}
  */
 export function rowsOf(task, count, seed, split) {
-  const draw = new Draw(seed, `${task}/${split}`, split, split === 'train' ? 0.5 : 0);
+  const { blends, spelt, confusable } = DRAWN_FOR[split];
+  const draw = new Draw(seed, `${task}/${split}`, split, blends, 0, spelt);
   const make = {
     story: storyRow,
     sentiment: sentimentRow,
     question: (/** @type {Draw} */ d) => questionRow(d, MEASURED),
-    dialogue: dialogueRow,
+    dialogue: (/** @type {Draw} */ d) => dialogueRow(d, confusable),
     echo: (/** @type {Draw} */ d) => echoRow(d, 0),
   }[task];
   /** @type {Map<string, Row>} */
@@ -206,12 +266,12 @@ export function rowsOf(task, count, seed, split) {
 
 /**
  * The pretraining stream: stories, reviews, questions and echoes of the training split; never a summary.
- * @param {number} count @param {number} seed @param {keyof typeof MIXES} [stage]
+ * @param {number} count @param {number} seed @param {Stage} [stage]
  * @returns {Generator<Row>}
  */
 export function* pretrainingRows(count, seed, stage = 'first') {
   const mix = MIXES[stage];
-  const draw = new Draw(seed, 'pretraining', 'train', mix.blends, mix.alike);
+  const draw = new Draw(seed, 'pretraining', 'train', mix.blends, mix.alike, mix.spelt);
   for (let made = 0; made < count;) {
     const kind = draw.uniform();
     const row = draw.chance(mix.echo)

@@ -5,14 +5,17 @@
  * @typedef {import('./words.mjs').Being} Being
  * @typedef {{draw: Draw, one: Being, two: Being, third: Being}} Talkers
  * @typedef {{who: Being, says: string}} Turn
- * @typedef {{turns: Turn[], summary: string, questions: [string, string][]}} Scene
+ * @typedef {{turns: Turn[], summary: string, questions: [string, string][], roles: [string, string][]}} Scene `roles`:
+ * questions about which of the two does what
  * @typedef {(talkers: Talkers) => Scene} Scenario
  */
-import { ASKING } from './scenes-asking.mjs';
-import { PLANNING } from './scenes-planning.mjs';
+import { ASKING, CONFUSABLE_ASKING } from './scenes-asking.mjs';
+import { CONFUSABLE_PLANNING, PLANNING } from './scenes-planning.mjs';
 import { COLOURS, DAYS, FOODS, HOURS, OBJECTS, PLACES, people } from './words.mjs';
 
 const SCENARIOS = [...ASKING, ...PLANNING];
+/** Scenes that are drawn more often, those that were confused most twice as often as the others. */
+const CONFUSABLE = [...CONFUSABLE_PLANNING, ...CONFUSABLE_PLANNING, ...CONFUSABLE_ASKING];
 
 /**
  * What people say before they come to the point; the summary leaves it out. `one` is who then begins.
@@ -53,11 +56,16 @@ function farewell(draw, who) {
   return [{ who, says: draw.pick(['See you soon!', 'Bye!', 'All right. See you!', 'Goodbye!']) }];
 }
 
-/** One scene with small talk around it. @param {Draw} draw @returns {Scene & Talkers} */
-export function scene(draw) {
+/**
+ * One scene with small talk around it.
+ * @param {Draw} draw
+ * @param {number} [confusable] the share of scenes drawn from `CONFUSABLE`; the rest is drawn from all scenes
+ * @returns {Scene & Talkers}
+ */
+export function scene(draw, confusable = 0) {
   const [one, two, third] = /** @type {[Being, Being, Being]} */ (people(draw, 3));
   const talkers = { draw, one, two, third };
-  const core = draw.pick(SCENARIOS)(talkers);
+  const core = draw.pick(confusable > 0 && draw.chance(confusable) ? CONFUSABLE : SCENARIOS)(talkers);
   const [opener, listener] = core.turns[0]?.who === one ? [one, two] : [two, one];
   const last = core.turns.at(-1)?.who === one ? two : one;
   const turns = [...smallTalk(draw, opener, listener), ...core.turns, ...farewell(draw, last)];

@@ -7,12 +7,14 @@ export class Draw {
    * @param {number} [blends] the share of names that are blended of two real ones
    * @param {number} [alike] the share of names that are made of another of the same text, so that its first letters do
    * not decide
+   * @param {number} [spelt] the share of names composed of tokens of the vocabulary, drawn with equal probability
    */
-  constructor(seed, stream = '', split = 'train', blends = 0, alike = 0) {
+  constructor(seed, stream = '', split = 'train', blends = 0, alike = 0, spelt = 0) {
     this.state = hash(`${seed}/${stream}`);
     this.split = split;
     this.blends = blends;
     this.alike = alike;
+    this.spelt = spelt;
   }
 
   /** Uniform in [0, 1): mulberry32, 32 bits of state are plenty for drawing words. */

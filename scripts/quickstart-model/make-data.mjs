@@ -35,7 +35,7 @@ const OLD_TASKS = /** @type {const} */ ([
   ['question', 100, 200],
 ]);
 write('train.jsonl', [
-  ...pairs('dialogue', 1160, 'train'),
+  ...pairs('dialogue', 1600, 'train'),
   ...OLD_TASKS.flatMap(([task, , among]) => pairs(task, among, 'train')),
 ]);
 write('validation.jsonl', pairs('dialogue', 60, 'held-out'));

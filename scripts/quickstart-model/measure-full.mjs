@@ -11,7 +11,7 @@ import { parseArgs } from 'node:util';
 
 const { values } = parseArgs({ options: { lr: { type: 'string', default: '1e-3' } } });
 const use = (/** @type {string} */ path) => import(join(resolve('dist/src'), path));
-const { measure } = await use('cli/quickstart/measure.js');
+const { measure } = await use('workspace/quickstart/measure.js');
 const { openSession } = await use('session.js');
 const { localDirectory, nodeHost } = await use('node.js');
 

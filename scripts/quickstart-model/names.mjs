@@ -4,6 +4,7 @@
  * out have no other.
  * @typedef {import('./draw.mjs').Draw} Draw
  */
+import { readFileSync } from 'node:fs';
 import { hash } from './draw.mjs';
 
 const HELD_OUT_ONE_IN = 8;
@@ -90,6 +91,36 @@ function altered(draw, name) {
   return name.slice(0, keep) + draw.pick(/[aeiou]/.test(name.charAt(keep)) ? VOWELS : MIDDLES) + name.slice(keep + 1);
 }
 
+/** @type {{heads: string[], tails: string[]} | undefined} */
+let nameTokens;
+
+/**
+ * Tokens of the vocabulary that a name can begin with, and those that can follow in it. Read when first needed: the
+ * vocabulary itself is made from text without such names.
+ */
+function tokensOfNames() {
+  if (nameTokens === undefined) {
+    const file = new URL('../../configs/quickstart/base/tokenizer.json', import.meta.url);
+    const vocabulary = Object.keys(JSON.parse(readFileSync(file, 'utf8')).model.vocab);
+    nameTokens = {
+      heads: vocabulary.filter((token) => /^[A-Z][a-z]{0,2}$/.test(token)),
+      tails: vocabulary.filter((token) => /^[a-z]{1,4}$/.test(token)),
+    };
+  }
+  return nameTokens;
+}
+
+/**
+ * A name of two to four tokens, each drawn with equal probability: the network learns to copy tokens that are rare in
+ * all other names. @param {Draw} draw
+ */
+function spelt(draw) {
+  const { heads, tails } = tokensOfNames();
+  let name = draw.pick(heads);
+  for (let more = draw.pick([1, 2, 2, 3]); more > 0; more--) name += draw.pick(tails);
+  return name;
+}
+
 /** @param {string} name @returns {'train' | 'held-out'} */
 export function splitOfName(name) {
   return hash(`name/${name}`) % HELD_OUT_ONE_IN === 0 ? 'held-out' : 'train';
@@ -112,6 +143,7 @@ export function firstNames(draw, count) {
 
 /** @param {Draw} draw */
 function freshName(draw) {
+  if (draw.spelt > 0 && draw.chance(draw.spelt)) return spelt(draw);
   return draw.blends > 0 && draw.chance(draw.blends) ? blended(draw) : draw.chance(0.4) ? draw.pick(REAL) : built(draw);
 }
 

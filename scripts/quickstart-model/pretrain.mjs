@@ -3,15 +3,18 @@
 // optimiser, and writes model.safetensors (float16). Needs a build (`npm run build`); Node 24 computes faster than 20.
 // Interrupted (Ctrl-C), it writes what it has. Of questions and reviews --focus of the rows have their loss on the
 // answers alone: of all tokens these are few, and most of what is hard to learn. Names are drawn without end, so that
-// no answer can be learnt by heart. The model in configs/quickstart/base is of seven runs, each with a warm-up and a
-// cosine, some interrupted at the step named:
-//   node scripts/quickstart-model/pretrain.mjs --steps 6000 --lr 2e-3 -o A
-//   (step 2725) node scripts/quickstart-model/pretrain.mjs --from A --stage second --seed 2 --steps 3000 --lr 1.5e-3 -o
-//   B         (step 2250) node scripts/quickstart-model/pretrain.mjs --from B --stage third --seed 3 --steps 3300 --lr
-//   1.2e-3 -o C node scripts/quickstart-model/pretrain.mjs --from C --stage fourth --seed 4 --steps 800 --lr 8e-4 -o D
-//   node scripts/quickstart-model/pretrain.mjs --from D --stage fifth --seed 5 --steps 3400 --lr 1.2e-3 -o E
-//   (step 500) node scripts/quickstart-model/pretrain.mjs --from E --stage sixth --seed 6 --steps 3000 --lr 1.2e-3 -o F
-//   (step 1675) node scripts/quickstart-model/pretrain.mjs --from F --stage seventh --seed 7 --steps 650 --lr 7e-4
+// no answer can be learnt by heart. The model in configs/quickstart/base is of ten runs, each with a warm-up and a cosine
+// to zero, some interrupted soon after the step named. Each continues from the model of the run before (A to I):
+//   node scripts/quickstart-model/pretrain.mjs --steps 6000 --lr 2e-3 -o A                                  (step 2725)
+//   ... --from A --stage second --seed 2 --steps 3000 --lr 1.5e-3 -o B                                      (step 2250)
+//   ... --from B --stage third --seed 3 --steps 3300 --lr 1.2e-3 -o C
+//   ... --from C --stage fourth --seed 4 --steps 800 --lr 8e-4 -o D
+//   ... --from D --stage fifth --seed 5 --steps 3400 --lr 1.2e-3 -o E                                       (step 500)
+//   ... --from E --stage sixth --seed 6 --steps 3000 --lr 1.2e-3 -o F                                       (step 1675)
+//   ... --from F --stage seventh --seed 7 --steps 650 --lr 7e-4 -o G
+//   ... --from G --stage eighth --seed 8 --steps 3600 --lr 1e-3 -o H                                        (step 800)
+//   ... --from H --stage ninth --seed 9 --steps 5000 --lr 1e-3 -o I                                         (step 1475)
+//   ... --from I --stage tenth --seed 10 --steps 1000 --lr 8e-4
 import { copyFileSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -75,7 +78,7 @@ const optimizer = new AdamW(variables, { adam_beta1: 0.9, adam_beta2: 0.98, adam
 const tokens = tokenStream();
 let stop = false;
 process.on('SIGINT', () => (stop = true));
-let [shown, loss, started] = [0, 0, performance.now()];
+let [shown, loss, started, done] = [0, 0, performance.now(), 0];
 for (let step = 0; step < steps && !stop; step++) {
   const packed = nextBatch();
   const learningRate = Number(args.lr) * learningRateFactor('cosine', step, 100, steps);
@@ -89,6 +92,7 @@ for (let step = 0; step < steps && !stop; step++) {
   if (!Number.isFinite(value)) throw new Error(`step ${step}: the loss is ${value}`);
   loss += value;
   shown++;
+  done++;
   if ((step + 1) % 25 === 0) {
     const rate = (shown * batch * length) / ((performance.now() - started) / 1000);
     console.log(
@@ -101,6 +105,7 @@ for (let step = 0; step < steps && !stop; step++) {
   await new Promise((done) => setTimeout(done, 0));
 }
 await save();
+console.log(`written after ${done} steps`);
 await device.close();
 
 function initialFile() {

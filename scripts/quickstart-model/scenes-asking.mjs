@@ -52,6 +52,16 @@ function borrow({ draw, one, two }) {
       ['Who wants to borrow something?', one.name],
       ['On which day?', day],
     ],
+    roles: lends
+      ? [
+          [`Who asks for ${a(thing)}?`, one.name],
+          [`Who lends the ${thing}?`, two.name],
+          ['Who will bring it back?', one.name],
+        ]
+      : [
+          [`Who asks for ${a(thing)}?`, one.name],
+          [`Who needs it on ${day}?`, two.name],
+        ],
   };
 }
 
@@ -76,6 +86,12 @@ function broken({ draw, one, two }) {
       [`What did ${one.name} break?`, thing],
       [`Who broke the ${thing}?`, one.name],
       [`On which day will ${one.name} ${fix}?`, day],
+    ],
+    roles: [
+      ['Who says sorry?', one.name],
+      [`Whose ${thing} is broken?`, two.name],
+      [`Who will ${fix}?`, one.name],
+      ['Who gets bad news?', two.name],
     ],
   };
 }
@@ -106,6 +122,10 @@ function search({ draw, one, two }) {
       [`Where is the ${thing}?`, spot],
       [`Who saw the ${thing}?`, two.name],
     ],
+    roles: [
+      [`Who cannot find ${a(thing)}?`, one.name],
+      [`Who knows where the ${thing} is?`, two.name],
+    ],
   };
 }
 
@@ -132,6 +152,10 @@ function homework({ draw, one, two }) {
       [`Who needs help?`, one.name],
       [`What does ${one.name} need help with?`, task],
       [`When will ${two.name} come?`, hour],
+    ],
+    roles: [
+      [`Who needs help with ${task}?`, one.name],
+      [`Who will come and help ${one.name}?`, two.name],
     ],
   };
 }
@@ -160,6 +184,10 @@ function sale({ draw, one, two }) {
       [`What does ${one.name} want to sell?`, thing],
       [`How many coins does ${one.name} want?`, price],
       [`Who wants to sell something?`, one.name],
+    ],
+    roles: [
+      [`Who sells ${a(thing)}?`, one.name],
+      agreed ? ['Who buys something?', two.name] : [`For whom are ${price} coins too much?`, two.name],
     ],
   };
 }
@@ -193,6 +221,10 @@ function lesson({ draw, one, two }) {
       [`On which day do they meet?`, day],
       ['Who is the teacher?', two.name],
     ],
+    roles: [
+      [`Who wants to learn to ${skill}?`, one.name],
+      [`Who will teach ${one.name}?`, two.name],
+    ],
   };
 }
 
@@ -215,6 +247,11 @@ function hungry({ draw, one, two }) {
       ['Who is hungry?', one.name],
       [`What will ${two.name} make?`, food],
       ['When will they eat?', hour],
+    ],
+    roles: [
+      ['Who wants to eat?', one.name],
+      [`Who will make some ${food}?`, two.name],
+      [`For whom will ${two.name} make it?`, one.name],
     ],
   };
 }
@@ -251,7 +288,13 @@ function choice({ draw, one, two }) {
       [`Which colour is better?`, taken],
       ['Who wants to buy something?', one.name],
     ],
+    roles: [
+      [`Who wants a new ${thing}?`, one.name],
+      [`Who tells ${one.name} which one to take?`, two.name],
+    ],
   };
 }
 
+/** Scenes in which a small network confuses the two speakers more often than in the others. */
+export const CONFUSABLE_ASKING = [broken, hungry, lesson];
 export const ASKING = [borrow, broken, search, homework, sale, lesson, hungry, choice];

@@ -52,6 +52,11 @@ function invitation({ draw, one, two }) {
       ['On which day?', day],
       ...(comes ? [/** @type {[string, string]} */ (['At what time?', hour])] : []),
     ],
+    roles: [
+      ['Who invites somebody?', one.name],
+      ['Who is invited?', two.name],
+      comes ? [`Who will meet ${one.name}?`, two.name] : [`Who ${told}?`, two.name],
+    ],
   };
 }
 
@@ -82,6 +87,12 @@ function late({ draw, one, two }) {
       ['Who is waiting?', two.name],
       [`When will ${one.name} come?`, hour],
     ],
+    roles: [
+      [`Who ${told}?`, one.name],
+      [`Who waits for ${one.name}?`, two.name],
+      [`For whom does ${two.name} wait?`, one.name],
+      [`Who will be there at ${hour}?`, one.name],
+    ],
   };
 }
 
@@ -102,6 +113,11 @@ function moved({ draw, one, two }) {
       [`On which day can ${one.name} not come?`, from],
       ['On which day will they meet?', to],
       ['Who cannot come?', one.name],
+    ],
+    roles: [
+      [`Who ${told}?`, one.name],
+      [`Who cannot meet ${two.name}?`, one.name],
+      [`Who asks for ${to}?`, two.name],
     ],
   };
 }
@@ -135,6 +151,10 @@ function present({ draw, one, two, third }) {
       ['On which day is the birthday?', day],
       ['What do they want to buy?', thing],
     ],
+    roles: [
+      [`Who knows when the birthday is?`, one.name],
+      [`With whom will ${one.name} buy ${a(thing)}?`, two.name],
+    ],
   };
 }
 
@@ -158,6 +178,10 @@ function weather({ draw, one, two }) {
       ['Where will they go?', inside.place],
       [`Where does ${one.name} want to go?`, outside.place],
       [`On which day will it ${it}?`, day],
+    ],
+    roles: [
+      [`Who wants to go to ${outside.place}?`, one.name],
+      [`Who knows that it will ${it}?`, two.name],
     ],
   };
 }
@@ -187,6 +211,11 @@ function ill({ draw, one, two }) {
       ['Who has to stay at home?', one.name],
       [`What will ${two.name} bring?`, gift],
     ],
+    roles: [
+      [`Who ${told}?`, one.name],
+      [`Who will bring ${gift}?`, two.name],
+      [`To whom will ${two.name} bring ${gift}?`, one.name],
+    ],
   };
 }
 
@@ -212,6 +241,10 @@ function feeding({ draw, one, two }) {
       [`Where will ${one.name} be?`, at],
       [`Who will feed ${pet.name}?`, two.name],
     ],
+    roles: [
+      [`Who will be ${at}?`, one.name],
+      [`Who is asked to feed the ${pet.kind}?`, two.name],
+    ],
   };
 }
 
@@ -235,7 +268,13 @@ function runaway({ draw, one, two }) {
       [`Where did ${two.name} see the ${pet.kind}?`, at],
       ['Who lost a pet?', one.name],
     ],
+    roles: [
+      [`Who is looking for ${pet.name}?`, one.name],
+      [`Who saw a ${pet.kind}?`, two.name],
+    ],
   };
 }
 
+/** Scenes that begin with the other speaker than their summaries do. */
+export const CONFUSABLE_PLANNING = [late, ill];
 export const PLANNING = [invitation, late, moved, present, weather, ill, feeding, runaway];

@@ -17,7 +17,7 @@ it('the quickstart measures, trains and measures again, and a few steps already 
     expect(existsSync(join(output, 'adapter_model.safetensors'))).toBe(true);
     expect(result.adapterBytes).toBeGreaterThan(10_000);
     // What the base model can do without any training; its names and texts were held out of pretraining.
-    expect(result.before.questions).toBeGreaterThan(0.85);
+    expect(result.before.questions).toBeGreaterThanOrEqual(0.9);
     expect(result.before.sentiment).toBeGreaterThan(0.85);
     expect(result.before.names).toBeLessThan(0.1);
     expect(result.after.rougeL).toBeGreaterThan(2 * result.before.rougeL);

@@ -14,11 +14,8 @@ interface Row {
 }
 interface Corpus {
   rowsOf(task: Row['task'], count: number, seed: number, split: 'train' | 'held-out'): Row[];
-  pretrainingRows(
-    count: number,
-    seed: number,
-    stage?: 'copying' | 'first' | 'second' | 'third' | 'fourth' | 'fifth' | 'sixth' | 'seventh',
-  ): Iterable<Row>;
+  pretrainingRows(count: number, seed: number, stage?: string): Iterable<Row>;
+  readonly MIXES: Readonly<Record<string, object>>;
   splitOf(key: string): 'train' | 'held-out';
 }
 interface Names {
@@ -60,7 +57,7 @@ describe('quickstart data', () => {
     const bytes = files
       .map((name) => statSync(path.join(SHIPPED, name)))
       .reduce((sum, file) => sum + (file.isFile() ? file.size : 0), 0);
-    expect(bytes).toBeLessThan(600_000);
+    expect(bytes).toBeLessThan(750_000);
   });
 
   it('keeps validation apart from training', () => {
@@ -68,10 +65,10 @@ describe('quickstart data', () => {
       rowsIn(path.join(SHIPPED, 'train.jsonl')),
       rowsIn(path.join(SHIPPED, 'validation.jsonl')),
     ];
-    expect([train.length, validation.length]).toEqual([1440, 60]);
+    expect([train.length, validation.length]).toEqual([1880, 60]);
     const seen = new Set(train.flatMap((row) => [row.prompt, row.completion]));
     expect(validation.filter((row) => seen.has(row.prompt) || seen.has(row.completion))).toEqual([]);
-    expect(new Set([...train, ...validation].map((row) => row.prompt)).size).toBe(1500);
+    expect(new Set([...train, ...validation].map((row) => row.prompt)).size).toBe(1940);
   });
 
   it('has other names in validation and in what is retained than in training', () => {
@@ -89,9 +86,7 @@ describe('quickstart data', () => {
     expect(unseen.size).toBeGreaterThan(60);
     expect([...unseen].filter((name) => trained.has(name))).toEqual([]);
     const pretrained = new Set(
-      (['copying', 'first', 'second', 'third', 'fourth', 'fifth', 'sixth', 'seventh'] as const).flatMap((stage) =>
-        words([...corpus.pretrainingRows(2000, 1, stage)]),
-      ),
+      Object.keys(corpus.MIXES).flatMap((stage) => words([...corpus.pretrainingRows(2000, 1, stage)])),
     );
     expect([...unseen].filter((name) => pretrained.has(name))).toEqual([]);
     for (const name of seen) expect(names.splitOfName(name)).toBe('train');
@@ -116,7 +111,7 @@ describe('pretraining corpus', () => {
   it('never meets held-out rows or the new task', { timeout: 60_000 }, () => {
     const held = new Set(rowsIn(path.join(SHIPPED, 'retain.jsonl')).map((row) => row.prompt + row.completion));
     expect(held.size).toBe(180);
-    const rows = (['first', 'fourth', 'sixth', 'seventh'] as const).flatMap((stage) =>
+    const rows = ['first', 'fourth', 'sixth', 'seventh', 'ninth', 'tenth'].flatMap((stage) =>
       Array.from(corpus.pretrainingRows(4000, 1, stage), (row) => ({ ...row, text: row.prompt + row.completion })),
     );
     expect(rows.filter((row) => corpus.splitOf(row.key) !== 'train' || held.has(row.text))).toEqual([]);
