@@ -4,11 +4,15 @@ import { runOpMulti, sharedMany, type Attrs, type Op } from '../runtime/op.js';
 import type { FrozenWeight } from '../types.js';
 import { lowRankGradOp, linearGradOp } from './backward.js';
 import {
+  inputName,
   memberAttrs,
   membersOf,
   namedMember,
+  namedTensors,
+  WEIGHT_NAMES,
   type LinearAttrs,
   type LinearMember,
+  type MemberName,
   type MemberTensors,
 } from './linear-group.js';
 import { linearReference } from './reference.js';
@@ -41,7 +45,6 @@ export function linear(x: tf.Tensor2D, weight: FrozenWeight, options: LinearOpti
  * Linear layers that read the same x (query, key and value; gate and up), as one op: x is read, or packed, once, and
  * the gradient of x is summed up where it is made. Like `linear` else.
  *
- * @param members at most nine
  * @returns `[tokens, out]` of each
  */
 export function linears(x: tf.Tensor2D, members: readonly LinearMember[]): tf.Tensor2D[] {
@@ -126,13 +129,11 @@ function linearGradients(
   const dys = given.map(
     (dy, i) => dy ?? tf.zeros<tf.Rank.R2>([x.shape[0], (attrs.members[i] as { rows: number }).rows]),
   );
-  const each = (names: readonly string[]): Record<string, tf.Tensor> => {
-    const tensors = Object.entries(rest).filter(([name]) => names.includes(name.slice(0, -1)));
-    return Object.assign(Object.fromEntries(tensors), Object.fromEntries(dys.map((dy, i) => [`dy${i}`, dy]))) as Record<
-      string,
-      tf.Tensor
-    >;
-  };
+  const each = (names: readonly MemberName[]): Record<string, tf.Tensor> =>
+    Object.assign(
+      {},
+      ...members.map((member, i) => namedTensors<tf.Tensor>({ ...member, dy: dys[i] }, [...names, 'dy'], i)),
+    ) as Record<string, tf.Tensor>;
   // dyb, then dB of each.
   const narrow = sharedMany(() => runOpMulti(lowRankGradOp, { xa, ...each(['b']) }, attrs as unknown as Attrs));
   const wide = (withX: boolean): tf.Tensor[] => {
@@ -145,7 +146,7 @@ function linearGradients(
   // Whoever wants the gradient of x asks for it first.
   let withX = false;
   const all = sharedMany(() => wide(withX));
-  const at = (name: string, i: number): tf.Tensor => all(gradientNames(members, withX).indexOf(`${name}${i}`));
+  const at = (name: MemberName, i: number): tf.Tensor => all(gradientNames(members, withX).indexOf(inputName(name, i)));
   const gradients: Record<string, () => tf.Tensor> = {
     x: () => {
       withX = true;
@@ -156,24 +157,22 @@ function linearGradients(
   members.forEach((member, i) => {
     const dy = dys[i] as tf.Tensor2D;
     const { w, bias, a, loraInput } = member;
-    if (w !== undefined) gradients[`w${i}`] = () => matmul(dy, x, 'tn');
+    if (w !== undefined) gradients[inputName('w', i)] = () => matmul(dy, x, 'tn');
     if (bias !== undefined)
-      gradients[`bias${i}`] = () => tf.reshape(matmul(tf.ones([1, dy.shape[0]]), dy, 'nn'), bias.shape);
+      gradients[inputName('bias', i)] = () => tf.reshape(matmul(tf.ones([1, dy.shape[0]]), dy, 'nn'), bias.shape);
     if (a === undefined) return;
     const output = ++updates;
-    gradients[`a${i}`] = () => at('a', i);
-    gradients[`b${i}`] = () => narrow(output);
-    if (loraInput !== undefined) gradients[`loraInput${i}`] = () => at('loraInput', i);
+    gradients[inputName('a', i)] = () => at('a', i);
+    gradients[inputName('b', i)] = () => narrow(output);
+    if (loraInput !== undefined) gradients[inputName('loraInput', i)] = () => at('loraInput', i);
   });
   return gradients;
 }
 
-const WEIGHT_NAMES = ['w', 'packed', 'code', 'absmax', 'absmaxCodes', 'absmaxMap', 'nestedAbsmax'];
-
 /** What the outputs of LowrankLinearGrad are gradients of. */
 function gradientNames(members: readonly MemberTensors<tf.Tensor>[], withX: boolean): string[] {
   const own = members.flatMap(({ a, loraInput }, i) =>
-    a === undefined ? [] : [`a${i}`, ...(loraInput === undefined ? [] : [`loraInput${i}`])],
+    a === undefined ? [] : [inputName('a', i), ...(loraInput === undefined ? [] : [inputName('loraInput', i)])],
   );
   return [...(withX ? ['x'] : []), ...own];
 }

@@ -40,19 +40,37 @@ export interface WithX {
   readonly withX: boolean;
 }
 
-/**
- * Tensors of a member by their names, as far as an op takes them: w or those of a 4-bit weight, bias, a, b, loraInput,
- * dy.
- */
-export type MemberTensors<T> = Readonly<Record<string, T | undefined>>;
+/** Tensors that an op may take of a member: those of its weight, float or 4-bit, its parameters, and its gradient. */
+export const WEIGHT_NAMES = ['w', 'packed', 'code', 'absmax', 'absmaxCodes', 'absmaxMap', 'nestedAbsmax'] as const;
+const MEMBER_NAMES = [...WEIGHT_NAMES, 'bias', 'a', 'b', 'loraInput', 'dy'] as const;
+export type MemberName = (typeof MEMBER_NAMES)[number];
+
+/** The tensors of a member, as far as an op takes them. */
+export type MemberTensors<T> = { readonly [name in MemberName]?: T };
+
+/** What an input or a gradient of a member is called among those of all members. */
+export function inputName(name: MemberName, index: number): string {
+  return `${name}${index}`;
+}
 
 /** The tensors of a member as inputs of an op. */
 export function namedMember({ weight, bias, lora, loraInput }: LinearMember, index: number): Record<string, tf.Tensor> {
   const base = weight.kind === 'dense' ? { w: weight.values } : quantizedInputs(weight);
-  const own = { ...base, bias, a: lora?.a, b: lora?.b, loraInput };
-  return Object.fromEntries(
-    Object.entries(own).flatMap(([name, tensor]) => (tensor === undefined ? [] : [[`${name}${index}`, tensor]])),
-  );
+  return namedTensors({ ...base, bias, a: lora?.a, b: lora?.b, loraInput }, MEMBER_NAMES, index);
+}
+
+/** Those of a member's tensors that have one of these names, as inputs of an op. */
+export function namedTensors<T>(
+  tensors: Readonly<Record<string, T | undefined>>,
+  names: readonly MemberName[],
+  index: number,
+): Record<string, T> {
+  const named: Record<string, T> = {};
+  for (const name of names) {
+    const tensor = tensors[name];
+    if (tensor !== undefined) named[inputName(name, index)] = tensor;
+  }
+  return named;
 }
 
 export function memberAttrs(members: readonly LinearMember[]): MemberAttrs[] {
@@ -79,12 +97,14 @@ export function totalRank(members: readonly MemberAttrs[]): number {
   return members.reduce((sum, { rank }) => sum + rank, 0);
 }
 
-/** The tensors of each member among an op's inputs. A group has fewer than ten. */
+/** The tensors of each member among an op's inputs. */
 export function membersOf<T>(inputs: Readonly<Record<string, T>>, count: number): MemberTensors<T>[] {
-  const members = Array.from({ length: count }, () => ({}) as Record<string, T>);
-  for (const [name, tensor] of Object.entries(inputs)) {
-    const member = members[Number(name.slice(-1))];
-    if (member !== undefined) member[name.slice(0, -1)] = tensor;
-  }
-  return members;
+  return Array.from({ length: count }, (_, index) => {
+    const member: { [name in MemberName]?: T } = {};
+    for (const name of MEMBER_NAMES) {
+      const tensor = inputs[inputName(name, index)];
+      if (tensor !== undefined) member[name] = tensor;
+    }
+    return member;
+  });
 }

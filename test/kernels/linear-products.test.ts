@@ -109,4 +109,45 @@ describeBackends('linears', ['cpu', 'wasm', 'webgpu', 'tiles'], () => {
     },
     120_000,
   );
+
+  it.each(['dense', '4bit'] as const)(
+    'takes twelve members of %s weights',
+    async (kind) => {
+      await expectNoLeak(async () => {
+        const x = matrix(17, INNER);
+        const members = Array.from({ length: 12 }, (_, i): LinearMember => {
+          const out = 4 * (i + 1);
+          return {
+            weight: weightOf(out, kind),
+            bias: i % 5 === 1 ? tf.tensor1d(normals(random, out)) : undefined,
+            lora: i % 4 === 0 ? undefined : { a: matrix(2, INNER), b: matrix(out, 2), scale: 0.5 + i / 8 },
+          };
+        });
+        const parameters: tf.Tensor[] = [x, ...members.flatMap(({ bias, lora }) => [bias, lora?.a, lora?.b])].filter(
+          (t) => t !== undefined,
+        );
+        const run = (apply: () => tf.Tensor2D[]): { value: tf.Scalar; gradients: tf.Tensor[] } =>
+          valueAndGradients(
+            // One by one: addN of so many binds more buffers than WebGPU allows.
+            () =>
+              apply()
+                .map((y, i) => tf.mul<tf.Scalar>(tf.mean(tf.square(y)), i + 1))
+                .reduce((sum, term) => tf.add(sum, term)),
+            parameters,
+          );
+        const together = run(() => linears(x, members));
+        const single = run(() => members.map(({ weight, ...options }) => linear(x, weight, options)));
+        expect(together.gradients).toHaveLength(parameters.length);
+        expectClose(await together.value.data(), await single.value.data(), 10 * TOLERANCE, 'value');
+        for (const [i, gradient] of together.gradients.entries()) {
+          const expected = single.gradients[i] as tf.Tensor;
+          expect(gradient.shape).toEqual(expected.shape);
+          expectClose(await gradient.data(), await expected.data(), 10 * TOLERANCE, `gradient ${i}`);
+        }
+        tf.dispose([parameters, together.value, together.gradients, single.value, single.gradients]);
+        for (const { weight } of members) disposeWeight(weight);
+      });
+    },
+    120_000,
+  );
 });
