@@ -61,7 +61,7 @@ const NODE_FILES = [
 ];
 
 /** The only packages that kernels may import. */
-const KERNEL_PACKAGE = /^@tensorflow\/tfjs/;
+const KERNEL_PACKAGE = /^(?:@tensorflow\/|#)tfjs/;
 
 /** Files of src that join all rooms. */
 const ENTRIES = new Set(['index', 'node', 'internals', 'session']);

@@ -8,13 +8,6 @@ export function deviceOption(): Option {
   return new Option('--device <name>', 'what computes').choices(['auto', ...DEVICE_NAMES]).default('auto');
 }
 
-/** `name=folder`; without a name the folder's own. */
-export function namedAdapter(given: string): { name: string; path: string } {
-  const [, name, path] = /^([\w.-]+)=(.+)$/.exec(given) ?? [];
-  if (name !== undefined && path !== undefined) return { name, path };
-  return { name: given.split(/[\\/]/).findLast((part) => part !== '') ?? given, path: given };
-}
-
 /**
  * `device: wasm, WebAssembly SIMD on the CPU, 2 threads`, and the package that a GPU would need; `lowrank doctor` says
  * why this device was chosen.

@@ -2,6 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { isAbsolute } from '../config/paths.js';
 import type { RunConfig } from '../config/schema.js';
 import { ConfigError } from '../errors.js';
+import { isFile } from '../io/node.js';
+import { CHAT_TEMPLATE_NAMES, isChatTemplate } from '../tokenizer/chat-templates.js';
 
 /** Puts the text of chat templates in the place of their files, so that the config says all. */
 export async function withTemplates(config: RunConfig): Promise<RunConfig> {
@@ -28,4 +30,16 @@ export async function withTemplates(config: RunConfig): Promise<RunConfig> {
     ...config,
     data: { ...data, ...(Object.fromEntries(own.flat()) as Pick<RunConfig['data'], 'train' | 'validation' | 'test'>) },
   };
+}
+
+/**
+ * A chat template that is given as a file, a name, or the Jinja text itself. @throws ConfigError when it is none of
+ * these.
+ */
+export async function chatTemplateText(given: string): Promise<string> {
+  if (await isFile(given)) return readFile(given, 'utf8');
+  if (isChatTemplate(given)) return given;
+  throw new ConfigError(
+    `--chat-template ${given}: no such file, no name (${CHAT_TEMPLATE_NAMES.join(', ')}) and no Jinja text`,
+  );
 }

@@ -28,12 +28,22 @@ export interface OpenedRun extends Pick<
 }
 
 /**
+ * What a folder says of the training that made it: that of a run, one of its checkpoints, a run of an ablation, or a
+ * PEFT adapter made elsewhere. Loads no weights.
+ * @param path folder, or id of the Hub
+ * @throws ConfigError, FormatError
+ */
+export async function readRun(path: string, { onMessage }: Pick<OpenRunOptions, 'onMessage'> = {}): Promise<RunFolder> {
+  return readRunFolder(await openDirectory(path, { onMessage }));
+}
+
+/**
  * Opens the folder of a run, a checkpoint or a PEFT adapter together with its base model, quantised and prompted as it
  * was trained: `openSession({ ...(await openRun('out/mine')), device: 'auto', host: nodeHost })`.
  * @throws ConfigError when there is no such folder, or its base model is no longer where it was.
  */
 export async function openRun(path: string, { model, revision, onMessage }: OpenRunOptions = {}): Promise<OpenedRun> {
-  const folder = await readRunFolder(await openDirectory(path, { onMessage }));
+  const folder = await readRun(path, { onMessage });
   const base = model === undefined ? await findBase(folder) : { model, revision };
   const opened =
     base === undefined

@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { readdir, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { isFile, stageDirectory, type StagedDirectory } from '../node.js';
+import { isFile, stageDirectory, type StagedDirectory } from '../io/node.js';
 import { LOCK_FILE, lockFolder, requireUnlocked } from './folder-lock.js';
 import { endOnInterrupt } from './interrupt.js';
 

@@ -1,23 +1,7 @@
-import { dirname, join } from 'node:path';
-import { ConfigError } from '../../errors.js';
-import {
-  compare,
-  comparisonTable,
-  forgetting,
-  markdownTable,
-  retainedTable,
-  type ComparedMetric,
-  type Evaluated,
-} from '../../eval/tasks/compare.js';
-import { runTask } from '../../eval/tasks/run.js';
-import type { EvalTask } from '../../eval/tasks/schema.js';
-import { writeFileAtomic } from '../../node.js';
-import { VERSION } from '../../version.js';
+import type { Evaluated } from '../../eval/tasks/compare.js';
 import { formatDuration } from '../../format.js';
-import { tell } from '../options.js';
-import { openRunSession, type RunFlags, type RunSession } from '../run-session.js';
-import { requireWritable } from '../../workspace/writable.js';
-import { findTaskFile, openTaskSources, readTasks } from '../../workspace/task-files.js';
+import { describeDevice, tell } from '../options.js';
+import type { RunFlags } from '../run-session.js';
 import { formatTable } from '../view/table.js';
 import { print } from '../view/terminal.js';
 
@@ -34,71 +18,26 @@ export interface EvalTasksFlags extends RunFlags {
 
 /** Evaluates the base and every adapter on all tasks of a file, and prints them side by side. */
 export async function runEvalTasks(flags: EvalTasksFlags): Promise<void> {
-  const file = await findTaskFile(flags.tasks);
-  const tasks = await readTasks(file, flags);
-  if (flags.output !== undefined)
-    await requireWritable({ path: flags.output, option: '--output', given: flags.output });
-  const sources = await openTaskSources(tasks, flags.tasksData ?? dirname(file));
-  try {
-    const opened = await openRunSession(flags);
-    const { session } = opened;
-    try {
-      const { decoder, tokenizer, device, adapters } = session;
-      if (tokenizer === undefined)
-        throw new ConfigError('tasks are made of text, and this model has no tokenizer.json');
-      const evaluated: Evaluated[] = [];
-      for (const name of [undefined, ...adapters.names]) {
-        adapters.use(name);
-        const results = [];
-        for (const task of tasks) {
-          const started = performance.now();
-          const onItems = taskProgress(`${name ?? 'base'}: ${task.name}`);
-          const result = await device.guard(
-            runTask(task, sources.of(task), {
-              decoder,
-              tokenizer,
-              batchSize: flags.batchSize,
-              resamples: flags.resamples,
-              onItems,
-            }),
-          );
-          tell(
-            `${name ?? 'base'}: ${task.name}: ${result.items} items in ${formatDuration((performance.now() - started) / 1000)}`,
-          );
-          results.push(result);
-        }
-        evaluated.push({ name: name ?? 'base', results });
-      }
-      await printComparison(tasks, evaluated, flags, opened);
-    } finally {
-      await session.dispose();
-    }
-  } finally {
-    await sources.close();
-  }
-}
-
-async function printComparison(
-  tasks: readonly EvalTask[],
-  evaluated: readonly Evaluated[],
-  flags: EvalTasksFlags,
-  opened: RunSession,
-): Promise<void> {
-  const metrics = compare(evaluated, new Set(tasks.filter(({ retain }) => retain).map(({ name }) => name)));
-  const [table, retained] = [comparisonTable(metrics), retainedTable(metrics)];
-  const report = evalReport(tasks, evaluated, metrics, {
-    ...opened,
-    adapters: flags.adapter ?? (flags.run === undefined ? [] : [flags.run]),
+  const { evaluateTasks } = await import('../../workspace/evaluate-tasks.js');
+  const progress = new Map<string, (done: number, total: number) => void>();
+  const evaluation = await evaluateTasks({
+    ...flags,
+    onMessage: tell,
+    onDevice: (device) => {
+      tell(describeDevice(device));
+    },
+    onItems: (model, task, done, total) => {
+      const name = `${model}: ${task}`;
+      const show = progress.get(name) ?? taskProgress(name);
+      progress.set(name, show);
+      show(done, total);
+    },
+    onTask: (model, { task, items }, seconds) => {
+      tell(`${model}: ${task}: ${items} items in ${formatDuration(seconds)}`);
+    },
   });
-  if (flags.output !== undefined) {
-    await writeFileAtomic(join(flags.output, 'eval.json'), `${JSON.stringify(report, null, 1)}\n`);
-    const tables = [table, ...(retained.rows.length > 0 ? [retained] : [])].map(markdownTable);
-    await writeFileAtomic(
-      join(flags.output, 'eval.md'),
-      [...tables, ...cutNotes(tasks, evaluated).map((line) => `${line}\n`)].join('\n'),
-    );
-  }
-  if (flags.json === true) return void print(`${JSON.stringify(report)}\n`);
+  if (flags.json === true) return void print(`${JSON.stringify(evaluation.report)}\n`);
+  const { table, retained, evaluated, notes } = evaluation;
   print(
     formatTable(
       table.header.map((title, i) => ({ title, align: i === 0 || i === 2 ? 'left' : 'right' })),
@@ -113,7 +52,7 @@ async function printComparison(
         retained.rows,
       )}`,
     );
-  for (const line of cutNotes(tasks, evaluated)) print(`${line}\n`);
+  for (const line of notes) print(`${line}\n`);
 }
 
 /** Seconds between two lines about how far a task is. */
@@ -151,51 +90,4 @@ function answersBeside(evaluated: readonly Evaluated[]): string[] {
         ...evaluated.map(({ name, results }) => line(name, results[t]?.samples[i]?.answer ?? '')),
       ]),
   );
-}
-
-/**
- * What eval.json holds. `forgetting` is how much worse each metric of a task to be retained is than the base's, by
- * adapter and then by `task/metric`, positive being forgetting; null without such tasks. `truncated` counts the rows
- * that were cut, by model and task.
- */
-function evalReport(
-  tasks: readonly EvalTask[],
-  evaluated: readonly Evaluated[],
-  metrics: readonly ComparedMetric[],
-  { model, adapters, quantize }: Pick<RunSession, 'model' | 'quantize'> & { readonly adapters: readonly string[] },
-): object {
-  return {
-    ...{ version: VERSION, model, adapters, quantize, tasks, metrics },
-    forgetting: forgetting(metrics) ?? null,
-    truncated: Object.fromEntries(
-      evaluated.map(({ name, results }) => [
-        name,
-        Object.fromEntries(results.map(({ task, truncated }) => [task, truncated])),
-      ]),
-    ),
-    samples: evaluated.map(({ name, results }) => ({
-      name,
-      tasks: results.map(({ task, samples }) => ({ task, samples })),
-    })),
-  };
-}
-
-/** A line a task of which something was cut, and how often: not every model has the same room for it. */
-function cutNotes(tasks: readonly EvalTask[], evaluated: readonly Evaluated[]): string[] {
-  return tasks.flatMap(({ name: task, type }) => {
-    const counts = evaluated.map(({ name, results }) => ({
-      name,
-      truncated: results.find((result) => result.task === task)?.truncated ?? 0,
-    }));
-    const what =
-      type === 'loss'
-        ? 'texts cut at max_length or the end of the context'
-        : 'prompts cut from the left to fit the context';
-    return [...new Set(counts.map(({ truncated }) => truncated))]
-      .filter((count) => count > 0)
-      .map((count) => {
-        const names = counts.filter(({ truncated }) => truncated === count).map(({ name }) => name);
-        return `${task}: ${what}: ${count}${names.length < counts.length ? ` (${names.join(', ')})` : ''}`;
-      });
-  });
 }

@@ -7,7 +7,7 @@ import { takeBosNote } from '../../tokenizer/doubled-bos.js';
 import { openDataFiles } from '../../workspace/data-files.js';
 import { formatNumber, perplexityText } from '../../format.js';
 import { configDefault, tell } from '../options.js';
-import { openRunSession, type RunFlags } from '../run-session.js';
+import { openRunOfFlags, type RunFlags } from '../run-session.js';
 import { describeDataset, describeDropped } from '../view/describe.js';
 import { print } from '../view/terminal.js';
 
@@ -30,7 +30,7 @@ export interface EvalFlags extends RunFlags {
 export async function runEval(flags: EvalFlags): Promise<void> {
   const files = await openDataFiles({ '--data': flags.data }, { onMessage: tell });
   try {
-    const { session, rows: trained, config } = await openRunSession(flags);
+    const { session, rows: trained, config } = await openRunOfFlags(flags);
     try {
       const { decoder, tokenizer, device, adapters } = session;
       const maxLength = flags.maxLength ?? config?.data.max_length ?? configDefault<number>('data.max_length');

@@ -21,7 +21,7 @@ import { besideAdapter } from '../../tokenizer/added-tokens.js';
 import { withChatTemplate } from '../../tokenizer/model-chat-template.js';
 import { loadTokenizer } from '../../tokenizer/tokenizer.js';
 import { baseDifference, findBase } from '../../workspace/open-run.js';
-import { chatTemplateText } from '../chat-template-flag.js';
+import { chatTemplateText } from '../../workspace/chat-template-files.js';
 import { planExport, planExportFile } from '../../workspace/export/export-output.js';
 import { outputChange, requantized } from '../../workspace/export/merged-model.js';
 import { describeDevice, tell } from '../options.js';

@@ -16,7 +16,8 @@ import {
   readRequests,
   type GenerateRequest,
 } from '../../workspace/generate-requests.js';
-import { openRunSession, type RunFlags, type RunSession } from '../run-session.js';
+import type { RunSession } from '../../workspace/open-run-session.js';
+import { openRunOfFlags, type RunFlags } from '../run-session.js';
 import { print, printExact } from '../view/terminal.js';
 
 /** What commander gives the action. */
@@ -47,7 +48,7 @@ export async function runGenerate(flags: GenerateFlags): Promise<void> {
     throw new ConfigError('give one of --prompt, --messages, --row, --prompt-tokens and --requests');
   const requests = flags.requests === undefined ? undefined : await readRequestFile(flags.requests);
   const prompt = requests === undefined ? await readPrompt(flags) : undefined;
-  const opened = await openRunSession(flags);
+  const opened = await openRunOfFlags(flags);
   const { session } = opened;
   try {
     if (requests !== undefined) return await answerRequests(opened, requests, flags);

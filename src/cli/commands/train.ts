@@ -84,7 +84,7 @@ async function optionsOf(flags: TrainFlags, alone: boolean): Promise<Override[]>
       : [
           option(
             'data.chat_template',
-            await (await import('../chat-template-flag.js')).chatTemplateText(chatTemplate),
+            await (await import('../../workspace/chat-template-files.js')).chatTemplateText(chatTemplate),
             '--chat-template',
           ),
         ]),

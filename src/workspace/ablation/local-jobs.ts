@@ -5,7 +5,7 @@ import type { RunEstimate } from '../../ablation/estimate.js';
 import type { AblationRun } from '../../ablation/runs.js';
 import type { Device } from '../../device/device.js';
 import { LowrankError } from '../../errors.js';
-import { nodeHost } from '../../node.js';
+import { nodeHost } from '../../device/node.js';
 import { describeKills, describeRetry, isRetriedAfter, MOST_KILLS } from '../killed-process.js';
 import type { AblationProgress, RunChange } from '../../ablation/progress.js';
 

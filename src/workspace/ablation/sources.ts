@@ -1,7 +1,7 @@
 import type { RunSources } from '../../ablation/request.js';
 import type { AblationRun } from '../../ablation/runs.js';
 import type { Directory } from '../../io/directory.js';
-import { openDirectory } from '../../node.js';
+import { openDirectory } from '../../io/open-directory.js';
 import { openRunData, type Locate } from '../data-files.js';
 
 /**

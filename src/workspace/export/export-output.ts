@@ -3,7 +3,7 @@ import { basename, dirname, join, resolve, sep } from 'node:path';
 import { ConfigError } from '../../errors.js';
 import type { OutputFile } from '../../export/output.js';
 import type { Directory } from '../../io/directory.js';
-import { isDirectory, isFile, localDirectory, writeFileAtomic } from '../../node.js';
+import { isDirectory, isFile, localDirectory, writeFileAtomic } from '../../io/node.js';
 import { requireSpace, requireWritable } from '../writable.js';
 import { formatBytes } from '../../format.js';
 import { hashing, requireWritten } from './read-back.js';

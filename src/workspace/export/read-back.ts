@@ -10,7 +10,7 @@ import { readJson, type Directory } from '../../io/directory.js';
 import { isRecord } from '../../io/json.js';
 import { isModelType } from '../../model/families/registry.js';
 import { loadModel, type LoadQuantization } from '../../model/load.js';
-import { nodeHost } from '../../node.js';
+import { nodeHost } from '../../device/node.js';
 import { openSession } from '../../session.js';
 
 /** A file's content on its way to disk, and the hash of what passed. */

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { DeviceHolder } from '../../ablation/device-holder.js';
 import { ConfigError, LowrankError } from '../../errors.js';
-import { nodeHost } from '../../node.js';
+import { nodeHost } from '../../device/node.js';
 import { openSources } from '../ablation/sources.js';
 import { AllowedFolders } from './allowed-paths.js';
 import { connect } from './connection.js';

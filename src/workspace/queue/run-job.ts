@@ -2,7 +2,7 @@ import type { DeviceHolder } from '../../ablation/device-holder.js';
 import type { AblationRequest } from '../../ablation/request.js';
 import { runAblation } from '../../ablation/runner.js';
 import { ConfigError } from '../../errors.js';
-import { nodeHost } from '../../node.js';
+import { nodeHost } from '../../device/node.js';
 import { inputDifferences, inputsOf, readInputs } from '../../resume/inputs.js';
 import { hashRequest, withTokenizer } from '../../finetune/load.js';
 import { openEvaluation } from '../ablation/evaluation-files.js';

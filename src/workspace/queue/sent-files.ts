@@ -7,7 +7,7 @@ import type { AblationRun } from '../../ablation/runs.js';
 import { ConfigError } from '../../errors.js';
 import { parseTasks } from '../../eval/tasks/schema.js';
 import { hashSource } from '../../io/hash.js';
-import { fileSource, isFile, writeFileAtomic } from '../../node.js';
+import { fileSource, isFile, writeFileAtomic } from '../../io/node.js';
 import { taskFiles } from '../task-files.js';
 import type { EvaluationFiles } from '../ablation/evaluation-files.js';
 import { entriesOf, type Locate } from '../data-files.js';
