@@ -10,6 +10,7 @@ import { besideAdapters } from './tokenizer/added-tokens.js';
 import { withChatTemplate } from './tokenizer/model-chat-template.js';
 import { loadTokenizer, type Tokenizer } from './tokenizer/tokenizer.js';
 
+/** What {@link openSession} opens. */
 export interface SessionRequest {
   /** A Hugging Face model directory. */
   readonly model: Directory;

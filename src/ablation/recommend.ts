@@ -4,6 +4,7 @@ export interface RankLosses {
   readonly losses: readonly number[];
 }
 
+/** The rank that an ablation recommends, with the numbers that it rests on. */
 export interface Recommendation {
   readonly rank: number;
   /** The rank with the lowest mean loss. */

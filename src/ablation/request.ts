@@ -11,17 +11,25 @@ import type { AblationStore, RunState } from './store.js';
 
 /** What an ablation tells while it goes on. */
 export interface AblationCallbacks {
+  /** Something worth knowing that is no error. */
   readonly onNote?: (note: string) => void;
+  /** The device is open. */
   readonly onDevice?: (device: Device) => void;
   /** Before the first run: what there is to do, and how long it may take. */
   readonly onEstimate?: (estimates: readonly RunEstimate[]) => void;
+  /** The untrained base was evaluated for the runs of this key. */
   readonly onBaseline?: (key: string, baseline: Baseline) => void;
   /** A run that was finished, or failed, before this call. */
   readonly onKnown?: (run: AblationRun, state: RunState) => void;
+  /** A run begins, or continues behind `doneSteps`. */
   readonly onRun?: (run: AblationRun, progress: { readonly totalSteps: number; readonly doneSteps: number }) => void;
+  /** After each optimiser step of a run. */
   readonly onStep?: (run: AblationRun, metrics: StepMetrics) => void;
+  /** After each evaluation of a run on the validation rows. */
   readonly onEvaluate?: (run: AblationRun, metrics: EvalMetrics) => void;
+  /** A run has ended and its files are stored. */
   readonly onFinished?: (run: AblationRun, finished: FinishedRun, soFar: AblationState) => void | Promise<void>;
+  /** A run has failed with this error; the others continue. */
   readonly onFailed?: (run: AblationRun, error: string) => void | Promise<void>;
   /** Asked between two micro-batches and between two tasks: true writes a checkpoint and ends. */
   readonly shouldStop?: () => boolean;
@@ -34,6 +42,7 @@ export interface RunSources {
   readonly initFrom?: Directory | undefined;
 }
 
+/** What {@link runAblation} needs: the runs, their sources, a store and a device. */
 export interface AblationRequest {
   readonly runs: readonly AblationRun[];
   readonly store: AblationStore;

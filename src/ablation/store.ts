@@ -14,7 +14,9 @@ export interface AblationStore {
   open(run: AblationRun): Promise<RunStore>;
   /** The adapter of a finished run. */
   adapter(run: AblationRun): Directory;
+  /** What the untrained base gave on the rows of this key; undefined before it was measured. */
   baseline(key: string): Promise<Baseline | undefined>;
+  /** Keeps what the untrained base gave. */
   saveBaseline(key: string, baseline: Baseline): Promise<void>;
   /**
    * Before the base model is loaded. @param needs of each run that is to be made, where it can be told
@@ -32,17 +34,22 @@ export interface RunState {
   readonly failed?: string;
 }
 
+/** What one run of an ablation writes to. */
 export interface RunStore {
   /** The newest whole checkpoint; undefined starts from the beginning. */
   readonly resume: Directory | undefined;
   /** @throws ConfigError where there is less room than a run needs. */
   requireSpace?(needs: DiskNeeds): Promise<void>;
+  /** The run starts behind this step: log lines of later steps are removed. */
   begin(step: number): Promise<void>;
+  /** Adds a line to the log. */
   append(metrics: object): Promise<void>;
   /** Every line that was appended up to now, also before an interruption. */
   log(): Promise<unknown[]>;
+  /** Stores a checkpoint. */
   save(files: Files, info: CheckpointInfo): Promise<void>;
   /** The result is written last: after it the run is finished and never made again. */
   finish(files: Files, result: RunResult, timings: RunTimings): Promise<void>;
+  /** Stores the error that ended the run. */
   fail(error: string): Promise<void>;
 }

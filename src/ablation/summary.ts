@@ -38,6 +38,7 @@ export interface FamilyRecommendation extends Recommendation {
   readonly settings: Settings;
 }
 
+/** The table of an ablation, and the rank that it recommends for each family of runs. */
 export interface Summary {
   readonly bases: readonly BaseRow[];
   readonly rows: readonly SummaryRow[];

@@ -74,6 +74,7 @@ export class AdapterSet {
     this.adapters.delete(name);
   }
 
+  /** Takes all adapters off the model and releases them. */
   dispose(): void {
     this.use(undefined);
     for (const adapter of this.adapters.values()) adapter.dispose();

@@ -9,6 +9,7 @@ import { ExampleStore } from './store.js';
 import { StreamedExamples } from './stream.js';
 import { walkRows, type LoadRequest, type WalkedPart } from './walk.js';
 
+/** Rows of one or more files, ready to be drawn as examples. */
 export interface Dataset {
   readonly examples: Examples;
   /** The data sets that it is made of, in the order of their examples. */

@@ -23,6 +23,7 @@ export interface Example {
 /** Examples by index: an array, or something that reads them when they are asked for. */
 export interface Examples {
   readonly length: number;
+  /** The example at an index from 0; undefined beyond the end. A promise where rows stay in their files. */
   at(index: number): Example | undefined | Promise<Example | undefined>;
   /** Tokens of an example, where they are known without putting it together. */
   lengthAt?(index: number): number;
@@ -32,6 +33,7 @@ export interface Examples {
 
 /** Examples that are all in memory. */
 export interface ExampleList extends Examples, Iterable<Example> {
+  /** The example at an index from 0; undefined beyond the end. */
   at(index: number): Example | undefined;
 }
 

@@ -13,6 +13,7 @@ export const DATA_FORMATS = [
   'alpaca_chat',
   'tokens',
 ] as const;
+/** A value of `data.format`. */
 export type DataFormat = (typeof DATA_FORMATS)[number];
 
 /** Formats whose rows are conversations, which a chat template writes. */

@@ -17,6 +17,7 @@ const TEXT_OPTIONS = [
   'text_field',
 ] as const;
 
+/** The options that decide how the text of a row is made and which tokens of it are learnt. */
 export type RowOptions = Pick<
   DataOptions,
   (typeof TEXT_OPTIONS)[number] | 'chat_template' | 'chat_template_kwargs' | 'train_on'

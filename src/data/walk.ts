@@ -10,6 +10,7 @@ import type { RowContext } from './prepare.js';
 import type { DataSource, JsonRow, RowFile, RowPlace } from './row.js';
 import { openRows } from './rows.js';
 
+/** Which rows to read, and how they become examples. */
 export interface LoadRequest {
   readonly source: DataSource | DataPart | readonly (DataSource | DataPart)[];
   /** Not needed for pretokenised rows. */

@@ -7,7 +7,9 @@ import type { DeviceError } from '../errors.js';
  * What `--device` takes. `node` and `node-gpu` are one code path, TensorFlow's own library, on the CPU or with CUDA.
  */
 export const DEVICE_NAMES = ['webgpu', 'wasm', 'node-gpu', 'node', 'cpu'] as const;
+/** A device that can be opened by name. */
 export type DeviceName = (typeof DEVICE_NAMES)[number];
+/** A device by name, or `auto`: the fastest that the host has. */
 export type DeviceChoice = DeviceName | 'auto';
 
 /** The tfjs backend that each device computes on. */
@@ -35,6 +37,7 @@ export interface Device {
   readonly features: readonly string[];
   /** Waits for `work`, or fails with what befell the device meanwhile: lost, or out of memory. */
   guard<T>(work: Promise<T>): Promise<T>;
+  /** Ends threads and releases the backend, with all tensors on it. */
   close(): Promise<void>;
 }
 

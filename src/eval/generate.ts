@@ -6,6 +6,7 @@ import { requireFiniteLogits } from '../model/finite.js';
 import { Random } from '../random.js';
 import { sampleToken, type SamplingOptions } from './sample.js';
 
+/** When generation ends, how tokens are drawn, and who hears of them. */
 export interface GenerateOptions extends Partial<SamplingOptions> {
   readonly maxNewTokens?: number;
   readonly seed?: number;
@@ -20,6 +21,7 @@ export interface GenerateOptions extends Partial<SamplingOptions> {
 /** Why a row ended. */
 export type StopReason = 'stop' | 'length';
 
+/** The continuation of one prompt. */
 export interface Generated {
   /** New tokens, without the prompt and the stop token. */
   readonly tokens: number[];

@@ -14,6 +14,7 @@ import { planMerge, type MergeBase } from './merge-plan.js';
 import type { OutputFile } from './output.js';
 import { checkpointFiles, DEFAULT_SHARD_BYTES, type TensorGroup } from './shards.js';
 
+/** How a merged model is written. */
 export interface MergeOptions {
   /** Of all float tensors; undefined keeps what each is stored as (4-bit weights: what they were before). */
   readonly dtype?: FloatDtype | undefined;

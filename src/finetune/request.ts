@@ -44,14 +44,17 @@ export interface TrainedModel {
 
 /** What a run tells while it goes on, in this order. */
 export interface FinetuneCallbacks {
+  /** The device is open; nothing is loaded yet. */
   readonly onDevice?: (device: Device) => void;
   /** Something worth knowing that is no error. */
   readonly onNote?: (note: string) => void;
   /** What only somebody who looks into speed wants to know. */
   readonly onDebug?: (text: string) => void;
+  /** config.json of the base was read. */
   readonly onModel?: (model: ModelConfig) => void;
   /** The memory that the run will need; it fits. */
   readonly onMemory?: (memory: RunMemory) => void;
+  /** The data sets are open and their rows checked. */
   readonly onData?: (data: DataSplits) => void;
   /**
    * What the run will write, before any weight is loaded; an error ends the run. Not called where its memory could not
@@ -62,10 +65,13 @@ export interface FinetuneCallbacks {
   readonly onLoad?: (done: number, total: number) => void;
   /** Nothing but the device can fail from here on. */
   readonly onReady?: (plan: RunPlan) => void | Promise<void>;
+  /** After each optimiser step; on WebGPU the steps between two log lines are reported together. */
   readonly onStep?: (metrics: StepMetrics) => void;
   /** Every `logging_steps` steps, and at the last. */
   readonly onLog?: (metrics: StepMetrics) => void | Promise<void>;
+  /** After each evaluation on the validation rows. */
   readonly onEvaluate?: (metrics: EvalMetrics) => void | Promise<void>;
+  /** After the evaluation of the trained adapter on the test rows. */
   readonly onTest?: (result: LossResult) => void | Promise<void>;
   /** The model with what was trained on it, before it is put away; not when `shouldStop` ended the run. */
   readonly onTrained?: (trained: TrainedModel) => void | Promise<void>;
@@ -82,6 +88,7 @@ export interface FinetuneCallbacks {
   readonly shouldStop?: () => boolean;
 }
 
+/** What {@link finetune} needs: settings, model and data to read, a host for devices. */
 export interface FinetuneRequest {
   /** As a config file has it, or as `loadConfig` gives it. Rows that `data` hands over need not be named in it. */
   readonly config: RunConfig | RunConfigInput;

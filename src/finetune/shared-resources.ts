@@ -23,6 +23,7 @@ export class SharedResources {
     return decoder;
   }
 
+  /** The data sets that runs with this key have in common; `load` is called for the first of them. */
   data(key: string, load: () => Promise<DataSplits>): Promise<DataSplits> {
     return remembered(this.dataSets, key, load);
   }

@@ -15,6 +15,7 @@ import { CHECKPOINT_FILE, CHECKPOINT_INDEX, parseWeightMap } from './weights-fil
 import { checkedFetch } from './hub-answers.js';
 import { isDirectory, isFile, localDirectory, writeError, writeFileAtomic } from './node.js';
 
+/** How {@link resolveDirectory} reads the Hub. */
 export interface ResolveOptions {
   readonly kind?: 'model' | 'dataset';
   /** Default: HF_HUB_CACHE, else HF_HOME/hub, else ~/.cache/huggingface/hub. */
@@ -25,6 +26,7 @@ export interface ResolveOptions {
   readonly offline?: boolean;
   /** Default: HF_TOKEN. */
   readonly accessToken?: string;
+  /** Gets a line on each file that is downloaded. */
   readonly onMessage?: ((message: string) => void) | undefined;
   /** False leaves the weights of a model out. Default true. */
   readonly weights?: boolean;

@@ -11,6 +11,7 @@ export interface ByteSource {
    * @throws FormatError when the range is not inside the file.
    */
   read(offset: number, length: number): Promise<Uint8Array>;
+  /** Releases the file; nothing can be read afterwards. */
   close(): Promise<void>;
 }
 

@@ -14,13 +14,17 @@ export interface Checkpoint {
   readonly name: string;
   /** `__metadata__` of all files together. Some models alias tensors here: a missing one's name to a stored one's. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** Names of all tensors. */
   names(): string[];
+  /** Whether there is a tensor of this name. */
   has(name: string): boolean;
   /** @throws FormatError when there is no such tensor. */
   info(name: string): { dtype: SafetensorsDtype; shape: readonly number[] };
+  /** A tensor with its bytes. @throws FormatError for a name that is not there, or a file that ends too early. */
   read(name: string): Promise<TensorBytes>;
   /** @throws FormatError naming file and tensor where a value is NaN or infinite. */
   readFloat32(name: string): Promise<Float32Array>;
+  /** Closes the files. */
   close(): Promise<void>;
 }
 

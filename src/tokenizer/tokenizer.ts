@@ -28,11 +28,13 @@ export interface DecodeOptions {
 
 /** What training and generation need of a tokenizer. */
 export interface Tokenizer {
+  /** Token ids of a text, by default with the special tokens that the post-processor adds. */
   encode(text: string, options?: EncodeOptions): number[];
   /** With special tokens, but a text that begins with the BOS token gets no second one. */
   encodeText(text: string): number[];
   /** The tokens of encodeText or, without special tokens, of encode, and where in the text they stand. */
   encodePlaced(text: string, options?: EncodePlacedOptions): PlacedTokens;
+  /** The text of token ids, special tokens included unless the options leave them out. */
   decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
   /** Whether a text begins with the BOS token that would be put before it; it gets one. */
   bringsBos(text: string): boolean;
@@ -50,7 +52,9 @@ export interface Tokenizer {
   /** The token with which the tokenizer's chat template closes an assistant turn. */
   readonly endOfTurnId?: number | undefined;
   readonly chatTemplate?: string | undefined;
+  /** The id of a token, spelled as in the vocabulary; undefined where there is none. */
   tokenToId(token: string): number | undefined;
+  /** The token of an id, spelled as in the vocabulary; undefined where there is none. */
   idToToken(id: number): string | undefined;
   /** @throws ConfigError without a template; DataError when the template refuses the messages. */
   applyChatTemplate(messages: readonly ChatMessage[], options?: ChatTemplateOptions): string;

@@ -74,7 +74,7 @@ export async function openDataFiles<const P extends DataPaths>(
 export async function openRunData(
   { data: { train, validation, test } }: Pick<RunConfig, 'data'>,
   options: DataFilesOptions = {},
-): Promise<{ data: RunData; close(): Promise<void> }> {
+): Promise<{ data: RunData; close: () => Promise<void> }> {
   const files = await openDataFiles({ 'data.train': train, 'data.validation': validation, 'data.test': test }, options);
   const { sources } = files;
   return {

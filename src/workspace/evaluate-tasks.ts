@@ -33,6 +33,7 @@ export interface EvaluateTasksRequest extends RunSessionRequest {
   readonly output?: string | undefined;
   /** `model` is `base` or the name of an adapter. */
   readonly onItems?: ((model: string, task: string, done: number, total: number) => void) | undefined;
+  /** Called after each task of each model, with the seconds that it took. */
   readonly onTask?: ((model: string, result: TaskResult, seconds: number) => void) | undefined;
 }
 
@@ -56,6 +57,7 @@ export interface TaskReport {
   }[];
 }
 
+/** Results of all models on all tasks, as numbers and as tables. */
 export interface TaskEvaluation {
   /** The base first, then each adapter. */
   readonly evaluated: readonly Evaluated[];

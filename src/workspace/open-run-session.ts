@@ -30,6 +30,7 @@ export interface RunSessionRequest {
   readonly device?: DeviceChoice | undefined;
   /** What is used, and warnings where it differs from the training, one line each. */
   readonly onMessage?: ((text: string) => void) | undefined;
+  /** Called once the device is open, before the weights are loaded. */
   readonly onDevice?: ((device: Device) => void) | undefined;
 }
 

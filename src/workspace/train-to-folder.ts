@@ -25,6 +25,7 @@ export interface FolderCallbacks extends Omit<FinetuneCallbacks, 'onCheckpoint'>
   readonly onCheckpoint?: (path: string, info: CheckpointInfo) => void;
 }
 
+/** How {@link trainToFolder} runs, beside its config. */
 export interface FolderTrainingOptions {
   /** Goes on from a checkpoint although something else has changed. */
   readonly force?: boolean | undefined;
@@ -37,6 +38,7 @@ export interface FolderTrainingOptions {
   readonly host?: Host | undefined;
 }
 
+/** As `finetune` returns it, and where it was written. */
 export interface FolderTrainingResult extends FinetuneResult {
   /** The output folder, absolute. */
   readonly folder: string;

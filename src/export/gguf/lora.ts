@@ -11,6 +11,7 @@ import { ARCHITECTURES, type GgufArchitecture, type RowOrder } from './architect
 import type { GgufTensor, GgufValue } from './format.js';
 import { encodeGguf } from './write.js';
 
+/** How a GGUF adapter is written. */
 export interface GgufOptions {
   /** Default F32, as llama.cpp's own converter. */
   readonly dtype?: 'F32' | 'F16';

@@ -22,6 +22,7 @@ export interface ObjectiveInputs {
   readonly shape?: string;
 }
 
+/** What the inputs of a batch are made for. */
 export interface InputOptions {
   /** False: only the value is wanted, as in an evaluation. */
   readonly training: boolean;

@@ -3,6 +3,7 @@ import { lossInputs, lossSumOf, type LossInputs } from '../../model/loss.js';
 import { withFewShapes } from './few-shapes.js';
 import type { Objective, ObjectiveInputs } from './objective.js';
 
+/** What {@link tokenMean} takes from a batch: token ids and targets. */
 export interface TokenInputs extends LossInputs, ObjectiveInputs {}
 
 /** Those of a batch that is already put together, for `lossSum` of {@link tokenMean}. */

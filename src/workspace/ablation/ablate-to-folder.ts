@@ -23,6 +23,7 @@ export interface AblationPlan {
   readonly runs: readonly AblationRun[];
 }
 
+/** What {@link planAblation} changes in the file. */
 export interface PlanAblationOptions {
   /** Folder of the runs and tables, in place of `output_dir` of the file. */
   readonly output?: string | undefined;
@@ -50,6 +51,7 @@ export async function planAblation(
   };
 }
 
+/** How {@link ablateToFolder} runs, and who hears of it. */
 export interface FolderAblationOptions extends Pick<AblationRequest, 'elsewhere' | 'estimate' | 'jobs' | 'retry'> {
   readonly callbacks?: AblationCallbacks | undefined;
   /** Aborting it ends the current run after its micro-batch, with a checkpoint; the same call continues later. */
@@ -66,6 +68,7 @@ export interface FolderAblationOptions extends Pick<AblationRequest, 'elsewhere'
   readonly host?: Host | undefined;
 }
 
+/** The state of an ablation after {@link ablateToFolder}, with its table. */
 export interface FolderAblationResult extends AblationState {
   /** The output folder, absolute. */
   readonly folder: string;
