@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import regexp from 'eslint-plugin-regexp';
 import tseslint from 'typescript-eslint';
 import { roomsPlugin } from './eslint-rooms.js';
+import { tfjsPlugin } from './eslint-tfjs.js';
 
 const unsafeAllowed = Object.fromEntries(
   ['argument', 'assignment', 'call', 'member-access', 'return'].map((what) => [
@@ -77,7 +78,7 @@ export default tseslint.config(
   },
   {
     files: ['**/*.{ts,js,mjs}'],
-    plugins: { rooms: roomsPlugin, regexp },
+    plugins: { rooms: roomsPlugin, tfjs: tfjsPlugin, regexp },
     rules: {
       // Expressions meet texts that others wrote: each takes time in proportion to its text.
       'regexp/no-super-linear-backtracking': ['error', { report: 'potential' }],
@@ -85,6 +86,7 @@ export default tseslint.config(
       'regexp/no-dupe-disjunctions': ['error', { report: 'all', reportExponentialBacktracking: 'potential' }],
       'rooms/direction': 'error',
       'rooms/no-cycle': 'error',
+      'tfjs/no-private-members': 'error',
       'no-restricted-syntax': ['error', ...ownSyntax],
       'no-var': 'error',
       'prefer-const': 'error',

@@ -33,6 +33,20 @@ describe('the rules of the project', () => {
   });
 });
 
+describe('private members of TensorFlow.js', () => {
+  it.each([
+    'export const f = (x: { tensorMap: object }): object => x.tensorMap;\n',
+    "export const f = (x: Record<string, object>): object | undefined => x['uploadToGPU'];\n",
+    'export interface Heap {\n  _malloc: (bytes: number) => number;\n}\n',
+    "import * as tf from '@tensorflow/tfjs-core';\nexport const d = (): object => (tf.backend() as unknown as { device: object }).device;\n",
+  ])('%j is caught outside kernels/tfjs alone', async (text) => {
+    const rules = async (file: string): Promise<string[]> =>
+      (await lint(file, text)).map((message) => message.split(':')[0] as string);
+    expect(await rules('kernels/types.ts')).toContain('tfjs/no-private-members');
+    expect(await rules('kernels/tfjs/engine.ts')).not.toContain('tfjs/no-private-members');
+  });
+});
+
 describe('rooms', () => {
   const importing = (specifier: string): string => `export * from '${specifier}';\n`;
   const problems = async (file: string, text: string): Promise<string[]> =>

@@ -39,7 +39,11 @@ export const dequantizeOp: Op = {
     const y = wasmOutput(backend, [rows, cols]);
     const prepare = {
       name: 'setWeight',
-      args: weightArgs(backend, inputs as Record<string, tf.TensorInfo>, attrs as unknown as QuantizedAttrs),
+      args: weightArgs(
+        (tensor) => wasmOffset(backend, tensor),
+        inputs as Record<string, tf.TensorInfo>,
+        attrs as unknown as QuantizedAttrs,
+      ),
     };
     parallelFor(backend, wasmSource, 'dequantize', [wasmOffset(backend, y)], {
       count: rows * cols,

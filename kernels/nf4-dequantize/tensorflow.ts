@@ -58,20 +58,24 @@ function decode(backend: unknown, inputs: WeightInputs, attrs: QuantizedAttrs): 
     dataId,
     values: (backend as ValueStore).readSync(dataId),
   }));
-  const places = new Map<object, { memoryOffset: number }>();
+  const addresses = new Map<object, number>();
   // In front, 64 bytes of the decoder's own.
   let end = ALIGNMENT;
   for (const { dataId, values } of parts) {
-    places.set(dataId, { memoryOffset: end });
+    addresses.set(dataId, end);
     end = Math.ceil((end + values.byteLength) / ALIGNMENT) * ALIGNMENT;
   }
   const wasm = decoderOver(end + 4 * count);
   const bytes = new Uint8Array(wasm.memory.buffer);
   for (const { dataId, values } of parts) {
-    bytes.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), places.get(dataId)?.memoryOffset);
+    bytes.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), addresses.get(dataId));
   }
   // The scratch memory in the place of tfjs's heap.
-  wasm.setWeight(...(weightArgs({ dataIdMap: places }, tensors, attrs) as Parameters<SetWeight['setWeight']>));
+  wasm.setWeight(
+    ...(weightArgs(({ dataId }) => addresses.get(dataId) as number, tensors, attrs) as Parameters<
+      SetWeight['setWeight']
+    >),
+  );
   wasm.dequantize(end, 0, count, 0);
   return new Float32Array(wasm.memory.buffer, end, count);
 }

@@ -1,5 +1,4 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
-import { wasmOffset } from '../runtime/wasm/module.js';
 import type { QuantizedAttrs } from './weight.js';
 
 /** The export of every module that decodes 4-bit weights. */
@@ -19,11 +18,18 @@ export interface SetWeight {
 
 const DTYPE_NUMBERS = { F32: 0, F16: 1, BF16: 2 } as const;
 
-/** The arguments of the export `setWeight` of every module that decodes 4-bit weights. */
-export function weightArgs(backend: unknown, inputs: Record<string, TensorInfo>, attrs: QuantizedAttrs): number[] {
+/**
+ * The arguments of the export `setWeight` of every module that decodes 4-bit weights.
+ * @param addressOf byte offset of a tensor's values in the module's memory
+ */
+export function weightArgs(
+  addressOf: (tensor: TensorInfo) => number,
+  inputs: Record<string, TensorInfo>,
+  attrs: QuantizedAttrs,
+): number[] {
   const at = (name: string): number => {
     const tensor = inputs[name];
-    return tensor === undefined ? 0 : wasmOffset(backend, tensor);
+    return tensor === undefined ? 0 : addressOf(tensor);
   };
   const nested = attrs.nestedBlockSize > 0;
   return [

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs-core';
 import { gpuDispatchCount, replayAllowed, setReplay } from '../../kernels/index.js';
+import { flush, gpuBackend, replaceGpuMethod } from '../../kernels/tfjs/webgpu.js';
 import type { BenchStep } from './train-step.js';
 
 /**
@@ -12,12 +12,6 @@ export interface HostTimes {
   readonly eager_us: number;
   /** With its commands recorded before; null where such steps are not recorded. */
   readonly replayed_us: number | null;
-}
-
-interface Submitting {
-  readonly commandEncoder: object | null;
-  endComputePassEncoder(): void;
-  submitQueue(): void;
 }
 
 /** Steps until a recording is there. */
@@ -47,13 +41,9 @@ export async function hostTimes(step: BenchStep, runs: number): Promise<HostTime
 }
 
 async function hostMs(step: BenchStep): Promise<number> {
-  const gpu = tf.backend() as unknown as Submitting;
   const start = performance.now();
   const loss = step.run();
-  if (gpu.commandEncoder !== null) {
-    gpu.endComputePassEncoder();
-    gpu.submitQueue();
-  }
+  flush(gpuBackend());
   const ms = performance.now() - start;
   // The next one begins with the device at rest.
   await loss.data();
@@ -62,19 +52,17 @@ async function hostMs(step: BenchStep): Promise<number> {
 }
 
 async function countDispatches(step: BenchStep): Promise<number> {
-  const backend = tf.backend() as tf.KernelBackend & { runWebGPUProgram(...args: unknown[]): unknown };
-  const run = backend.runWebGPUProgram.bind(backend);
+  const gpu = gpuBackend();
   let stock = 0;
-  backend.runWebGPUProgram = (...args) => {
+  const restore = replaceGpuMethod(gpu, 'runProgram', (run) => (...args) => {
     stock++;
     return run(...args);
-  };
-  const before = gpuDispatchCount(backend);
+  });
+  const before = gpuDispatchCount(gpu);
   try {
     await hostMs(step);
   } finally {
-    // The method itself lies on the prototype.
-    delete (backend as { runWebGPUProgram?: unknown }).runWebGPUProgram;
+    restore();
   }
-  return stock + gpuDispatchCount(backend) - before;
+  return stock + gpuDispatchCount(gpu) - before;
 }

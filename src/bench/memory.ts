@@ -1,4 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { replaceMethod } from '../../kernels/tfjs/replace-method.js';
+import { wasmHeapBytes, watchWasmOutputs } from '../../kernels/tfjs/wasm.js';
 
 /**
  * Bytes that the backend has taken from the system and keeps: WebGPU's buffer pool, WASM's heap. null where it cannot
@@ -7,8 +9,7 @@ import * as tf from '@tensorflow/tfjs-core';
 export function deviceBytes(): number | null {
   const { numBytesAllocatedInGPU } = tf.memory() as { numBytesAllocatedInGPU?: number };
   if (numBytesAllocatedInGPU !== undefined) return numBytesAllocatedInGPU;
-  const { wasm } = tf.backend() as unknown as { wasm?: { HEAPU8?: Uint8Array } };
-  return wasm?.HEAPU8?.buffer.byteLength ?? null;
+  return wasmHeapBytes(tf.backend()) ?? null;
 }
 
 /** Bytes of tensor memory on the current backend. */
@@ -22,26 +23,12 @@ export interface MemoryWatch {
   stop(): void;
 }
 
-interface Storage {
-  write: (this: Storage, values: unknown, shape: number[], dtype: tf.DataType) => object;
-  move: (this: Storage, dataId: object, values: unknown, shape: number[], dtype: tf.DataType, refCount: number) => void;
-  makeOutput?: (
-    this: Storage,
-    shape: number[],
-    dtype: tf.DataType,
-    address?: number,
-    ...rest: unknown[]
-  ) => tf.TensorInfo;
-  disposeData: (this: Storage, dataId: object, force?: boolean) => boolean;
-}
-
 /**
  * Follows what the current backend allocates from now on, kernels' own temporary tensors included. tf.memory() does not
  * tell this: it is only seen between kernels, and counts every clone of a tensor as if it had memory of its own.
  */
 export function watchMemory(): MemoryWatch {
-  const backend = tf.backend() as unknown as Storage;
-  const { write, move, makeOutput, disposeData } = backend;
+  const backend = tf.backend();
   const sizes = new Map<object, number>();
   let [bytes, peak] = [0, 0];
   const add = (dataId: object, shape: number[], dtype: tf.DataType): void => {
@@ -50,31 +37,28 @@ export function watchMemory(): MemoryWatch {
     sizes.set(dataId, size);
     peak = Math.max(peak, bytes);
   };
-  backend.write = function (values, shape, dtype) {
-    const dataId = write.call(this, values, shape, dtype);
-    add(dataId, shape, dtype);
-    return dataId;
-  };
-  backend.move = function (dataId, values, shape, dtype, refCount) {
-    move.call(this, dataId, values, shape, dtype, refCount);
-    add(dataId, shape, dtype);
-  };
-  // On WASM, where kernels write to memory that they have already.
-  if (makeOutput !== undefined) {
-    backend.makeOutput = function (shape, dtype, address, ...rest) {
-      const info = makeOutput.call(this, shape, dtype, address, ...rest);
-      if (typeof address === 'number') add(info.dataId, shape, dtype);
-      return info;
-    };
-  }
-  backend.disposeData = function (dataId, force) {
-    const gone = disposeData.call(this, dataId, force);
-    if (gone) {
-      bytes -= sizes.get(dataId) ?? 0;
-      sizes.delete(dataId);
-    }
-    return gone;
-  };
+  const restored = [
+    replaceMethod(backend, 'write', (write) => (values, shape, dtype) => {
+      const dataId = write(values, shape, dtype);
+      add(dataId, shape, dtype);
+      return dataId;
+    }),
+    replaceMethod(backend, 'move', (move) => (dataId, values, shape, dtype, refCount) => {
+      move(dataId, values, shape, dtype, refCount);
+      add(dataId, shape, dtype);
+    }),
+    watchWasmOutputs(backend, ({ dataId }, shape, dtype) => {
+      add(dataId, shape, dtype);
+    }),
+    replaceMethod(backend, 'disposeData', (disposeData) => (dataId, force) => {
+      const gone = disposeData(dataId, force);
+      if (gone) {
+        bytes -= sizes.get(dataId) ?? 0;
+        sizes.delete(dataId);
+      }
+      return gone;
+    }),
+  ];
   return {
     get bytes() {
       return bytes;
@@ -86,7 +70,7 @@ export function watchMemory(): MemoryWatch {
       peak = bytes;
     },
     stop() {
-      Object.assign(backend, { write, move, disposeData }, makeOutput === undefined ? {} : { makeOutput });
+      for (const restore of restored) restore();
     },
   };
 }

@@ -1,7 +1,7 @@
 import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
-import * as tf from '@tensorflow/tfjs-core';
 import { withSharedMemory } from '../../kernels/runtime/threads/shared-memory.js';
 import { startThreads } from '../../kernels/runtime/threads/threads.js';
+import { backendIsCreated } from '../../kernels/tfjs/engine.js';
 import { isSharedMemory } from '../../kernels/runtime/wasm/module.js';
 import type { ThreadHost } from './device.js';
 
@@ -16,7 +16,7 @@ const BINARIES = ['tfjs-backend-wasm.wasm', 'tfjs-backend-wasm-simd.wasm', 'tfjs
  */
 export async function prepareSharedHeap(host: ThreadHost): Promise<void> {
   if (typeof SharedArrayBuffer === 'undefined') throw new Error('this page is not cross-origin isolated');
-  if ('wasm' in tf.engine().registry || host.binary === undefined) return;
+  if (backendIsCreated('wasm') || host.binary === undefined) return;
   const binary = withSharedMemory(await host.binary());
   // tfjs never answers when its binary does not start: what may fail is tried before.
   if (!WebAssembly.validate(binary as BufferSource))

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-wasm';
 import { allowWasmSimd, wasmSimd, type WasmSimd } from '../../kernels/runtime/wasm/module.js';
+import { replaceAllocator, wasmHeap } from '../../kernels/tfjs/wasm.js';
 import { DeviceError } from '../errors.js';
 import type { Device, DeviceOptions, Host } from './device.js';
 import { addThreads, prepareSharedHeap } from './wasm-threads.js';
@@ -59,25 +60,25 @@ export async function openWasm(
   };
 }
 
+const checkedHeaps = new WeakSet<object>();
+
 /**
  * tfjs writes through the address 0 that malloc gives back when the 32-bit heap is full; here that becomes an error.
  */
 function failOnExhaustion(backend: unknown): void {
-  const { wasm } = backend as {
-    wasm: { _malloc: (bytes: number) => number; _free: (address: number) => void; exhaustionChecked?: boolean };
-  };
-  if (wasm.exhaustionChecked === true) return;
-  // The first call of tfjs's malloc puts the module's own function in its place, which would undo what follows.
-  wasm._free(wasm._malloc(4));
-  const malloc = wasm._malloc;
-  wasm._malloc = (bytes) => {
-    const address = malloc(bytes);
-    if (address === 0 && bytes > 0) {
-      throw new DeviceError(
-        `the WASM heap is full: ${bytes} more bytes do not fit. Smaller batches, shorter rows (data.max_length) or load_in_4bit need less`,
-      );
-    }
-    return address;
-  };
-  wasm.exhaustionChecked = true;
+  const heap = wasmHeap(backend);
+  if (checkedHeaps.has(heap)) return;
+  checkedHeaps.add(heap);
+  replaceAllocator(heap, ({ allocate, free }) => ({
+    allocate(bytes) {
+      const address = allocate(bytes);
+      if (address === 0 && bytes > 0) {
+        throw new DeviceError(
+          `the WASM heap is full: ${bytes} more bytes do not fit. Smaller batches, shorter rows (data.max_length) or load_in_4bit need less`,
+        );
+      }
+      return address;
+    },
+    free,
+  }));
 }

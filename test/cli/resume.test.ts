@@ -1,9 +1,9 @@
-import * as tf from '@tensorflow/tfjs-core';
 import { spawn } from 'node:child_process';
 import { appendFile, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { gpuBackend } from '../../kernels/tfjs/webgpu.js';
 import { listCheckpoints, newestCheckpoint } from '../../src/workspace/checkpoints.js';
 import { isDirectory } from '../../src/node.js';
 import { describeBackends } from '../support/backends.js';
@@ -326,7 +326,7 @@ describeBackends('a lost device', ['webgpu'], () => {
       void isDirectory(join(out, 'checkpoint-2')).then((there) => {
         if (!there || lost) return;
         lost = true;
-        (tf.backend() as unknown as { device: GPUDevice }).device.destroy();
+        gpuBackend().device.destroy();
       });
     }, 5);
     const { status, stderr } = await train(out, ['device=webgpu', 'training.max_steps=500']);

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { makeWasmOutput } from '../../kernels/tfjs/wasm.js';
+import { gpuBackend } from '../../kernels/tfjs/webgpu.js';
 import { availableVariants, KERNEL_VARIANTS, kernelVariant, setKernelVariant } from '../../kernels/index.js';
 import type { Device, Host } from '../../src/device/device.js';
 import { hasGpuFile, nodeHost } from '../../src/device/node.js';
@@ -42,7 +44,7 @@ const FOREVER = new Promise<never>(() => undefined);
 
 /** The device under tfjs's backend. */
 function gpuDevice(): GPUDevice {
-  return (tf.backend() as unknown as { device: GPUDevice }).device;
+  return gpuBackend().device;
 }
 
 describe.skipIf(adapter === undefined)('variants of the WebGPU kernels', () => {
@@ -265,9 +267,8 @@ describe('wasm', () => {
     const tensors: tf.Tensor[] = [];
     const fill = (): void => {
       // 1 GiB each; the heap ends at 4 GiB at the latest. Nothing is written, so that no memory is taken.
-      const backend = tf.backend() as unknown as { makeOutput(shape: number[], dtype: tf.DataType): tf.TensorInfo };
       for (let i = 0; i < 5; i++)
-        tensors.push(tf.engine().makeTensorFromTensorInfo(backend.makeOutput([2 ** 28], 'float32')));
+        tensors.push(tf.engine().makeTensorFromTensorInfo(makeWasmOutput(tf.backend(), [2 ** 28], 'float32')));
     };
     expect(fill).toThrow(DeviceError);
     // The next one too.

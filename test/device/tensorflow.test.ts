@@ -90,7 +90,7 @@ function onlyNode(host: Host): Host {
 function held(): { tensors: number; values: number } {
   return {
     tensors: tf.memory().numTensors,
-    values: (tf.backend() as unknown as { tensorMap: tf.DataStorage<object> }).tensorMap.numDataIds(),
+    values: tf.backend().numDataIds(),
   };
 }
 

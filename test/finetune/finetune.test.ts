@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, it, describe } from 'vitest';
+import { gpuBackend } from '../../kernels/tfjs/webgpu.js';
 import { runConfigSchema, type RunConfig, type RunConfigInput } from '../../src/config/schema.js';
 import { nodeHost } from '../../src/device/node.js';
 import { finetune } from '../../src/finetune/finetune.js';
@@ -134,7 +135,7 @@ describe('finetune', () => {
 describeBackends('finetune', ['webgpu'], () => {
   it('ends with an error when the device is lost under it', async () => {
     const lose = (): void => {
-      (tf.backend() as unknown as { device: GPUDevice }).device.destroy();
+      gpuBackend().device.destroy();
     };
     await expect(
       run(configOf({ max_steps: 20, logging_steps: 1 }, { device: 'webgpu' }), { onReady: lose }),

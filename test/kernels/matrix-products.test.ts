@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, describe, expect, it } from 'vitest';
+import { gpuBackend } from '../../kernels/tfjs/webgpu.js';
 import {
   disposeWeight,
   linear,
@@ -42,7 +43,7 @@ function difference(actual: ArrayLike<number>, expected: ArrayLike<number>): num
 }
 
 function device(): { features: { has(feature: string): boolean } } {
-  return (tf.backend() as unknown as { device: GPUDevice }).device;
+  return gpuBackend().device;
 }
 
 describeBackends('products by the matrices of subgroups', ['webgpu'], () => {

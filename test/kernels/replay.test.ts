@@ -9,17 +9,10 @@ import {
   setReplay,
   withKernelMode,
 } from '../../kernels/index.js';
+import { gpuBackend, returnBuffer, takeBuffer, usedBufferCount } from '../../kernels/tfjs/webgpu.js';
 import { describeBackends } from '../support/backends.js';
 
 const SIZE = 5000;
-
-interface Pool {
-  acquireBuffer(size: number, usage: number): GPUBuffer;
-  releaseBuffer(buffer: GPUBuffer): void;
-  getNumUsedBuffers(): number;
-}
-
-const pool = (): Pool => (tf.backend() as unknown as { bufferManager: Pool }).bufferManager;
 
 async function read(tensor: tf.Tensor): Promise<number> {
   const [value] = await tensor.data();
@@ -114,20 +107,20 @@ describeBackends('Replays', ['webgpu'], () => {
     const one = Float32Array.of(1);
     // Values go to the GPU when they are needed there.
     await read(tf.sum(x));
-    const before = pool().getNumUsedBuffers();
+    const before = usedBufferCount(gpuBackend());
     await withReplays([x], async (replays) => {
       const run = (seed: number): Promise<number> => read(replays.run('step', { one, seed }, () => step(x, one, seed)));
       for (let i = 0; i < 5; i++) await run(i);
       expect(replays.replayed).toBe(1);
       const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-      const taken = Array.from({ length: 4 }, () => pool().acquireBuffer(4 * SIZE, usage));
+      const taken = Array.from({ length: 4 }, () => takeBuffer(gpuBackend(), 4 * SIZE, usage));
       expect(await run(5)).toBe(await read(step(x, one, 5)));
       expect(replays.replayed).toBe(1);
-      for (const buffer of taken) pool().releaseBuffer(buffer);
+      for (const buffer of taken) returnBuffer(gpuBackend(), buffer);
       await run(6);
       expect(replays.replayed).toBe(2);
     });
-    expect(pool().getNumUsedBuffers()).toBe(before);
+    expect(usedBufferCount(gpuBackend())).toBe(before);
     x.dispose();
   });
 

@@ -29,7 +29,7 @@ async function openAdapter(): Promise<GPUAdapter | null> {
 }
 
 async function openWebGpu(): Promise<void> {
-  if (tf.engine().registryFactory['webgpu'] === undefined && adapter !== null) {
+  if (tf.findBackendFactory('webgpu') === null && adapter !== null) {
     const limits: Record<string, number> = {};
     for (const key of [
       'maxStorageBufferBindingSize',

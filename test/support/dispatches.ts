@@ -1,24 +1,22 @@
-import * as tf from '@tensorflow/tfjs-core';
 import { gpuDispatchCount } from '../../kernels/index.js';
+import { gpuBackend, replaceGpuMethod } from '../../kernels/tfjs/webgpu.js';
 
 /**
  * Dispatches that `body` records on the webgpu backend: by this package's kernels, and by tfjs's own programs with
  * their names.
  */
 export function countDispatches(body: () => void): { own: number; stock: string[] } {
-  const backend = tf.backend() as tf.KernelBackend & { runWebGPUProgram(program: object, ...rest: unknown[]): unknown };
+  const gpu = gpuBackend();
   const stock: string[] = [];
-  const before = gpuDispatchCount(backend);
-  const run = backend.runWebGPUProgram.bind(backend);
-  backend.runWebGPUProgram = (program, ...rest) => {
+  const before = gpuDispatchCount(gpu);
+  const restore = replaceGpuMethod(gpu, 'runProgram', (run) => (program, ...rest) => {
     stock.push(program.constructor.name);
     return run(program, ...rest);
-  };
+  });
   try {
     body();
   } finally {
-    // The method itself lies on the prototype.
-    delete (backend as { runWebGPUProgram?: unknown }).runWebGPUProgram;
+    restore();
   }
-  return { own: gpuDispatchCount(backend) - before, stock };
+  return { own: gpuDispatchCount(gpu) - before, stock };
 }

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { gpuBackend } from '../../kernels/tfjs/webgpu.js';
 
 export { watchMemory } from '../../src/bench/memory.js';
 
@@ -8,7 +9,7 @@ export { watchMemory } from '../../src/bench/memory.js';
  */
 export function holdGpu(): () => void {
   if (tf.getBackend() !== 'webgpu') return () => undefined;
-  const { queue } = tf.backend() as unknown as { queue: { submit: (buffers: unknown[]) => void } };
+  const { queue } = gpuBackend();
   const submit = queue.submit.bind(queue);
   queue.submit = () => undefined;
   return () => {

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, it } from 'vitest';
+import { gpuBackend } from '../../kernels/tfjs/webgpu.js';
 import { setReplay } from '../../kernels/index.js';
 import { BenchStep } from '../../src/bench/train-step.js';
 import { openWebGpu, requestAdapter } from '../../src/device/webgpu.js';
@@ -48,7 +49,7 @@ describeBackends('a step of LoRA on all seven linear layers', ['tiles'], () => {
   it('binds the same buffers in every step that is not replayed, so that its bind groups serve again', async () => {
     setReplay(false);
     const step = (steps[1] as () => BenchStep)();
-    const { device } = tf.backend() as unknown as { device: GPUDevice };
+    const { device } = gpuBackend();
     const create = device.createBindGroup.bind(device);
     const made: number[] = [];
     for (let i = 0; i < 4; i++) {

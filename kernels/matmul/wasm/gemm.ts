@@ -183,6 +183,6 @@ function fieldsOf(backend: unknown, { x, first = 0, w, firstOfW = 0, form, scale
   return [
     ...[wasmOffset(backend, x) + 4 * first, x.shape[1] as number, form === 'tn' ? 1 : 0, inner],
     ...[quantized ? 0 : wasmOffset(backend, w) + 4 * firstOfW, shapeOfW(w)[1] as number, kind, scale],
-    ...(quantized ? weightArgs(backend, w.inputs, w.attrs) : []),
+    ...(quantized ? weightArgs((tensor) => wasmOffset(backend, tensor), w.inputs, w.attrs) : []),
   ];
 }

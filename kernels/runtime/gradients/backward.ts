@@ -1,17 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { DRY_RUN, type DryRunBackend } from '../../dry-run/backend.js';
+import type { TapeNode } from '../../tfjs/engine.js';
 import { registeredOp } from '../op.js';
 import { MOST_PARTS } from './summands.js';
-
-/** A step of the recorded forward pass, as tfjs's engine keeps it. */
-export interface TapeNode {
-  readonly id: number;
-  readonly kernelName: string;
-  readonly inputs: tf.NamedTensorMap;
-  readonly outputs: tf.Tensor[];
-  saved?: tf.Tensor[];
-  gradient?: (dys: (tf.Tensor | tf.Tensor[] | null)[]) => Record<string, (before?: tf.Tensor) => tf.Tensor>;
-}
 
 /**
  * Gradients by tensor id. One that is the sum of several is kept in up to `MOST_PARTS` parts where the op behind the

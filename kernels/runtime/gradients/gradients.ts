@@ -1,16 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { backward, release, type TapeNode } from './backward.js';
-
-/** The part of tfjs's engine state that holds the tape. This file is the only one that touches it. */
-interface TapeState {
-  activeTape: TapeNode[] | null | undefined;
-  gradientDepth: number;
-  kernelDepth: number;
-}
-
-function tapeState(): TapeState {
-  return (tf.engine() as unknown as { state: TapeState }).state;
-}
+import { withoutTape, withTape, type TapeNode } from '../../tfjs/engine.js';
+import { backward, release } from './backward.js';
 
 /**
  * Runs `forward` and returns its value with the gradients with respect to `parameters`, in their order.
@@ -96,30 +86,16 @@ export function pullback(forward: () => tf.Tensor, parameters: readonly tf.Tenso
 
 /** Runs `body` without a tape: what comes out is a constant to every gradient. */
 export function untracked<T extends tf.TensorContainer>(body: () => T): T {
-  const state = tapeState();
-  const { gradientDepth } = state;
-  state.gradientDepth = 0;
-  try {
-    return tf.tidy(body);
-  } finally {
-    state.gradientDepth = gradientDepth;
-  }
+  return withoutTape(() => tf.tidy(body));
 }
 
 /** Runs `body` with a tape of its own, whatever tape is active around it. */
 function record(body: () => tf.Tensor): { value: tf.Tensor; tape: TapeNode[] } {
-  const state = tapeState();
-  const outer = { activeTape: state.activeTape, gradientDepth: state.gradientDepth, kernelDepth: state.kernelDepth };
   const tape: TapeNode[] = [];
-  state.activeTape = tape;
-  state.gradientDepth = 1;
-  state.kernelDepth = 0;
   try {
-    return { value: tf.tidy(body), tape };
+    return { value: withTape(tape, () => tf.tidy(body)), tape };
   } catch (error) {
     for (const node of tape) release(node);
     throw error;
-  } finally {
-    Object.assign(state, outer);
   }
 }

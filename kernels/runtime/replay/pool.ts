@@ -1,10 +1,4 @@
-import type { BufferManager } from '../webgpu/buffer-pool.js';
-
-/** tfjs's pool as far as recordings need it. */
-export interface Pool extends BufferManager {
-  acquireBuffer(size: number, usage: number, mappedAtCreation?: boolean, reuse?: boolean): GPUBuffer;
-  releaseBuffer(buffer: GPUBuffer, reuse?: boolean): void;
-}
+import { observePool, type GpuBackend, type PoolObserver } from '../../tfjs/webgpu.js';
 
 /** Who works with buffers of the pool without holding the tensors that they belong to. */
 export interface Lodger {
@@ -14,52 +8,44 @@ export interface Lodger {
   lost: boolean;
 }
 
-/** Hears what the pool does while a step is recorded. */
-export interface PoolListener {
-  acquired(buffer: GPUBuffer, usage: number): void;
-  /** @returns true to keep a buffer from going back. */
-  withholds(buffer: GPUBuffer): boolean;
-}
-
-const watches = new WeakMap<Pool, PoolWatch>();
+const watches = new WeakMap<GpuBackend, PoolWatch>();
 
 /**
  * Knows of every buffer that a pool hands out and takes back. Recordings work in buffers that lie in the pool between
  * steps: they take no memory that a step would not take anyway, and may run when none of these is in use.
  */
 export class PoolWatch {
-  listener: PoolListener | undefined;
+  /** Hears what the pool does while a step is recorded. */
+  listener: PoolObserver | undefined;
   private readonly workers = new WeakMap<GPUBuffer, Set<Lodger>>();
   private readonly readers = new WeakMap<GPUBuffer, Set<Lodger>>();
   private readonly owners = new WeakMap<GPUBuffer, { readonly lodger: Lodger; returned: boolean }>();
-  private readonly release: Pool['releaseBuffer'];
+  private readonly release: (buffer: GPUBuffer) => void;
 
-  private constructor(pool: Pool) {
-    const acquire = pool.acquireBuffer.bind(pool);
-    this.release = pool.releaseBuffer.bind(pool);
-    pool.acquireBuffer = (size, usage, mappedAtCreation, reuse) => {
-      const buffer = acquire(size, usage, mappedAtCreation, reuse);
-      for (const lodger of this.workers.get(buffer) ?? []) lodger.busy++;
-      this.listener?.acquired(buffer, usage);
-      return buffer;
-    };
-    pool.releaseBuffer = (buffer, reuse) => {
-      if (this.listener?.withholds(buffer) === true) return;
-      const owner = this.owners.get(buffer);
-      if (owner !== undefined) {
-        owner.returned = true;
-        owner.lodger.busy--;
-        return;
-      }
-      for (const lodger of this.workers.get(buffer) ?? []) lodger.busy--;
-      for (const lodger of this.readers.get(buffer) ?? []) lodger.lost = true;
-      this.release(buffer, reuse);
-    };
+  private constructor(gpu: GpuBackend) {
+    this.release = observePool(gpu, {
+      acquired: (buffer, usage) => {
+        for (const lodger of this.workers.get(buffer) ?? []) lodger.busy++;
+        this.listener?.acquired(buffer, usage);
+      },
+      withholds: (buffer) => {
+        if (this.listener?.withholds(buffer) === true) return true;
+        const owner = this.owners.get(buffer);
+        if (owner !== undefined) {
+          owner.returned = true;
+          owner.lodger.busy--;
+          return true;
+        }
+        for (const lodger of this.workers.get(buffer) ?? []) lodger.busy--;
+        for (const lodger of this.readers.get(buffer) ?? []) lodger.lost = true;
+        return false;
+      },
+    });
   }
 
-  static of(pool: Pool): PoolWatch {
-    let watch = watches.get(pool);
-    if (watch === undefined) watches.set(pool, (watch = new PoolWatch(pool)));
+  static of(gpu: GpuBackend): PoolWatch {
+    let watch = watches.get(gpu);
+    if (watch === undefined) watches.set(gpu, (watch = new PoolWatch(gpu)));
     return watch;
   }
 

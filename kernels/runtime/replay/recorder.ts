@@ -1,11 +1,20 @@
-import { stateOf, type BackendState, type GpuBackend, packParams, type SeededParams } from '../webgpu/cache.js';
+import { replaceMethod } from '../../tfjs/replace-method.js';
+import {
+  bufferOf,
+  flush,
+  forgetHostValues,
+  hostValues,
+  replaceGpuMethod,
+  setBuffer,
+  takeBuffer,
+  type GpuBackend,
+} from '../../tfjs/webgpu.js';
+import { stateOf, type BackendState, packParams, type SeededParams } from '../webgpu/cache.js';
 import type { Command, Group, InputBytes, InputSeed, Log, Use, Write } from './commands.js';
-import { PoolWatch, type Pool } from './pool.js';
+import { PoolWatch } from './pool.js';
 
 /** What a step takes from the host: arrays that it makes tensors of as they are, and seeds. */
 export type StepInputs = Readonly<Record<string, Int32Array | Float32Array | number>>;
-
-export type RecordedBackend = GpuBackend & { readonly bufferManager: Pool };
 
 /**
  * Buffers up to this size belong to a recording: tensors that live from step to step, a loss or a norm, then never get
@@ -31,7 +40,7 @@ export interface Recorded extends Log {
  * What the host writes gets buffers that nothing else is in: a repetition finds constants where they are, and can put
  * its inputs in place before it begins.
  */
-export function record<T>(gpu: RecordedBackend, inputs: StepInputs, body: () => T): { value: T; recorded: Recorded } {
+export function record<T>(gpu: GpuBackend, inputs: StepInputs, body: () => T): { value: T; recorded: Recorded } {
   flush(gpu);
   const recorder = new Recorder(gpu, inputs);
   const stop = recorder.listen();
@@ -48,13 +57,6 @@ export function record<T>(gpu: RecordedBackend, inputs: StepInputs, body: () => 
   }
 }
 
-/** Submits what is being put together. */
-export function flush(gpu: GpuBackend): void {
-  if (gpu.commandEncoder === null) return;
-  gpu.endComputePassEncoder();
-  gpu.submitQueue();
-}
-
 class Recorder {
   private readonly state: BackendState;
   private readonly watch: PoolWatch;
@@ -69,11 +71,11 @@ class Recorder {
   private problem: string | undefined;
 
   constructor(
-    private readonly gpu: RecordedBackend,
+    private readonly gpu: GpuBackend,
     private readonly inputs: StepInputs,
   ) {
     this.state = stateOf(gpu);
-    this.watch = PoolWatch.of(gpu.bufferManager);
+    this.watch = PoolWatch.of(gpu);
     this.dispatchesBefore = this.state.dispatches;
     for (const [name, value] of Object.entries(inputs)) {
       if (typeof value !== 'number') this.inputsByMemory.set(value.buffer, { name, begin: value.byteOffset });
@@ -123,16 +125,15 @@ class Recorder {
             write(buffer, at, data, first ?? 0, size ?? data.byteLength);
           }) as GPUQueue['writeBuffer'],
       ),
-      replaceMethod(gpu, 'submitQueue', (submit) => () => {
+      replaceGpuMethod(gpu, 'submit', (submit) => () => {
         submit();
         this.segments.push([]);
       }),
-      replaceMethod(gpu, 'uploadToGPU', (upload) => (dataId) => {
-        const data = gpu.tensorMap.get(dataId);
-        const values = data.values as Int32Array | Float32Array | Uint8Array | null | undefined;
-        if (data.resource !== undefined || values === null || values === undefined) return upload(dataId);
-        data.resource = this.uploaded(values, write);
-        data.values = null;
+      replaceGpuMethod(gpu, 'upload', (upload) => (dataId) => {
+        const values = hostValues(gpu, dataId);
+        if (bufferOf(gpu, dataId) !== undefined || values === null || values === undefined) return upload(dataId);
+        setBuffer(gpu, dataId, this.uploaded(values, write));
+        forgetHostValues(gpu, dataId);
       }),
     ];
     return () => {
@@ -224,10 +225,10 @@ class Recorder {
     const words = values instanceof Uint8Array ? Int32Array.from(values) : values;
     // Always a new one: a repetition writes it before its first command, and one of the pool may have served an earlier
     // command of this step.
-    const buffer = this.gpu.bufferManager.acquireBuffer(
+    const buffer = takeBuffer(
+      this.gpu,
       words.byteLength,
       GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
-      false,
       false,
     );
     this.own.set(buffer, false);
@@ -258,19 +259,4 @@ class Recorder {
     if (last.use.buffer !== buffer) this.problem ??= 'a seed is written out of order';
     this.writes.push({ ...last, source });
   }
-}
-
-/** Puts something else in the place of a method. @returns what puts it back */
-function replaceMethod<T extends object, K extends keyof T>(
-  object: T,
-  name: K,
-  make: (original: T[K]) => T[K],
-): () => void {
-  const owned = Object.hasOwn(object, name);
-  const original = object[name];
-  object[name] = make((original as (...args: unknown[]) => unknown).bind(object) as T[K]);
-  return () => {
-    if (owned) object[name] = original;
-    else delete (object as Partial<T>)[name];
-  };
 }

@@ -1,8 +1,9 @@
+import { flush, type GpuBackend } from '../../tfjs/webgpu.js';
 import { stateOf } from '../webgpu/cache.js';
 import type { Command, Write } from './commands.js';
 import { madeInPlace } from './in-place.js';
 import { PoolWatch, type Lodger } from './pool.js';
-import { flush, type Recorded, type RecordedBackend, type StepInputs } from './recorder.js';
+import type { Recorded, StepInputs } from './recorder.js';
 
 /** A step that can be done again with other inputs. */
 export class Recording implements Lodger {
@@ -18,11 +19,11 @@ export class Recording implements Lodger {
 
   /** @param targets see {@link madeInPlace} */
   constructor(
-    private readonly gpu: RecordedBackend,
+    private readonly gpu: GpuBackend,
     { segments, writes, scratch, own, dispatches }: Recorded,
     targets: ReadonlySet<GPUBuffer>,
   ) {
-    this.watch = PoolWatch.of(gpu.bufferManager);
+    this.watch = PoolWatch.of(gpu);
     this.segments = madeInPlace(
       segments,
       targets,

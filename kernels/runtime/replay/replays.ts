@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { bufferOf, gpuBackend, isTiming, makeGpuOutput, uploadValues, type GpuBackend } from '../../tfjs/webgpu.js';
 import { kernelMode } from '../op.js';
 import { kernelVariant } from '../variant.js';
 import { difference } from './commands.js';
-import { record, type Recorded, type RecordedBackend, type StepInputs } from './recorder.js';
+import { record, type Recorded, type StepInputs } from './recorder.js';
 import { Recording } from './recording.js';
 
 export type { StepInputs } from './recorder.js';
@@ -72,13 +73,13 @@ export class Replays {
   /** Steps that were. */
   replayed = 0;
   private readonly kinds = new Map<string, Kind>();
-  private readonly gpu: RecordedBackend;
+  private readonly gpu: GpuBackend;
 
   constructor(
     backend: unknown,
     private readonly options: ReplayOptions,
   ) {
-    this.gpu = backend as RecordedBackend;
+    this.gpu = gpuBackend(backend);
   }
 
   /**
@@ -88,7 +89,7 @@ export class Replays {
    * @param body leaves no tensor behind but the one that it returns; waits for nothing
    */
   run<T extends tf.Tensor>(key: string, inputs: StepInputs, body: () => T): T {
-    if (!allowed || (this.gpu.activeTimers ?? undefined) !== undefined) return body();
+    if (!allowed || isTiming(this.gpu)) return body();
     const kind = this.kindOf(key, inputs);
     kind.seen++;
     if (kind.ready !== undefined && this.stale(kind)) forget(kind);
@@ -161,8 +162,8 @@ export class Replays {
   }
 
   private replay({ recording, result, shape }: Ready, inputs: StepInputs): tf.Tensor {
-    const info = this.gpu.makeTensorInfo(shape, 'float32');
-    this.gpu.uploadToGPU(info.dataId);
+    const info = makeGpuOutput(this.gpu, shape, 'float32');
+    uploadValues(this.gpu, info.dataId);
     const target = this.bufferOf(info) as GPUBuffer;
     recording.run(inputs, (encoder) => {
       encoder.copyBufferToBuffer(result, 0, target, 0, 4 * tf.util.sizeFromShape(shape));
@@ -171,7 +172,7 @@ export class Replays {
   }
 
   private bufferOf({ dataId }: tf.TensorInfo): GPUBuffer | undefined {
-    return this.gpu.tensorMap.get(dataId).resource;
+    return bufferOf(this.gpu, dataId);
   }
 
   /** Lets the oldest recordings go where there are too many. */

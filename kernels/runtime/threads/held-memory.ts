@@ -1,12 +1,8 @@
+import { replaceAllocator, type Allocator } from '../../tfjs/wasm.js';
+
 /** Bytes that are held back before memory of this many more is asked for: then jobs are waited for first. */
 const MOST_HELD = 8 * 2 ** 20;
 const LARGE = 2 ** 16;
-
-/** tfjs's allocator on the heap of its WASM module. */
-interface Heap {
-  _malloc: (bytes: number) => number;
-  _free: (address: number) => void;
-}
 
 interface Jobs {
   readonly busy: boolean;
@@ -28,21 +24,21 @@ export function heldMemory(heap: object): HeldMemory | undefined {
  * that as good as nothing is allocated twice.
  */
 export class HeldMemory {
-  private readonly own: Heap;
+  private own!: Allocator;
+  private readonly restore: () => void;
   private readonly sizes = new Map<number, number>();
   private readonly pieces = new Map<number, number[]>();
   private bytes = 0;
 
   /** Puts itself between tfjs and its allocator. */
   constructor(
-    private readonly heap: Heap,
+    private readonly heap: object,
     private readonly jobs: Jobs,
   ) {
-    // The first call of each puts the module's own function in its place, which would undo what follows.
-    heap._free(heap._malloc(4));
-    this.own = { _malloc: heap._malloc, _free: heap._free };
-    heap._malloc = (bytes) => this.allocate(bytes);
-    heap._free = (address) => this.giveBack(address);
+    this.restore = replaceAllocator(heap, (own) => {
+      this.own = own;
+      return { allocate: (bytes) => this.allocate(bytes), free: (address) => this.giveBack(address) };
+    });
     held.set(heap, this);
   }
 
@@ -65,7 +61,7 @@ export class HeldMemory {
   /** Leaves tfjs with its allocator. */
   close(): void {
     this.release();
-    Object.assign(this.heap, this.own);
+    this.restore();
     held.delete(this.heap);
   }
 
@@ -73,13 +69,13 @@ export class HeldMemory {
     if (bytes > LARGE && this.bytes > MOST_HELD) this.settle();
     let address = 0;
     try {
-      address = this.own._malloc(bytes);
+      address = this.own.allocate(bytes);
       if (address === 0 && bytes > 0) throw new Error(`the heap is full: ${bytes} more bytes do not fit`);
     } catch (error) {
       // What is held may be what is missing.
       if (![...this.pieces.values()].some((addresses) => addresses.length > 0)) throw error;
       this.settle();
-      address = this.own._malloc(bytes);
+      address = this.own.allocate(bytes);
     }
     this.sizes.set(address >>> 0, bytes);
     return address;
@@ -105,6 +101,6 @@ export class HeldMemory {
 
   private free(address: number): void {
     this.sizes.delete(address >>> 0);
-    this.own._free(address);
+    this.own.free(address);
   }
 }

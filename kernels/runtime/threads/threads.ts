@@ -1,3 +1,4 @@
+import { wasmHeap } from '../../tfjs/wasm.js';
 import { HeldMemory, heldMemory } from './held-memory.js';
 import { inOrder } from './stock-order.js';
 import { ThreadPool, type Preparation, type SpawnThread } from './pool.js';
@@ -106,7 +107,7 @@ export function startThreads(backend: unknown, threads: number, spawn: SpawnThre
   const key = poolKey(backend);
   if (pools.has(key)) throw new Error('the backend has its threads already');
   const pool = new ThreadPool(backend, threads, spawn);
-  const memory = new HeldMemory((backend as { wasm: ConstructorParameters<typeof HeldMemory>[0] }).wasm, pool);
+  const memory = new HeldMemory(poolKey(backend), pool);
   const stockOrder = inOrder(backend, finishJobs);
   pools.set(key, pool);
   return async () => {
@@ -136,5 +137,5 @@ export function withoutThreads<T>(backend: unknown, body: () => T): T {
 }
 
 function poolKey(backend: unknown): object {
-  return (backend as { wasm: object }).wasm;
+  return wasmHeap(backend);
 }

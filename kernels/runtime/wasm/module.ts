@@ -1,17 +1,9 @@
-import type { TensorInfo, DataType } from '@tensorflow/tfjs-core';
+import type { KernelBackend, TensorInfo } from '@tensorflow/tfjs-core';
+import { makeWasmOutput, wasmHeap, wasmMemory, wasmOffset } from '../../tfjs/wasm.js';
 import { heldMemory } from '../threads/held-memory.js';
 import { withSharedMemory } from '../threads/shared-memory.js';
 
-/** What this package uses of tfjs's WASM backend; its own type declares most of it private. */
-interface WasmBackend {
-  readonly wasm: {
-    readonly asm: { readonly memory?: WebAssembly.Memory };
-    readonly wasmMemory?: WebAssembly.Memory;
-  };
-  readonly dataIdMap: { get(dataId: object): { memoryOffset: number } };
-  makeOutput(shape: number[], dtype: DataType, memoryOffset?: number): TensorInfo;
-  disposeData(dataId: object, force?: boolean): boolean;
-}
+export { wasmMemory, wasmOffset } from '../../tfjs/wasm.js';
 
 /** A compiled kernel module as `scripts/embed-kernels.mjs` writes it. */
 export interface WasmSource {
@@ -55,7 +47,7 @@ export function allowWasmSimd(most: WasmSimd): void {
 
 /** What the kernels of this backend use. Settled once a backend, so that all its threads and modules round alike. */
 export function wasmSimd(backend: unknown): WasmSimd {
-  const key = (backend as WasmBackend).wasm;
+  const key = wasmHeap(backend);
   let uses = simdOfHeaps.get(key);
   if (uses === undefined) simdOfHeaps.set(key, (uses = hasRelaxedSimd() ? mostSimd : 'plain'));
   return uses;
@@ -68,13 +60,13 @@ const instances = new WeakMap<object, Map<string, WebAssembly.Exports>>();
  * tensors and work on them in place. Modules are compiled at first use and kept for the life of the backend.
  */
 export function wasmExports<T>(backend: unknown, source: WasmSource): T {
-  const owner = backend as WasmBackend;
-  let modules = instances.get(owner.wasm);
-  if (modules === undefined) instances.set(owner.wasm, (modules = new Map<string, WebAssembly.Exports>()));
+  const heap = wasmHeap(backend);
+  let modules = instances.get(heap);
+  if (modules === undefined) instances.set(heap, (modules = new Map<string, WebAssembly.Exports>()));
   let exports = modules.get(source.name);
   if (exports === undefined) {
     const module = new WebAssembly.Module(wasmBinary(backend, source) as BufferSource);
-    exports = new WebAssembly.Instance(module, { env: { memory: wasmMemory(owner) } }).exports;
+    exports = new WebAssembly.Instance(module, { env: { memory: wasmMemory(backend) } }).exports;
     modules.set(source.name, exports);
   }
   return exports as T;
@@ -95,22 +87,9 @@ function textFor(simd: WasmSimd, { base64, relaxed = base64, wide = relaxed }: W
   return { plain: base64, relaxed, wide }[simd];
 }
 
-/** The backend's heap. */
-export function wasmMemory(backend: unknown): WebAssembly.Memory {
-  const { wasm } = backend as WasmBackend;
-  const memory = wasm.wasmMemory ?? wasm.asm.memory;
-  if (memory === undefined) throw new Error('this version of tfjs-backend-wasm does not expose its memory');
-  return memory;
-}
-
 /** Whether other threads can work on the backend's heap. */
 export function isSharedMemory(backend: unknown): boolean {
   return typeof SharedArrayBuffer !== 'undefined' && wasmMemory(backend).buffer instanceof SharedArrayBuffer;
-}
-
-/** Byte offset of a tensor's values in the backend's memory. Valid until the tensor is disposed. */
-export function wasmOffset(backend: unknown, tensor: TensorInfo): number {
-  return (backend as WasmBackend).dataIdMap.get(tensor.dataId).memoryOffset;
 }
 
 /** Allocates an output (uninitialised values) on the backend's heap, to be written by kernels. */
@@ -119,9 +98,8 @@ export function wasmOutput(
   shape: readonly number[],
   dtype: 'float32' | 'int32' = 'float32',
 ): TensorInfo {
-  const owner = backend as WasmBackend;
-  const address = heldMemory(owner.wasm)?.take(shape.reduce((size, length) => size * length, 4));
-  return owner.makeOutput([...shape], dtype, address);
+  const address = heldMemory(wasmHeap(backend))?.take(shape.reduce((size, length) => size * length, 4));
+  return makeWasmOutput(backend, shape, dtype, address);
 }
 
 /**
@@ -134,7 +112,7 @@ export function withWasmScratch<T>(backend: unknown, bytes: number, body: (offse
 
 /** The like of `withWasmScratch` for what JavaScript writes and kernels read. */
 export function withWasmTable<T>(backend: unknown, bytes: number, body: (offset: number) => T): T {
-  return withMemory(backend, (backend as WasmBackend).makeOutput([Math.ceil(bytes / 4) + 4], 'float32'), body);
+  return withMemory(backend, makeWasmOutput(backend, [Math.ceil(bytes / 4) + 4], 'float32'), body);
 }
 
 function withMemory<T>(backend: unknown, info: TensorInfo, body: (offset: number) => T): T {
@@ -142,7 +120,7 @@ function withMemory<T>(backend: unknown, info: TensorInfo, body: (offset: number
     // Addresses from 2 GB on are negative as int32.
     return body(((wasmOffset(backend, info) + 15) & ~15) >>> 0);
   } finally {
-    (backend as WasmBackend).disposeData(info.dataId, true);
+    (backend as KernelBackend).disposeData(info.dataId, true);
   }
 }
 

@@ -1,9 +1,4 @@
-/** tfjs's pool of GPU buffers, as far as this package sees it. */
-export interface BufferManager {
-  /** Those that are free, by size and usage. */
-  freeBuffers: Map<string, GPUBuffer[]>;
-  acquireBuffer(size: number, usage: number): GPUBuffer;
-}
+import { replaceFreeBuffers, type GpuBackend } from '../../tfjs/webgpu.js';
 
 const ids = new WeakMap<GPUBuffer, number>();
 let buffers = 0;
@@ -20,14 +15,16 @@ export function bufferId(buffer: GPUBuffer): number {
  * a step of training gets then depends on what is free when it begins and no longer on the steps before: it gets the
  * same ones every time, and what was made for them, bind groups above all, serves again.
  */
-export function takeBuffersInOrder(pool: BufferManager): void {
-  if (pool.freeBuffers instanceof OrderedPools) return;
-  const ordered = new OrderedPools();
-  for (const [key, free] of pool.freeBuffers) {
-    ordered.set(key, []);
-    for (const buffer of free) ordered.get(key)?.push(buffer);
-  }
-  pool.freeBuffers = ordered;
+export function takeBuffersInOrder(gpu: GpuBackend): void {
+  replaceFreeBuffers(gpu, (pools) => {
+    if (pools instanceof OrderedPools) return pools;
+    const ordered = new OrderedPools();
+    for (const [key, free] of pools) {
+      ordered.set(key, []);
+      for (const buffer of free) ordered.get(key)?.push(buffer);
+    }
+    return ordered;
+  });
 }
 
 class OrderedPools extends Map<string, GPUBuffer[]> {

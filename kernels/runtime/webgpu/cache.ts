@@ -1,29 +1,6 @@
-import type { DataType, TensorInfo } from '@tensorflow/tfjs-core';
-import { bufferId, takeBuffersInOrder, type BufferManager } from './buffer-pool.js';
+import { returnAfterSubmit, takeBuffer, type GpuBackend } from '../../tfjs/webgpu.js';
+import { bufferId, takeBuffersInOrder } from './buffer-pool.js';
 import { sumsBySubgroups, withVariantSums, type VariantDevice } from '../variant.js';
-
-/**
- * What this folder uses of tfjs's WebGPU backend, and nothing else does. tfjs puts its own text in front of every
- * shader, so `enable f16;` and `enable subgroups;` cannot go through its program runner: kernels here compile their own
- * pipelines and record into the backend's current encoder, in order with the stock ops around them.
- */
-export interface GpuBackend {
-  readonly device: GPUDevice;
-  readonly queue: GPUQueue;
-  readonly tensorMap: { get(dataId: object): { resource?: GPUBuffer; values?: unknown } };
-  readonly bufferManager: BufferManager;
-  commandEncoder: GPUCommandEncoder | null;
-  computePassEncoder: GPUComputePassEncoder | null;
-  commandQueueOwnedIds: WeakSet<object>;
-  dispatchCountInPass: number;
-  uniformPendingDisposal: GPUBuffer[];
-  activeTimers?: unknown[] | null;
-  ensureCommandEncoderReady(): void;
-  endComputePassEncoder(): void;
-  submitQueue(): void;
-  uploadToGPU(dataId: object): void;
-  makeTensorInfo(shape: number[], dtype: DataType): TensorInfo;
-}
 
 /** A compute kernel: WGSL text with one entry point `main`, and the values of its `override` constants. */
 export interface GpuProgram {
@@ -88,7 +65,7 @@ export function stateOf(backend: unknown): BackendState {
   const gpu = backend as GpuBackend;
   let state = states.get(gpu);
   if (state !== undefined) return state;
-  takeBuffersInOrder(gpu.bufferManager);
+  takeBuffersInOrder(gpu);
   const { maxStorageBufferBindingSize, maxBufferSize } = gpu.device.limits;
   state = {
     bindingBytes: Math.min(maxStorageBufferBindingSize, maxBufferSize),
@@ -191,8 +168,8 @@ export function seededUniform(gpu: GpuBackend, state: BackendState, params: Seed
 
 function pooledUniform(gpu: GpuBackend, params: GpuParams): GPUBuffer {
   const bytes = packParams(params);
-  const buffer = gpu.bufferManager.acquireBuffer(bytes.byteLength, GPUBufferUsage.COPY_DST | GPUBufferUsage.UNIFORM);
+  const buffer = takeBuffer(gpu, bytes.byteLength, GPUBufferUsage.COPY_DST | GPUBufferUsage.UNIFORM);
   gpu.queue.writeBuffer(buffer, 0, bytes);
-  gpu.uniformPendingDisposal.push(buffer);
+  returnAfterSubmit(gpu, buffer);
   return buffer;
 }

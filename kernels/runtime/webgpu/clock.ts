@@ -1,3 +1,5 @@
+import { flush, gpuBackend, type GpuBackend } from '../../tfjs/webgpu.js';
+
 /** What compute passes of a stretch of work took on the GPU, in milliseconds. */
 export interface GpuTimes {
   /** Sum over the passes. */
@@ -5,14 +7,6 @@ export interface GpuTimes {
   /** From the first pass's beginning to the last one's end: what is more than `busyMs`, the GPU waited for the host. */
   readonly spanMs: number;
   readonly passes: number;
-}
-
-interface ClockedBackend {
-  readonly device: GPUDevice;
-  readonly queue: GPUQueue;
-  readonly commandEncoder: GPUCommandEncoder | null;
-  endComputePassEncoder(): void;
-  submitQueue(): void;
 }
 
 /** Passes that one stretch of work can hold; later ones are not counted. */
@@ -27,11 +21,11 @@ export async function withGpuClock<T>(
   backend: unknown,
   body: () => Promise<T>,
 ): Promise<{ value: T; times: GpuTimes | undefined }> {
-  const { device } = backend as Partial<ClockedBackend>;
+  const { device } = backend as Partial<GpuBackend>;
   if (device?.features.has('timestamp-query') !== true) return { value: await body(), times: undefined };
-  const gpu = backend as ClockedBackend;
+  const gpu = gpuBackend(backend);
   // What was recorded before belongs to nobody's time.
-  submit(gpu);
+  flush(gpu);
   const querySet = device.createQuerySet({ type: 'timestamp', count: 2 * MAX_PASSES });
   let passes = 0;
   const createEncoder = device.createCommandEncoder.bind(device);
@@ -48,7 +42,7 @@ export async function withGpuClock<T>(
   };
   try {
     const value = await body();
-    submit(gpu);
+    flush(gpu);
     device.createCommandEncoder = createEncoder;
     return { value, times: passes === 0 ? undefined : await readTimes(gpu, querySet, passes) };
   } finally {
@@ -57,13 +51,7 @@ export async function withGpuClock<T>(
   }
 }
 
-function submit(gpu: ClockedBackend): void {
-  if (gpu.commandEncoder === null) return;
-  gpu.endComputePassEncoder();
-  gpu.submitQueue();
-}
-
-async function readTimes({ device, queue }: ClockedBackend, querySet: GPUQuerySet, passes: number): Promise<GpuTimes> {
+async function readTimes({ device, queue }: GpuBackend, querySet: GPUQuerySet, passes: number): Promise<GpuTimes> {
   const size = 16 * passes;
   const resolved = device.createBuffer({ size, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
   const readable = device.createBuffer({ size, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });

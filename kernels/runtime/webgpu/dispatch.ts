@@ -1,5 +1,6 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
-import { env, util } from '@tensorflow/tfjs-core';
+import { util } from '@tensorflow/tfjs-core';
+import * as tfjs from '../../tfjs/webgpu.js';
 import {
   bindGroupFor,
   pipelineFor,
@@ -7,7 +8,6 @@ import {
   stateOf,
   uniformFor,
   type Bound,
-  type GpuBackend,
   type GpuOffsets,
   type GpuParams,
   type GpuProgram,
@@ -23,7 +23,7 @@ export function gpuOutput(
   shape: readonly number[],
   dtype: 'float32' | 'int32' = 'float32',
 ): TensorInfo {
-  return (backend as GpuBackend).makeTensorInfo([...shape], dtype);
+  return tfjs.makeGpuOutput(tfjs.gpuBackend(backend), shape, dtype);
 }
 
 /**
@@ -31,7 +31,7 @@ export function gpuOutput(
  * done.
  */
 export function gpuRelease(backend: unknown, tensor: TensorInfo): void {
-  (backend as { disposeData(dataId: object, force?: boolean): boolean }).disposeData(tensor.dataId, true);
+  tfjs.disposeValues(tfjs.gpuBackend(backend), tensor.dataId);
 }
 
 /**
@@ -39,24 +39,24 @@ export function gpuRelease(backend: unknown, tensor: TensorInfo): void {
  * reading them may have left on the host.
  */
 export function gpuInPlace(backend: unknown, tensor: TensorInfo): void {
-  const gpu = backend as GpuBackend;
-  gpu.uploadToGPU(tensor.dataId);
-  gpu.tensorMap.get(tensor.dataId).values = null;
+  const gpu = tfjs.gpuBackend(backend);
+  tfjs.uploadValues(gpu, tensor.dataId);
+  tfjs.forgetHostValues(gpu, tensor.dataId);
 }
 
 /** True when the device was opened with this feature. */
 export function gpuHas(backend: unknown, feature: string): boolean {
-  return (backend as GpuBackend).device.features.has(feature);
+  return tfjs.gpuBackend(backend).device.features.has(feature);
 }
 
 /** True when no GPU stands behind the device: shaders run on the processor and take long to compile. */
 export function gpuIsSoftware(backend: unknown): boolean {
-  const { adapterInfo } = (backend as GpuBackend).device as { adapterInfo?: { isFallbackAdapter?: boolean } };
+  const { adapterInfo } = tfjs.gpuBackend(backend).device as { adapterInfo?: { isFallbackAdapter?: boolean } };
   return adapterInfo?.isFallbackAdapter === true;
 }
 
 export function gpuLimits(backend: unknown): GPUSupportedLimits {
-  return (backend as GpuBackend).device.limits;
+  return tfjs.gpuBackend(backend).device.limits;
 }
 
 /** Dispatches recorded by this package's kernels on this backend since it was opened. */
@@ -69,7 +69,7 @@ export function gpuDispatchCount(backend: unknown): number {
  * recorded before the next call reads this value.
  */
 export function gpuUniform(backend: unknown, name: string, scalar: TensorInfo): GPUBuffer {
-  const gpu = backend as GpuBackend;
+  const gpu = tfjs.gpuBackend(backend);
   const { copies } = stateOf(gpu);
   let copy = copies.get(name);
   if (copy === undefined)
@@ -77,11 +77,9 @@ export function gpuUniform(backend: unknown, name: string, scalar: TensorInfo): 
       name,
       (copy = gpu.device.createBuffer({ size: 16, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.UNIFORM })),
     );
-  const source = bufferOf(gpu, scalar);
-  gpu.commandQueueOwnedIds.add(scalar.dataId);
-  gpu.ensureCommandEncoderReady();
-  gpu.endComputePassEncoder();
-  (gpu.commandEncoder as GPUCommandEncoder).copyBufferToBuffer(source, placeOf(scalar.dataId)?.offset ?? 0, copy, 0, 4);
+  const source = uploadedBuffer(gpu, scalar);
+  tfjs.markInUse(gpu, scalar.dataId);
+  tfjs.copyEncoder(gpu).copyBufferToBuffer(source, placeOf(scalar.dataId)?.offset ?? 0, copy, 0, 4);
   return copy;
 }
 
@@ -100,37 +98,32 @@ export function gpuDispatch(
   uniforms: readonly GPUBuffer[] = [],
   offsets?: GpuOffsets,
 ): void {
-  const gpu = backend as GpuBackend;
+  const gpu = tfjs.gpuBackend(backend);
   const state = stateOf(gpu);
   const pipeline = pipelineFor(gpu.device, state, program);
   const bound: Bound[] = tensors.map((tensor, i) => bindingOf(gpu, tensor, offsets?.[i]));
   if ('seed' in params) bound.push(seededUniform(gpu, state, params));
   else if (params.length > 0) bound.push(uniformFor(gpu, state, params, program.transientParams === true));
   bound.push(...uniforms);
-  for (const tensor of tensors) gpu.commandQueueOwnedIds.add(tensor.dataId);
+  for (const tensor of tensors) tfjs.markInUse(gpu, tensor.dataId);
   const bindGroup = bindGroupFor(gpu.device, state, pipeline, bound);
-  gpu.ensureCommandEncoderReady();
-  gpu.computePassEncoder ??= (gpu.commandEncoder as GPUCommandEncoder).beginComputePass();
-  gpu.computePassEncoder.setPipeline(pipeline.pipeline);
-  gpu.computePassEncoder.setBindGroup(0, bindGroup);
-  gpu.computePassEncoder.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2]);
-  gpu.dispatchCountInPass++;
+  const pass = tfjs.computePass(gpu);
+  pass.setPipeline(pipeline.pipeline);
+  pass.setBindGroup(0, bindGroup);
+  pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2]);
   state.dispatches++;
-  if (env().getNumber('WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE') <= gpu.dispatchCountInPass) {
-    gpu.endComputePassEncoder();
-    gpu.submitQueue();
-  }
+  tfjs.countDispatch(gpu);
 }
 
-function bufferOf(gpu: GpuBackend, tensor: TensorInfo): GPUBuffer {
-  gpu.uploadToGPU(tensor.dataId);
-  const buffer = gpu.tensorMap.get(tensor.dataId).resource;
+function uploadedBuffer(gpu: tfjs.GpuBackend, tensor: TensorInfo): GPUBuffer {
+  tfjs.uploadValues(gpu, tensor.dataId);
+  const buffer = tfjs.bufferOf(gpu, tensor.dataId);
   if (buffer === undefined) throw new Error(`a tensor of shape [${tensor.shape.join(', ')}] has no buffer on the GPU`);
   return buffer;
 }
 
-function bindingOf(gpu: GpuBackend, tensor: TensorInfo, offset: number | undefined): Bound {
-  const buffer = bufferOf(gpu, tensor);
+function bindingOf(gpu: tfjs.GpuBackend, tensor: TensorInfo, offset: number | undefined): Bound {
+  const buffer = uploadedBuffer(gpu, tensor);
   const place = placeOf(tensor.dataId);
   if (place === undefined) return offset === undefined ? buffer : { buffer, offset };
   return { buffer, offset: place.offset + (offset ?? 0), size: place.size - (offset ?? 0) };

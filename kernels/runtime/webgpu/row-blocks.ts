@@ -1,5 +1,13 @@
 import type { TensorInfo } from '@tensorflow/tfjs-core';
-import { stateOf, type GpuBackend } from './cache.js';
+import {
+  forgetHostValues,
+  gpuBackend,
+  hostValues,
+  replaceGpuMethod,
+  writeValues,
+  type GpuBackend,
+} from '../../tfjs/webgpu.js';
+import { stateOf } from './cache.js';
 
 /** A matrix whose values are spread over several tensors, a stretch of rows each. */
 export interface RowPart<T> {
@@ -10,12 +18,6 @@ export interface RowPart<T> {
 
 /** Parts begin at multiples of this: as a byte offset of float32 values it is one that every device can bind at. */
 export const ROWS_ALIGN = 64;
-
-type SplitBackend = GpuBackend & {
-  read(dataId: object): Promise<Float32Array | Int32Array>;
-  disposeData(dataId: object, force?: boolean): boolean;
-  write(values: Float32Array | Int32Array, shape: number[], dtype: TensorInfo['dtype']): object;
-};
 
 let limit: number | undefined;
 
@@ -67,9 +69,8 @@ const splits = new WeakMap<object, readonly TensorInfo[]>();
 export function splitTensor(backend: unknown, tensor: TensorInfo, firsts: readonly number[]): readonly TensorInfo[] {
   const known = splits.get(tensor.dataId);
   if (known !== undefined) return known;
-  const gpu = backend as SplitBackend;
-  const data = gpu.tensorMap.get(tensor.dataId) as { values?: Float32Array | Int32Array | null };
-  const { values } = data;
+  const gpu = gpuBackend(backend);
+  const values = hostValues(gpu, tensor.dataId);
   if (values === undefined || values === null)
     throw new Error(
       `a tensor of shape [${tensor.shape.join(', ')}] is larger than what this device can bind, and not a frozen weight`,
@@ -77,26 +78,25 @@ export function splitTensor(backend: unknown, tensor: TensorInfo, firsts: readon
   attend(gpu);
   const parts = firsts.map((first, i) => {
     const part = values.subarray(first, firsts[i + 1]);
-    return { dataId: gpu.write(part, [part.length], tensor.dtype), shape: [part.length], dtype: tensor.dtype };
+    return writeValues(gpu, part, [part.length], tensor.dtype);
   });
   // The parts let go of the host's memory as they are put on the GPU.
-  data.values = null;
+  forgetHostValues(gpu, tensor.dataId);
   splits.set(tensor.dataId, parts);
   return parts;
 }
 
 /** Teaches a backend to read and to dispose of tensors in parts, and to refuse what would give them a buffer. */
-function attend(gpu: SplitBackend): void {
+function attend(gpu: GpuBackend): void {
   const state = stateOf(gpu);
   if (state.knowsParts === true) return;
   state.knowsParts = true;
-  const [upload, read, dispose] = [gpu.uploadToGPU.bind(gpu), gpu.read.bind(gpu), gpu.disposeData.bind(gpu)];
-  gpu.uploadToGPU = (dataId) => {
+  replaceGpuMethod(gpu, 'upload', (upload) => (dataId) => {
     if (splits.has(dataId))
       throw new Error('a weight is larger than what this device can bind, and this operation cannot use it in parts');
     upload(dataId);
-  };
-  gpu.read = async (dataId) => {
+  });
+  replaceGpuMethod(gpu, 'read', (read) => async (dataId) => {
     const parts = splits.get(dataId);
     if (parts === undefined) return read(dataId);
     const values: (Float32Array | Int32Array)[] = [];
@@ -109,11 +109,11 @@ function attend(gpu: SplitBackend): void {
       at += part.length;
     }
     return all;
-  };
-  gpu.disposeData = (dataId, force) => {
+  });
+  replaceGpuMethod(gpu, 'dispose', (dispose) => (dataId, force) => {
     const gone = dispose(dataId, force);
     if (gone) for (const part of splits.get(dataId) ?? []) dispose(part.dataId, true);
     if (gone) splits.delete(dataId);
     return gone;
-  };
+  });
 }

@@ -1,5 +1,17 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { GpuBackend } from './cache.js';
+import {
+  addExternalData,
+  bufferOf,
+  copyEncoder,
+  disposeValues,
+  forgetHostValues,
+  gpuBackend,
+  makeGpuOutput,
+  markInUse,
+  replaceGpuMethod,
+  uploadValues,
+  type GpuBackend,
+} from '../../tfjs/webgpu.js';
 
 /** Where a view lies in its buffer, in bytes. */
 export interface Place {
@@ -10,17 +22,8 @@ export interface Place {
 /** Views begin at multiples of this: as bytes of float32 values an offset that every device can bind at. */
 export const VIEW_ALIGN = 64;
 
-/** The methods of tfjs's WebGPU backend that take a tensor's buffer for its own. */
-type ViewBackend = GpuBackend & {
-  readonly tensorMap: { set(dataId: object, data: object): void };
-  nextDataId(): number;
-  read(dataId: object): Promise<Float32Array | Int32Array>;
-  disposeData(dataId: object, force?: boolean): boolean;
-  tensorToBinding(tensor: tf.TensorInfo | undefined): unknown;
-};
-
 const places = new WeakMap<object, Place>();
-const attended = new WeakSet<ViewBackend>();
+const attended = new WeakSet<GpuBackend>();
 
 /** Where a tensor's values lie, if they are a stretch of another tensor's buffer. */
 export function placeOf(dataId: object): Place | undefined {
@@ -44,46 +47,36 @@ export function gpuStretch(
   first: number,
   shape: readonly number[],
 ): tf.TensorInfo {
-  const gpu = backend as ViewBackend;
+  const gpu = gpuBackend(backend);
   tf.util.assert(first % VIEW_ALIGN === 0, () => `a view cannot begin at element ${first}`);
   attend(gpu);
-  gpu.uploadToGPU(whole.dataId);
-  const { resource } = gpu.tensorMap.get(whole.dataId);
-  const dataId = { id: gpu.nextDataId() };
-  // What tfjs takes for foreign it does not give to its pool. Not `write`: no memory is taken.
-  gpu.tensorMap.set(dataId, {
-    dtype: 'float32',
-    shape: [...shape],
-    values: null,
-    refCount: 1,
-    resource,
-    external: true,
-  });
+  uploadValues(gpu, whole.dataId);
+  // What tfjs takes for foreign it does not give to its pool.
+  const dataId = addExternalData(gpu, shape, bufferOf(gpu, whole.dataId));
   places.set(dataId, { offset: 4 * first, size: 4 * tf.util.sizeFromShape([...shape]) });
   return { dataId, shape: [...shape], dtype: 'float32' };
 }
 
 /** Teaches a backend to bind and to read views. Their values are never kept on the host: others write to them. */
-function attend(gpu: ViewBackend): void {
+function attend(gpu: GpuBackend): void {
   if (attended.has(gpu)) return;
   attended.add(gpu);
-  const [toBinding, read] = [gpu.tensorToBinding.bind(gpu), gpu.read.bind(gpu)];
-  gpu.tensorToBinding = (tensor) => {
+  replaceGpuMethod(gpu, 'binding', (toBinding) => (tensor) => {
     const place = tensor === undefined ? undefined : places.get(tensor.dataId);
     if (tensor === undefined || place === undefined) return toBinding(tensor);
-    return { buffer: gpu.tensorMap.get(tensor.dataId).resource, offset: place.offset, size: place.size };
-  };
-  gpu.read = async (dataId) => {
+    return { buffer: bufferOf(gpu, tensor.dataId), offset: place.offset, size: place.size };
+  });
+  replaceGpuMethod(gpu, 'read', (read) => async (dataId) => {
     const place = places.get(dataId);
     if (place === undefined) return read(dataId);
-    const copy = gpu.makeTensorInfo([place.size / 4], 'float32');
+    const copy = makeGpuOutput(gpu, [place.size / 4], 'float32');
     try {
       gpuCopy(gpu, [{ from: { ...copy, dataId }, to: copy }]);
       return await read(copy.dataId);
     } finally {
-      gpu.disposeData(copy.dataId, true);
+      disposeValues(gpu, copy.dataId);
     }
-  };
+  });
 }
 
 /** Copies values between tensors of one size, without a dispatch: on either side there may be a view. */
@@ -91,19 +84,17 @@ export function gpuCopy(
   backend: unknown,
   pairs: readonly { readonly from: tf.TensorInfo; readonly to: tf.TensorInfo }[],
 ): void {
-  const gpu = backend as GpuBackend;
+  const gpu = gpuBackend(backend);
   // Uploads may end what is being recorded: they come first.
-  for (const { from, to } of pairs) for (const { dataId } of [from, to]) gpu.uploadToGPU(dataId);
-  gpu.ensureCommandEncoderReady();
-  gpu.endComputePassEncoder();
+  for (const { from, to } of pairs) for (const { dataId } of [from, to]) uploadValues(gpu, dataId);
+  const encoder = copyEncoder(gpu);
   for (const { from, to } of pairs) {
     const [source, target] = [from, to].map(({ dataId }) => {
-      gpu.commandQueueOwnedIds.add(dataId);
-      const data = gpu.tensorMap.get(dataId);
-      return { data, buffer: data.resource as GPUBuffer, offset: places.get(dataId)?.offset ?? 0 };
+      markInUse(gpu, dataId);
+      return { buffer: bufferOf(gpu, dataId) as GPUBuffer, offset: places.get(dataId)?.offset ?? 0 };
     }) as [Side, Side];
-    target.data.values = null;
-    (gpu.commandEncoder as GPUCommandEncoder).copyBufferToBuffer(
+    forgetHostValues(gpu, to.dataId);
+    encoder.copyBufferToBuffer(
       source.buffer,
       source.offset,
       target.buffer,
@@ -114,7 +105,6 @@ export function gpuCopy(
 }
 
 interface Side {
-  readonly data: { values?: unknown };
   readonly buffer: GPUBuffer;
   readonly offset: number;
 }

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, expect, it } from 'vitest';
+import { gpuBackend, usedBufferCount } from '../../../kernels/tfjs/webgpu.js';
 import { setReplay } from '../../../kernels/index.js';
 import { definitionOf } from '../../../src/adapters/registry.js';
 import { loadConfig } from '../../../src/config/load.js';
@@ -69,8 +70,7 @@ function microBatch(step: number, k: number, packed: boolean): MicroBatch {
   return { inputIds, labels, batch: 2, seq, supervisedCount: 2 * (seq - 1) - ignored, ...starts };
 }
 
-const usedBuffers = (): number =>
-  (tf.backend() as unknown as { bufferManager: { getNumUsedBuffers(): number } }).bufferManager.getNumUsedBuffers();
+const usedBuffers = (): number => usedBufferCount(gpuBackend());
 
 async function trained(
   setup: Setup,
