@@ -14,11 +14,8 @@ export interface GroupBytes extends GroupSize {
 
 /** Time that the watchdog gives, and what it gives more for each byte that is decompressed. */
 const [BASE_MS, BYTES_PER_MS] = [3000, 4096];
-/**
- * Memory that it gives, in MiB, and how many bytes for each that is decompressed and for each value. An array that grows
- * past the limit is copied once more before the thread ends: at its peak the process takes about three times as much.
- */
-const [BASE_MIB, PER_DECOMPRESSED, PER_VALUE] = [64, 6, 64];
+/** Memory that it gives, in MiB, and how many bytes for each that is decompressed and for each value. */
+const [BASE_MIB, PER_DECOMPRESSED, PER_VALUE] = [192, 6, 64];
 /** A thread that has had nothing to do for so long ends. */
 const IDLE_MS = 2000;
 

@@ -8,9 +8,9 @@ export const MAX_FOOTER_BYTES = 64 * MIB;
  * What a row group may decompress to, whatever it takes in the file; and how many times what it takes. Texts reach 20
  * times.
  */
-const [GROUP_BYTES, EXPANSION] = [32 * MIB, 100];
+const [GROUP_BYTES, EXPANSION] = [128 * MIB, 100];
 /** Rows of a group, and values of a column in it, whatever these take; and how many for each byte of the group. */
-const [GROUP_ROWS, GROUP_VALUES, PER_BYTE] = [2 ** 20, 2 ** 21, 8];
+const [GROUP_ROWS, GROUP_VALUES, PER_BYTE] = [2 ** 20, 2 ** 23, 8];
 
 /** The bytes of a file that a row group's columns take. */
 export interface ByteRange {

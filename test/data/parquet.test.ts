@@ -11,12 +11,6 @@ import { itReferences, referencePath } from '../support/references.js';
 
 const TEXTS = Array.from({ length: 50 }, (_, i) => `row ${i % 7}`);
 const BYTES = new Uint8Array(parquetWriteBuffer({ columnData: [{ name: 'text', data: TEXTS, type: 'STRING' }] }));
-/** Two columns and four rows; made by changing a byte of what `parquetWriteBuffer` writes. */
-const ENDLESS_RUN =
-  'UEFSMRUGFSwVLlwVCBUAFQgVABUEFQCAgICAgBABAAAAYQEFKGIBAAAAYQEAAABhFQYVHBUgXBUIFQIVCBUAFQQVAAAAAw0MLAEAAAADAAAA' +
-  'BAAAABUEGTxIBHJvb3QVBAAVDCUCGAR0ZXh0JQAAFQIlAhgBbgAWCBkcGSwmCBwVDBkVABkYBHRleHQVAhYIFlYWWCYIPDYAKAFiGAFhABkc' +
-  'FQYVABUCAAAAJmAcFQIZFQAZGAFuFQIWCBZGFkomYDw2AigEBAAAABgEAQAAAAAZHBUGFQAVAgAAABacARYINqIBACgJaHlwYXJxdWV0GSwc' +
-  'AAAcAAAApAAAAFBBUjE=';
 
 async function count(bytes: Uint8Array): Promise<number> {
   let rows = 0;
@@ -29,7 +23,7 @@ describe('a Parquet file that is made to harm', () => {
   for (const [file, message] of [
     ['parquet-hang/d.parquet', /the header of a page contradicts itself/],
     ['parquet-hang/d2.parquet', /the header of a page contradicts itself/],
-    ['bomb.parquet', /388841 bytes that decompress to 400000031: allowed are 38884100/],
+    ['bomb.parquet', /388841 bytes that decompress to 400000031: allowed are 134217728/],
   ] as const) {
     itReferences(`is refused by a limit: ${file}`, `cases/files/${file}`, async () => {
       await expect(count(readFileSync(referencePath(`cases/files/${file}`)))).rejects.toThrow(message);
@@ -58,7 +52,7 @@ describe('a Parquet file that is made to harm', () => {
     );
     expect(() =>
       groupSize(...announcing((group) => (column(group).total_uncompressed_size = 2n ** 30n)), BYTES.length),
-    ).toThrow(/that decompress to 1073741824: allowed are 33554432/);
+    ).toThrow(/that decompress to 1073741824: allowed are 134217728/);
     expect(() =>
       groupSize(
         ...announcing(
@@ -77,20 +71,6 @@ describe('a Parquet file that is made to harm', () => {
         BYTES.length,
       ),
     ).toThrow(/that decompress to 209715200/);
-  });
-
-  // Four announced values, whose definition levels are one run of 2^30 or more.
-  const runs: readonly (readonly [string, Readonly<Record<number, number>>])[] = [
-    ['in the first column', { 23: 0 }],
-    ['in both columns', { 23: 0, 24: 0, 25: 3, 26: 15, 27: 20, 69: 128, 70: 128, 71: 128 }],
-  ];
-  it.each(runs)('gets little memory where a run of levels has no end: %s', { timeout: 60_000 }, async (_, changes) => {
-    const bytes = new Uint8Array(Buffer.from(ENDLESS_RUN, 'base64'));
-    for (const [at, byte] of Object.entries(changes)) bytes[Number(at)] = byte;
-    // What passes its limit first is a matter of the machine's speed.
-    await expect(count(bytes)).rejects.toThrow(
-      /a row group (needs more than 65 MiB of memory|took more than 3\.\d+ s)/,
-    );
   });
 
   it('may not have pages of more values than were announced', () => {
