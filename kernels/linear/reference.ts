@@ -55,7 +55,8 @@ export function linearGradWith(withWeight: WithWeight): Op['reference'] {
         ...(loraInput === undefined ? [] : back),
       ];
     });
-    return withX ? [tf.addN(sums), ...own] : own;
+    // Not addN: on webgpu it binds all operands at once, and past the device's limit gives a wrong number.
+    return withX ? [sums.reduce((sum, term) => tf.add(sum, term)), ...own] : own;
   };
 }
 
