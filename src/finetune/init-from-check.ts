@@ -1,6 +1,7 @@
 import { definitionOf, methodOf, type AdapterConfig } from '../adapters/registry.js';
 import { runConfigSchema, type RunConfig } from '../config/schema.js';
 import { ConfigError } from '../errors.js';
+import { isRecord } from '../io/json.js';
 
 /** Says how the values begin, which are those of the saved adapter. */
 const IGNORED: ReadonlySet<string> = new Set(['init_lora_weights']);
@@ -39,10 +40,6 @@ function same(a: unknown, b: unknown): boolean {
 function canonical(value: unknown): string {
   if (isRecord(value)) return JSON.stringify(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
   return JSON.stringify((Array.isArray(value) ? [...(value as unknown[])] : [value]).map(String).sort());
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isNone(value: unknown): boolean {

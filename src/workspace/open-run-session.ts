@@ -51,31 +51,32 @@ export interface RunSession {
  * unless the request names others.
  * @throws ConfigError when neither a run nor a model is named, or adapters of different bases are.
  */
-export async function openRunSession(flags: RunSessionRequest): Promise<RunSession> {
-  const onMessage = (text: string): void => flags.onMessage?.(text);
+export async function openRunSession(request: RunSessionRequest): Promise<RunSession> {
+  const onMessage = (text: string): void => request.onMessage?.(text);
   const open = async (path: string): Promise<RunFolder> => readRun(path, { onMessage });
-  const run = flags.run === undefined ? undefined : await open(flags.run);
-  const adapters = await namedAdapters(flags, run, open);
+  const run = request.run === undefined ? undefined : await open(request.run);
+  const adapters = await namedAdapters(request, run, open);
   const folders = Object.values(adapters);
   const primary = run ?? folders[0];
-  if (primary === undefined && flags.model === undefined) throw new ConfigError('name a run, or a model with --model');
+  if (primary === undefined && request.model === undefined)
+    throw new ConfigError('name a run, or a model with --model');
   const bases =
-    flags.model === undefined
+    request.model === undefined
       ? await Promise.all([...(run === undefined ? [] : [run]), ...folders].map((folder) => findBase(folder)))
       : [];
   const names = new Set(bases.map((base) => JSON.stringify(base)));
   if (names.size > 1)
     throw new ConfigError(
-      `the adapters were trained on different models (${[...new Set(bases.map((base) => base?.model ?? flags.run))].join(', ')}): name one with --model`,
+      `the adapters were trained on different models (${[...new Set(bases.map((base) => base?.model ?? request.run))].join(', ')}): name one with --model`,
     );
   const [base] = bases;
   const model =
-    flags.model !== undefined
-      ? await openDirectory(flags.model, { revision: flags.revision, onMessage })
+    request.model !== undefined
+      ? await openDirectory(request.model, { revision: request.revision, onMessage })
       : base === undefined
         ? (run as RunFolder).directory
-        : await openDirectory(base.model, { revision: base.revision ?? flags.revision, onMessage });
-  const quantization = quantizationOf(flags.quantize, primary);
+        : await openDirectory(base.model, { revision: base.revision ?? request.revision, onMessage });
+  const quantization = quantizationOf(request.quantize, primary);
   if (base !== undefined)
     onMessage(
       `base model: ${shown(base.model)}${quantization === undefined ? '' : `, ${quantization.quantType}`} (from ${shown((primary as RunFolder).directory.name)})`,
@@ -89,12 +90,13 @@ export async function openRunSession(flags: RunSessionRequest): Promise<RunSessi
   const session = await openSession({
     model,
     adapters: Object.fromEntries(Object.entries(adapters).map(([name, folder]) => [name, folder.directory])),
-    device: flags.device ?? 'auto',
+    device: request.device ?? 'auto',
     host: nodeHost,
     quantization,
-    chatTemplate: flags.chatTemplate === undefined ? primary?.chatTemplate : await chatTemplateText(flags.chatTemplate),
+    chatTemplate:
+      request.chatTemplate === undefined ? primary?.chatTemplate : await chatTemplateText(request.chatTemplate),
     chatTemplateKwargs: primary?.rows.chat_template_kwargs,
-    onDevice: (device) => flags.onDevice?.(device),
+    onDevice: (device) => request.onDevice?.(device),
     onNote: onMessage,
   });
   // A single one is meant to be used.
@@ -103,20 +105,21 @@ export async function openRunSession(flags: RunSessionRequest): Promise<RunSessi
     session,
     rows: primary?.rows ?? {},
     config: primary?.config,
-    model: flags.model ?? shown(base?.model ?? model.name),
+    model: request.model ?? shown(base?.model ?? model.name),
     quantize: quantization?.quantType ?? 'none',
   };
 }
 
-/** Those of the flags, else that of the run. */
+/** Those of the request, else that of the run. */
 async function namedAdapters(
-  flags: RunSessionRequest,
+  request: RunSessionRequest,
   run: RunFolder | undefined,
   open: (path: string) => Promise<RunFolder>,
 ): Promise<Record<string, RunFolder>> {
   const adapters: Record<string, RunFolder> = {};
-  if (flags.adapter === undefined && run?.adapter !== undefined) adapters[namedAdapter(run.directory.name).name] = run;
-  for (const given of flags.adapter ?? []) {
+  if (request.adapter === undefined && run?.adapter !== undefined)
+    adapters[namedAdapter(run.directory.name).name] = run;
+  for (const given of request.adapter ?? []) {
     const { name, path } = namedAdapter(given);
     if (Object.hasOwn(adapters, name))
       throw new ConfigError(`--adapter: two are called ${name}; name them apart with name=folder`);

@@ -1,10 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { IGNORED } from '../../data/encode.js';
 import { ConfigError } from '../../errors.js';
 import { hiddenOf, type LabelledBatch } from '../../model/loss.js';
 import type { Objective } from './objective.js';
 import { tokenMean, type TokenInputs } from './token-mean.js';
-
-const IGNORED = -100;
 
 /** Rows of a batch with something to learn. */
 function supervisedRows({ labels, batch, seq }: LabelledBatch): number {

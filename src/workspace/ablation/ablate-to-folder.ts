@@ -76,8 +76,8 @@ export interface FolderAblationResult extends AblationState {
 }
 
 /**
- * Makes the runs of an ablation that are not finished yet, and writes ablation.json, ablation.md and ablation.csv into
- * its folder after each of them. Failed runs are listed in the result; aborted ones are pending.
+ * Makes the runs of an ablation that are not finished yet, and writes ablation.json, table.md and table.csv into its
+ * folder after each of them, with subspace.json at the end. Failed runs are listed in the result; aborted ones are pending.
  * @throws ConfigError, DataError, FormatError for what no run could do without; DeviceError
  */
 export async function ablateToFolder(
