@@ -63,6 +63,10 @@ describe('what the quickstart prints', () => {
   it('compares with what was measured of full fine-tuning', async () => {
     const { before, after } = await readForgetting('configs/quickstart/full.json');
     expect(before).toBeGreaterThan(0.85);
-    expect(after).toBeLessThan(before);
+    // Whether anything is forgotten is a result: at this learning rate the included base loses no point.
+    expect(after).toBeGreaterThan(0.85);
+    expect(after).toBeLessThanOrEqual(before);
+    const { how } = JSON.parse(await readFile('configs/quickstart/full.json', 'utf8')) as { how: string };
+    expect(how, 'measured behind the last step').not.toContain('stopped');
   });
 });
