@@ -66,7 +66,7 @@ describe('what the quickstart prints', () => {
     // Whether anything is forgotten is a result: at this learning rate the included base loses no point.
     expect(after).toBeGreaterThan(0.85);
     expect(after).toBeLessThanOrEqual(before);
-    const { how } = JSON.parse(await readFile('configs/quickstart/full.json', 'utf8')) as { how: string };
+    const { how } = JSON.parse(readFileSync('configs/quickstart/full.json', 'utf8')) as { how: string };
     expect(how, 'measured behind the last step').not.toContain('stopped');
   });
 });
